@@ -1,0 +1,1 @@
+"""The words that every room of the house speaks: labels, families, columns, samples, matchers."""

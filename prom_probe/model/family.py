@@ -1,0 +1,35 @@
+"""Metric families and the columns of a frame: what a series is called, means and whether `/metrics` shows it."""
+
+from typing import Literal
+
+import msgspec
+
+from prom_probe.model.labels import Labels, make_labels
+
+MetricType = Literal["counter", "gauge", "histogram", "summary", "info", "unknown"]
+
+
+class Family(msgspec.Struct, frozen=True, array_like=True):
+    """A metric family. `unit` is the OpenMetrics unit ("seconds", "bytes", "ratio") or "" where there is none."""
+
+    name: str
+    type: MetricType
+    help: str
+    unit: str = ""
+
+
+class Column(msgspec.Struct, frozen=True, array_like=True):
+    """One series of a collector: its family, its full labels, and whether it is exposed on `/metrics`.
+
+    `labels` has `__name__`, which differs from `family.name` for the parts of a histogram (`x_bucket`, `x_sum`).
+    A column that is not exposed is *local*: only the query API shows it.
+    """
+
+    family: Family
+    labels: Labels
+    exposed: bool = True
+
+
+def column(family: Family, *, exposed: bool = True, **labels: str) -> Column:
+    """The column of `family` with these labels."""
+    return Column(family, make_labels(family.name, labels), exposed)

@@ -1,0 +1,46 @@
+"""What the engine needs of a store; it knows no other part of one.
+
+`deadline` is a time.monotonic() second after which a regex matcher gives up with `model.regex.RegexTimeout`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from prom_probe.model.labels import Labels
+from prom_probe.model.matcher import Matcher
+from prom_probe.model.series import SeriesGroup
+
+
+class Queryable(Protocol):
+    """An immutable snapshot of a store: safe to read from any thread, unaffected by later appends."""
+
+    def select(
+        self, mint: int, maxt: int, matchers: Sequence[Matcher], *, batch: int = 128, deadline: float | None = None
+    ) -> Iterator[SeriesGroup]:
+        """The matching series' samples with mint <= t <= maxt (ms), groups of at most `batch` series.
+
+        Lazily, so that memory follows the batch and not the selection. Series without samples in the range are left
+        out. Each series comes once.
+        """
+
+    def count(
+        self, mint: int, maxt: int, matchers: Sequence[Matcher], *, deadline: float | None = None
+    ) -> tuple[int, int]:
+        """(series, an upper bound of samples) that `select` would give, without decoding: for estimates and limits."""
+
+    def series(
+        self, mint: int, maxt: int, matchers: Sequence[Matcher], *, deadline: float | None = None
+    ) -> list[Labels]:
+        """The matching series that may have samples in the range, sorted."""
+
+    def label_names(
+        self, mint: int, maxt: int, matchers: Sequence[Matcher], *, deadline: float | None = None
+    ) -> list[str]:
+        """The label names of those series, sorted; all series where `matchers` is empty."""
+
+    def label_values(
+        self, name: str, mint: int, maxt: int, matchers: Sequence[Matcher], *, deadline: float | None = None
+    ) -> list[str]:
+        """The values of label `name` over those series, sorted."""

@@ -1,0 +1,44 @@
+"""What a query gives: a Result, or a QueryError of one of Prometheus's kinds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prom_probe.model.labels import Labels
+
+ResultType = Literal["scalar", "string", "vector", "matrix"]
+ErrorType = Literal["bad_data", "execution", "timeout", "canceled", "internal"]
+
+
+class QueryError(Exception):
+    """A query that cannot be answered; `kind` is Prometheus's `errorType`, the text is for the user."""
+
+    def __init__(self, kind: ErrorType, message: str) -> None:
+        super().__init__(message)
+        self.kind: ErrorType = kind
+
+
+@dataclass(slots=True)
+class Result:
+    """A query's answer.
+
+    vector: `timestamps` int64[1], `values` float64[len(labels), 1]. matrix of a range query: `timestamps` int64[steps],
+    `values` float64[series, steps], `present` bool of the same shape (a series without any present value is left out).
+    scalar: one row, no labels (`labels == [()]`). string: `string`. A matrix asked for by an instant query (`g[1h]`)
+    has samples of its own per series: `raw[i]` = (int64[n] ms, float64[n]), and `timestamps`, `values` stay empty.
+    """
+
+    type: ResultType
+    labels: list[Labels] = field(default_factory=list)
+    timestamps: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    values: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0), np.float64))
+    present: NDArray[np.bool_] | None = None
+    raw: list[tuple[NDArray[np.int64], NDArray[np.float64]]] | None = None
+    string: str = ""
+    warnings: list[str] = field(default_factory=list)
+    infos: list[str] = field(default_factory=list)
+    samples: int = 0  # samples read, for `stats`
