@@ -1,0 +1,86 @@
+"""Counters, gauges and histograms about ourselves, kept directly in the row of a layout."""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+
+from prom_probe.model.family import Column, Family, column
+from prom_probe.model.labels import make_labels
+from prom_probe.model.layout import Layout
+
+
+class Cell:
+    """One series of a Meter: a counter or a gauge."""
+
+    __slots__ = ("_index", "_layout")
+
+    def __init__(self, layout: Layout, index: int) -> None:
+        self._layout = layout
+        self._index = index
+
+    def add(self, amount: float = 1.0) -> None:
+        self._layout.row[self._index] += amount
+
+    def set(self, value: float) -> None:
+        self._layout.row[self._index] = value
+
+
+class Histogram:
+    """One classic histogram of a Meter: cumulative `_bucket{le=}` counts, `_sum` and `_count`."""
+
+    __slots__ = ("_bounds", "_layout", "_start")
+
+    def __init__(self, layout: Layout, start: int, bounds: Sequence[float]) -> None:
+        self._layout = layout
+        self._start = start
+        self._bounds = tuple(bounds)
+
+    def observe(self, value: float) -> None:
+        row, start, n = self._layout.row, self._start, len(self._bounds)
+        for i in range(start + bisect_left(self._bounds, value), start + n + 1):  # the last bucket is +Inf
+            row[i] += 1.0
+        row[start + n + 1] += value
+        row[start + n + 2] += 1.0
+
+
+class Meter:
+    """Our own metrics. Not thread-safe: all cells belong to the thread that owns the meter.
+
+    Asking again for the same family and labels gives the same cell.
+    """
+
+    def __init__(self) -> None:
+        self.layout = Layout()
+        self._cells: dict[tuple[str, tuple[tuple[str, str], ...]], Cell] = {}
+        self._histograms: dict[tuple[str, tuple[tuple[str, str], ...]], Histogram] = {}
+
+    def cell(self, family: Family, **labels: str) -> Cell:
+        """The counter or gauge with these labels; it starts at 0."""
+        key = (family.name, tuple(labels.items()))
+        cell = self._cells.get(key)
+        if cell is None:
+            group = self.layout.add([column(family, **labels)])
+            self.layout.row[group.start] = 0.0
+            cell = self._cells[key] = Cell(self.layout, group.start)
+        return cell
+
+    def histogram(self, family: Family, bounds: Sequence[float], **labels: str) -> Histogram:
+        """The histogram with these labels and these upper bounds (ascending, without +Inf)."""
+        key = (family.name, tuple(labels.items()))
+        histogram = self._histograms.get(key)
+        if histogram is None:
+            columns = [
+                Column(family, make_labels(f"{family.name}_bucket", {**labels, "le": format_bound(bound)}))
+                for bound in (*bounds, float("inf"))
+            ]
+            columns += [Column(family, make_labels(f"{family.name}{end}", labels)) for end in ("_sum", "_count")]
+            group = self.layout.add(columns)
+            self.layout.row[group.start : group.start + len(columns)] = type(self.layout.row)("d", [0.0] * len(columns))
+            histogram = self._histograms[key] = Histogram(self.layout, group.start, bounds)
+        return histogram
+
+
+def format_bound(bound: float) -> str:
+    """A bucket's bound as the `le` label has it: "0.5", "1", "+Inf"."""
+    if bound == float("inf"):
+        return "+Inf"
+    return repr(int(bound)) if bound == int(bound) and abs(bound) < 1e15 else repr(bound)
