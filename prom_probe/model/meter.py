@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Sequence
 
-from prom_probe.model.family import Column, Family, column
+from prom_probe.model.family import Column, Family
 from prom_probe.model.labels import make_labels
 from prom_probe.model.layout import Layout
 
@@ -58,7 +58,7 @@ class Meter:
         key = (family.name, tuple(labels.items()))
         cell = self._cells.get(key)
         if cell is None:
-            group = self.layout.add([column(family, **labels)])
+            group = self.layout.add([Column(family, make_labels(family.name, labels))])
             self.layout.row[group.start] = 0.0
             cell = self._cells[key] = Cell(self.layout, group.start)
         return cell
