@@ -1,0 +1,117 @@
+"""Frames to bytes and back: msgspec Structs in MessagePack, arrays with a tag that carries the version."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import msgspec
+
+from prom_probe.model.family import Column, Family
+from prom_probe.model.labels import Labels
+
+VERSION = 1
+_TAG = VERSION << 4
+
+
+class CodecError(ValueError):
+    """Bytes that are no frame of this version."""
+
+
+class WireColumn(msgspec.Struct, frozen=True, array_like=True):
+    """A column as it is sent: its family by its place in the announcement's `families`."""
+
+    family: int
+    labels: Labels
+    exposed: bool
+
+
+class Announce(msgspec.Struct, frozen=True, array_like=True, tag=_TAG | 1):
+    """Columns [start, start + len(columns)) of a collector's layout. `start` 0 begins the layout."""
+
+    collector: str
+    layout: int
+    start: int
+    families: tuple[Family, ...]
+    columns: tuple[WireColumn, ...]
+
+    def full_columns(self) -> list[Column]:
+        """The columns with their families; equal strings are one object. CodecError for a family out of range."""
+        families = [Family(sys.intern(f.name), f.type, sys.intern(f.help), sys.intern(f.unit)) for f in self.families]
+        try:
+            return [
+                Column(
+                    families[c.family],
+                    tuple((sys.intern(name), sys.intern(value)) for name, value in c.labels),
+                    c.exposed,
+                )
+                for c in self.columns
+            ]
+        except IndexError:
+            raise CodecError(f"announcement of {self.collector!r}: a column names a family beyond the last") from None
+
+
+class Batch(msgspec.Struct, frozen=True, array_like=True, tag=_TAG | 2):
+    """One collection: packed little-endian float64, one per column, the staleness marker for absent.
+
+    `t_ms` is wall-clock; `took_ns` how long it took; `done_ns` CLOCK_MONOTONIC when it was done.
+    """
+
+    collector: str
+    layout: int
+    t_ms: int
+    took_ns: int
+    done_ns: int
+    values: bytes
+
+
+class Event(msgspec.Struct, frozen=True, array_like=True, tag=_TAG | 3):
+    """Something that happened to a collector; `count` says how often (beats overrun, say)."""
+
+    collector: str
+    t_ms: int
+    kind: Literal["started", "overran", "failed"]
+    count: int = 1
+    text: str = ""
+
+
+Frame = Announce | Batch | Event
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
+
+
+def encode(frame: Frame) -> bytes:
+    return _encoder.encode(frame)
+
+
+def decode(payload: bytes) -> Frame:
+    """The frame in `payload`; CodecError for anything else."""
+    try:
+        return _decoder.decode(payload)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise CodecError(f"frame of {len(payload)} bytes: {error}") from None
+
+
+def encode_announcements(
+    collector: str, layout: int, columns: Sequence[Column], start: int, max_bytes: int
+) -> Iterator[tuple[int, bytes]]:
+    """Announcements of columns[start:] as (column count announced by then, frame).
+
+    Each has at most `max_bytes` where a single column allows that.
+    """
+    step = max(1, len(columns) - start)
+    while start < len(columns):
+        payload = encode(_announce(collector, layout, columns, start, start + step))
+        if len(payload) > max_bytes and step > 1:
+            step //= 2
+            continue
+        start = min(start + step, len(columns))
+        yield start, payload
+
+
+def _announce(collector: str, layout: int, columns: Sequence[Column], start: int, end: int) -> Announce:
+    families: dict[Family, int] = {}
+    wire = tuple(
+        WireColumn(families.setdefault(c.family, len(families)), c.labels, c.exposed) for c in columns[start:end]
+    )
+    return Announce(collector, layout, start, tuple(families), wire)

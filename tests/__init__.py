@@ -1,0 +1,1 @@
+"""The tests: unit, PromQL scripts, fixtures of kernel files, end to end."""

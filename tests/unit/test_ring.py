@@ -1,0 +1,278 @@
+"""The ring: order, wrap-around, overrun, corruption, and ends that are killed at any moment."""
+
+import os
+import signal
+import struct
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from prom_probe.ring.board import Board
+from prom_probe.ring.consumer import Consumer
+from prom_probe.ring.doorbell import Doorbell
+from prom_probe.ring.layout import (
+    CAPACITY,
+    HEAD,
+    HEADER_BYTES,
+    MAGIC,
+    TAIL,
+    RingError,
+    create_ring,
+    max_payload,
+    ring_cells,
+    ring_data,
+)
+from prom_probe.ring.producer import Producer
+from prom_probe.ring.slot import Slot
+
+BELL = Doorbell()
+CAPACITY_BYTES = 4096
+
+payloads = st.binary(max_size=max_payload(CAPACITY_BYTES))
+
+
+def make_ring() -> tuple[memoryview, Producer, Consumer]:
+    ring = create_ring(CAPACITY_BYTES)
+    return ring, Producer(ring, BELL), Consumer(ring)
+
+
+def pop_all(consumer: Consumer) -> list[bytes]:
+    """Everything that is in the ring, a suspect frame looked at twice."""
+    frames = [payload for _ in range(40) for _, payload in consumer.pop()]
+    consumer.commit()
+    return frames
+
+
+@given(st.lists(st.lists(payloads, max_size=8), max_size=30))
+@settings(max_examples=60, deadline=None)
+def test_frames_come_out_as_they_went_in_over_many_laps(bursts: list[list[bytes]]) -> None:
+    """What push accepted is what pop gives, in order, wherever the frames wrap; what it refused is counted."""
+    _, producer, consumer = make_ring()
+    refused = 0
+    for burst in bursts:
+        accepted = [payload for payload in burst if producer.push(payload)]
+        refused += len(burst) - len(accepted)
+        popped = consumer.pop()
+        consumer.commit()
+        assert [payload for _, payload in popped] == accepted
+        assert [seq for seq, _ in popped] == sorted(seq for seq, _ in popped)
+    assert consumer.dropped == refused
+    assert consumer.corrupt == 0
+
+
+@given(st.integers(0, 50), st.integers(0, 10_000), st.integers(1, 255), st.integers(0, 200))
+@settings(max_examples=300, deadline=None)
+def test_a_flipped_byte_costs_one_frame_and_is_counted(laps: int, where: int, flip: int, size: int) -> None:
+    """Whichever byte of the data is flipped, all other frames arrive and the loss is counted."""
+    ring, producer, consumer = make_ring()
+    for i in range(laps):  # so that frames lie anywhere and wrap
+        producer.push(bytes(i))
+        pop_all(consumer)
+    start = ring_cells(ring)[HEAD]
+    sent = [bytes([i]) * size for i in range(6)]
+    assert all(producer.push(payload) for payload in sent)
+    used = ring_cells(ring)[HEAD] - start
+    position = start + where % used
+    at = position & (CAPACITY_BYTES - 1)
+    ring_data(ring)[at] ^= flip
+    frame = (where % used) // (used // 6)
+    padding = (where % used) % (used // 6) >= 16 + size
+    expected = sent if padding else sent[:frame] + sent[frame + 1 :]
+    assert pop_all(consumer) == expected
+    assert consumer.corrupt == (0 if padding else 1)
+    assert producer.push(b"next")
+    assert pop_all(consumer) == [b"next"]
+
+
+@given(st.integers(0, 2**32), st.integers(0, 2**60), st.integers(0, 2**60))
+@settings(max_examples=100, deadline=None)
+def test_a_consumer_survives_any_bytes(seed: int, head: int, tail: int) -> None:
+    """Random data and random counters never make the consumer raise or stall, and new frames get through again."""
+    ring, producer, consumer = make_ring()
+    ring_data(ring)[:] = Random(seed).randbytes(CAPACITY_BYTES)
+    ring_cells(ring)[HEAD] = head * 8
+    ring_cells(ring)[TAIL] = tail * 8
+    pop_all(Consumer(ring))
+    pop_all(consumer)
+    assert producer.push(b"fresh")
+    assert pop_all(consumer)[-1] == b"fresh"
+
+
+def test_a_full_ring_drops_the_new_frame_and_never_waits() -> None:
+    """The frames that fitted stay; the others are counted."""
+    _, producer, consumer = make_ring()
+    results = [producer.push(b"x" * 500) for _ in range(20)]
+    fitted = CAPACITY_BYTES // 520
+    assert results == [True] * fitted + [False] * (20 - fitted)
+    assert (consumer.dropped, consumer.pushed) == (20 - fitted, fitted)
+    assert len(pop_all(consumer)) == fitted
+    assert producer.push(b"again")
+
+
+def test_a_frame_longer_than_a_quarter_of_the_ring_is_refused() -> None:
+    """One frame cannot starve all others."""
+    _, producer, consumer = make_ring()
+    assert not producer.push(bytes(producer.max_payload + 1))
+    assert producer.push(bytes(producer.max_payload))
+    assert consumer.dropped == 1
+
+
+def test_uncommitted_frames_come_again_with_the_same_sequence_numbers() -> None:
+    """At least once: a consumer that dies before commit is followed by one that sees the frames again."""
+    ring, producer, first = make_ring()
+    producer.push(b"a")
+    producer.push(b"b")
+    seen = first.pop()
+    second = Consumer(ring)
+    assert second.pop() == seen
+    assert producer.generation == 2
+
+
+@pytest.mark.parametrize(
+    ("spoil", "text"),
+    [
+        (lambda ring: ring_cells(ring).__setitem__(MAGIC, 0), "not a ring of version 1"),
+        (lambda ring: ring_cells(ring).__setitem__(CAPACITY, 1000), "cannot have a capacity of 1000"),
+        (lambda ring: ring_cells(ring).__setitem__(CAPACITY, 1 << 40), "cannot have a capacity"),
+    ],
+)
+def test_what_is_no_ring_is_refused(spoil: Callable[[memoryview], None], text: str) -> None:
+    """A mapping of another kind gives a clear error."""
+    ring = create_ring(CAPACITY_BYTES)
+    spoil(ring)
+    with pytest.raises(RingError, match=text):
+        Consumer(ring)
+    with pytest.raises(RingError, match="at least 256 bytes"):
+        ring_data(memoryview(bytes(HEADER_BYTES - 1)))
+
+
+def test_killed_producers_leave_no_trace() -> None:
+    """300 producers SIGKILLed in the middle of pushes: nothing corrupt, nothing twice, nothing missing, no stall."""
+    ring = create_ring(1 << 16)
+    consumer = Consumer(ring)
+    numbers: list[int] = []
+    for _ in range(300):
+        pid = os.fork()
+        if pid == 0:
+            producer, number = Producer(ring, BELL), 0
+            cells = ring_cells(ring)
+            while True:
+                # The number goes on where the header says the last producer's last *published* frame was.
+                number = cells[HEAD]
+                producer.push(struct.pack("<Q", number) + bytes(number % 401))
+        before = len(numbers)
+        deadline = time.monotonic() + 10
+        while len(numbers) < before + 3 and time.monotonic() < deadline:
+            numbers += take(consumer)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        numbers += take(consumer)
+        assert len(numbers) >= before + 3, "stalled"
+    assert consumer.corrupt == 0
+    assert len(set(numbers)) == len(numbers)
+    sizes = [16 + ((8 + n % 401 + 7) & ~7) for n in numbers]
+    assert [b - a for a, b in pairwise(numbers)] == sizes[:-1]
+
+
+def take(consumer: Consumer) -> list[int]:
+    """The numbers in the frames that wait; each payload must be whole."""
+    taken = []
+    for _, payload in consumer.pop():
+        (number,) = struct.unpack_from("<Q", payload)
+        assert payload[8:] == bytes(number % 401)
+        taken.append(number)
+    consumer.commit()
+    return taken
+
+
+def test_killed_consumers_lose_and_repeat_nothing(tmp_path: os.PathLike[str]) -> None:
+    """200 consumers SIGKILLed in the middle of pops: by sequence number every frame is seen, in order."""
+    ring = create_ring(1 << 15)
+    producer = Producer(ring, BELL)
+    Consumer(ring)
+    log = os.open(os.path.join(tmp_path, "seen"), os.O_CREAT | os.O_RDWR | os.O_APPEND)
+    sent = 0
+    for round_number in range(200):
+        pid = os.fork()
+        if pid == 0:
+            consumer = Consumer(ring)
+            while True:
+                for seq, payload in consumer.pop():
+                    os.write(log, struct.pack("<QQ", seq, int(payload)))
+                consumer.commit()
+        deadline = time.monotonic() + 10
+        goal = os.fstat(log).st_size + 16 * 20
+        while os.fstat(log).st_size < goal and time.monotonic() < deadline:
+            if producer.push(b"%020d" % sent):
+                sent += 1
+        assert os.fstat(log).st_size >= goal, f"stalled in round {round_number}"
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    last = Consumer(ring)
+    rest = [(seq, int(payload)) for seq, payload in last.pop()]
+    raw = os.pread(log, os.fstat(log).st_size, 0)
+    os.close(log)
+    seen: dict[int, int] = {}
+    for seq, number in [*struct.iter_unpack("<QQ", raw), *rest]:
+        assert seen.setdefault(seq, number) == number
+    assert [seen[seq] for seq in sorted(seen)] == list(range(sent))
+    assert last.corrupt == 0
+
+
+def test_a_slot_keeps_its_newest_value_and_refuses_a_longer_one() -> None:
+    """Values replace each other; one that does not fit changes nothing."""
+    slot = Slot(100)
+    assert slot.read() == b""
+    for value in (b"one", b"", b"x" * 100):
+        assert slot.write(value)
+        assert slot.read() == value
+    assert not slot.write(b"x" * 200)
+    assert slot.read() == b"x" * 100
+
+
+def test_a_slot_survives_its_writers_death() -> None:
+    """SIGKILLed while writing, the writer leaves a whole value."""
+    slot = Slot(4096)
+    for _ in range(50):
+        pid = os.fork()
+        if pid == 0:
+            n = 0
+            while True:
+                n += 1
+                slot.write(b"%d" % n * 700)
+        deadline = time.monotonic() + 10
+        first = slot.read()
+        while slot.read() == first and time.monotonic() < deadline:
+            pass
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        value = slot.read()
+        assert value, "no whole value is left"
+        assert value[: len(value) // 700] * 700 == value
+
+
+def test_the_board_shows_who_runs_and_how_often_it_was_restarted() -> None:
+    """Rows by name; a restart is counted, an ordinary end is not."""
+    board = Board(["process", "aggregator"])
+    board.started("aggregator", 42)
+    board.ended("aggregator", restart=True)
+    board.started("aggregator", 43)
+    board.started("process", 7)
+    board.ended("process", restart=False)
+    assert [row[:3] for row in board.rows()] == [("process", 0, 0), ("aggregator", 43, 1)]
+
+
+def test_a_doorbell_rung_often_is_cleared_once() -> None:
+    """It never blocks the ringer."""
+    bell = Doorbell()
+    for _ in range(100_000):
+        bell.ring()
+    bell.clear()
+    with pytest.raises(BlockingIOError):
+        os.read(bell.fd, 8)
+    bell.close()
