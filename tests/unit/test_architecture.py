@@ -1,0 +1,112 @@
+"""The house's walls: which room may import which, how files begin, and how long they get."""
+
+import ast
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "prom_probe"
+
+# ARCHITECTURE.md has the same table. A room may always import itself. "*" is everything.
+MAY_IMPORT = {
+    "model": "",
+    "sources": "",
+    "ring": "",
+    "config": "",
+    "log": "",
+    "demo": "",
+    "codec": "model",
+    "tsdb": "model",
+    "promql": "model",
+    "collectors": "model sources",
+    "probe": "collectors codec ring",
+    "aggregator": "model codec ring tsdb",
+    "exposition": "model tsdb",
+    "web": "model exposition promql tsdb",
+    "command": "",
+    "listen": "config",
+    "client": "config",
+    "supervisor": "*",
+    "wiring": "*",
+    "once": "collectors config log model wiring",
+    "cli": "supervisor wiring command config once client",
+}
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    """The room of a file: its folder, or its own name at the top."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, room) of each import of the house."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        names: list[str] = []
+        if isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}:{node.lineno}: relative import"
+            module = node.module or ""
+            names = [f"{module}.{alias.name}" for alias in node.names] if module == "prom_probe" else [module]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "prom_probe" and len(parts) > 1 and not parts[1].startswith("__"):
+                yield node.lineno, parts[1]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_file_imports_only_what_its_room_may(path: Path) -> None:
+    """Data flows forward; a probe never loads tsdb, promql or web."""
+    if path == PACKAGE / "__init__.py":
+        return
+    allowed = MAY_IMPORT[room(path)]
+    for line, target in imports(path):
+        assert allowed == "*" or target in (room(path), *allowed.split()), f"{path}:{line} imports {target}"
+
+
+def test_every_room_is_in_the_table() -> None:
+    """A new room gets a row."""
+    assert {room(path) for path in FILES} - {"__init__"} == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_file_says_what_it_is_for_and_stays_short(path: Path) -> None:
+    """The first line is a docstring; no file has more than 600 lines."""
+    text = path.read_text()
+    assert text.startswith('"""'), f"{path} does not begin with its purpose"
+    assert text.count("\n") <= 600
+
+
+def test_every_dependency_has_its_reason() -> None:
+    """Each runtime dependency has a line in ARCHITECTURE.md."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    reasons = (ROOT / "ARCHITECTURE.md").read_text()
+    for requirement in project["dependencies"]:
+        name = requirement.split(">")[0]
+        assert f"| {name} |" in reasons, f"{name} has no reason in ARCHITECTURE.md"
+
+
+def test_the_supervisor_is_light() -> None:
+    """What `run` imports before its forks holds no driver, loop, array or query package."""
+    import subprocess
+
+    heavy = [
+        "numpy",
+        "asyncio",
+        "psutil",
+        "pynvml",
+        "promql_parser",
+        "prometheus_client",
+        "httptools",
+        "yaml",
+        "logging",
+    ]
+    code = "import sys, prom_probe.cli, prom_probe.wiring; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not set(heavy) & set(loaded)
