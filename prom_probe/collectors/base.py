@@ -1,0 +1,98 @@
+"""What a collector is, and what it is given."""
+
+import os
+import time
+from collections.abc import Callable, Collection, Sequence
+from typing import Literal, NamedTuple, Protocol
+
+import msgspec
+
+from prom_probe.model.layout import Layout
+
+WatchKind = Literal["pid", "comm", "cmdline", "cgroup", "containers"]
+
+
+class Watch(msgspec.Struct, frozen=True):
+    """A tree to watch: `name` is its label; "containers" makes a tree of each container and needs no name or value.
+
+    `value`: a PID; a regex that matches the whole command name (15 bytes are kept of it) or the whole command line,
+    its arguments joined by spaces; a cgroup's path, with or without the mount point.
+    A process belongs to the first watch that it, or its parent's tree, matches, and stays there while it lives.
+    """
+
+    name: str
+    kind: WatchKind
+    value: str = ""
+
+
+class WorkerState(NamedTuple):
+    """One of our own processes. `pid` is 0 while there is none."""
+
+    name: str
+    pid: int
+    up: bool
+    restarts: int
+
+
+def _no_pids() -> Collection[int]:
+    return ()
+
+
+def _no_workers() -> Sequence[WorkerState]:
+    return ()
+
+
+def _no_log(level: str, message: str) -> None:
+    pass
+
+
+def _boot_time() -> float:
+    """Wall-clock second at which the kernel's start times begin."""
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Context(msgspec.Struct):
+    """What collectors are told. Paths, clocks and units are here so that a test can pass others."""
+
+    watches: tuple[Watch, ...] = ()
+    procfs: str = "/proc"
+    sysfs: str = "/sys"
+    cgroupfs: str = "/sys/fs/cgroup"
+    # Our supervisor and workers: never part of a tree.
+    own_pids: Callable[[], Collection[int]] = _no_pids
+    read_workers: Callable[[], Sequence[WorkerState]] = _no_workers
+    # Whether system_* is exposed on /metrics: yes on a host; in a container every pod of the node would repeat it.
+    expose_system: bool = True
+    expose_per_process: bool = False
+    # Collections that must see a process before it gets local series, so that a fork storm does not fill the index.
+    local_after: int = 3
+    # Processes that get local series at most; the rest is in the trees' sums.
+    max_processes: int = 1000
+    # Seconds for which a vanished container's final counters stay.
+    hold_s: float = 120.0
+    log: Callable[[str, str], None] = _no_log  # level ("info", "warn", "error"), message
+    monotonic: Callable[[], float] = time.monotonic
+    boot_time: Callable[[], float] = _boot_time
+    ticks_per_s: int = os.sysconf("SC_CLK_TCK")
+    page_bytes: int = os.sysconf("SC_PAGE_SIZE")
+    # Descriptors to keep at most; None: as RLIMIT_NOFILE allows.
+    max_descriptors: int | None = None
+
+
+class Collector(Protocol):
+    """Reads one subject. Owned by one thread; `layout.row` holds the newest collection until the next."""
+
+    name: str
+    layout: Layout
+
+    def collect(self) -> None:
+        """Fill `layout.row`. What cannot be read is absent; raises only where nothing at all can be."""
+
+    def checkpoint(self) -> bytes:
+        """What a successor in another process needs to go on; cheap enough for every beat."""
+
+    def restore(self, state: bytes) -> None:
+        """Go on from a predecessor's checkpoint, before the first collection; other bytes are ignored."""
+
+    def close(self) -> None:
+        """Give back all descriptors."""

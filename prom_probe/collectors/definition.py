@@ -1,0 +1,43 @@
+"""How a metric is declared: once, with its exact meaning, so that HELP texts, docs and tests say the same."""
+
+from typing import NamedTuple
+
+from prom_probe.model.family import Family, MetricType
+
+
+class Definition(NamedTuple):
+    """A metric family, where it is read, and what exactly is read there."""
+
+    family: Family
+    labels: tuple[str, ...]
+    source: str
+    definition: str
+    platforms: str
+
+
+def define(
+    name: str,
+    type: MetricType,
+    unit: str,
+    help: str,
+    *,
+    labels: str = "",
+    source: str,
+    definition: str,
+    platforms: str = "Linux",
+) -> Definition:
+    """`labels`: names separated by spaces."""
+    return Definition(Family(name, type, help, unit), tuple(labels.split()), source, definition, platforms)
+
+
+READABLE = define(
+    "prom_probe_source_readable",
+    "gauge",
+    "",
+    "Whether a source could be read at the last collection: 0 where permission or the platform does not give it.",
+    labels="source",
+    source="the sources themselves",
+    definition="1 if every reading of the source succeeded in the last collection that wanted it, else 0; series that "
+    "depend on it are absent then. `prom-probe doctor` says what to change.",
+    platforms="all",
+)

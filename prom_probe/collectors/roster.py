@@ -1,0 +1,189 @@
+"""Who is in which tree: finds the processes that are new since the last collection, at the least cost.
+
+Listing /proc costs about 0.4 us a process of the whole machine. It is left out while nothing has forked (the newest PID
+in /proc/loadavg is the same), and done less often where it is long. Only what is new in the listing is looked at; a
+member stays one until its kept descriptor says that it is gone.
+"""
+
+import os
+import time
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
+
+from prom_probe.collectors.base import Context
+from prom_probe.collectors.watch import RULES, Found, PidRule
+from prom_probe.sources.descriptors import Descriptors, KeptFile
+from prom_probe.sources.errors import ParseError
+from prom_probe.sources.proc_loadavg import parse_proc_loadavg
+from prom_probe.sources.proc_pid_stat import parse_proc_pid_stat, read_proc_pid_stat
+
+# A listing may take one part in this many of the time.
+_LISTING_SHARE = 500
+# Collections after which /proc is listed although nothing seems to have forked.
+_LIST_ANYWAY = 10
+# Collections for which a new process that no rule wants is looked at again: between fork and exec it has its parent's
+# name, and a process may be moved to its cgroup after its start.
+_REVISITS = 3
+# Other processes looked at again in each collection, in turn: their PID may be another's by now.
+_SWEEP = 4
+# The same where a name matters: all of them within about this many collections.
+_SWEEP_ALL = 32
+
+
+class Place(NamedTuple):
+    """A member's tree, and the number of the rule that put it there."""
+
+    rule: int
+    tree: str
+
+
+class Roster:
+    """`members` by PID. Whoever sees that a member is gone calls `forget`."""
+
+    def __init__(self, context: Context, descriptors: Descriptors) -> None:
+        self.rules = [RULES[watch.kind](watch, context, descriptors) for watch in context.watches]
+        self.members: dict[int, Place] = {}
+        self._context = context
+        self._procfs = context.procfs
+        self._loadavg = KeptFile(f"{context.procfs}/loadavg", descriptors)
+        self._known: set[str] = set()  # the names in /proc, processes and others
+        self._revisits: dict[int, int] = {}
+        self._sweep: list[str] = []
+        self._by_name = any(rule.revisit for rule in self.rules)
+        # The newest PID tells of our own PID namespace's forks only.
+        self._forks_visible = _is_own_namespace(context.procfs)
+        self._last_pid = -1
+        self._skipped = 0
+        self._list_at = 0.0
+        self._first = True
+
+    def refresh(self) -> list[tuple[Found, Place]]:
+        """The processes that have become members, parents before their children."""
+        own = self._context.own_pids()
+        pids: set[int] = set()
+        for rule in self.rules:
+            pids.update(rule.refresh(own))
+        again = self._take_revisits()
+        new = self._list_new()
+        pids.update(again, new)
+        pids.difference_update(self.members, own)
+        if not pids:
+            return []
+        found: dict[int, Found] = {}
+        for pid in pids:
+            entry = self._look(pid, pid in again)
+            if entry is not None:
+                found[pid] = entry
+        placed = self._place_all(found)
+        self._plan_revisits(new, found, own)
+        self._first = False
+        return placed
+
+    def forget(self, pid: int) -> None:
+        """The member is gone; its PID may come again."""
+        self.members.pop(pid, None)
+        self._known.discard(str(pid))
+
+    def readopt(self, members: Iterable[tuple[int, int, str]]) -> list[tuple[Found, Place]]:
+        """Members of a predecessor that no lineage shows, (pid, start time, tree), those that still live."""
+        placed = []
+        names = {place: i for i, place in enumerate(watch.name for watch in self._context.watches)}
+        for pid, start, tree in members:
+            entry = self._look(pid, True)
+            if entry is not None and entry.start == start and pid not in self.members:
+                place = Place(names.get(tree, len(self.rules)), tree)
+                self.members[pid] = place
+                placed.append((entry, place))
+        return placed
+
+    def close(self) -> None:
+        self._loadavg.close()
+        for rule in self.rules:
+            rule.close()
+
+    def _list_new(self) -> set[int]:
+        now = time.monotonic()
+        if now < self._list_at or not self._may_have_forked():
+            return set()
+        names = os.listdir(self._procfs)
+        new = [name for name in names if name not in self._known]
+        if len(names) - len(new) < len(self._known):
+            self._known.intersection_update(names)
+        self._known.update(new)
+        pids = {int(name) for name in new if name.isdigit()}
+        done = time.monotonic()
+        self._list_at = done + (done - now) * _LISTING_SHARE
+        return pids
+
+    def _may_have_forked(self) -> bool:
+        if not self._forks_visible:
+            return True
+        try:
+            last_pid = parse_proc_loadavg(self._loadavg.read()).last_pid
+        except (OSError, ParseError):
+            return True
+        if last_pid == self._last_pid and self._skipped < _LIST_ANYWAY:
+            self._skipped += 1
+            return False
+        self._last_pid = last_pid
+        self._skipped = 0
+        return True
+
+    def _take_revisits(self) -> set[int]:
+        again = set(self._revisits)
+        self._revisits = {pid: left - 1 for pid, left in self._revisits.items() if left > 1}
+        if not self._sweep:
+            self._sweep = list(self._known)
+        share = max(_SWEEP, len(self._known) // _SWEEP_ALL) if self._by_name else _SWEEP
+        again.update(int(name) for name in self._sweep[-share:] if name.isdigit())
+        del self._sweep[-share:]
+        return again
+
+    def _plan_revisits(self, new: set[int], found: dict[int, Found], own: Collection[int]) -> None:
+        adopters = {rule.adopter for rule in self.rules if isinstance(rule, PidRule)}
+        for pid in new:
+            entry = found.get(pid)
+            if entry is None or pid in self.members:
+                continue
+            if entry.ppid in adopters or entry.ppid in own or (self._by_name and not self._first):
+                self._revisits[pid] = _REVISITS
+
+    def _look(self, pid: int, again: bool) -> Found | None:
+        try:
+            stat = parse_proc_pid_stat(read_proc_pid_stat(self._procfs, pid))
+        except (OSError, ParseError):
+            return None
+        return Found(pid, stat.ppid, stat.starttime, stat.comm, again)
+
+    def _place_all(self, found: dict[int, Found]) -> list[tuple[Found, Place]]:
+        placed: list[tuple[Found, Place]] = []
+        done: set[int] = set()
+        for pid in found:
+            # Ancestors that are new too come first: a process inherits its parent's tree.
+            line = []
+            while pid in found and pid not in done:
+                done.add(pid)
+                line.append(found[pid])
+                pid = found[pid].ppid
+            for entry in reversed(line):
+                place = self._place(entry)
+                if place is not None:
+                    self.members[entry.pid] = place
+                    placed.append((entry, place))
+        return placed
+
+    def _place(self, found: Found) -> Place | None:
+        inherited = self.members.get(found.ppid)
+        rules = self.rules if inherited is None else self.rules[: inherited.rule]
+        for number, rule in enumerate(rules):
+            tree = rule.match(found)
+            if tree is not None:
+                return Place(number, tree)
+        return inherited
+
+
+def _is_own_namespace(procfs: str) -> bool:
+    try:
+        return os.readlink(f"{procfs}/self") == str(os.getpid())
+    except OSError:
+        return False

@@ -1,0 +1,46 @@
+"""The process collector's checkpoint, and what the end-of-run summary reads in it."""
+
+import msgspec
+
+
+class TreeSummary(msgspec.Struct, array_like=True):
+    """What a tree used in all, so far."""
+
+    name: str
+    cpu_user_s: float = 0.0
+    cpu_system_s: float = 0.0
+    io_read_bytes: int = 0
+    io_write_bytes: int = 0
+    processes_seen: int = 0
+    peak_processes: int = 0
+    peak_resident_bytes: int = 0  # of the whole tree at one collection
+
+
+class TreeState(msgspec.Struct, array_like=True):
+    """A tree's held counters (ticks, bytes) and, of the same moment, what its live processes alone added up to."""
+
+    summary: TreeSummary
+    counters: tuple[int, int, int, int]  # user, system ticks; read, written bytes
+    live: tuple[int, int, int, int]
+    root_start: int = 0  # start time in ticks of a pid watch's process, 0 where none was seen
+    # Members that lineage would not find again: (pid, start time in ticks).
+    orphans: list[tuple[int, int]] = []
+    # (pid, start time, read, written bytes) to take off a process's IO: its sampled children's, which it reaped.
+    absorbed_io: list[tuple[int, int, int, int]] = []
+
+
+class ProcessCheckpoint(msgspec.Struct, array_like=True, tag="process1"):
+    trees: list[TreeState]
+
+
+def decode_checkpoint(state: bytes) -> list[TreeState]:
+    """The trees of a checkpoint; none for bytes that are not one."""
+    try:
+        return msgspec.msgpack.decode(state, type=ProcessCheckpoint).trees
+    except msgspec.DecodeError:
+        return []
+
+
+def decode_summaries(state: bytes) -> list[TreeSummary]:
+    """What each tree used, of the process collector's `checkpoint()`; none for bytes that are not one."""
+    return [tree.summary for tree in decode_checkpoint(state)]

@@ -1,0 +1,71 @@
+"""cgroup.procs: the processes of a cgroup and of those below it (cgroups(7)); misses none, orphans included."""
+
+import os
+
+from prom_probe.sources.descriptors import Descriptors, KeptFile
+from prom_probe.sources.errors import ParseError
+
+SOURCE = "cgroup.procs"
+
+# A hierarchy where a cgroup's processes can be listed: version 2 mounted alone or beside version 1, then version 1's.
+_HIERARCHIES = ("", "/unified", "/systemd", "/memory", "/cpu,cpuacct", "/cpu", "/pids")
+
+
+def parse_cgroup_procs(data: bytes) -> list[int]:
+    """PIDs in our PID namespace; 0 stands for a process that it does not show. Raises ParseError."""
+    try:
+        return [int(pid) for pid in data.split()]
+    except ValueError:
+        raise ParseError(SOURCE, data) from None
+
+
+def find_cgroup(cgroupfs: str, path: str) -> str | None:
+    """The directory of cgroup `path`, which may begin with the mount point; None where there is none."""
+    if path.startswith(f"{cgroupfs}/") and os.path.exists(f"{path}/cgroup.procs"):
+        return path.rstrip("/")
+    path = path.strip("/")
+    for hierarchy in _HIERARCHIES:
+        directory = f"{cgroupfs}{hierarchy}/{path}"
+        if os.path.exists(f"{directory}/cgroup.procs"):
+            return directory.rstrip("/")
+    return None
+
+
+class CgroupProcs:
+    """The cgroup.procs of a directory and of all directories below it, kept open."""
+
+    def __init__(self, directory: str, descriptors: Descriptors) -> None:
+        self.directory = directory
+        self._descriptors = descriptors
+        self._files: dict[str, KeptFile] = {}
+
+    def walk(self) -> None:
+        """Look for cgroups that were made below since."""
+        pending = [self.directory]
+        while pending:
+            directory = pending.pop()
+            if directory not in self._files:
+                self._files[directory] = KeptFile(f"{directory}/cgroup.procs", self._descriptors)
+            try:
+                with os.scandir(directory) as entries:
+                    pending.extend(entry.path for entry in entries if entry.is_dir(follow_symlinks=False))
+            except OSError:
+                continue
+
+    def read(self) -> list[int]:
+        """The PIDs of all of them. A cgroup that was removed is forgotten. Raises PermissionError, ParseError."""
+        pids: list[int] = []
+        for directory, file in list(self._files.items()):
+            try:
+                pids += parse_cgroup_procs(file.read())
+            except PermissionError:
+                raise
+            except OSError:  # ENOENT, ENODEV: removed; EOPNOTSUPP: a threaded cgroup's processes are its parent's
+                file.close()
+                del self._files[directory]
+        return pids
+
+    def close(self) -> None:
+        for file in self._files.values():
+            file.close()
+        self._files.clear()

@@ -1,0 +1,58 @@
+"""cpu.max and cpu.cfs_quota_us: the CPU time that a cgroup may use (Documentation/admin-guide/cgroup-v2.rst)."""
+
+from collections.abc import Iterator
+
+from prom_probe.sources.descriptors import read_once
+from prom_probe.sources.errors import ParseError
+from prom_probe.sources.proc_pid_cgroup import Membership
+
+# Where version 2 may be mounted, and version 1's cpu controller.
+_V2 = ("", "/unified")
+_V1 = ("/cpu", "/cpu,cpuacct")
+
+
+def parse_cpu_max(data: bytes) -> float | None:
+    """CPUs that version 2's quota allows, None for no limit. Raises ParseError."""
+    try:
+        quota, period = data.split()
+        return None if quota == b"max" else int(quota) / int(period)
+    except (ValueError, ZeroDivisionError):
+        raise ParseError("cpu.max", data) from None
+
+
+def parse_cpu_cfs(quota: bytes, period: bytes) -> float | None:
+    """CPUs that version 1's quota allows, None for no limit (-1). Raises ParseError."""
+    try:
+        return None if int(quota) < 0 else int(quota) / int(period)
+    except (ValueError, ZeroDivisionError):
+        raise ParseError("cpu.cfs_quota_us", quota + b" " + period) from None
+
+
+def read_cpu_limit(cgroupfs: str, memberships: list[Membership]) -> float | None:
+    """The smallest quota of a process's cgroup and of those above it, CPUs; None for no limit. Raises ParseError."""
+    limits = []
+    for membership in memberships:
+        if not membership.controllers:
+            for directory in _with_ancestors(cgroupfs, _V2, membership.path):
+                try:
+                    limits.append(parse_cpu_max(read_once(f"{directory}/cpu.max")))
+                except OSError:
+                    continue
+        elif "cpu" in membership.controllers:
+            for directory in _with_ancestors(cgroupfs, _V1, membership.path):
+                try:
+                    quota = read_once(f"{directory}/cpu.cfs_quota_us")
+                    limits.append(parse_cpu_cfs(quota, read_once(f"{directory}/cpu.cfs_period_us")))
+                except OSError:
+                    continue
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _with_ancestors(cgroupfs: str, mounts: tuple[str, ...], path: str) -> Iterator[str]:
+    """The directories of `path` and of what is above it, the mount point too: in a container it may be the cgroup."""
+    while True:
+        for mount in mounts:
+            yield f"{cgroupfs}{mount}{path}".rstrip("/")
+        if path in ("/", ""):
+            return
+        path = path.rpartition("/")[0] or "/"

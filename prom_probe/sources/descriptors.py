@@ -1,0 +1,102 @@
+"""Descriptors kept open over a kernel file's life, within a budget, because open and close cost more than reading."""
+
+import errno
+import os
+
+# Left free for what the process opens besides: its ring, its log, and files that are opened for one reading.
+_RESERVE = 64
+_MOST = 4096
+_CHUNK = 65536
+_OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
+
+
+def default_limit() -> int:
+    """How many descriptors this process may keep: RLIMIT_NOFILE less a reserve, at most 4,096."""
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return _MOST
+    return max(0, min(soft - _RESERVE, _MOST))
+
+
+class Descriptors:
+    """Opens files to keep, at most `limit` at once. Not thread-safe; `used` is what is open now."""
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit = default_limit() if limit is None else limit
+        self.used = 0
+
+    def open(self, path: str, flags: int = os.O_RDONLY) -> int:
+        """A descriptor, or -1 where none can be kept: read with `read_once` then. Raises OSError as os.open does."""
+        if self.used >= self.limit:
+            return -1
+        try:
+            fd = os.open(path, flags)
+        except OSError as error:
+            if error.errno in _OUT_OF_DESCRIPTORS:
+                # Somebody else needs them too: keep no more than now, less a few to read the rest with.
+                self.limit = max(0, self.used - 16)
+                return -1
+            raise
+        self.used += 1
+        return fd
+
+    def close(self, fd: int) -> None:
+        """Close a descriptor that `open` gave; -1 is fine."""
+        if fd >= 0:
+            os.close(fd)
+            self.used -= 1
+
+
+class KeptFile:
+    """A file read again and again from its start. Raises OSError as os.open and os.pread do; a later read retries."""
+
+    __slots__ = ("_descriptors", "_fd", "path")
+
+    def __init__(self, path: str, descriptors: Descriptors) -> None:
+        self.path = path
+        self._descriptors = descriptors
+        self._fd = -1
+
+    def read(self) -> bytes:
+        """The whole file."""
+        if self._fd < 0:
+            self._fd = self._descriptors.open(self.path)
+            if self._fd < 0:
+                return read_once(self.path)
+        try:
+            return read_all(self._fd)
+        except OSError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        fd, self._fd = self._fd, -1
+        self._descriptors.close(fd)
+
+
+def read_all(fd: int) -> bytes:
+    """Everything from the start of `fd`; a seq_file gives its records a page or so at a time, so read to the end."""
+    data = os.pread(fd, _CHUNK, 0)
+    if not data:
+        return data
+    size = len(data)
+    chunk = os.pread(fd, _CHUNK, size)
+    if not chunk:
+        return data
+    parts = [data]
+    while chunk:
+        parts.append(chunk)
+        size += len(chunk)
+        chunk = os.pread(fd, _CHUNK, size)
+    return b"".join(parts)
+
+
+def read_once(path: str) -> bytes:
+    """Open, read all and close. Raises OSError as os.open does."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        return read_all(fd)
+    finally:
+        os.close(fd)

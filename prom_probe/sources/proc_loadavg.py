@@ -1,0 +1,23 @@
+"""/proc/loadavg: the run queue's averages, and the newest PID, which tells whether anything has forked."""
+
+from typing import NamedTuple
+
+from prom_probe.sources.errors import ParseError
+
+SOURCE = "/proc/loadavg"
+
+
+class ProcLoadavg(NamedTuple):
+    load1: float
+    load5: float
+    load15: float
+    last_pid: int  # of our PID namespace; threads take PIDs too
+
+
+def parse_proc_loadavg(data: bytes) -> ProcLoadavg:
+    """Raises ParseError."""
+    try:
+        load1, load5, load15, _, last_pid = data.split()
+        return ProcLoadavg(float(load1), float(load5), float(load15), int(last_pid))
+    except ValueError:
+        raise ParseError(SOURCE, data) from None

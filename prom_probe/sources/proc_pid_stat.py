@@ -1,0 +1,53 @@
+"""/proc/PID/stat: a process's name, parent, times and thread count (proc_pid_stat(5))."""
+
+from typing import NamedTuple
+
+from prom_probe.sources.descriptors import read_once
+from prom_probe.sources.errors import ParseError
+
+SOURCE = "/proc/PID/stat"
+
+
+class ProcPidStat(NamedTuple):
+    comm: bytes  # the thread's name, at most 15 bytes of any kind: parentheses, newlines, no UTF-8
+    state: bytes  # R, S, D, Z (zombie), T, t, I, X
+    ppid: int
+    minflt: int  # page faults without IO
+    cminflt: int  # the same of reaped children and theirs
+    majflt: int
+    cmajflt: int
+    utime: int  # clock ticks, all threads, dead ones included
+    stime: int  # clock ticks
+    cutime: int  # clock ticks of reaped children and theirs
+    cstime: int  # clock ticks
+    num_threads: int
+    starttime: int  # clock ticks since boot
+
+
+def read_proc_pid_stat(procfs: str, pid: int) -> bytes:
+    """Raises FileNotFoundError or ProcessLookupError where the process is gone."""
+    return read_once(f"{procfs}/{pid}/stat")
+
+
+def parse_proc_pid_stat(data: bytes) -> ProcPidStat:
+    """Raises ParseError."""
+    try:
+        close = data.rindex(b")")  # the last one: the name itself may hold some
+        f = data[close + 2 :].split(None, 20)
+        return ProcPidStat(
+            data[data.index(b"(") + 1 : close],
+            f[0],
+            int(f[1]),
+            int(f[7]),
+            int(f[8]),
+            int(f[9]),
+            int(f[10]),
+            int(f[11]),
+            int(f[12]),
+            int(f[13]),
+            int(f[14]),
+            int(f[17]),
+            int(f[19]),
+        )
+    except (ValueError, IndexError):
+        raise ParseError(SOURCE, data) from None

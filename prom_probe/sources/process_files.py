@@ -1,0 +1,66 @@
+"""The files of one process, kept open: a kept descriptor says ESRCH once its process is reaped, reused PID or not."""
+
+import os
+
+from prom_probe.sources.descriptors import Descriptors, read_once
+
+# A kept descriptor of a directory whose fstat gives the count; O_PATH needs no permission to list it.
+_O_PATH = getattr(os, "O_PATH", 0)
+_NOT_OPEN = -2
+_NOT_KEPT = -1
+
+
+class ProcessFiles:
+    """Reads a process's files; at most four kept descriptors. Methods raise OSError: ProcessLookupError or
+    FileNotFoundError where the process is gone, PermissionError where the file is another uid's."""
+
+    __slots__ = ("_base", "_descriptors", "_fd", "_io", "_stat", "_statm")
+
+    def __init__(self, procfs: str, pid: int, descriptors: Descriptors) -> None:
+        self._base = f"{procfs}/{pid}"
+        self._descriptors = descriptors
+        self._stat = self._statm = self._io = self._fd = _NOT_OPEN
+
+    @property
+    def kept(self) -> bool:
+        """Whether `stat` reads a kept descriptor: if not, the caller compares start times."""
+        return self._stat >= 0
+
+    def stat(self) -> bytes:
+        if self._stat < 0:
+            if self._stat == _NOT_OPEN:
+                self._stat = self._descriptors.open(f"{self._base}/stat")
+            if self._stat < 0:
+                return read_once(f"{self._base}/stat")
+        return os.pread(self._stat, 2048, 0)
+
+    def statm(self) -> bytes:
+        if self._statm < 0:
+            if self._statm == _NOT_OPEN:
+                self._statm = self._descriptors.open(f"{self._base}/statm")
+            if self._statm < 0:
+                return read_once(f"{self._base}/statm")
+        return os.pread(self._statm, 256, 0)
+
+    def io(self) -> bytes:
+        if self._io < 0:
+            if self._io == _NOT_OPEN:
+                self._io = self._descriptors.open(f"{self._base}/io")
+            if self._io < 0:
+                return read_once(f"{self._base}/io")
+        return os.pread(self._io, 512, 0)
+
+    def open_fds(self) -> int:
+        """The count of open descriptors: the size of /proc/PID/fd since Linux 6.2, else by listing it."""
+        if self._fd < 0:
+            if self._fd == _NOT_OPEN and _O_PATH:
+                self._fd = self._descriptors.open(f"{self._base}/fd", _O_PATH)
+            if self._fd < 0:
+                return os.stat(f"{self._base}/fd").st_size or len(os.listdir(f"{self._base}/fd"))
+        return os.fstat(self._fd).st_size or len(os.listdir(f"{self._base}/fd"))
+
+    def close(self) -> None:
+        for fd in (self._stat, self._statm, self._io, self._fd):
+            if fd >= 0:
+                self._descriptors.close(fd)
+        self._stat = self._statm = self._io = self._fd = _NOT_KEPT
