@@ -12,34 +12,11 @@ from prom_probe.collectors.watch import Found, decode
 from prom_probe.sources.descriptors import Descriptors
 from prom_probe.sources.proc_pid_cgroup import read_proc_pid_cgroup
 from prom_probe.sources.proc_pid_cmdline import parse_proc_pid_cmdline, read_proc_pid_cmdline
-from prom_probe.sources.proc_pid_stat import parse_proc_pid_stat, read_proc_pid_stat
 
 # What a container's main process is called until it runs its own program.
 _STARTING = (b"runc", b"crun", b"exe", b"youki")
 _PAUSE = b"pause"
 _COMM_MAX = 15  # bytes that the kernel keeps of a name
-
-
-def shares_pid_namespace(procfs: str) -> bool:
-    """Whether several containers share our PID namespace: a process other than PID 1 has no parent in it.
-
-    Kernel threads have none either, so on a host (where PID 2 is kthreadd) the answer is no.
-    """
-    try:
-        if parse_proc_pid_stat(read_proc_pid_stat(procfs, 1)).comm == _PAUSE:
-            return True
-        if parse_proc_pid_stat(read_proc_pid_stat(procfs, 2)).comm == b"kthreadd":
-            return False
-    except (OSError, ValueError):
-        pass
-    for name in os.listdir(procfs):
-        if name.isdigit() and name != "1":
-            try:
-                if parse_proc_pid_stat(read_proc_pid_stat(procfs, int(name))).ppid == 0:
-                    return True
-            except (OSError, ValueError):
-                continue
-    return False
 
 
 class ContainersRule:

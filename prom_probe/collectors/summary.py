@@ -41,6 +41,13 @@ def decode_checkpoint(state: bytes) -> list[TreeState]:
         return []
 
 
-def decode_summaries(state: bytes) -> list[TreeSummary]:
-    """What each tree used, of the process collector's `checkpoint()`; none for bytes that are not one."""
-    return [tree.summary for tree in decode_checkpoint(state)]
+def read_summaries(state: bytes) -> dict[str, TreeSummary]:
+    """What each tree used, by name, of a worker's state: its collectors' checkpoints by name, in msgpack.
+
+    None for bytes that are not one, and where the process collector has left nothing.
+    """
+    try:
+        checkpoints = msgspec.msgpack.decode(state, type=dict[str, bytes])
+    except msgspec.DecodeError:
+        return {}
+    return {tree.summary.name: tree.summary for tree in decode_checkpoint(checkpoints.get("process", b""))}

@@ -1,0 +1,31 @@
+"""The one table of collectors."""
+
+from collections.abc import Callable
+
+from prom_probe.collectors.base import Collector, Context
+
+
+def _process(context: Context) -> Collector:
+    from prom_probe.collectors.process import ProcessCollector
+
+    return ProcessCollector(context)
+
+
+def _system(context: Context) -> Collector:
+    from prom_probe.collectors.system import SystemCollector
+
+    return SystemCollector(context)
+
+
+def _workers(context: Context) -> Collector:
+    from prom_probe.collectors.workers import WorkersCollector
+
+    return WorkersCollector(context)
+
+
+# Each imports what it needs when it is made: a worker pays for its own collectors alone.
+COLLECTORS: dict[str, Callable[[Context], Collector]] = {
+    "process": _process,
+    "system": _system,
+    "workers": _workers,
+}
