@@ -23,22 +23,22 @@ class Format(NamedTuple):
 
     content_type: str
     head: Callable[[Family], str]
-    series: Callable[[Family, Labels], str]
+    series: Callable[[str, Labels], str]
     end: bytes
 
 
 # The types that text format 0.0.4 does not know, and what stands for them there.
-_TEXT_TYPES = {"info": "gauge", "unknown": "untyped"}
+TEXT_TYPES = {"info": "gauge", "unknown": "untyped"}
 
 
 def _text_head(family: Family) -> str:
     help_text = family.help.replace("\\", "\\\\").replace("\n", "\\n")
-    return f"# HELP {family.name} {help_text}\n# TYPE {family.name} {_TEXT_TYPES.get(family.type, family.type)}\n"
+    return f"# HELP {family.name} {help_text}\n# TYPE {family.name} {TEXT_TYPES.get(family.type, family.type)}\n"
 
 
-def text_series(family: Family, labels: Labels) -> str:
-    """`name{a="b",c="d"}` of text format 0.0.4."""
-    name, inner = family.name, []
+def text_series(name: str, labels: Labels) -> str:
+    """`name{a="b",c="d"}` of text format 0.0.4; the labels' own name counts where they have one."""
+    inner = []
     for key, value in labels:
         if key == METRIC_NAME:
             name = value
@@ -79,7 +79,7 @@ class _Part:
             if column.exposed:
                 self.exposed.append(column)
                 self.indices.append(index)
-                self.starts.append(form.series(column.family, column.labels).encode() + b" ")
+                self.starts.append(form.series(column.family.name, column.labels).encode() + b" ")
         if len(self.indices) == before:
             return False
         self.take = _taker(self.indices)

@@ -1,0 +1,137 @@
+"""`/api/v1/query` and `/api/v1/query_range`: PromQL over the store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from prom_probe.web.context import Context
+from prom_probe.web.message import Answer, Pending, Request
+from prom_probe.web.params import (
+    Form,
+    duration_param,
+    form_of,
+    limit_param,
+    parse_duration,
+    parse_time,
+    time_param,
+)
+from prom_probe.web.reply import ApiError, invalid
+
+if TYPE_CHECKING:
+    from prom_probe.promql.engine import Engine
+    from prom_probe.promql.queryable import Queryable
+    from prom_probe.promql.result import Result
+
+
+def query(context: Context, request: Request) -> Answer:
+    """An expression at one time: `query`, `time`, `timeout`, `limit`, `lookback_delta`, `stats`."""
+    form = form_of(request)
+    limit = limit_param(form)
+    t_ms = time_param(form, "time", round(context.clock() * 1000))
+    timeout_s, lookback_ms, expr = _timeout(context, form), _lookback(form), form.get("query")
+
+    def run(engine: Engine, queryable: Queryable, left_s: float) -> Result:
+        return engine.instant(queryable, expr, t_ms, lookback_ms=lookback_ms, timeout_s=left_s)
+
+    return _answer(context, form, run, timeout_s, limit)
+
+
+def query_range(context: Context, request: Request) -> Answer:
+    """An expression at each step from `start` to `end`: as `query`, and `step`."""
+    form = form_of(request)
+    limit = limit_param(form)
+    start_ms, end_ms = _required_time(form, "start"), _required_time(form, "end")
+    if end_ms < start_ms:
+        raise invalid("end", "end timestamp must not be before start time")
+    step_ms = _step(form)
+    if (end_ms - start_ms) // step_ms > context.limits.max_points:
+        raise ApiError(
+            "bad_data",
+            f"exceeded maximum resolution of {context.limits.max_points:,} points per timeseries. "
+            "Try decreasing the query resolution (?step=XX)",
+        )
+    timeout_s, lookback_ms, expr = _timeout(context, form), _lookback(form), form.get("query")
+
+    def run(engine: Engine, queryable: Queryable, left_s: float) -> Result:
+        return engine.range(queryable, expr, start_ms, end_ms, step_ms, lookback_ms=lookback_ms, timeout_s=left_s)
+
+    return _answer(context, form, run, timeout_s, limit)
+
+
+def _answer(
+    context: Context,
+    form: Form,
+    run: Callable[[Engine, Queryable, float], Result],
+    timeout_s: float,
+    limit: int,
+) -> Answer:
+    queryable = context.store.snapshot()
+    asked = time.monotonic()
+    wants_stats = bool(form.get("stats"))
+
+    def job(deadline: float) -> Iterable[bytes]:
+        started = time.monotonic()
+        engine = context.engine()
+        from prom_probe.promql.result import QueryError
+        from prom_probe.web.json_result import result_json
+
+        try:
+            result = run(engine, queryable, deadline - started)
+        except QueryError as error:
+            raise invalid("query", error) if error.kind == "bad_data" else ApiError(error.kind, str(error)) from None
+        stats = _stats(result, asked, started, time.monotonic()) if wants_stats else None
+        return result_json(result, stats, limit)
+
+    answer = context.queries.run(job, timeout_s, inline=False)
+    if isinstance(answer, Pending):
+        answer.add_done_callback(lambda _: context.query_seconds.observe(time.monotonic() - asked))
+    else:
+        context.query_seconds.observe(time.monotonic() - asked)
+    return answer
+
+
+def _stats(result: Result, asked: float, started: float, ended: float) -> dict[str, object]:
+    return {
+        "timings": {
+            "evalTotalTime": ended - started,
+            "execQueueTime": started - asked,
+            "execTotalTime": ended - asked,
+        },
+        "samples": {"totalQueryableSamples": result.samples},
+    }
+
+
+def _timeout(context: Context, form: Form) -> float:
+    """The query's timeout in seconds: the client's, where it is shorter than ours."""
+    asked_ms = duration_param(form, "timeout")
+    return context.limits.timeout_s if asked_ms is None else min(asked_ms / 1000, context.limits.timeout_s)
+
+
+def _lookback(form: Form) -> int | None:
+    text = form.get("lookback_delta")
+    if not text:
+        return None
+    try:
+        lookback_ms = parse_duration(text)
+    except ValueError as error:
+        raise ApiError("bad_data", f"error parsing lookback delta duration: {error}") from None
+    return lookback_ms if lookback_ms > 0 else None
+
+
+def _required_time(form: Form, name: str) -> int:
+    try:
+        return parse_time(form.get(name))
+    except ValueError as error:
+        raise invalid(name, error) from None
+
+
+def _step(form: Form) -> int:
+    try:
+        step_ms = parse_duration(form.get("step"))
+    except ValueError as error:
+        raise invalid("step", error) from None
+    if step_ms <= 0:
+        raise invalid("step", "zero or negative query resolution step widths are not accepted. Try a positive integer")
+    return step_ms

@@ -1,0 +1,133 @@
+"""The application: a request goes in, the answer of its route's handler comes out, counted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from prom_probe.model.family import Family
+from prom_probe.model.meter import Cell, Meter
+from prom_probe.web.context import About, Context, Store
+from prom_probe.web.message import Answer, Pending, Request, Response, plain
+from prom_probe.web.queries import Queries, QueryLimits, describe
+from prom_probe.web.reply import ApiError, failure
+from prom_probe.web.routes import Route, maybe_route
+
+REQUESTS = Family("prom_probe_http_requests_total", "counter", "HTTP requests answered, by route and status code.")
+QUERY_SECONDS = Family(
+    "prom_probe_query_duration_seconds",
+    "histogram",
+    "Time from a query's arrival to its answer, waiting for a place included.",
+    "seconds",
+)
+SCRAPE_SECONDS = Family(
+    "prom_probe_scrape_duration_seconds", "histogram", "Time to write the text of /metrics.", "seconds"
+)
+_QUERY_BOUNDS = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 30.0)
+_SCRAPE_BOUNDS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03)
+
+# The route of requests that have none: their paths are the client's, and would be series without end.
+_NO_ROUTE = "none"
+
+_LOOPBACK_NAMES = frozenset(("localhost", "ip6-localhost", "[::1]"))
+
+
+class App:
+    """Answers requests. All calls from the loop's thread.
+
+    `meter`: where our own metrics go. `ready`: whether the first samples are stored. `log(level, message)`. `clock`:
+    wall-clock seconds. `allowed_hosts`: names, beside loopback's own, by which a loopback API listener may be called.
+    The rest is for the status pages, read when they are asked for; `config_yaml` without secrets.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        meter: Meter,
+        limits: QueryLimits,
+        build_info: Mapping[str, str],
+        ready: Callable[[], bool],
+        log: Callable[[str, str], None],
+        clock: Callable[[], float] = time.time,
+        allowed_hosts: Iterable[str] = (),
+        config_yaml: Callable[[], str] = str,
+        flags: Callable[[], Mapping[str, str]] = dict,
+        reload_succeeded: Callable[[], bool] = lambda: True,
+        storage_retention: str = "",
+        start_time_s: float = 0.0,
+    ) -> None:
+        self.log = log
+        self.clock = clock
+        self._meter = meter
+        self._codes: dict[tuple[str, int], Cell] = {}
+        self._hosts = _LOOPBACK_NAMES.union(host.lower() for host in allowed_hosts)
+        self._queries = Queries(limits.max_concurrency, log)
+        self._context = Context(
+            store=store,
+            limits=limits,
+            about=About(build_info, ready, config_yaml, flags, reload_succeeded, storage_retention, start_time_s),
+            clock=clock,
+            queries=self._queries,
+            query_seconds=meter.histogram(QUERY_SECONDS, _QUERY_BOUNDS),
+            scrape_seconds=meter.histogram(SCRAPE_SECONDS, _SCRAPE_BOUNDS),
+        )
+
+    def answer(self, request: Request, *, api: bool, loopback: bool) -> Answer:
+        """The answer to `request` as it came to a listener: an API listener or not, on loopback only or not."""
+        route = maybe_route(request.path)
+        if route is None or (route.api and not api):
+            return self.counted(plain(404, "404 page not found"))
+        try:
+            answer = self._refusal(route, request, api and loopback) or route.handler(self._context, request)
+        except ApiError as error:
+            answer = failure(error)
+        except Exception as error:
+            self.log("error", f"answering {route.path} failed: {describe(error)}")
+            answer = plain(500)
+        if isinstance(answer, Pending):
+            answer.add_done_callback(lambda done: None if done.cancelled() else self.counted(done.result(), route.path))
+            return answer
+        return self.counted(answer, route.path)
+
+    def counted(self, response: Response, handler: str = _NO_ROUTE) -> Response:
+        """`response`, counted as one of the route `handler`."""
+        key = (handler, response.status)
+        cell = self._codes.get(key)
+        if cell is None:
+            cell = self._codes[key] = self._meter.cell(REQUESTS, handler=handler, code=str(response.status))
+        cell.add()
+        return response
+
+    def close(self) -> None:
+        """Start no more queries."""
+        self._queries.close()
+
+    def _refusal(self, route: Route, request: Request, guarded: bool) -> Response | None:
+        """What a request gets that the route does not take; None where it is welcome."""
+        if request.method not in route.methods:
+            return plain(405, headers=(("Allow", ", ".join(route.methods)),))
+        if guarded and not route.any_host:
+            # A page in a developer's browser can give loopback a name of its own (DNS rebinding).
+            host = request.headers.get("host", "")
+            if host and not self._may_call(host):
+                return plain(403, f"Host {host!r} is not allowed here; --api.allowed-host adds names.")
+            origin = request.headers.get("origin", "")
+            if origin and not self._may_call(origin.partition("://")[2]):
+                return plain(403, f"Origin {origin!r} is not allowed here.")
+        if request.method == "OPTIONS":
+            return Response(204)
+        return None
+
+    def _may_call(self, host: str) -> bool:
+        name = host.lower()
+        if not name.endswith("]"):
+            name, colon, port = name.rpartition(":") if ":" in name else (name, "", "")
+            if colon and not port.isdigit():
+                return False
+        return name in self._hosts or _is_loopback_v4(name)
+
+
+def _is_loopback_v4(name: str) -> bool:
+    parts = name.split(".")
+    return len(parts) == 4 and parts[0] == "127" and all(part.isdigit() and int(part) < 256 for part in parts[1:])

@@ -1,0 +1,96 @@
+"""What handlers need of the world: the store, the running queries, our own metrics, and facts about the process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import TYPE_CHECKING, Protocol
+
+from prom_probe.exposition import Exposition
+from prom_probe.model.family import Family
+from prom_probe.model.meter import Histogram
+from prom_probe.model.series import Newest
+from prom_probe.web.queries import Queries, QueryLimits
+
+if TYPE_CHECKING:
+    from prom_probe.promql.engine import Engine
+    from prom_probe.promql.queryable import Queryable
+
+
+class StoreStats(Protocol):
+    """What the API tells about the store."""
+
+    @property
+    def series(self) -> int: ...
+    @property
+    def samples(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
+
+
+class Store(Protocol):
+    """What the served face needs of a store; `tsdb.store.Store` fits it."""
+
+    def newest(self) -> Sequence[Newest]:
+        """The newest row of each collector."""
+
+    def snapshot(self) -> Queryable:
+        """An immutable view for a query, for any thread."""
+
+    def families(self) -> Iterable[Family]:
+        """Every metric family known."""
+
+    def stats(self) -> StoreStats:
+        """Counts of what is stored."""
+
+
+@dataclass(frozen=True)
+class About:
+    """What the status pages tell of the process; each is read when it is asked for."""
+
+    build_info: Mapping[str, str]  # version, revision, …
+    ready: Callable[[], bool]
+    config_yaml: Callable[[], str]  # without secrets
+    flags: Callable[[], Mapping[str, str]]
+    reload_succeeded: Callable[[], bool]
+    storage_retention: str  # "6h or 32MiB"
+    start_time_s: float
+
+
+@dataclass
+class Context:
+    """One per App; owned by the loop's thread."""
+
+    store: Store
+    limits: QueryLimits
+    about: About
+    clock: Callable[[], float]  # wall clock, seconds
+    queries: Queries
+    query_seconds: Histogram
+    scrape_seconds: Histogram
+    exposition: Exposition = field(default_factory=Exposition)
+    _engine: Engine | None = None
+    _loading: Lock = field(default_factory=Lock)
+
+    def engine(self) -> Engine:
+        """The query engine; its first use imports numpy, which costs memory and time: call it in a query's thread."""
+        with self._loading:
+            if self._engine is None:
+                from prom_probe.promql.engine import Engine, Limits
+
+                self._engine = Engine(
+                    Limits(
+                        timeout_s=self.limits.timeout_s,
+                        max_samples=self.limits.max_samples,
+                        max_memory_bytes=self.limits.max_memory_bytes,
+                        lookback_delta_ms=self.limits.lookback_delta_ms,
+                        max_points=self.limits.max_points,
+                    )
+                )
+            return self._engine
+
+    @property
+    def engine_loaded(self) -> bool:
+        """Whether a query can run on the loop, without importing anything."""
+        return self._engine is not None

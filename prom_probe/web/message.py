@@ -1,0 +1,104 @@
+"""HTTP messages as values: a request that is complete, and the response that answers it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Protocol, TypeAlias
+
+TEXT = "text/plain; charset=utf-8"
+JSON = "application/json"
+
+REASONS: dict[int, str] = {
+    100: "Continue",
+    200: "OK",
+    204: "No Content",
+    400: "Bad Request",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    413: "Content Too Large",
+    414: "URI Too Long",
+    415: "Unsupported Media Type",
+    417: "Expectation Failed",
+    422: "Unprocessable Entity",
+    431: "Request Header Fields Too Large",
+    499: "Client Closed Request",
+    500: "Internal Server Error",
+    501: "Not Implemented",
+    503: "Service Unavailable",
+}
+
+
+class Request:
+    """A whole request. Header names are in lower case; `path` and `query` are still percent-encoded."""
+
+    __slots__ = ("body", "headers", "http_1_0", "keep_alive", "method", "path", "query")
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        query: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        *,
+        keep_alive: bool = True,
+        http_1_0: bool = False,
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.query = query
+        self.headers = headers or {}
+        self.body = body
+        self.keep_alive = keep_alive
+        self.http_1_0 = http_1_0
+
+
+class Stream(Protocol):
+    """A body that is made while it is sent, because it would be large."""
+
+    def compress(self) -> None:
+        """Give gzip from now on; before the first pull only."""
+
+    def pull(self) -> asyncio.Future[bytes]:
+        """The next piece, b"" at the end. One call at a time."""
+
+    def close(self) -> None:
+        """The rest is not wanted. Must be called once, at the end too."""
+
+
+class Response:
+    """What answers a request: a status, and a body as bytes or as a stream."""
+
+    __slots__ = ("body", "content_type", "headers", "status", "stream")
+
+    def __init__(
+        self,
+        status: int,
+        body: bytes = b"",
+        content_type: str = TEXT,
+        headers: tuple[tuple[str, str], ...] = (),
+        stream: Stream | None = None,
+    ) -> None:
+        self.status = status
+        self.body = body
+        self.content_type = content_type
+        self.headers = headers
+        self.stream = stream
+
+
+# A handler answers at once, or with a future that gives the response later.
+Answer: TypeAlias = "Response | Pending"
+
+
+class Pending(asyncio.Future[Response]):
+    """A response to come. `queued`: nobody works on it yet, so that cancelling it saves work."""
+
+    queued = False
+
+
+def plain(status: int, text: str = "", headers: tuple[tuple[str, str], ...] = ()) -> Response:
+    """A response in plain text: `text`, or the status' own words."""
+    return Response(status, (text or REASONS[status]).encode() + b"\n", TEXT, headers)

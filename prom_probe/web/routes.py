@@ -1,0 +1,70 @@
+"""Every endpoint: its methods, path, handler, and the listeners that serve it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+from prom_probe.web import api_labels, api_query, api_status, federate, landing, pages
+from prom_probe.web.context import Context
+from prom_probe.web.message import Answer, Request
+
+Handler: TypeAlias = Callable[[Context, Request], Answer]
+
+
+class Route(NamedTuple):
+    """`path` is the template: `:name` stands for one segment. `api`: only on API listeners.
+
+    `any_host`: answered whatever the Host header says, on loopback API listeners too.
+    """
+
+    methods: tuple[str, ...]
+    path: str
+    handler: Handler
+    api: bool = True
+    any_host: bool = False
+
+
+_PAGE = ("GET", "HEAD")
+_GET = ("GET", "OPTIONS")
+_FORM = ("GET", "OPTIONS", "POST")
+
+ROUTES: tuple[Route, ...] = (
+    Route(_PAGE, "/", landing.landing, api=False),
+    Route(_PAGE, "/metrics", pages.metrics, api=False, any_host=True),
+    Route(_PAGE, "/-/healthy", pages.healthy, api=False, any_host=True),
+    Route(_PAGE, "/-/ready", pages.ready, api=False, any_host=True),
+    Route(_GET, "/federate", federate.federate),
+    Route(_FORM, "/api/v1/query", api_query.query),
+    Route(_FORM, "/api/v1/query_range", api_query.query_range),
+    Route(_FORM, "/api/v1/query_exemplars", api_status.constant([])),
+    Route(_FORM, "/api/v1/labels", api_labels.labels),
+    Route(_GET, "/api/v1/label/:name/values", api_labels.label_values),
+    Route(_FORM, "/api/v1/series", api_labels.series),
+    Route(_GET, "/api/v1/metadata", api_labels.metadata),
+    Route(_GET, "/api/v1/rules", api_status.constant({"groups": []})),
+    Route(_GET, "/api/v1/alerts", api_status.constant({"alerts": []})),
+    Route(_GET, "/api/v1/targets", api_status.targets),
+    Route(_GET, "/api/v1/status/buildinfo", api_status.buildinfo),
+    Route(_GET, "/api/v1/status/config", api_status.config),
+    Route(_GET, "/api/v1/status/flags", api_status.flags),
+    Route(_GET, "/api/v1/status/runtimeinfo", api_status.runtimeinfo),
+    Route(_GET, "/api/v1/status/tsdb", api_status.tsdb),
+)
+
+_STATIC = {route.path: route for route in ROUTES if ":" not in route.path}
+_TEMPLATES = [(route.path.split("/"), route) for route in ROUTES if ":" in route.path]
+
+
+def maybe_route(path: str) -> Route | None:
+    """The route of a path, None where there is none."""
+    route = _STATIC.get(path)
+    if route is None:
+        segments = path.split("/")
+        for template, candidate in _TEMPLATES:
+            if len(segments) == len(template) and all(
+                segment == want or (want[:1] == ":" and segment)
+                for segment, want in zip(segments, template, strict=True)
+            ):
+                return candidate
+    return route

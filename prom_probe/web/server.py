@@ -1,0 +1,138 @@
+"""Listeners: who may connect, whose turn it is to leave, and a quiet end."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+
+from prom_probe.web.app import App
+from prom_probe.web.limits import HttpLimits
+from prom_probe.web.message import Answer, Request, Response
+from prom_probe.web.protocol import Connection
+
+_BUFFER_BYTES = 64 * 1024
+_BACKLOG = 128
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+class Server:
+    """All listeners of one App. Owned by the loop's thread."""
+
+    def __init__(self, app: App, limits: HttpLimits | None = None) -> None:
+        self._app = app
+        self._limits = limits or HttpLimits()
+        self._listeners: list[Listener] = []
+
+    async def start(self, sock: socket.socket, api: bool, loopback: bool) -> None:
+        """Serve `sock`, which is bound and listening: with the query API or without, on loopback only or not."""
+        listener = Listener(self._app, self._limits, api=api, loopback=loopback)
+        self._listeners.append(listener)
+        await listener.start(sock)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Take no more connections, let the answers under way end, cut off what is left after `timeout_s`."""
+        for listener in self._listeners:
+            listener.drain()
+        deadline = time.monotonic() + timeout_s
+        for listener in self._listeners:
+            await listener.wait_closed(max(0.0, deadline - time.monotonic()))
+        self._listeners.clear()
+        self._app.close()
+
+
+class Listener:
+    """One listening socket and its connections."""
+
+    def __init__(self, app: App, limits: HttpLimits, *, api: bool, loopback: bool) -> None:
+        self.limits = limits
+        self.buffer = memoryview(bytearray(_BUFFER_BYTES))
+        self.draining = False
+        self._app = app
+        self._api = api
+        self._loopback = loopback
+        self._connections: set[Connection] = set()
+        self._empty = asyncio.Event()
+        self._server: asyncio.Server | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        shortest = min(limits.header_s, limits.body_s, limits.idle_s, limits.stall_s, limits.linger_s)
+        self._tick_s = min(1.0, shortest / 4)
+        self._date = (0, b"")
+
+    async def start(self, sock: socket.socket) -> None:
+        """Accept from `sock`."""
+        self._server = await self._loop.create_server(lambda: Connection(self), sock=sock, backlog=_BACKLOG)
+
+    def drain(self) -> None:
+        """Close the socket here, end idle connections, and the others after their answer."""
+        self.draining = True
+        if self._server is not None:
+            self._server.close()
+        for connection in tuple(self._connections):
+            connection.drain()
+        self._maybe_empty()
+
+    async def wait_closed(self, timeout_s: float) -> None:
+        """Until the last connection has ended; what is left after `timeout_s` is cut off."""
+        try:
+            await asyncio.wait_for(self._empty.wait(), timeout_s)
+        except TimeoutError:
+            for connection in tuple(self._connections):
+                connection.abort()
+            await self._empty.wait()
+
+    # --- what connections call
+
+    def opened(self, connection: Connection) -> bool:
+        """Take it in. At the cap, the one that has waited longest without a whole request makes room."""
+        room = len(self._connections) < self.limits.connections
+        if not room:
+            idle = [other for other in self._connections if other.idle]
+            if idle:
+                min(idle, key=lambda other: other.whole_at).abort()
+                room = True
+        self._connections.add(connection)
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._tick_s, self._tick)
+        return room
+
+    def closed(self, connection: Connection) -> None:
+        """Forget it."""
+        self._connections.discard(connection)
+        self._maybe_empty()
+
+    def answer(self, request: Request) -> Answer:
+        return self._app.answer(request, api=self._api, loopback=self._loopback)
+
+    def refused(self, response: Response) -> None:
+        self._app.counted(response)
+
+    def log(self, level: str, message: str) -> None:
+        self._app.log(level, message)
+
+    def date(self) -> bytes:
+        """The Date header's line, made once a second."""
+        now = int(self._app.clock())
+        if self._date[0] != now:
+            t = time.gmtime(now)
+            line = (
+                f"Date: {_DAYS[t.tm_wday]}, {t.tm_mday:02d} {_MONTHS[t.tm_mon - 1]} {t.tm_year} "
+                f"{t.tm_hour:02d}:{t.tm_min:02d}:{t.tm_sec:02d} GMT\r\n"
+            )
+            self._date = (now, line.encode())
+        return self._date[1]
+
+    def _tick(self) -> None:
+        """Look at every connection's deadline; one timer for all costs a request nothing."""
+        self._timer = None
+        now = self._loop.time()
+        for connection in tuple(self._connections):
+            connection.check(now)
+        if self._connections:
+            self._timer = self._loop.call_later(self._tick_s, self._tick)
+
+    def _maybe_empty(self) -> None:
+        if self.draining and not self._connections:
+            self._empty.set()
