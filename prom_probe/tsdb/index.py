@@ -1,0 +1,229 @@
+"""The index: label pair -> series, and matchers resolved by set operations."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Sequence
+from operator import attrgetter
+from sys import getsizeof
+from typing import TYPE_CHECKING
+
+from prom_probe.model.labels import Labels, label_value
+from prom_probe.model.matcher import Matcher
+
+if TYPE_CHECKING:
+    from prom_probe.model.regex import AnchoredRegex
+    from prom_probe.tsdb.loose import LooseStream
+    from prom_probe.tsdb.stream import Stream
+
+_REF = attrgetter("ref")
+_DICT_SLOT = 100  # bytes of one entry of a dict, its spare room included
+_POSTING = 48 + 64  # a Posting and its list
+
+
+class Series:
+    """One series: its labels, its number, and who holds its samples. Only the writer changes it.
+
+    `ref` grows with every new series and is never used again. `kept`: the series cap does not evict it. `seen`: the
+    store's lived milliseconds at its last known sample. `tail`: (t_ms, value) of its newest general append.
+    """
+
+    __slots__ = ("indexed", "kept", "labels", "owners", "ref", "seen", "tail")
+
+    def __init__(self, labels: Labels, ref: int) -> None:
+        self.labels = labels
+        self.ref = ref
+        self.owners: tuple[Stream | LooseStream, ...] = ()
+        self.kept = False
+        self.indexed = True
+        self.seen = 0
+        self.tail: tuple[int, float] | None = None
+
+    def belong_to(self, owner: Stream | LooseStream) -> None:
+        """Note that `owner` has samples of it, after its other owners."""
+        if not self.owners:
+            self.owners = owner.alone
+        elif owner not in self.owners:
+            self.owners += owner.alone
+
+    def cost(self) -> int:
+        """Bytes that it takes with its entries in the index, the postings' own aside."""
+        return 88 + 32 + getsizeof(self.labels) + 8 * len(self.labels) + _DICT_SLOT + 8
+
+
+class Posting:
+    """The series that have one label pair, by ascending ref. Append-only."""
+
+    __slots__ = ("members", "pair")
+
+    def __init__(self, pair: tuple[str, str]) -> None:
+        self.pair = pair
+        self.members: list[Series] = []
+
+    def cost(self) -> int:
+        return _POSTING + getsizeof(self.pair) + getsizeof(self.pair[1]) + _DICT_SLOT
+
+
+class Index:
+    """All series by label pair. One writer adds; readers in other threads see a prefix, bounded by their snapshot.
+
+    Lists only grow, so a reader that drops refs from its bound on sees what was there when it began. Series leave by
+    `without`, which makes a new index that shares what did not change.
+    """
+
+    def __init__(self) -> None:
+        self.all: list[Series] = []
+        self.values: dict[str, dict[str, Posting]] = {}
+        self.bytes = 0
+
+    def intern(self, labels: Labels) -> Labels:
+        """`labels` made of the index's own pairs where it has them, so that equal pairs are one object."""
+        out = []
+        for pair in labels:
+            posting = self.values.get(pair[0], {}).get(pair[1])
+            out.append(pair if posting is None else posting.pair)
+        return tuple(out)
+
+    def add(self, series: Series) -> None:
+        """Add a series whose ref is higher than all refs so far."""
+        for pair in series.labels:
+            values = self.values.get(pair[0])
+            if values is None:
+                values = self.values[pair[0]] = {}
+                self.bytes += getsizeof(pair[0]) + 64 + _DICT_SLOT
+            posting = values.get(pair[1])
+            if posting is None:
+                posting = Posting(pair)
+                posting.members.append(series)
+                values[pair[1]] = posting  # whole before a reader can see it
+                self.bytes += posting.cost()
+            else:
+                posting.members.append(series)
+        self.all.append(series)
+        self.bytes += series.cost()
+
+    def without(self, gone: Collection[Series]) -> Index:
+        """An index without the series `gone`; this one stays as it is for its readers."""
+        gone = gone if isinstance(gone, set) else set(gone)
+        other = Index()
+        other.values = dict(self.values)
+        other.bytes = self.bytes - sum(series.cost() for series in gone)
+        other.all = [series for series in self.all if series not in gone]
+        touched: dict[str, set[str]] = {}
+        for series in gone:
+            for name, value in series.labels:
+                touched.setdefault(name, set()).add(value)
+        for name, wanted in touched.items():
+            values = other.values[name] = dict(self.values[name])
+            for value in wanted:
+                old = values[value]
+                left = Posting(old.pair)
+                left.members = [series for series in old.members if series not in gone]
+                if left.members:
+                    values[value] = left
+                else:
+                    del values[value]
+                    other.bytes -= left.cost()
+            if not values:
+                del other.values[name]
+                other.bytes -= getsizeof(name) + 64 + _DICT_SLOT
+        return other
+
+
+def bounded(members: list[Series], bound: int) -> list[Series]:
+    """The series of `members` with a ref below `bound`."""
+    if not members or members[-1].ref < bound:
+        return members
+    return members[: bisect_left(members, bound, key=_REF)]
+
+
+def resolve(index: Index, matchers: Sequence[Matcher], bound: int, deadline: float | None) -> list[Series]:
+    """The series below `bound` that all `matchers` take, by ascending ref.
+
+    An absent label has the value "", as in Prometheus. Raises RegexError for a bad pattern, RegexTimeout at `deadline`.
+    """
+    included: list[list[Series]] = []  # one list a matcher that needs the label
+    excluded: list[list[Series]] = []
+    pairs: list[tuple[tuple[str, str], list[Series]]] = []  # the plain `name="value"` ones
+    for matcher in matchers:
+        values = index.values.get(matcher.name, {})
+        if matcher.op == "=" and matcher.value:
+            posting = values.get(matcher.value)
+            if posting is None:
+                return []
+            pairs.append((posting.pair, posting.members))
+            continue
+        regex = _regex(matcher)
+        equal = matcher.op in ("=", "=~")
+        takes_absent = _takes(matcher, regex, "", deadline) == equal
+        # A matcher that takes an absent label can only exclude what has the label; any other needs it.
+        wanted = _postings(values, matcher, regex, equal != takes_absent, deadline)
+        lists = [posting.members for posting in wanted]
+        if takes_absent:
+            excluded += lists
+        else:
+            included.append(lists[0] if len(lists) == 1 else _union(lists))
+    result = _intersect(index, included, pairs)
+    for members in excluded:
+        result.difference_update(members)
+    return bounded(sorted(result, key=_REF), bound)
+
+
+def _regex(matcher: Matcher) -> AnchoredRegex | None:
+    if matcher.op in ("=", "!="):
+        return None
+    from prom_probe.model.regex import compile_anchored
+
+    return compile_anchored(matcher.value)
+
+
+def _takes(matcher: Matcher, regex: AnchoredRegex | None, value: str, deadline: float | None) -> bool:
+    """Whether `value` is the matcher's value or matches its pattern, whatever the operator."""
+    return value == matcher.value if regex is None else regex.matches(value, deadline)
+
+
+def _postings(
+    values: dict[str, Posting], matcher: Matcher, regex: AnchoredRegex | None, hit: bool, deadline: float | None
+) -> list[Posting]:
+    """The postings whose value is taken (`hit`), or those whose value is not."""
+    literals: Iterable[str] | None = (matcher.value,) if regex is None else regex.literals
+    if literals is not None:
+        if hit:
+            return [posting for value in literals if (posting := values.get(value)) is not None]
+        without = set(literals)
+        return [posting for value, posting in values.copy().items() if value not in without]
+    return [posting for value, posting in values.copy().items() if _takes(matcher, regex, value, deadline) == hit]
+
+
+def _union(lists: Iterable[list[Series]]) -> list[Series]:
+    out: list[Series] = []
+    for members in lists:
+        out += members
+    return out
+
+
+def _intersect(
+    index: Index, included: list[list[Series]], pairs: list[tuple[tuple[str, str], list[Series]]]
+) -> set[Series]:
+    """The series in all lists; the shortest first, and a long posting is not walked for a few candidates."""
+    if not included and not pairs:
+        return set(index.all)
+    included.sort(key=len)
+    pairs.sort(key=lambda item: len(item[1]))
+    if pairs and (not included or len(pairs[0][1]) <= len(included[0])):
+        result = set(pairs.pop(0)[1])
+    else:
+        result = set(included.pop(0))
+    for pair, members in pairs:
+        if len(members) < 4 * len(result):
+            result.intersection_update(members)
+        else:
+            result = {series for series in result if pair in series.labels}
+    for members in included:
+        result.intersection_update(members)
+    return result
+
+
+def label_values_of(series: Iterable[Series], name: str) -> list[str]:
+    """The values of label `name` over `series`, sorted, absent ones left out."""
+    return sorted({value for one in series if (value := label_value(one.labels, name))})

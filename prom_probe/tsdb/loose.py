@@ -1,0 +1,173 @@
+"""Samples that come one by one with any labels: the head's buffers, one a series."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+from prom_probe.model.sample import STALE_BITS, is_stale
+from prom_probe.tsdb.index import Series
+from prom_probe.tsdb.outcome import Outcome
+from prom_probe.tsdb.run import MAX_BYTES, MAX_ROWS, rising
+from prom_probe.tsdb.view import StreamView
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from prom_probe.tsdb.cache import Cache
+
+_SLOT_COST = 2 * 80 + 100 + 16 + 4  # two arrays, an entry of a dict, a place in two lists, a count
+_SAMPLE_COST = 18  # with the arrays' spare room
+
+Piece: TypeAlias = "Buffers"
+
+
+class Buffers:
+    """The samples of many series since the last cut, each series with timestamps of its own, strictly increasing."""
+
+    __slots__ = ("bytes", "counts", "samples", "seen", "series", "since", "slots", "times", "values")
+
+    def __init__(self, lived_ms: int) -> None:
+        self.slots: dict[int, int] = {}  # ref -> slot
+        self.series: list[Series] = []  # by slot, like the three below
+        self.times: list[array[int]] = []
+        self.values: list[array[float]] = []
+        self.counts = array("I")  # how many samples are whole: written last, copied by a snapshot
+        self.bytes = 0
+        self.samples = 0
+        self.since = lived_ms
+        self.seen = lived_ms
+
+    def append(self, series: Series, t_ms: int, value: float) -> int:
+        """Append a sample that is newer than the series' others here; gives how many it has now."""
+        slot = self.slots.get(series.ref)
+        if slot is None:
+            slot = len(self.series)
+            self.series.append(series)
+            self.times.append(array("q"))
+            self.values.append(array("d"))
+            self.counts.append(0)
+            self.slots[series.ref] = slot
+            self.bytes += _SLOT_COST
+        self.times[slot].append(t_ms)
+        self.values[slot].append(value)
+        self.counts[slot] += 1
+        self.samples += 1
+        self.bytes += _SAMPLE_COST
+        return self.counts[slot]
+
+    def refs(self) -> Iterable[int]:
+        return self.slots.keys()
+
+    def newest_ms(self, ref: int) -> int | None:
+        """The series' newest timestamp in here."""
+        slot = self.slots.get(ref)
+        return None if slot is None else self.times[slot][-1]
+
+
+class BuffersView:
+    """Buffers as a snapshot sees them: a piece of the loose stream. A timeline's key is its timestamps' bytes."""
+
+    __slots__ = ("_buffers", "_counts")
+
+    def __init__(self, buffers: Buffers) -> None:
+        self._buffers = buffers
+        self._counts = buffers.counts[:]
+
+    def timeline(self, ref: int) -> bytes | None:
+        slot = self._buffers.slots.get(ref)
+        if slot is None or slot >= len(self._counts) or not self._counts[slot]:
+            return None
+        return self._buffers.times[slot][: self._counts[slot]].tobytes()
+
+    def bounds(self, timeline: bytes) -> tuple[int, int]:
+        times = memoryview(timeline).cast("q")
+        return times[0], times[-1]
+
+    def span(self, timeline: bytes, mint: int, maxt: int) -> tuple[int, int]:
+        times = memoryview(timeline).cast("q")
+        return bisect_left(times, mint), bisect_right(times, maxt)
+
+    def times(self, timeline: bytes, lo: int, hi: int, cache: Cache) -> NDArray[np.int64]:
+        import numpy as np
+
+        return np.frombuffer(timeline, np.int64)[lo:hi]
+
+    def read(
+        self, refs: Sequence[int], lo: int, hi: int, out: NDArray[np.uint64], cache: Cache
+    ) -> tuple[bool, NDArray[np.bool_]]:
+        import numpy as np
+
+        for i, ref in enumerate(refs):
+            values = self._buffers.values[self._buffers.slots[ref]][lo:hi]
+            out[i] = np.frombuffer(values.tobytes(), np.uint64)
+        return not bool((out == STALE_BITS).any()), rising(out)
+
+
+class LooseStream:
+    """All general appends. Like a collector's stream it keeps `pieces` in the order they were written."""
+
+    def __init__(self) -> None:
+        self.alone = (self,)
+        self.pieces: tuple[Piece, ...] = ()
+        self._open: Buffers | None = None
+
+    def append(self, series: Series, t_ms: int, value: float, *, lived_ms: int, ahead_ms: int | None) -> Outcome:
+        """Append a sample; the outcome says why not.
+
+        A series whose newest sample is later than `ahead_ms` got it from a clock that has been set back since: it
+        begins again, and readers let what was written later cover what was written before.
+        """
+        tail = series.tail
+        if tail is not None and t_ms <= tail[0]:
+            if t_ms == tail[0] and (value == tail[1] or (value != value and is_stale(value) == is_stale(tail[1]))):
+                return Outcome.DUPLICATE
+            if ahead_ms is None or not t_ms <= ahead_ms < tail[0]:
+                return Outcome.CONFLICT if t_ms == tail[0] else Outcome.OUT_OF_ORDER
+            newest = self._open.newest_ms(series.ref) if self._open is not None else None
+            if newest is not None and newest >= t_ms:
+                self.close()
+        buffers = self._open
+        if buffers is None:
+            buffers = self._open = Buffers(lived_ms)
+            self.pieces = (*self.pieces, buffers)
+        count = buffers.append(series, t_ms, value)
+        buffers.seen = series.seen = lived_ms
+        series.tail = (t_ms, value)
+        if count >= MAX_ROWS or buffers.bytes >= MAX_BYTES:
+            self.close()
+        return Outcome.APPENDED
+
+    def close(self) -> None:
+        """Let the next sample begin new buffers."""
+        self._open = None
+
+    def close_before(self, lived_ms: int) -> None:
+        """Close the open buffers if they began before that."""
+        if self._open is not None and self._open.since < lived_ms:
+            self.close()
+
+    def drop_oldest(self) -> None:
+        """Forget the piece that was written first."""
+        if self.pieces[0] is self._open:
+            self.close()
+        self.pieces = self.pieces[1:]
+
+    def current_refs(self) -> Iterable[int]:
+        """The refs of the series that are being written."""
+        return self._open.refs() if self._open is not None else ()
+
+    def alive_refs(self) -> Iterable[int]:
+        """None: whether a series that comes by itself has ended, only its age tells."""
+        return ()
+
+    def cost(self) -> int:
+        """Bytes that it takes."""
+        return sum(piece.bytes for piece in self.pieces)
+
+    def view(self) -> StreamView:
+        """What is there now; the views share nothing that changes."""
+        return StreamView([BuffersView(piece) for piece in self.pieces], shared=False)

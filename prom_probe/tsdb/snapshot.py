@@ -1,0 +1,102 @@
+"""Snapshots: the store at one moment, for readers in any thread; what `promql.queryable.Queryable` asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from prom_probe.model.labels import Labels
+from prom_probe.model.matcher import Matcher
+from prom_probe.model.series import SeriesGroup
+from prom_probe.tsdb.cache import Cache
+from prom_probe.tsdb.index import Index, Series, label_values_of, resolve
+
+if TYPE_CHECKING:
+    from prom_probe.tsdb.loose import LooseStream
+    from prom_probe.tsdb.stream import Stream
+    from prom_probe.tsdb.view import StreamView
+
+
+class Snapshot:
+    """Immutable: later appends, retention and merges do not show. It keeps alive what it was made from.
+
+    Times are milliseconds, both ends included. Matchers raise RegexError, and RegexTimeout at `deadline`
+    (time.monotonic() seconds).
+    """
+
+    def __init__(
+        self, index: Index, bound: int, views: Mapping[Stream | LooseStream, StreamView], cache: Cache
+    ) -> None:
+        self._index = index
+        self._bound = bound
+        self._views = views
+        self._cache = cache
+
+    def select(
+        self, mint: int, maxt: int, matchers: Sequence[Matcher], *, batch: int = 128, deadline: float | None = None
+    ) -> Iterator[SeriesGroup]:
+        """The matching series' samples in the range, decoded group by group as the caller asks."""
+        for views, members in self._by_views(self._resolve(matchers, deadline)):
+            if len(views) == 1:
+                yield from views[0].groups(members, mint, maxt, batch, self._cache)
+            else:
+                yield from self._merged(views, members, mint, maxt)
+
+    def count(
+        self, mint: int, maxt: int, matchers: Sequence[Matcher], *, deadline: float | None = None
+    ) -> tuple[int, int]:
+        """(series, samples) that `select` would give at most."""
+        series = samples = 0
+        for views, members in self._by_views(self._resolve(matchers, deadline)):
+            counts = [view.count(members, mint, maxt) for view in views]
+            series += min(len(members), sum(count[0] for count in counts))
+            samples += sum(count[1] for count in counts)
+        return series, samples
+
+    def series(
+        self, mint: int, maxt: int, matchers: Sequence[Matcher], *, deadline: float | None = None
+    ) -> list[Labels]:
+        """The labels of the matching series that may have samples in the range, sorted."""
+        return sorted(series.labels for series in self._within(mint, maxt, matchers, deadline))
+
+    def label_names(
+        self, mint: int, maxt: int, matchers: Sequence[Matcher], *, deadline: float | None = None
+    ) -> list[str]:
+        """The names of their labels, sorted."""
+        within = self._within(mint, maxt, matchers, deadline)
+        return sorted({name for series in within for name, _ in series.labels})
+
+    def label_values(
+        self, name: str, mint: int, maxt: int, matchers: Sequence[Matcher], *, deadline: float | None = None
+    ) -> list[str]:
+        """The values of their label `name`, sorted."""
+        return label_values_of(self._within(mint, maxt, matchers, deadline), name)
+
+    def _resolve(self, matchers: Sequence[Matcher], deadline: float | None) -> list[Series]:
+        return resolve(self._index, matchers, self._bound, deadline)
+
+    def _within(self, mint: int, maxt: int, matchers: Sequence[Matcher], deadline: float | None) -> Iterator[Series]:
+        for series in self._resolve(matchers, deadline):
+            if any(view.overlaps(series.ref, mint, maxt) for view in self._views_of(series)):
+                yield series
+
+    def _views_of(self, series: Series) -> list[StreamView]:
+        return [self._views[owner] for owner in series.owners if owner in self._views]
+
+    def _by_views(self, members: Sequence[Series]) -> list[tuple[list[StreamView], list[Series]]]:
+        """The series by the streams that hold their samples, in the order in which the streams got them."""
+        buckets: dict[tuple[Stream | LooseStream, ...], list[Series]] = {}
+        for series in members:
+            buckets.setdefault(series.owners, []).append(series)
+        out = [(self._views_of(some[0]), some) for some in buckets.values()]
+        return [(views, some) for views, some in out if views]
+
+    def _merged(
+        self, views: Sequence[StreamView], members: Sequence[Series], mint: int, maxt: int
+    ) -> Iterator[SeriesGroup]:
+        from prom_probe.tsdb.view import merge
+
+        for series in members:
+            groups = [group for view in views for group in view.groups([series], mint, maxt, 1, self._cache)]
+            if groups:
+                yield groups[0] if len(groups) == 1 else merge(groups)

@@ -1,0 +1,280 @@
+"""The store: one writer appends and tidies up, readers take snapshots."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+from prom_probe.model.family import Column, Family
+from prom_probe.model.labels import Labels
+from prom_probe.model.series import Newest
+from prom_probe.tsdb.cache import Cache
+from prom_probe.tsdb.index import Index, Series
+from prom_probe.tsdb.loose import LooseStream
+from prom_probe.tsdb.outcome import LayoutError, Outcome
+from prom_probe.tsdb.retention import LivedTime, add_live_refs, drop_excess, drop_expired, ended_local
+from prom_probe.tsdb.snapshot import Snapshot
+from prom_probe.tsdb.stream import MAX_TIME, Stream, proper
+from prom_probe.tsdb.view import StreamView
+
+__all__ = ["LayoutError", "Outcome", "Snapshot", "Store", "StoreOptions", "StoreStats"]
+
+# A piece of a stream covers at most this part of the retention, so that what is dropped late is little.
+_SPAN_PARTS = 8
+
+# At the cap so many series leave at once, one part of the cap, since each time the index is made anew.
+_EVICT_PARTS = 50
+
+# A general append's series begins again if its newest sample is further in the future than this.
+_FUTURE_MS = 600_000
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOptions:
+    """What the store may keep. `max_series` bounds the local series; exposed ones always fit."""
+
+    retention_ms: int = 6 * 3_600_000
+    retention_bytes: int = 32 << 20
+    max_series: int = 10_000
+    decode_cache_bytes: int = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStats:
+    """What is in the store (`series`, `samples`, `bytes`, `pieces`), and what it took and refused since it began.
+
+    `bytes` is what retention counts: pieces, index and columns; the decode cache is beside it. `rejected` counts
+    samples by reason.
+    """
+
+    series: int
+    samples: int
+    bytes: int
+    pieces: int
+    appended: int
+    rejected: dict[str, int]
+
+
+class Store:
+    """The time-series database. All methods belong to one thread, the writer's, except `snapshot` and what it gives."""
+
+    def __init__(self, options: StoreOptions | None = None) -> None:
+        self.options = options or StoreOptions()
+        self._lived = LivedTime()
+        self._cache = Cache(self.options.decode_cache_bytes)
+        self._index = Index()
+        self._by_labels: dict[Labels, Series] = {}
+        self._next_ref = 1
+        self._loose = LooseStream()
+        self._collectors: dict[str, Stream] = {}
+        self._streams: tuple[Stream | LooseStream, ...] = (self._loose,)  # replaced as a whole
+        self._job: Iterator[None] | None = None
+        self._sweep_due = False
+        self._appended = 0
+        self._rejected: Counter[str] = Counter()
+
+    def announce(self, collector: str, layout: int, start: int, columns: Sequence[Column]) -> None:
+        """Columns [start, start + len(columns)) of a collector's layout; growth has `start` = the number known.
+
+        A new layout number replaces the old layout: series that it lacks end there, the others continue. What is known
+        already changes nothing; where the columns differ from what is known under the same number (a restarted
+        worker), a new layout begins with the columns before them. Raises LayoutError on a gap and on bad labels.
+        """
+        stream = self._collectors.get(collector)
+        if stream is None:
+            stream = Stream(collector)
+            stream.announce(layout, start, columns, self._admitter(stream))
+            self._collectors[collector] = stream
+            self._streams = (*self._streams, stream)
+        else:
+            stream.announce(layout, start, columns, self._admitter(stream))
+
+    def knows(self, collector: str, layout: int) -> bool:
+        """Whether this is the collector's layout now."""
+        stream = self._collectors.get(collector)
+        return stream is not None and stream.mapping is not None and stream.mapping.layout == layout
+
+    def append_row(self, collector: str, layout: int, t_ms: int, payload: bytes) -> Outcome:
+        """Append the row that a collector filled at `t_ms`; what it costs does not depend on the number of series.
+
+        `payload`: packed little-endian float64, one per column from the first on; staleness markers and what lies
+        beyond its end are absent. A second row at the newest timestamp and an exact repetition of a row in the head are
+        DUPLICATE. A row older than the newest is taken: the clock was set back, and from its timestamp on it and what
+        follows cover what was written before.
+        """
+        stream = self._collectors.get(collector)
+        if stream is None:
+            outcome, samples = Outcome.UNKNOWN_LAYOUT, len(payload) // 8
+        else:
+            outcome, samples = stream.append(layout, t_ms, payload, self._lived.ms)
+        if outcome is not Outcome.APPENDED:
+            self._rejected[outcome.value] += max(samples, 1)
+        else:
+            refused = min(stream.refused, samples) if stream is not None else 0
+            if refused:
+                self._rejected[Outcome.SERIES_LIMIT.value] += refused
+            self._appended += samples - refused
+        return outcome
+
+    def mark_stale(self, collector: str, t_ms: int) -> None:
+        """End all series of a collector at `t_ms`, because its probe died or fell silent."""
+        stream = self._collectors.get(collector)
+        if stream is not None:
+            stream.mark_stale(t_ms, self._lived.ms)
+
+    def append(self, labels: Labels, t_ms: int, value: float) -> Outcome:
+        """Append one sample of any series. `labels` are sorted by name, without empty values."""
+        outcome = self._append(labels, t_ms, value)
+        if outcome is Outcome.APPENDED:
+            self._appended += 1
+        else:
+            self._rejected[outcome.value] += 1
+        return outcome
+
+    def _append(self, labels: Labels, t_ms: int, value: float) -> Outcome:
+        series = self._by_labels.get(labels)
+        now_ms = self._lived.now_ms
+        if not -MAX_TIME < t_ms < MAX_TIME:
+            return Outcome.MALFORMED
+        if now_ms is not None and t_ms < now_ms - self.options.retention_ms:
+            return Outcome.TOO_OLD
+        if series is None:
+            if not proper(labels):
+                return Outcome.MALFORMED
+            if not self._make_room(1):
+                return Outcome.SERIES_LIMIT
+            series = self._create(labels)
+        series.belong_to(self._loose)
+        ahead_ms = None if now_ms is None else now_ms + _FUTURE_MS
+        return self._loose.append(series, t_ms, value, lived_ms=self._lived.ms, ahead_ms=ahead_ms)
+
+    def reject(self, reason: str, samples: int) -> None:
+        """Count samples that were refused before they came here."""
+        self._rejected[reason] += samples
+
+    def maintain(self, now_ms: int, budget_s: float = 0.002) -> bool:
+        """One slice of the work behind the scenes: retention, tidying. Call it about once a second.
+
+        `now_ms` is the wall clock. Gives True if work is left, for a caller that has time for another slice.
+        """
+        self._lived.tick(now_ms)
+        lived_ms = self._lived.ms
+        for stream in self._streams:
+            stream.close_before(lived_ms - self.options.retention_ms // _SPAN_PARTS)
+        for collector in self._collectors.values():
+            if collector.readmit_due:
+                collector.readmit(self._admitter(collector))
+        self._drop(lived_ms)
+        return self._work(perf_counter() + budget_s)
+
+    def newest(self) -> list[Newest]:
+        """The newest row of each collector."""
+        return [newest for stream in self._collectors.values() if (newest := stream.newest()) is not None]
+
+    def families(self) -> Iterable[Family]:
+        """The families of all collectors' layouts, each once."""
+        found: dict[Family, None] = {}
+        for stream in self._collectors.values():
+            if stream.mapping is not None:
+                found.update(dict.fromkeys(column.family for column in stream.mapping.columns))
+        return found
+
+    def snapshot(self) -> Snapshot:
+        """The store as it is now, for any thread. Costs little; may be called from any thread."""
+        bound = self._next_ref
+        index = self._index
+        views: dict[Stream | LooseStream, StreamView] = {stream: stream.view() for stream in self._streams}
+        return Snapshot(index, bound, views, self._cache)
+
+    def stats(self) -> StoreStats:
+        """Counts of what is stored and of what happened."""
+        pieces = [piece for stream in self._streams for piece in stream.pieces]
+        return StoreStats(
+            series=len(self._by_labels),
+            samples=sum(piece.samples for piece in pieces),
+            bytes=self._bytes(),
+            pieces=len(pieces),
+            appended=self._appended,
+            rejected=dict(self._rejected),
+        )
+
+    def _bytes(self) -> int:
+        return self._index.bytes + sum(stream.cost() for stream in self._streams)
+
+    def _drop(self, lived_ms: int) -> None:
+        dropped = drop_expired(self._streams, lived_ms - self.options.retention_ms)
+        dropped |= drop_excess(self._streams, self._bytes() - self.options.retention_bytes)
+        self._sweep_due |= dropped
+
+    def _work(self, until_s: float) -> bool:
+        """Advance the job at hand, and the next ones, until `until_s` (perf_counter seconds); True if one is left."""
+        while self._job is not None or self._next_job():
+            for _ in self._job or ():
+                if perf_counter() >= until_s:
+                    return True
+            self._job = None
+        return False
+
+    def _next_job(self) -> bool:
+        if self._sweep_due:
+            self._sweep_due = False
+            self._job = self._sweep()
+        return self._job is not None
+
+    def _sweep(self) -> Iterator[None]:
+        """Take the series that have neither samples nor a column out of the index."""
+        bound = self._next_ref
+        live: set[int] = set()
+        yield from add_live_refs(live, self._streams)
+        gone = [series for series in self._index.all if series.ref < bound and series.ref not in live]
+        if gone:
+            self._forget(gone)
+
+    def _admitter(self, stream: Stream) -> Callable[[Sequence[Column]], list[Series | None]]:
+        return lambda columns: self._admit(stream, columns)
+
+    def _admit(self, stream: Stream, columns: Sequence[Column]) -> list[Series | None]:
+        """The columns' series, made if need be; None where there is no room."""
+        known = [self._by_labels.get(column.labels) for column in columns]
+        needed = {
+            column.labels for column, series in zip(columns, known, strict=True) if not (series or column.exposed)
+        }
+        room = self._make_room(len(needed), {series for series in known if series}) if needed else 0
+        admitted: list[Series | None] = []
+        for column in columns:
+            series = self._by_labels.get(column.labels)
+            if series is None and (column.exposed or room > 0):
+                room -= not column.exposed
+                series = self._create(column.labels)
+            if series is not None:
+                series.kept |= column.exposed
+                series.belong_to(stream)
+            admitted.append(series)
+        return admitted
+
+    def _make_room(self, needed: int, keep: Collection[Series] = ()) -> int:
+        """How many local series may be made, of `needed`; the oldest that ended go, `keep` aside."""
+        room = self.options.max_series - len(self._by_labels)
+        if room < needed:
+            ended = ended_local(self._index.all, self._streams, self._lived.ms)
+            wanted = max(needed - room, self.options.max_series // _EVICT_PARTS)
+            gone = [series for series in ended if series not in keep][:wanted]
+            if gone:
+                self._forget(gone)
+                room += len(gone)
+        return max(0, min(room, needed))
+
+    def _create(self, labels: Labels) -> Series:
+        series = Series(self._index.intern(labels), self._next_ref)
+        self._index.add(series)
+        self._by_labels[series.labels] = series
+        self._next_ref += 1
+        return series
+
+    def _forget(self, gone: Collection[Series]) -> None:
+        self._index = self._index.without(gone)
+        for series in gone:
+            series.indexed = False
+            del self._by_labels[series.labels]
