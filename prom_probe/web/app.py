@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from prom_probe.model.family import Family
 from prom_probe.model.meter import Cell, Meter
@@ -35,9 +35,8 @@ _LOOPBACK_NAMES = frozenset(("localhost", "ip6-localhost", "[::1]"))
 class App:
     """Answers requests. All calls from the loop's thread.
 
-    `meter`: where our own metrics go. `ready`: whether the first samples are stored. `log(level, message)`. `clock`:
-    wall-clock seconds. `allowed_hosts`: names, beside loopback's own, by which a loopback API listener may be called.
-    The rest is for the status pages, read when they are asked for; `config_yaml` without secrets.
+    `meter`: where our own metrics go. `log(level, message)`. `clock`: wall-clock seconds. `allowed_hosts`: names by
+    which, beside loopback's own, a loopback API listener may be called.
     """
 
     def __init__(
@@ -46,16 +45,10 @@ class App:
         *,
         meter: Meter,
         limits: QueryLimits,
-        build_info: Mapping[str, str],
-        ready: Callable[[], bool],
+        about: About,
         log: Callable[[str, str], None],
         clock: Callable[[], float] = time.time,
         allowed_hosts: Iterable[str] = (),
-        config_yaml: Callable[[], str] = str,
-        flags: Callable[[], Mapping[str, str]] = dict,
-        reload_succeeded: Callable[[], bool] = lambda: True,
-        storage_retention: str = "",
-        start_time_s: float = 0.0,
     ) -> None:
         self.log = log
         self.clock = clock
@@ -66,7 +59,7 @@ class App:
         self._context = Context(
             store=store,
             limits=limits,
-            about=About(build_info, ready, config_yaml, flags, reload_succeeded, storage_retention, start_time_s),
+            about=about,
             clock=clock,
             queries=self._queries,
             query_seconds=meter.histogram(QUERY_SECONDS, _QUERY_BOUNDS),

@@ -50,12 +50,12 @@ class About:
     """What the status pages tell of the process; each is read when it is asked for."""
 
     build_info: Mapping[str, str]  # version, revision, …
-    ready: Callable[[], bool]
-    config_yaml: Callable[[], str]  # without secrets
-    flags: Callable[[], Mapping[str, str]]
-    reload_succeeded: Callable[[], bool]
-    storage_retention: str  # "6h or 32MiB"
-    start_time_s: float
+    ready: Callable[[], bool] = lambda: True  # whether the first samples are stored
+    config_yaml: Callable[[], str] = str  # without secrets
+    flags: Callable[[], Mapping[str, str]] = dict
+    reload_succeeded: Callable[[], bool] = lambda: True
+    storage_retention: str = ""  # "6h or 32MiB"
+    start_time_s: float = 0.0
 
 
 @dataclass

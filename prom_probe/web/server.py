@@ -27,7 +27,8 @@ class Server:
 
     async def start(self, sock: socket.socket, api: bool, loopback: bool) -> None:
         """Serve `sock`, which is bound and listening: with the query API or without, on loopback only or not."""
-        listener = Listener(self._app, self._limits, api=api, loopback=loopback)
+        by_name = sock.family != socket.AF_UNIX  # no browser comes by a Unix socket, so its Host says nothing
+        listener = Listener(self._app, self._limits, api=api, loopback=loopback and by_name)
         self._listeners.append(listener)
         await listener.start(sock)
 
