@@ -1,0 +1,52 @@
+# The project's commands; `make run` and `make test` are the README's.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+# PYTHON with a dot for a version of its own: make test VENV=.venv-3.13 PYTHON=python3.13
+VERSIONS := 3.11 3.12 3.13 3.14
+STAMP := $(VENV)/installed
+
+.PHONY: run test test-all lint bench clean
+
+$(VENV)/bin/pip:
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP): pyproject.toml $(VENV)/bin/pip
+	$(BIN)/pip install --quiet --disable-pip-version-check -e .
+	touch $@
+
+$(STAMP)-test: $(STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test]'
+	touch $@
+
+$(STAMP)-lint: $(STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test,lint]'
+	touch $@
+
+run: $(STAMP) ## Watch a small demo workload: /metrics on :19990, the query API on 127.0.0.1:19991
+	$(BIN)/prom-probe run -- $(BIN)/python -m prom_probe.demo
+
+test: $(STAMP)-test ## All tests
+	$(BIN)/python -m pytest
+
+test-all: ## All tests on every installed Python from 3.11 up
+	@for version in $(VERSIONS); do \
+	  if python$$version -c '' 2>/dev/null; then \
+	    echo "== Python $$version"; \
+	    $(MAKE) --no-print-directory test VENV=.venv-$$version PYTHON=python$$version || exit 1; \
+	  fi; \
+	done
+
+lint: $(STAMP)-lint ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP)-test ## The benchmarks of collection, transport and footprint
+	$(BIN)/python -m bench.collect
+	$(BIN)/python -m bench.transport
+	$(BIN)/python -m bench.footprint
+
+clean:
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis

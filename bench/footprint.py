@@ -1,0 +1,73 @@
+"""Proportional set size (PSS) of every process of the sidecar, and CPU, around a 50-process tree at 1 s."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from bench.report import Row, print_table
+from tests.e2e.sidecar import Sidecar, children, read_comm, wait_for
+
+TREE = "import os,time\nfor _ in range(49):\n if os.fork() == 0: break\ntime.sleep(86400)"
+
+
+def pss_kib(pid: int) -> int:
+    """Kibibytes of PSS, shared pages divided by how many share them."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1])
+    raise ValueError(f"no Pss of {pid}")
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def measure(pids: dict[str, int]) -> dict[str, int]:
+    return {name: pss_kib(pid) for name, pid in pids.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long to run before the first measurement")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    with Sidecar("--", sys.executable, "-c", TREE) as sidecar:
+        wait_for("50 processes", lambda: (sidecar.value("proctree_processes") or 0) >= 50)
+        pids = {"supervisor": sidecar.process.pid}
+        pids |= {read_comm(pid): pid for pid in children(sidecar.process.pid) if read_comm(pid).startswith("pp-")}
+        used, start = {name: cpu_seconds(pid) for name, pid in pids.items()}, time.monotonic()
+        time.sleep(args.seconds)
+        elapsed = time.monotonic() - start
+        cpu = {name: (cpu_seconds(pid) - used[name]) / elapsed for name, pid in pids.items()}
+        before = measure(pids)
+        samples = sidecar.value("prom_probe_tsdb_samples") or 0
+        bytes_ = sidecar.value("prom_probe_tsdb_storage_bytes") or 0
+        for _ in range(20):
+            end = time.time()
+            sidecar.query("sum by (mode) (rate(proctree_cpu_seconds_total[10s]))", start=end - 60, end=end, step=1)
+            sidecar.query("proctree_process_resident_memory_bytes", start=end - 60, end=end, step=1)
+        after = measure(pids)
+    if args.json:
+        print(
+            json.dumps(
+                {"before_kib": before, "after_kib": after, "cpu_ratio": cpu, "samples": samples, "bytes": bytes_}
+            )
+        )
+        return
+    rows: list[Row] = [
+        (name, f"{before[name] / 1024:.1f}", f"{after[name] / 1024:.1f}", f"{cpu[name]:.2%}") for name in pids
+    ]
+    total = (sum(before.values()) / 1024, sum(after.values()) / 1024, sum(cpu.values()))
+    rows.append(("total", f"{total[0]:.1f}", f"{total[1]:.1f}", f"{total[2]:.2%}"))
+    print_table(("Process", f"PSS MiB after {args.seconds:g} s", "after range queries", "CPU of one core"), rows)
+    print(f"{samples:g} samples in {bytes_ / 1024:.0f} KiB; budgets: 36 MB before, 52 MB after, 1 % CPU")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""The command line: run, once, query, check-config, version."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from prom_probe import __version__
+from prom_probe.config import OPTIONS, Config, ConfigError, Option, make_config
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+def _config_options(command: F) -> F:
+    """Every setting of Config as a flag of `command`, `--config.file` first."""
+    for option in reversed(OPTIONS):
+        command = click.option(option.flag, option.field, **_click_settings(option))(command)
+    return click.option("--config.file", "config_file", metavar="FILE", help="Read settings from this YAML file.")(
+        command
+    )
+
+
+def _click_settings(option: Option) -> dict[str, Any]:
+    settings: dict[str, Any] = {"help": option.help, "default": None}
+    default = option.show(getattr(Config(), option.field))
+    if default and default != "false":
+        settings["help"] += f"  [default: {default}]"
+    if option.metavar:
+        settings["metavar"] = option.metavar
+        settings["multiple"] = option.many
+    else:
+        settings["is_flag"], settings["flag_value"] = True, "true"
+    return settings
+
+
+def _make_config(flags: dict[str, Any]) -> Config:
+    file = flags.pop("config_file")
+    keys = {option.field: option.key for option in OPTIONS}
+    given = {keys[field]: value for field, value in flags.items() if value not in (None, ())}
+    return make_config(given, file=file)
+
+
+@click.group(context_settings=_SETTINGS)
+def cli() -> None:
+    """Samples a program every second from beside it, serves /metrics to Prometheus, answers PromQL itself.
+
+    Every flag can also be given in the environment (--web.listen-address as PROM_PROBE_WEB_LISTEN_ADDRESS) and in the
+    YAML file (web.listen-address, or web: and listen-address: below it).
+    """
+
+
+@cli.command()
+@_config_options
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+def run(command: tuple[str, ...], **flags: Any) -> None:
+    """Start COMMAND and watch it, or watch what --watch names, until it ends.
+
+    COMMAND gets every signal that prom-probe gets; its exit status is ours. Put -- before it:
+
+        prom-probe run -- python train.py
+
+    With neither COMMAND nor --watch, in a pod with a shared process namespace, every container is watched; elsewhere
+    only the system is.
+    """
+    config = _make_config(flags)
+    from prom_probe.command import CommandError
+    from prom_probe.wiring import serve
+
+    try:
+        status = serve(config, command)
+    except CommandError as error:
+        _fail(str(error), error.status)
+    sys.exit(status)
+
+
+@cli.command()
+@_config_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a series.")
+def once(as_json: bool, **flags: Any) -> None:
+    """Collect twice, an interval apart, print what was seen and what changed, and exit."""
+    config = _make_config(flags)
+    from prom_probe.once import collect_once, render_json, render_table
+
+    readings = collect_once(config)
+    click.echo(render_json(readings) if as_json else render_table(readings))
+
+
+@cli.command()
+@click.argument("expr")
+@click.option("--start", metavar="TIME", help="Begin of the range: Unix seconds, RFC 3339, or back from now (-5m).")
+@click.option("--end", metavar="TIME", help="End of the range, or the time of an instant query.  [default: now]")
+@click.option("--step", metavar="DURATION", help="Distance of the range's points.  [default: 1/60 of it, at least 1s]")
+@click.option("--url", metavar="URL", default="http://127.0.0.1:19991", show_default=True, help="Any Prometheus API.")
+@click.option("--json", "as_json", is_flag=True, help="Print the API's answer as it is.")
+def query(expr: str, start: str | None, end: str | None, step: str | None, url: str, as_json: bool) -> None:
+    """Ask a running prom-probe (or Prometheus) for the PromQL expression EXPR."""
+    from prom_probe.client import ClientError, fetch, render
+
+    try:
+        answer = fetch(url, expr, start, end, step)
+    except ClientError as error:
+        _fail(str(error), error.status)
+    click.echo(answer.decode() if as_json else render(answer))
+
+
+@cli.command("check-config")
+@click.argument("file")
+def check_config(file: str) -> None:
+    """Say whether FILE is a configuration that `run` would take."""
+    make_config({}, {}, file=file)
+    click.echo(f"{file}: ok")
+
+
+@cli.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(f"prom-probe {__version__}")
+
+
+def _fail(message: str, status: int) -> None:
+    """One line on stderr, and the end."""
+    click.echo(f"prom-probe: {message}", err=True)
+    sys.exit(status)
+
+
+def main() -> None:
+    """The entry point: usage errors exit with 2, all others with 1, each with one line."""
+    try:
+        cli.main(standalone_mode=False, prog_name="prom-probe")
+    except click.UsageError as error:
+        hint = f" (see prom-probe {error.ctx.info_name} --help)" if error.ctx and error.ctx.parent else ""
+        _fail(error.format_message().replace("\n", " ") + hint, 2)
+    except ConfigError as error:
+        _fail(str(error), error.status)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

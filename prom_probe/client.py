@@ -1,0 +1,159 @@
+"""Asks a Prometheus query API over HTTP and prints its answer as a table."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import socket
+import time
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import msgspec
+
+from prom_probe.config import parse_duration
+
+_POINTS = 60
+
+
+class ClientError(Exception):
+    """No answer, or an error as the answer; `status` is the exit status that fits (2 for bad input)."""
+
+    def __init__(self, message: str, status: int = 1) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def fetch(url: str, expr: str, start: str | None, end: str | None, step: str | None) -> bytes:
+    """The API's JSON for an instant query, or, with `start`, a range query. ClientError for anything else."""
+    now = time.time()
+    end_s = _time(end or "now", now, "--end")
+    if start is None:
+        if step is not None:
+            raise ClientError("--step goes with --start", 2)
+        form = {"query": expr, "time": f"{end_s:.3f}"}
+        return _post(url, "/api/v1/query", form)
+    start_s = _time(start, now, "--start")
+    step_s = _step(step, end_s - start_s)
+    form = {"query": expr, "start": f"{start_s:.3f}", "end": f"{end_s:.3f}", "step": f"{step_s:.3f}"}
+    return _post(url, "/api/v1/query_range", form)
+
+
+def _time(text: str, now: float, flag: str) -> float:
+    if text == "now":
+        return now
+    try:
+        if text.startswith("-") and not re.fullmatch(r"-[0-9.]+", text):
+            return now - parse_duration(text[1:])
+        return float(text) if re.fullmatch(r"[0-9.]+", text) else datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        raise ClientError(f"{flag}: not Unix seconds, RFC 3339 or -DURATION: {text!r}", 2) from None
+
+
+def _step(text: str | None, span_s: float) -> float:
+    if text is None:
+        return max(1.0, round(span_s / _POINTS))
+    try:
+        return float(text) if re.fullmatch(r"[0-9.]+", text) else parse_duration(text)
+    except ValueError as error:
+        raise ClientError(f"--step: {error}", 2) from None
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=60)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def _post(url: str, path: str, form: dict[str, str]) -> bytes:
+    connection, prefix = _connection(url)
+    try:
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        connection.request("POST", prefix + path, urlencode(form), headers)
+        response = connection.getresponse()
+        body = response.read()
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise ClientError(f"no answer from {url}: {reason}") from None
+    finally:
+        connection.close()
+    if response.status != 200:
+        raise ClientError(_reason(body) or f"{url} answered {response.status} {response.reason}")
+    return body
+
+
+def _connection(url: str) -> tuple[http.client.HTTPConnection, str]:
+    if url.startswith("unix:"):
+        return _UnixConnection(url[5:]), ""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ClientError(f"--url: {error}: {url!r}", 2) from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ClientError(f"--url: not http://HOST:PORT or unix:PATH: {url!r}", 2)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    return kind(parts.hostname, port, timeout=60), parts.path.rstrip("/")
+
+
+def _reason(body: bytes) -> str:
+    try:
+        answer = msgspec.json.decode(body)
+        return f"{answer['errorType']}: {answer['error']}"
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return ""
+
+
+def render(answer: bytes) -> str:
+    """The answer as text: a line a series, for ranges its points below it. ClientError if it is no API's answer."""
+    try:
+        decoded = msgspec.json.decode(answer)
+        data = decoded["data"]
+        lines = _RENDERERS[data["resultType"]](data["result"])
+    except (msgspec.DecodeError, KeyError, TypeError, ValueError):
+        raise ClientError("the answer is not Prometheus's JSON") from None
+    notes = [f"{kind[:-1]}: {text}" for kind in ("warnings", "infos") for text in decoded.get(kind) or ()]
+    return "\n".join([*(lines or ["(no data)"]), *notes])
+
+
+def _series_name(metric: dict[str, str]) -> str:
+    inner = ", ".join(f"{k}={msgspec.json.encode(v).decode()}" for k, v in sorted(metric.items()) if k != "__name__")
+    return f"{metric.get('__name__', '')}{{{inner}}}" if inner or "__name__" not in metric else metric["__name__"]
+
+
+def _clock(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(sep=" ", timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _render_value(result: Any) -> list[str]:
+    return [str(result[1])]
+
+
+def _render_vector(result: Any) -> list[str]:
+    rows = [(_series_name(series["metric"]), series["value"][1]) for series in result]
+    width = max((len(name) for name, _ in rows), default=0)
+    return [f"{name:<{width}}  {value}" for name, value in rows]
+
+
+def _render_matrix(result: Any) -> list[str]:
+    lines = []
+    for series in result:
+        lines.append(_series_name(series["metric"]))
+        lines += [f"  {_clock(t)}  {value}" for t, value in series["values"]]
+    return lines
+
+
+_RENDERERS = {
+    "scalar": _render_value,
+    "string": _render_value,
+    "vector": _render_vector,
+    "matrix": _render_matrix,
+}

@@ -1,0 +1,360 @@
+"""The configuration: one struct that flags, PROM_PROBE_* variables and the YAML file fill alike."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+
+import msgspec
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be used; the text names the place and what would be right.
+
+    `status` is the exit status: 2 for a setting that is wrong in itself, 1 for one that the machine does not allow.
+    """
+
+    def __init__(self, message: str, status: int = 2) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+_DURATION_MS = {"y": 31_536_000_000, "w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
+_DURATION = re.compile(r"(?=.)" + "".join(rf"(?:(\d+){unit})?" for unit in _DURATION_MS))
+_SIZE = re.compile(r"(\d+)(?:([KMGTPE])i?)?B")
+_DURATION_HELP = "a duration such as 500ms, 1s or 1m30s"
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of a duration in Prometheus's notation ("1m30s", "500ms", "0")."""
+    if text == "0":
+        return 0.0
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ValueError(f"not {_DURATION_HELP}: {text!r}")
+    return sum(int(n) * ms for n, ms in zip(match.groups(), _DURATION_MS.values(), strict=True) if n) / 1000
+
+
+def format_duration(seconds: float) -> str:
+    """The shortest notation that `parse_duration` reads back."""
+    left, text = round(seconds * 1000), ""
+    for unit, ms in _DURATION_MS.items():
+        if left >= ms and (unit not in "yw" or left % ms == 0):
+            text += f"{left // ms}{unit}"
+            left %= ms
+    return text or "0s"
+
+
+def parse_interval(text: str) -> float:
+    """Seconds between two collections: a duration of at least 10 ms."""
+    seconds = parse_duration(text)
+    if seconds < 0.01:
+        raise ValueError(f"an interval is at least 10ms, this is {text!r}")
+    return seconds
+
+
+def parse_size(text: str) -> int:
+    """Bytes of a size in Prometheus's notation ("512MB", "1GB"; powers of 1024)."""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise ValueError(f"not a size such as 512KB, 32MB or 1GB: {text!r}")
+    return int(match[1]) << (10 * (" KMGTPE".index(match[2]) if match[2] else 0))
+
+
+def format_size(size: int) -> str:
+    """The shortest notation that `parse_size` reads back."""
+    power = 0
+    while size and size % 1024 == 0 and power < 6:
+        size, power = size >> 10, power + 1
+    return f"{size}{' KMGTPE'[power].strip()}B"
+
+
+def parse_count(text: str) -> int:
+    """A whole number above zero."""
+    if not re.fullmatch(r"[0-9]{1,15}", text) or not int(text):
+        raise ValueError(f"not a whole number above zero: {text!r}")
+    return int(text)
+
+
+def parse_switch(text: str) -> bool:
+    """true or false, in the usual spellings."""
+    value = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+    if text.lower() not in value:
+        raise ValueError(f"not true or false: {text!r}")
+    return value[text.lower()]
+
+
+class Address(NamedTuple):
+    """Where to listen: `host` and `port`, or a Unix socket's `path`. Host "" is every address, port 0 a free one."""
+
+    host: str
+    port: int
+    path: str = ""
+
+    def __str__(self) -> str:
+        if self.path:
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        return bool(self.path) or self.host in ("localhost", "::1") or self.host.startswith("127.")
+
+
+def parse_address(text: str) -> Address:
+    """`HOST:PORT`, `:PORT`, `[V6]:PORT` or `unix:PATH`."""
+    if text.startswith("unix:") and len(text) > 5:
+        return Address("", 0, text[5:])
+    match = re.fullmatch(r"(?:\[([0-9a-fA-F:.%]+)\]|([^:\[\]/\s]*)):([0-9]{1,5})", text)
+    if match is None or int(match[3]) > 65535:
+        raise ValueError(f"not HOST:PORT, :PORT or unix:PATH: {text!r}")
+    return Address(match[1] or match[2] or "", int(match[3]))
+
+
+WatchKind = Literal["pid", "comm", "cmdline", "cgroup", "containers"]
+# "containers" is chosen where nothing is, it has no notation.
+_WRITTEN_KINDS: tuple[WatchKind, ...] = ("pid", "comm", "cmdline", "cgroup")
+_WATCH_HELP = "NAME=pid:NUMBER, NAME=comm:REGEX, NAME=cmdline:REGEX or NAME=cgroup:PATH"
+
+
+class Watch(NamedTuple):
+    """A tree to watch: its name, how it is found, and what to look for."""
+
+    name: str
+    kind: WatchKind
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.kind}:{self.value}"
+
+
+def parse_watch(text: str) -> Watch:
+    """`name=pid:123`, `name=comm:REGEX`, `name=cmdline:REGEX` or `name=cgroup:PATH`."""
+    name, equals, rest = text.partition("=")
+    kind, colon, value = rest.partition(":")
+    known: WatchKind | None = next((k for k in _WRITTEN_KINDS if k == kind), None)
+    if not (name and equals and colon and value) or known is None:
+        raise ValueError(f"not {_WATCH_HELP}: {text!r}")
+    if kind == "pid" and not (re.fullmatch(r"[0-9]{1,10}", value) and int(value)):
+        raise ValueError(f"not a process number: {value!r} in {text!r}")
+    if kind in ("comm", "cmdline"):
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {value!r} in {text!r}: {error}") from None
+    return Watch(name, known, value)
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """A parser that takes these words only."""
+
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"not one of {', '.join(choices)}: {text!r}")
+        return text
+
+    return parse
+
+
+class Option(NamedTuple):
+    """How a field of Config is written: its key (the flag's name without dashes), its parser, its help."""
+
+    key: str
+    parse: Callable[[str], Any]
+    metavar: str
+    help: str
+    many: bool = False
+
+    @property
+    def field(self) -> str:
+        return self.key.replace(".", "_").replace("-", "_")
+
+    @property
+    def flag(self) -> str:
+        return f"--{self.key}"
+
+    @property
+    def variable(self) -> str:
+        return f"PROM_PROBE_{self.field.upper()}"
+
+    def show(self, value: Any) -> str:
+        """A value of this setting as its parser takes it, "" for none; several separated by commas."""
+        if value is None:
+            return ""
+        if self.many:
+            return ",".join(str(item) for item in value)
+        if self.parse in (parse_duration, parse_interval):
+            return format_duration(value)
+        if self.parse is parse_size:
+            return format_size(value)
+        return str(value).lower() if self.parse is parse_switch else str(value)
+
+
+_Addresses = tuple[Address, ...]
+_ADDRESS_HELP = "(repeatable; unix:PATH for a socket; empty for none)"
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All settings, in their own units (seconds, bytes)."""
+
+    web_listen_address: Annotated[
+        _Addresses,
+        Option("web.listen-address", parse_address, "ADDR", f"Serve /metrics and health here {_ADDRESS_HELP}.", True),
+    ] = (Address("", 19990),)
+    api_listen_address: Annotated[
+        _Addresses,
+        Option(
+            "api.listen-address",
+            parse_address,
+            "ADDR",
+            f"Serve the query API, and the same, here {_ADDRESS_HELP}.",
+            True,
+        ),
+    ] = (Address("127.0.0.1", 19991),)
+    api_allowed_host: Annotated[
+        tuple[str, ...],
+        Option("api.allowed-host", str, "HOST", "A further Host header that a loopback API listener answers to.", True),
+    ] = ()
+    watch: Annotated[
+        tuple[Watch, ...],
+        Option("watch", parse_watch, "NAME=KIND:VALUE", f"Watch a process tree: {_WATCH_HELP}.", True),
+    ] = ()
+    interval: Annotated[float, Option("interval", parse_interval, "DURATION", "Time between two collections.")] = 1.0
+    interval_process: Annotated[
+        float | None, Option("interval.process", parse_interval, "DURATION", "The same, for process trees alone.")
+    ] = None
+    interval_system: Annotated[
+        float | None, Option("interval.system", parse_interval, "DURATION", "The same, for the system alone.")
+    ] = None
+    expose_per_process: Annotated[
+        bool, Option("expose.per-process", parse_switch, "", "Show each process on /metrics too.")
+    ] = False
+    expose_system: Annotated[
+        bool, Option("expose.system", parse_switch, "", "Inside a container, show the whole host on /metrics too.")
+    ] = False
+    run_linger: Annotated[
+        float, Option("run.linger", parse_duration, "DURATION", "Serve on for this long after COMMAND's end.")
+    ] = 0.0
+    storage_tsdb_retention_time: Annotated[
+        float, Option("storage.tsdb.retention.time", parse_duration, "DURATION", "How long samples are kept.")
+    ] = 21_600.0
+    storage_tsdb_retention_size: Annotated[
+        int, Option("storage.tsdb.retention.size", parse_size, "SIZE", "How much memory samples and index may take.")
+    ] = 32 << 20
+    storage_tsdb_max_series: Annotated[
+        int, Option("storage.tsdb.max-series", parse_count, "N", "How many series the store takes.")
+    ] = 10_000
+    query_timeout: Annotated[
+        float, Option("query.timeout", parse_duration, "DURATION", "How long a query may take.")
+    ] = 30.0
+    query_max_samples: Annotated[
+        int, Option("query.max-samples", parse_count, "N", "How many samples a query may read.")
+    ] = 20_000_000
+    query_max_memory: Annotated[
+        int, Option("query.max-memory", parse_size, "SIZE", "How much memory all running queries may take together.")
+    ] = 64 << 20
+    query_max_concurrency: Annotated[
+        int, Option("query.max-concurrency", parse_count, "N", "How many queries run at once; others wait.")
+    ] = 4
+    query_lookback_delta: Annotated[
+        float, Option("query.lookback-delta", parse_duration, "DURATION", "How old a sample an instant selector takes.")
+    ] = 300.0
+    log_level: Annotated[
+        str, Option("log.level", one_of("debug", "info", "warn", "error"), "LEVEL", "debug, info, warn or error.")
+    ] = "info"
+    log_format: Annotated[str, Option("log.format", one_of("logfmt", "json"), "FORMAT", "logfmt or json.")] = "logfmt"
+    path_procfs: Annotated[str, Option("path.procfs", str, "DIR", "Where procfs is mounted.")] = "/proc"
+    path_sysfs: Annotated[str, Option("path.sysfs", str, "DIR", "Where sysfs is mounted.")] = "/sys"
+    path_cgroupfs: Annotated[str, Option("path.cgroupfs", str, "DIR", "Where cgroupfs is mounted.")] = "/sys/fs/cgroup"
+
+
+def _options() -> tuple[Option, ...]:
+    hints = get_type_hints(Config, include_extras=True)
+    return tuple(get_args(hint)[1] for hint in hints.values() if get_origin(hint) is Annotated)
+
+
+OPTIONS = _options()
+
+
+def shown_settings(config: Config) -> dict[str, str]:
+    """Every setting as it would be written, by key."""
+    return {option.key: option.show(getattr(config, option.field)) for option in OPTIONS}
+
+
+def make_config(
+    flags: Mapping[str, str | Iterable[str]], environ: Mapping[str, str] = os.environ, *, file: str | None = None
+) -> Config:
+    """The Config of `flags` (by key), then the environment, then the YAML `file`, then the defaults.
+
+    Several values in one variable are separated by commas. ConfigError names the place of what is wrong.
+    """
+    values: dict[str, Any] = {}
+    from_file = _read_file(file) if file else {}
+    for option in OPTIONS:
+        if option.key in flags:
+            values[option.field] = _parsed(option, flags[option.key], option.flag)
+        elif option.variable in environ:
+            text = environ[option.variable]
+            values[option.field] = _parsed(option, text.split(",") if option.many else text, option.variable)
+        elif option.key in from_file:
+            values[option.field] = _parsed(option, from_file.pop(option.key), f"{file}: {option.key}")
+        from_file.pop(option.key, None)
+    if from_file:
+        raise ConfigError(f"{file}: unknown key {min(from_file)}")
+    return Config(**values)
+
+
+def _parsed(option: Option, given: str | Iterable[str], place: str) -> Any:
+    try:
+        if option.many:
+            texts = [given] if isinstance(given, str) else list(given)
+            return tuple(option.parse(text.strip()) for text in texts if text.strip())
+        if not isinstance(given, str):
+            raise ValueError("takes one value, not a list")
+        return option.parse(given)
+    except ValueError as error:
+        raise ConfigError(f"{place}: {error}") from None
+
+
+def _read_file(path: str) -> dict[str, str | list[str]]:
+    """The YAML file's settings by key; nested mappings are joined by dots."""
+    import yaml
+
+    try:
+        with open(path, encoding="utf-8") as stream:
+            document = yaml.safe_load(stream)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: {' '.join(str(error).split())}") from None
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}: not a mapping of keys to values")
+    flat: dict[str, str | list[str]] = {}
+    _flatten(document, "", path, flat)
+    return flat
+
+
+def _flatten(node: Mapping[Any, Any], prefix: str, path: str, flat: dict[str, str | list[str]]) -> None:
+    for key, value in node.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            _flatten(value, f"{name}.", path, flat)
+        elif isinstance(value, list):
+            flat[name] = [_scalar(item, f"{path}: {name}") for item in value]
+        else:
+            flat[name] = _scalar(value, f"{path}: {name}")
+
+
+def _scalar(value: Any, place: str) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None:
+        return ""
+    if isinstance(value, str | int | float):
+        return str(value)
+    raise ConfigError(f"{place}: not a single value: {value!r}")

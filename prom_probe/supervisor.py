@@ -1,0 +1,262 @@
+"""The supervisor: forks the workers, restarts what dies, passes signals on, and ends everything in order.
+
+Light and single-threaded: what a worker needs is imported in the worker, after the fork (`wiring.py`).
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+
+from prom_probe.command import FORWARDED, Command, CommandError, Ended
+from prom_probe.listen import Listener
+from prom_probe.log import Log
+from prom_probe.ring.board import Board
+
+BACKOFF_FIRST_S = 0.1
+BACKOFF_MAX_S = 30.0
+HEALTHY_AFTER_S = 60.0
+
+# How long a worker may take to end after SIGTERM, before SIGKILL.
+GRACE_S = 5.0
+
+# How long COMMAND's zombie is kept for a last collection.
+LAST_COLLECTION_S = 1.0
+
+
+class Worker:
+    """A worker process: `main` runs in it, after the fork, with the supervisor's lifeline as its argument."""
+
+    def __init__(self, name: str, main: Callable[[int], None]) -> None:
+        self.name = name
+        self.main = main
+        self.pid = 0
+        self.started_s = 0.0
+        self.backoff_s = BACKOFF_FIRST_S
+        self.due_s = 0.0  # when to start it (again); 0 for not at all
+
+
+class Supervisor:
+    """Runs `workers` (the aggregator is the last) and, where given, COMMAND, until it or a signal ends them all.
+
+    `collect_now` asks the probes for a collection and waits for it until a deadline (monotonic seconds).
+    """
+
+    def __init__(
+        self,
+        workers: list[Worker],
+        board: Board,
+        *,
+        log: Log,
+        collect_now: Callable[[float], None],
+        listeners: list[Listener],
+        command: Command | None = None,
+        linger_s: float = 0.0,
+    ) -> None:
+        self._workers = workers
+        self._board = board
+        self._log = log
+        self._collect_now = collect_now
+        self._listeners = listeners
+        self._command = command
+        self._linger_s = linger_s
+        self._signals_fd, self._signals_write = os.pipe()
+        self._lifeline, self._lifeline_write = os.pipe()
+        os.set_blocking(self._signals_fd, False)
+        os.set_blocking(self._signals_write, False)
+
+    def run(self) -> Ended | None:
+        """Until COMMAND has ended (its end) or, without one, SIGTERM or SIGINT came (None).
+
+        CommandError if COMMAND cannot be executed. No worker is left when this returns or raises.
+        """
+        self._catch_signals()
+        gc.collect()
+        gc.freeze()  # the workers share these pages; a collection would copy them
+        try:
+            for worker in self._workers:
+                self._start(worker)
+            if self._command is not None:
+                self._command.go()
+            return self._watch()
+        finally:
+            self._stop_workers()
+
+    def _catch_signals(self) -> None:
+        signal.set_wakeup_fd(self._signals_write, warn_on_full_buffer=False)
+        caught = FORWARDED if self._command else [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+        for number in [*caught, signal.SIGCHLD]:
+            try:
+                signal.signal(number, _noted)
+            except (OSError, ValueError):
+                pass  # the C library keeps this one for itself
+
+    def _start(self, worker: Worker) -> None:
+        worker.due_s = 0.0
+        worker.started_s = time.monotonic()
+        pid = os.fork()
+        if pid == 0:
+            self._become(worker)
+        worker.pid = pid
+        self._board.started(worker.name, pid)
+
+    def _become(self, worker: Worker) -> None:
+        """In the child: run the worker. Never returns.
+
+        A process group of its own keeps it from signals that are meant for COMMAND or for us.
+        """
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            os.setpgid(0, 0)
+            _name_process(f"pp-{worker.name}")
+            for number in [*FORWARDED, signal.SIGCHLD]:
+                try:
+                    signal.signal(number, signal.SIG_DFL)
+                except (OSError, ValueError):
+                    pass
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            for fd in (self._signals_fd, self._signals_write, self._lifeline_write):
+                os.close(fd)
+            worker.main(self._lifeline)
+            status = 0
+        except BaseException as error:
+            self._log.named(worker.name)("error", f"worker died: {type(error).__name__}: {error}", at=_place(error))
+        finally:
+            os._exit(status)
+
+    def _watch(self) -> Ended | None:
+        stop_s = float("inf")  # after COMMAND's end: how long to linger
+        ended: Ended | None = None
+        while True:
+            for number in self._wait(min(stop_s, self._next_start_s())):
+                if number == signal.SIGCHLD:
+                    continue
+                if self._command is None or ended is not None:
+                    if number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                        stop_s = 0.0
+                else:
+                    if number == signal.SIGCONT:
+                        self._command.continued()
+                    self._command.signal(number)
+            self._reap()
+            if self._command is not None and ended is None:
+                ended = self._command_ended(self._command)
+                if ended is not None:
+                    stop_s = time.monotonic() + self._linger_s if self._linger_s else 0.0
+            now_s = time.monotonic()
+            if now_s >= stop_s:
+                return ended
+            for worker in self._workers:
+                if worker.due_s and now_s >= worker.due_s:
+                    self._start(worker)
+
+    def _wait(self, until_s: float) -> bytes:
+        """The signals that came by `until_s`, one byte each; returns early with the first."""
+        left = max(0.0, until_s - time.monotonic())
+        try:
+            select.select([self._signals_fd], [], [], None if left == float("inf") else left)
+            return os.read(self._signals_fd, 4096)
+        except (BlockingIOError, InterruptedError):
+            return b""
+
+    def _next_start_s(self) -> float:
+        return min((worker.due_s for worker in self._workers if worker.due_s), default=float("inf"))
+
+    def _reap(self) -> None:
+        for worker in self._workers:
+            if not worker.pid:
+                continue
+            pid, status = os.waitpid(worker.pid, os.WNOHANG)
+            if pid:
+                self._schedule(worker, status)
+        if os.getpid() == 1:
+            self._reap_orphans()
+
+    def _schedule(self, worker: Worker, status: int) -> None:
+        """Note the death of `worker` and when to start it again."""
+        now_s = time.monotonic()
+        if now_s - worker.started_s > HEALTHY_AFTER_S:
+            worker.backoff_s = BACKOFF_FIRST_S
+        worker.pid = 0
+        worker.due_s = now_s + worker.backoff_s
+        self._board.ended(worker.name, restart=True)
+        how = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"status {os.WEXITSTATUS(status)}"
+        self._log("warn", "worker ended", worker=worker.name, how=how, restart_in=f"{worker.backoff_s:g}s")
+        worker.backoff_s = min(worker.backoff_s * 2, BACKOFF_MAX_S)
+
+    def _reap_orphans(self) -> None:
+        """As PID 1: reap what was left to us; COMMAND and workers are others' business here."""
+        own = {worker.pid for worker in self._workers} | {self._command.pid if self._command else 0}
+        while True:
+            try:
+                info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if info is None or info.si_pid in own:
+                return  # the next SIGCHLD comes here again
+            os.waitpid(info.si_pid, 0)
+
+    def _command_ended(self, command: Command) -> Ended | None:
+        """COMMAND's end after a last collection over its zombie, None while it runs."""
+        if command.poll():
+            self._collect_now(time.monotonic() + LAST_COLLECTION_S)
+            return command.reap()
+        if hasattr(os, "waitid"):
+            if number := command.stopped():
+                command.handle_stop(number)
+            return None
+        return command.reap(block=False)
+
+    def _stop_workers(self) -> None:
+        """End the probes, then the aggregator, which so gets everything; SIGKILL after the grace."""
+        for listener in self._listeners:
+            listener.sock.close()  # the aggregator has its own
+        for group in (self._workers[:-1], self._workers[-1:]):
+            for worker in group:
+                if worker.pid:
+                    os.kill(worker.pid, signal.SIGTERM)
+            deadline_s = time.monotonic() + GRACE_S
+            for worker in group:
+                self._await_end(worker, deadline_s)
+
+    def _await_end(self, worker: Worker, deadline_s: float) -> None:
+        while worker.pid:
+            pid, _ = os.waitpid(worker.pid, os.WNOHANG)
+            if pid:
+                worker.pid = 0
+            elif time.monotonic() >= deadline_s:
+                self._log("warn", "worker did not end in time", worker=worker.name)
+                os.kill(worker.pid, signal.SIGKILL)
+                os.waitpid(worker.pid, 0)
+                worker.pid = 0
+            else:
+                self._wait(min(deadline_s, time.monotonic() + 0.05))
+
+
+def _noted(number: int, frame: object) -> None:
+    """A handler that does nothing: the wake-up descriptor has the signal's number already."""
+
+
+def _name_process(name: str) -> None:
+    """What `ps -e` and `top` show for this process, where the platform has a file for it."""
+    try:
+        with open("/proc/self/comm", "w") as comm:
+            comm.write(name[:15])
+    except OSError:
+        pass
+
+
+def _place(error: BaseException) -> str:
+    """file:line where `error` was raised."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace else "?"
+
+
+__all__ = ["CommandError", "Supervisor", "Worker"]

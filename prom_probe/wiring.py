@@ -1,0 +1,324 @@
+"""What runs in which process: builds the shared memory, and the inside of each worker after its fork."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from prom_probe import __version__
+from prom_probe.command import Command, Ended
+from prom_probe.config import Config, ConfigError, Watch, format_duration, format_size, shown_settings
+from prom_probe.listen import Listener, close, listen
+from prom_probe.log import Log
+from prom_probe.ring.board import Board
+from prom_probe.ring.doorbell import Doorbell
+from prom_probe.ring.layout import BEATS, create_ring, ring_cells
+from prom_probe.ring.slot import Slot
+from prom_probe.supervisor import Supervisor, Worker
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+    from prom_probe.collectors.base import Context
+    from prom_probe.web.queries import QueryLimits
+
+AGGREGATOR = "aggregator"
+
+# How often the aggregator looks into the rings without having been woken, and how often it measures itself.
+DRAIN_S = 0.1
+TICK_S = 1.0
+
+_SLOT_BYTES = 256 << 10
+
+
+class ProbeKind(NamedTuple):
+    """A probe worker: its collectors, where its interval stands, and its ring's size.
+
+    A frame may take a quarter of the ring: 256 KiB holds a row of 8,000 columns, or a minute of a 50-process tree.
+    """
+
+    collectors: tuple[str, ...]
+    interval: Callable[[Config], float]
+    ring_bytes: int
+
+
+PROBES = {
+    "process": ProbeKind(("process", "workers"), lambda c: c.interval_process or c.interval, 256 << 10),
+    "system": ProbeKind(("system",), lambda c: c.interval_system or c.interval, 64 << 10),
+}
+
+
+class Shared:
+    """What the supervisor makes before it forks: every process has these by inheritance."""
+
+    def __init__(self, config: Config, log: Log) -> None:
+        self.config = config
+        self.log = log
+        self.started_s = time.monotonic()
+        self.supervisor_pid = os.getpid()
+        self.bell = Doorbell()
+        self.rings = {name: create_ring(kind.ring_bytes) for name, kind in PROBES.items()}
+        self.slots = {name: Slot(_SLOT_BYTES) for name in PROBES}
+        self.wakes = {name: Doorbell() for name in PROBES}
+        self.board = Board([*PROBES, AGGREGATOR])
+        self.listeners: list[Listener] = []
+        self.watches: tuple[Watch, ...] = config.watch
+        self.exposed_system = True
+
+
+def serve(config: Config, argv: tuple[str, ...]) -> int:
+    """`prom-probe run`: the exit status. ConfigError and CommandError where it cannot begin."""
+    log = Log(config.log_level, config.log_format, "supervisor")
+    _check_procfs(config)
+    shared = Shared(config, log)
+    try:
+        shared.listeners += [listen(address, api=False) for address in config.web_listen_address]
+        shared.listeners += [listen(address, api=True) for address in config.api_listen_address]
+        started = time.monotonic()
+        command = Command(argv) if argv else None
+        _choose_watches(shared, command)
+        _announce(shared)
+        workers = [Worker(name, partial(_run_probe, shared, name)) for name in PROBES]
+        workers.append(Worker(AGGREGATOR, partial(_run_aggregator, shared)))
+        supervisor = Supervisor(
+            workers,
+            shared.board,
+            log=log,
+            collect_now=partial(_collect_now, shared),
+            listeners=shared.listeners,
+            command=command,
+            linger_s=config.run_linger,
+        )
+        ended = supervisor.run()
+        if command is None or ended is None:
+            return 0
+        _print_summary(shared, command, ended, time.monotonic() - started)
+        return ended.status
+    finally:
+        for listener in shared.listeners:
+            close(listener)
+
+
+def _check_procfs(config: Config) -> None:
+    """ConfigError where the platform has a procfs and it cannot be read."""
+    if not os.path.exists("/proc/self/stat") and config.path_procfs == "/proc":
+        return  # no Linux: psutil's business
+    try:
+        with open(os.path.join(config.path_procfs, "stat"), "rb") as stream:
+            stream.read(1)
+    except OSError as error:
+        raise ConfigError(f"cannot read {config.path_procfs}/stat: {error.strerror}", 1) from None
+
+
+def _choose_watches(shared: Shared, command: Command | None) -> None:
+    from prom_probe.sources.container import in_container, in_shared_pid_namespace
+
+    procfs = shared.config.path_procfs
+    if command is not None:
+        shared.watches = (Watch(command.name, "pid", str(command.pid)), *shared.watches)
+    elif not shared.watches and in_shared_pid_namespace(procfs):
+        shared.watches = (Watch("", "containers", ""),)
+    elif not shared.watches:
+        shared.log("info", "no --watch and no COMMAND: only the system is sampled")
+    shared.exposed_system = shared.config.expose_system or not in_container(procfs)
+
+
+def _announce(shared: Shared) -> None:
+    for listener in shared.listeners:
+        shared.log("info", "listening", serves="api" if listener.api else "metrics", url=listener.url)
+
+
+def _collect_now(shared: Shared, deadline_s: float) -> None:
+    """Have every living probe collect once more, and wait for it."""
+    waiting = {}
+    for row in shared.board.rows():
+        if row.pid and row.name in PROBES:
+            waiting[row.name] = ring_cells(shared.rings[row.name])[BEATS]
+            shared.wakes[row.name].ring()
+    while waiting and time.monotonic() < deadline_s:
+        time.sleep(0.001)
+        waiting = {name: n for name, n in waiting.items() if ring_cells(shared.rings[name])[BEATS] == n}
+
+
+def _print_summary(shared: Shared, command: Command, ended: Ended, duration_s: float) -> None:
+    """What the run was, in one line or two on stderr."""
+    from prom_probe.collectors.summary import read_summaries
+
+    parts = [ended.text, f"ran {format_duration(round(duration_s, 1))}", f"CPU {ended.cpu_seconds:.2f} s"]
+    summary = read_summaries(shared.slots["process"].read()).get(command.name)
+    if summary is not None:
+        parts.append(f"peak memory {_mebibytes(summary.peak_resident_bytes)}")
+        children = max(0, summary.processes_seen - 1)
+        parts.append(
+            f"{children} {'child' if children == 1 else 'children'} (at most {summary.peak_processes} processes)"
+        )
+    os.write(2, f"prom-probe: {command.name}: {', '.join(parts)}\n".encode(errors="backslashreplace"))
+
+
+def _mebibytes(size: float) -> str:
+    return f"{size / (1 << 20):.1f} MiB" if size < 1 << 30 else f"{size / (1 << 30):.2f} GiB"
+
+
+def collector_context(shared: Shared, log: Log) -> Context:
+    """What every collector is given."""
+    from prom_probe.collectors.base import Context, WorkerState
+    from prom_probe.collectors.base import Watch as TreeWatch
+
+    config, board = shared.config, shared.board
+    return Context(
+        procfs=config.path_procfs,
+        sysfs=config.path_sysfs,
+        cgroupfs=config.path_cgroupfs,
+        watches=tuple(TreeWatch(*watch) for watch in shared.watches),
+        own_pids=lambda: [shared.supervisor_pid, *(row.pid for row in board.rows() if row.pid)],
+        read_workers=lambda: [WorkerState(row.name, row.pid, bool(row.pid), row.restarts) for row in board.rows()],
+        expose_system=shared.exposed_system,
+        expose_per_process=config.expose_per_process,
+        log=log,
+    )
+
+
+def once_context(config: Config, log: Log) -> Context:
+    """The same for a single look from this process, which has no workers."""
+    _check_procfs(config)
+    shared = Shared(config, log)
+    _choose_watches(shared, None)
+    return collector_context(shared, log)
+
+
+def _run_probe(shared: Shared, name: str, lifeline: int) -> None:
+    """The inside of a probe worker."""
+    from prom_probe.collectors.registry import COLLECTORS
+    from prom_probe.probe import Probe
+    from prom_probe.ring.producer import Producer
+
+    for listener in shared.listeners:
+        listener.sock.close()
+    log = shared.log.named(name)
+    context = collector_context(shared, log)
+    kind = PROBES[name]
+    probe = Probe(
+        [COLLECTORS[collector](context) for collector in kind.collectors],
+        kind.interval(shared.config),
+        Producer(shared.rings[name], shared.bell),
+        shared.slots[name],
+        wake=shared.wakes[name],
+        lifeline=lifeline,
+        log=log,
+    )
+    signal.signal(signal.SIGTERM, lambda number, frame: probe.stop())
+    probe.run()
+
+
+def _run_aggregator(shared: Shared, lifeline: int) -> None:
+    """The inside of the aggregator: one loop that ingests and serves."""
+    # asyncio imports ssl where it can: 4 MB for nothing while no TLS is configured.
+    sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]
+    import asyncio
+
+    asyncio.run(_aggregate(shared, lifeline))
+
+
+async def _aggregate(shared: Shared, lifeline: int) -> None:
+    import asyncio
+    import gc
+    import platform
+
+    from prom_probe.aggregator import Aggregator
+    from prom_probe.model.meter import Meter
+    from prom_probe.ring.consumer import Consumer
+    from prom_probe.tsdb.store import Store, StoreOptions
+    from prom_probe.web.app import App
+    from prom_probe.web.context import About
+    from prom_probe.web.server import Server
+
+    config, log = shared.config, shared.log.named(AGGREGATOR)
+    loop = asyncio.get_running_loop()
+    meter = Meter()
+    build_info = {"version": __version__, "python_version": platform.python_version()}
+    store = Store(
+        StoreOptions(
+            retention_ms=round(config.storage_tsdb_retention_time * 1000),
+            retention_bytes=config.storage_tsdb_retention_size,
+            max_series=config.storage_tsdb_max_series,
+        )
+    )
+    aggregator = Aggregator(
+        store,
+        {name: Consumer(ring) for name, ring in shared.rings.items()},
+        meter,
+        intervals={name: kind.interval(config) for kind in PROBES.values() for name in kind.collectors},
+        build_info=build_info,
+        started_s=shared.started_s,
+        log=log,
+    )
+    about = About(
+        build_info=build_info,
+        ready=lambda: aggregator.collecting,
+        flags=lambda: shown_settings(config),
+        config_yaml=lambda: "".join(f"{key}: {value!r}\n" for key, value in shown_settings(config).items()),
+        reload_succeeded=lambda: True,
+        storage_retention=f"{format_duration(config.storage_tsdb_retention_time)} or "
+        f"{format_size(config.storage_tsdb_retention_size)}",
+        start_time_s=time.time() - (time.monotonic() - shared.started_s),
+    )
+    app = App(
+        store, meter=meter, limits=query_limits(config), about=about, log=log, allowed_hosts=config.api_allowed_host
+    )
+    server = Server(app)
+
+    stopped = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stopped.set)
+    loop.add_reader(lifeline, os._exit, 1)  # the supervisor is gone: nobody would restart or reap anything
+
+    def drain_woken() -> None:
+        shared.bell.clear()
+        aggregator.drain()
+
+    loop.add_reader(shared.bell.fd, drain_woken)
+    aggregator.drain()
+    _every(loop, DRAIN_S, aggregator.drain, log)
+    _every(loop, TICK_S, aggregator.tick, log)
+    for listener in shared.listeners:
+        await server.start(listener.sock, api=listener.api, loopback=listener.address.loopback)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    await stopped.wait()
+    aggregator.drain()
+    aggregator.tick()
+    await server.drain(2.0)
+
+
+def _every(loop: AbstractEventLoop, period_s: float, work: Callable[[], None], log: Log) -> None:
+    """Call `work` every `period_s` by the loop's clock; a failure of it is a log line and the next call comes."""
+    due_s = loop.time() + period_s
+
+    def call() -> None:
+        nonlocal due_s
+        try:
+            work()
+        except Exception as error:
+            log("error", f"{work.__qualname__}: {type(error).__name__}: {error}")
+        due_s = max(due_s + period_s, loop.time())
+        loop.call_at(due_s, call)
+
+    loop.call_at(due_s, call)
+
+
+def query_limits(config: Config) -> QueryLimits:
+    """The query limits as the web room takes them, without importing the engine."""
+    from prom_probe.web.queries import QueryLimits
+
+    return QueryLimits(
+        timeout_s=config.query_timeout,
+        max_samples=config.query_max_samples,
+        max_memory_bytes=config.query_max_memory,
+        max_concurrency=config.query_max_concurrency,
+        lookback_delta_ms=round(config.query_lookback_delta * 1000),
+    )

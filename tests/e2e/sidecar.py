@@ -1,0 +1,170 @@
+"""Starts the real program on free loopback ports and talks to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+T = TypeVar("T")
+FREE = "127.0.0.1:0"
+
+
+def wait_for(what: str, condition: Callable[[], T], deadline_s: float = 20.0) -> T:
+    """The first true value of `condition`, polled; a failure that says `what` did not happen."""
+    end = time.monotonic() + deadline_s
+    while True:
+        try:
+            value = condition()
+        except (OSError, ValueError):
+            value = None  # type: ignore[assignment]
+        if value:
+            return value
+        assert time.monotonic() < end, f"not within {deadline_s:g} s: {what}"
+        time.sleep(0.02)
+
+
+def program(name: str) -> str:
+    """The path of a real peer; without it the test is skipped, or fails under REQUIRE_REAL."""
+    path = shutil.which(name)
+    if path is None:
+        if os.environ.get("REQUIRE_REAL"):
+            pytest.fail(f"{name} is not installed, and REQUIRE_REAL is set")
+        pytest.skip(f"{name} is not installed")
+    return path
+
+
+class Sidecar:
+    """`prom-probe run` with these further arguments, its log in `stderr`."""
+
+    def __init__(self, *args: str, flags: Sequence[str] = (), env: dict[str, str] | None = None) -> None:
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
+        listen = [f"--web.listen-address={FREE}", f"--api.listen-address={FREE}"]
+        command = [sys.executable, "-m", "prom_probe.cli", "run", *listen, *flags, *args]
+        self.process = subprocess.Popen(
+            command,
+            stderr=self._log,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **(env or {})},
+            start_new_session=True,
+        )
+
+    def __enter__(self) -> Sidecar:
+        self.web, self.api = wait_for("listening", self._urls)
+        return self
+
+    def _urls(self) -> tuple[str, str] | None:
+        urls = re.findall(r"serves=(?:metrics|api) url=(\S+)", self.stderr)
+        if self.process.poll() is not None:
+            raise AssertionError(f"ended with {self.process.returncode}: {self.stderr}")
+        return (urls[0], urls[1]) if len(urls) >= 2 else None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(15)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        if kind is not None:
+            print(self.stderr)
+        self._log.close()
+
+    @property
+    def stderr(self) -> str:
+        return os.pread(self._log.fileno(), 1 << 20, 0).decode()
+
+    def wait(self, deadline_s: float = 20.0) -> int:
+        """The exit status."""
+        return self.process.wait(deadline_s)
+
+    def get(self, path: str, base: str | None = None, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
+        """(status, body); errors of HTTP are answers too."""
+        request = urllib.request.Request((base or self.api) + path, headers=headers or {})
+        try:
+            with urllib.request.urlopen(request, timeout=10) as response:
+                return response.status, response.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+    def metrics(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+        """/metrics, parsed: (name, labels) -> value."""
+        status, body = self.get("/metrics", self.web)
+        assert status == 200
+        return {
+            (sample.name, frozenset(sample.labels.items())): sample.value
+            for family in text_string_to_metric_families(body.decode())
+            for sample in family.samples
+        }
+
+    def metric(self, name: str, **labels: str) -> float | None:
+        """One value of /metrics."""
+        return self.metrics().get((name, frozenset(labels.items())))
+
+    def query(self, expr: str, **parameters: Any) -> list[Any]:
+        """The result of an instant query, or, with start, of a range query."""
+        kind = "query_range" if "start" in parameters else "query"
+        form = urllib.parse.urlencode({"query": expr, **parameters})
+        status, body = self.get(f"/api/v1/{kind}?{form}")
+        answer = json.loads(body)
+        assert status == 200, answer
+        result: list[Any] = answer["data"]["result"]
+        return result
+
+    def value(self, expr: str, **parameters: Any) -> float | None:
+        """The one value of an instant query, None for no or several series."""
+        result = self.query(expr, **parameters)
+        return float(result[0]["value"][1]) if len(result) == 1 else None
+
+    def worker(self, name: str) -> int:
+        """The PID of a worker, by the name that it gives itself."""
+        for pid in children(self.process.pid):
+            if read_comm(pid) == f"pp-{name}"[:15]:
+                return pid
+        return 0
+
+
+def read_comm(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def children(pid: int) -> Iterator[int]:
+    """The live children of a process."""
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                stat = Path(f"/proc/{entry}/stat").read_text()
+            except OSError:
+                continue
+            if int(stat.rpartition(")")[2].split()[1]) == pid:
+                yield int(entry)
+
+
+def alive(pid: int) -> bool:
+    """Whether the process exists and is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False

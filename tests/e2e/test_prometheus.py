@@ -1,0 +1,110 @@
+"""A real Prometheus scrapes us, and its promtool takes us for one."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.sidecar import Sidecar, program, wait_for
+
+TREE = os.path.basename(sys.executable)
+CPU = f'sum(rate(proctree_cpu_seconds_total{{tree="{TREE}"}}[10s]))'
+BUSY = "while True: sum(range(1000))"
+
+
+class Prometheus:
+    """Debian's prometheus scraping one target every second."""
+
+    def __init__(self, folder: Path, target: str) -> None:
+        config = folder / "prometheus.yml"
+        config.write_text(
+            "global: {scrape_interval: 1s}\n"
+            f"scrape_configs: [{{job_name: sidecar, static_configs: [{{targets: ['{target}']}}]}}]\n"
+        )
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.url = f"http://127.0.0.1:{free.getsockname()[1]}"
+        self._log = (folder / "prometheus.log").open("w")
+        self._process = subprocess.Popen(
+            [
+                program("prometheus"),
+                f"--config.file={config}",
+                f"--storage.tsdb.path={folder / 'data'}",
+                f"--web.listen-address={self.url.removeprefix('http://')}",
+            ],
+            stdout=self._log,
+            stderr=self._log,
+        )
+
+    def value(self, expr: str) -> float | None:
+        """The one value of an instant query."""
+        url = f"{self.url}/api/v1/query?" + urllib.parse.urlencode({"query": expr})
+        with urllib.request.urlopen(url, timeout=10) as response:
+            result: list[Any] = json.load(response)["data"]["result"]
+        return float(result[0]["value"][1]) if len(result) == 1 else None
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait(20)
+        self._log.close()
+
+
+@pytest.fixture(scope="module")
+def busy() -> Iterator[Sidecar]:
+    """A sidecar around a busy loop."""
+    with Sidecar("--", sys.executable, "-c", BUSY) as sidecar:
+        wait_for("samples", lambda: sidecar.value(CPU) is not None)
+        yield sidecar
+
+
+def test_a_real_prometheus_sees_what_we_see(busy: Sidecar, tmp_path: Path) -> None:
+    """For 20 s of scrapes a second: up is 1, a busy loop uses 1.0 CPUs, and our own answer is the same."""
+    prometheus = Prometheus(tmp_path, busy.web.removeprefix("http://"))
+    try:
+        wait_for("the first scrape", lambda: prometheus.value("up") == 1, 30)
+        wait_for("20 scrapes", lambda: (prometheus.value("count_over_time(up[1m])") or 0) >= 20, 60)
+        assert prometheus.value("min_over_time(up[1m])") == 1
+        theirs, ours = prometheus.value(CPU), busy.value(CPU)
+        assert theirs == pytest.approx(1.0, abs=0.1)
+        assert ours == pytest.approx(theirs, rel=0.05)
+        version = prometheus.value('count(prom_probe_build_info{version!=""})')
+        assert version == 1
+    finally:
+        prometheus.stop()
+
+
+def test_promtool_finds_nothing_wrong_with_our_metrics(busy: Sidecar) -> None:
+    """`promtool check metrics` prints nothing and is content."""
+    status, body = busy.get("/metrics", busy.web)
+    assert status == 200
+    done = subprocess.run([program("promtool"), "check", "metrics"], input=body, capture_output=True, timeout=20)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def promtool(*args: str) -> str:
+    done = subprocess.run([program("promtool"), "query", *args], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 0, done
+    return done.stdout
+
+
+def test_promtool_queries_us(busy: Sidecar) -> None:
+    """instant, range, series and labels."""
+    wait_for("a rate", lambda: (busy.value(CPU) or 0) > 0.5)
+    instant = promtool("instant", busy.api, f'proctree_processes{{tree="{TREE}"}}')
+    assert instant.startswith(f'proctree_processes{{tree="{TREE}"}} => 1 @[')
+    now = time.time()
+    ranged = promtool("range", f"--start={now - 3:.3f}", f"--end={now:.3f}", "--step=1s", busy.api, CPU)
+    assert ranged.count("@[") >= 2
+    series = promtool("series", "--match=proctree_threads", busy.api)
+    assert f'tree="{TREE}"' in series
+    assert TREE in promtool("labels", busy.api, "tree").split()

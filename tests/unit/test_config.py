@@ -1,0 +1,142 @@
+"""Settings: notations, precedence, and errors that name their place."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prom_probe.config import (
+    OPTIONS,
+    Address,
+    Config,
+    ConfigError,
+    Watch,
+    format_duration,
+    make_config,
+    parse_address,
+    parse_duration,
+    parse_size,
+    parse_watch,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("1s", 1), ("500ms", 0.5), ("1m30s", 90), ("2h", 7200), ("1d", 86400), ("1w", 604800), ("1y", 31536000), ("0", 0)],
+)
+def test_durations_are_prometheus_notation(text: str, seconds: float) -> None:
+    """As Prometheus's flags take them."""
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "1", "s", "1.5s", "-1s", "1s1m", " 1s", "1 s", "1S", "abc"])
+def test_other_durations_are_refused(text: str) -> None:
+    """With the text in the error."""
+    with pytest.raises(ValueError, match="not a duration"):
+        parse_duration(text)
+
+
+@given(st.integers(0, 10**12))
+def test_a_formatted_duration_reads_back(ms: int) -> None:
+    """format_duration and parse_duration agree to the millisecond."""
+    assert round(parse_duration(format_duration(ms / 1000)) * 1000) == ms
+
+
+@pytest.mark.parametrize(("text", "size"), [("512B", 512), ("1KB", 1024), ("32MB", 32 << 20), ("1GiB", 1 << 30)])
+def test_sizes_are_powers_of_1024(text: str, size: int) -> None:
+    """As Prometheus's."""
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        (":19990", Address("", 19990)),
+        ("127.0.0.1:0", Address("127.0.0.1", 0)),
+        ("[::1]:80", Address("::1", 80)),
+        ("unix:/run/x.sock", Address("", 0, "/run/x.sock")),
+    ],
+)
+def test_addresses(text: str, address: Address) -> None:
+    """They print as they are written."""
+    assert parse_address(text) == address
+    assert str(address) == text
+
+
+@pytest.mark.parametrize("text", ["19990", "host", "host:99999", "::1:80", "unix:", "a b:1", "http://x:1"])
+def test_other_addresses_are_refused(text: str) -> None:
+    """With the notations that are right."""
+    with pytest.raises(ValueError, match="HOST:PORT, :PORT or unix:PATH"):
+        parse_address(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("web", "not NAME=pid:NUMBER"),
+        ("web=pid", "not NAME=pid:NUMBER"),
+        ("=pid:1", "not NAME=pid:NUMBER"),
+        ("web=name:x", "not NAME=pid:NUMBER"),
+        ("web=pid:x", "not a process number: 'x'"),
+        ("web=pid:0", "not a process number: '0'"),
+        ("web=comm:(", "not a regular expression"),
+    ],
+)
+def test_bad_watches_are_refused(text: str, error: str) -> None:
+    """Each with what is wrong."""
+    with pytest.raises(ValueError, match=error):
+        parse_watch(text)
+
+
+def test_flags_win_over_the_environment_over_the_file_over_defaults(tmp_path: Path) -> None:
+    """One struct, four places."""
+    file = tmp_path / "prom_probe.yml"
+    file.write_text("interval: 3s\nlog:\n  level: warn\n  format: json\nweb.listen-address: [':1', ':2']\n")
+    environ = {"PROM_PROBE_INTERVAL": "2s", "PROM_PROBE_LOG_LEVEL": "error", "PROM_PROBE_WATCH": "a=pid:1,b=comm:x"}
+    config = make_config({"interval": "1m"}, environ, file=str(file))
+    assert (config.interval, config.log_level, config.log_format) == (60, "error", "json")
+    assert config.web_listen_address == (Address("", 1), Address("", 2))
+    assert config.watch == (Watch("a", "pid", "1"), Watch("b", "comm", "x"))
+    assert config.query_timeout == Config().query_timeout
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        ("interval: soon", "interval: not a duration such as 500ms, 1s or 1m30s: 'soon'"),
+        ("intervall: 1s", "unknown key intervall"),
+        ("query:\n  timeot: 1s", "unknown key query.timeot"),
+        ("interval: [1s]", "interval: takes one value, not a list"),
+        ("watch: [{a: b}]", "watch: not a single value"),
+        ("- a", "not a mapping"),
+        ("a: [", "while parsing a flow"),
+    ],
+)
+def test_a_bad_file_is_one_line_that_names_the_key(tmp_path: Path, content: str, error: str) -> None:
+    """File, key, reason."""
+    file = tmp_path / "bad.yml"
+    file.write_text(content)
+    with pytest.raises(ConfigError) as raised:
+        make_config({}, {}, file=str(file))
+    assert str(raised.value).startswith(f"{file}: ")
+    assert error in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_an_empty_address_means_no_listener() -> None:
+    """--api.listen-address= switches the API off."""
+    assert make_config({"api.listen-address": [""]}, {}).api_listen_address == ()
+
+
+def test_errors_name_the_flag_or_the_variable() -> None:
+    """So that one knows where to look."""
+    with pytest.raises(ConfigError, match=r"--query.timeout: not a duration"):
+        make_config({"query.timeout": "x"}, {})
+    with pytest.raises(ConfigError, match="PROM_PROBE_QUERY_TIMEOUT: not a duration"):
+        make_config({}, {"PROM_PROBE_QUERY_TIMEOUT": "x"})
+
+
+def test_every_setting_is_an_option_and_named_alike() -> None:
+    """Flag, variable, key and field follow from one another."""
+    assert [option.field for option in OPTIONS] == list(Config.__struct_fields__)
