@@ -183,8 +183,13 @@ def _check(collector: str, place: int, column: Column) -> None:
 
 def proper(labels: object) -> bool:
     """Whether `labels` are Labels: pairs of text, sorted by name, each name once, no empty value."""
-    try:
-        names = [name for name, value in labels if name and value and isinstance(value, str)]  # type: ignore[attr-defined]
-        return isinstance(labels, tuple) and names == sorted(set(names)) and len(names) == len(labels) > 0
-    except (TypeError, ValueError):
+    if not isinstance(labels, tuple) or not labels:
         return False
+    before = ""
+    for pair in labels:
+        if not (isinstance(pair, tuple) and len(pair) == 2 and all(isinstance(text, str) and text for text in pair)):
+            return False
+        if pair[0] <= before:
+            return False
+        before = pair[0]
+    return True

@@ -1,0 +1,76 @@
+"""What the store's tests share: columns, rows, and a snapshot's samples as plain lists."""
+
+import struct
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+from prom_probe.model.family import Column, Family, column
+from prom_probe.model.labels import Labels
+from prom_probe.model.matcher import Matcher
+from prom_probe.model.sample import STALE
+from prom_probe.tsdb.store import Snapshot, Store
+
+ALWAYS = (-(1 << 53), 1 << 53)
+
+GAUGE = Family("g", "gauge", "A gauge.")
+COUNTER = Family("c_total", "counter", "A counter.")
+
+Samples = dict[Labels, list[tuple[int, bytes]]]
+
+
+def bits(value: float) -> bytes:
+    """A float64's bytes, by which samples are compared."""
+    return struct.pack("<d", value)
+
+
+def row(values: Iterable[float | None]) -> bytes:
+    """A payload; None stands for absent."""
+    return b"".join(bits(STALE if value is None else value) for value in values)
+
+
+def local(i: object) -> Column:
+    """A column that only the query API shows."""
+    return column(GAUGE, exposed=False, i=str(i))
+
+
+def gauges(count: int) -> list[Column]:
+    """Exposed columns `g{i="0"}`, `g{i="1"}` and so on."""
+    return [column(GAUGE, i=str(i)) for i in range(count)]
+
+
+def filled(rows: Sequence[tuple[int, Sequence[float | None]]], columns: Sequence[Column]) -> Store:
+    """A store with these rows of one collector."""
+    store = Store()
+    store.announce("c", 0, 0, columns)
+    for t_ms, values in rows:
+        assert store.append_row("c", 0, t_ms, row(values)) == "appended"
+    return store
+
+
+def samples_of(
+    snapshot: Snapshot, mint: int = ALWAYS[0], maxt: int = ALWAYS[1], *matchers: Matcher, batch: int = 128
+) -> Samples:
+    """All samples that `select` gives, markers left out; checks what every group owes its reader."""
+    out: Samples = {}
+    for group in snapshot.select(mint, maxt, matchers, batch=batch):
+        assert group.values.shape == (len(group.labels), len(group.timestamps))
+        assert 0 < len(group.labels) <= batch
+        assert (group.timestamps[1:] > group.timestamps[:-1]).all()
+        assert not group.values.flags.writeable and not group.timestamps.flags.writeable
+        for i, labels in enumerate(group.labels):
+            assert labels not in out
+            line = [(int(t), v.tobytes()) for t, v in zip(group.timestamps, group.values[i], strict=True)]
+            out[labels] = [sample for sample in line if sample[1] != bits(STALE)]
+            assert out[labels], "a series without samples is left out"
+            if group.dense:
+                assert len(out[labels]) == len(line)
+            if group.monotonic is not None and group.monotonic[i]:
+                values = [struct.unpack("<d", value)[0] for _, value in out[labels]]
+                assert all(a <= b for a, b in pairwise(values))
+    return out
+
+
+def drain(store: Store, now_ms: int = 0) -> None:
+    """Let the store do all its work behind the scenes."""
+    while store.maintain(now_ms, 10.0):
+        pass
