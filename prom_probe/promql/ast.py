@@ -1,0 +1,171 @@
+"""The nodes of a parsed PromQL expression; immutable, so that parsed queries can be cached and shared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal, TypeAlias
+
+from prom_probe.model.matcher import Matcher
+
+
+class Type(StrEnum):
+    """The type of an expression's value; the text is the one that users read."""
+
+    SCALAR = "scalar"
+    VECTOR = "instant vector"
+    MATRIX = "range vector"
+    STRING = "string"
+
+
+At: TypeAlias = int | Literal["start", "end"] | None  # the @ modifier: ms, start(), end(), or none
+
+# In each node: `start` is the offset of its first character in the query; `invariant` says that its value is the same
+# at every step, so that it is evaluated once.
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    value: float
+    start: int
+    type: Type = Type.SCALAR
+    invariant: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class String:
+    value: str
+    start: int
+    type: Type = Type.STRING
+    invariant: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """`name{matchers} offset 5m @ 10`; the name is among the matchers."""
+
+    matchers: tuple[Matcher, ...]
+    start: int
+    offset_ms: int = 0
+    at: At = None
+    type: Type = Type.VECTOR
+
+    @property
+    def invariant(self) -> bool:
+        return self.at is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """`selector[range]`; offset and @ are the selector's."""
+
+    selector: Selector
+    range_ms: int
+    type: Type = Type.MATRIX
+
+    @property
+    def start(self) -> int:
+        return self.selector.start
+
+    @property
+    def invariant(self) -> bool:
+        return self.selector.at is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Subquery:
+    """`expr[range:step]`; a step of 0 means the default."""
+
+    expr: Node
+    range_ms: int
+    step_ms: int
+    start: int
+    offset_ms: int = 0
+    at: At = None
+    type: Type = Type.MATRIX
+
+    @property
+    def invariant(self) -> bool:
+        return self.at is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    name: str
+    args: tuple[Node, ...]
+    start: int
+    type: Type
+    invariant: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    op: str
+    expr: Node
+    param: Node | None
+    grouping: tuple[str, ...]  # sorted
+    without: bool
+    start: int
+    type: Type = Type.VECTOR
+
+    @property
+    def invariant(self) -> bool:
+        return self.expr.invariant and (self.param is None or self.param.invariant)
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """How the series of two vectors find each other. `group`: which side may have many, "" for one-to-one."""
+
+    on: bool = False
+    labels: tuple[str, ...] = ()
+    group: Literal["", "left", "right"] = ""
+    include: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    op: str
+    lhs: Node
+    rhs: Node
+    start: int
+    returns_bool: bool = False
+    matching: Matching = field(default_factory=Matching)
+
+    @property
+    def type(self) -> Type:
+        return Type.SCALAR if self.lhs.type == self.rhs.type == Type.SCALAR else Type.VECTOR
+
+    @property
+    def invariant(self) -> bool:
+        return self.lhs.invariant and self.rhs.invariant
+
+
+@dataclass(frozen=True, slots=True)
+class Negate:
+    expr: Node
+    start: int
+
+    @property
+    def type(self) -> Type:
+        return self.expr.type
+
+    @property
+    def invariant(self) -> bool:
+        return self.expr.invariant
+
+
+Node: TypeAlias = Number | String | Selector | Matrix | Subquery | Call | Aggregate | Binary | Negate
+
+COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
+SET_OPERATORS = frozenset({"and", "or", "unless"})
+AGGREGATIONS = frozenset({"sum", "avg", "count", "min", "max", "group", "stddev", "stdvar"})
+# The aggregations with a parameter, and its type.
+PARAMETERS = {
+    "topk": Type.SCALAR,
+    "bottomk": Type.SCALAR,
+    "limitk": Type.SCALAR,
+    "limit_ratio": Type.SCALAR,
+    "quantile": Type.SCALAR,
+    "count_values": Type.STRING,
+}

@@ -1,0 +1,217 @@
+"""Binary operators: arithmetic, comparison and set operations, and how two vectors' series are matched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from prom_probe.model.labels import METRIC_NAME, Labels, label_value, make_labels
+from prom_probe.promql.ast import COMPARISONS, SET_OPERATORS, Binary, Matching
+from prom_probe.promql.lexer import quote
+from prom_probe.promql.result import QueryError
+from prom_probe.promql.values import Bools, Floats, Ints, Scalar, Value, Vector, empty, merged
+
+if TYPE_CHECKING:
+    from prom_probe.promql.evaluation import Evaluator
+
+_OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
+    "+": np.add,
+    "-": np.subtract,
+    "*": np.multiply,
+    "/": np.divide,
+    "%": np.fmod,
+    "^": np.power,
+    "atan2": np.arctan2,
+    "==": np.equal,
+    "!=": np.not_equal,
+    "<": np.less,
+    "<=": np.less_equal,
+    ">": np.greater,
+    ">=": np.greater_equal,
+}
+
+
+def binary(ev: Evaluator, node: Binary) -> Value:
+    """The value of a binary expression."""
+    lhs, rhs = ev.eval(node.lhs), ev.eval(node.rhs)
+    if isinstance(lhs, Scalar) and isinstance(rhs, Scalar):
+        return Scalar(_OPERATORS[node.op](lhs.values, rhs.values).astype(np.float64))
+    if isinstance(lhs, Vector) and isinstance(rhs, Scalar):
+        return _with_scalar(node, lhs, lhs.values, rhs.values)
+    if isinstance(lhs, Scalar) and isinstance(rhs, Vector):
+        return _with_scalar(node, rhs, lhs.values, rhs.values)
+    assert isinstance(lhs, Vector)
+    assert isinstance(rhs, Vector)
+    if node.op in SET_OPERATORS:
+        return _set_operation(node, lhs, rhs)
+    return _matched(ev, node, lhs, rhs)
+
+
+def _with_scalar(node: Binary, vector: Vector, left: Floats, right: Floats) -> Vector:
+    found = _OPERATORS[node.op](left, right)
+    if node.op not in COMPARISONS:
+        return vector.replace(found, drop=True)
+    if node.returns_bool:
+        return vector.replace(found.astype(np.float64), drop=True)
+    return vector.replace(vector.values, vector.present & found)
+
+
+# -- matching
+
+
+def _signature(matching: Matching) -> Callable[[Labels], Labels]:
+    """The labels of a series that its match must have too."""
+    names = frozenset(matching.labels)
+    if matching.on:
+        return lambda labels: tuple(pair for pair in labels if pair[0] in names)
+    left_out = names | {METRIC_NAME}
+    return lambda labels: tuple(pair for pair in labels if pair[0] not in left_out)
+
+
+def _numbered(matching: Matching, *vectors: Vector) -> tuple[int, list[Ints]]:
+    """How many signatures there are, and which each series of each vector has."""
+    signature = _signature(matching)
+    numbers: dict[Hashable, int] = {}
+    found = [
+        np.array([numbers.setdefault(signature(labels), len(numbers)) for labels in vector.labels], np.int64)
+        for vector in vectors
+    ]
+    return len(numbers), found
+
+
+def _any_present(size: int, signatures: Ints, present: Bools) -> Bools:
+    """Which signatures some series has at a step: [signatures, steps]."""
+    found = np.zeros((size, present.shape[1]), np.bool_)
+    np.logical_or.at(found, signatures, present)
+    return found
+
+
+def _set_operation(node: Binary, lhs: Vector, rhs: Vector) -> Vector:
+    size, (left, right) = _numbered(node.matching, lhs, rhs)
+    if node.op == "or":
+        taken = _any_present(size, left, lhs.present)
+        rest = rhs.replace(rhs.values, rhs.present & ~taken[right])
+        return merged(
+            Vector(
+                lhs.labels + rest.labels,
+                np.concatenate((lhs.values, rest.values)),
+                np.concatenate((lhs.present, rest.present)),
+                lhs.drop + rest.drop,
+            )
+        )
+    there = _any_present(size, right, rhs.present)[left]
+    return lhs.replace(lhs.values, lhs.present & (there if node.op == "and" else ~there))
+
+
+def _matched(ev: Evaluator, node: Binary, lhs: Vector, rhs: Vector) -> Vector:
+    """An operator between each series of the "many" side and its match on the "one" side, step by step."""
+    matching = node.matching
+    many, one = (rhs, lhs) if matching.group == "right" else (lhs, rhs)
+    if not many.labels or not one.labels:
+        return empty(ev.steps)
+    size, (many_signatures, one_signatures) = _numbered(matching, many, one)
+    _check_unique(node, many, one, one_signatures, size)
+    pairs = _pairs(many, many_signatures, one, one_signatures)
+    if not len(pairs):
+        return empty(ev.steps)
+    at_many, at_one = pairs[:, 0], pairs[:, 1]
+    ev.query.budget.hold(4 * len(pairs) * ev.steps * 8)
+    there = many.present[at_many] & one.present[at_one]
+    if not matching.group:
+        _check_single(there, many_signatures[at_many])
+    left, right = many.values[at_many], one.values[at_one]
+    if matching.group == "right":
+        left, right = right, left
+    found = _OPERATORS[node.op](left, right)
+    comparison = node.op in COMPARISONS
+    labels = [
+        _result_labels(many.labels[i], one.labels[j], matching, drops_name=not comparison) for i, j in pairs.tolist()
+    ]
+    if matching.group:
+        _check_distinct(there, many_signatures[at_many], labels)
+    if not comparison:
+        return merged(Vector(labels, found, there))
+    if node.returns_bool:
+        return merged(Vector(labels, found.astype(np.float64), there, [True] * len(labels)))
+    return merged(Vector(labels, left, there & found))
+
+
+def _pairs(many: Vector, many_signatures: Ints, one: Vector, one_signatures: Ints) -> Ints:
+    """The places (many, one) of series that match at some step: [pairs, 2]."""
+    partners: dict[int, list[int]] = {}
+    for j, signature in enumerate(one_signatures.tolist()):
+        partners.setdefault(signature, []).append(j)
+    found = [
+        (i, j)
+        for i, signature in enumerate(many_signatures.tolist())
+        for j in partners.get(signature, ())
+        if len(partners[signature]) == 1 or (many.present[i] & one.present[j]).any()
+    ]
+    return np.array(found, np.int64).reshape(-1, 2)
+
+
+def _result_labels(many: Labels, one: Labels, matching: Matching, *, drops_name: bool) -> Labels:
+    pairs = dict(many)
+    if drops_name:
+        pairs.pop(METRIC_NAME, None)
+    if not matching.group:
+        for name in list(pairs):
+            if (name in matching.labels) != matching.on:
+                del pairs[name]
+    for name in matching.include:
+        pairs[name] = label_value(one, name)
+    return make_labels("", pairs)
+
+
+def _check_unique(node: Binary, many: Vector, one: Vector, signatures: Ints, size: int) -> None:
+    """No two series of the "one" side may match the same, at a step at which there is something to match."""
+    if len(np.unique(signatures)) == len(signatures):
+        return
+    active = many.present.any(axis=0)
+    counts = np.zeros((size, one.present.shape[1]), np.int64)
+    np.add.at(counts, signatures, one.present & active)
+    if not (counts > 1).any():
+        return
+    signature, step = (int(found[0]) for found in np.nonzero(counts > 1))
+    first, second = (one.labels[i] for i in np.flatnonzero((signatures == signature) & one.present[:, step])[:2])
+    _fail_many_to_many(node, first, second)
+
+
+def _fail_many_to_many(node: Binary, first: Labels, second: Labels) -> NoReturn:
+    side = "left" if node.matching.group == "right" else "right"
+    pair = ", ".join(sorted((_braced(first), _braced(second))))
+    raise QueryError(
+        "execution",
+        f"found duplicate series for the match group {_braced(_signature(node.matching)(first))} on the {side}"
+        f" hand-side of the operation: [{pair}]"
+        ";many-to-many matching not allowed: matching labels must be unique on one side",
+    )
+
+
+def _braced(labels: Labels) -> str:
+    return "{" + ", ".join(f"{name}={quote(value)}" for name, value in labels) + "}"
+
+
+def _check_single(there: Bools, signatures: Ints) -> None:
+    """One-to-one: no two series of the left side may have a match in the same group at the same step."""
+    if len(np.unique(signatures)) == len(signatures):
+        return
+    counts = np.zeros((int(signatures.max()) + 1, there.shape[1]), np.int64)
+    np.add.at(counts, signatures, there)
+    if (counts > 1).any():
+        raise QueryError(
+            "execution",
+            "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
+        )
+
+
+def _check_distinct(there: Bools, signatures: Ints, labels: list[Labels]) -> None:
+    """Many-to-one: the results of one group must differ in their labels at each step."""
+    seen: dict[tuple[int, Labels], Bools] = {}
+    for signature, one, here in zip(signatures.tolist(), labels, there, strict=True):
+        before = seen.get((signature, one))
+        if before is not None and (before & here).any():
+            raise QueryError("execution", "multiple matches for labels: grouping labels must ensure unique matches")
+        seen[signature, one] = here if before is None else before | here

@@ -1,0 +1,75 @@
+"""What a query may use: time, samples, and a share of the memory that all running queries have together."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from prom_probe.promql.result import QueryError
+
+
+class Accountant:
+    """The bytes that running queries hold together; safe to use from any thread."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._used = 0
+        self._lock = threading.Lock()
+
+    @property
+    def used(self) -> int:
+        return self._used
+
+    def take(self, size: int) -> None:
+        """Book `size` bytes (negative: give them back); raises QueryError (execution) beyond the limit."""
+        with self._lock:
+            if size > 0 and self._used + size > self._limit:
+                raise QueryError(
+                    "execution",
+                    f"query needs more memory than the {self._limit} bytes that all queries may use together"
+                    " (--query.max-memory)",
+                )
+            self._used += size
+
+
+class Budget:
+    """One query's: owned by the thread that evaluates it. `release` when it ends."""
+
+    def __init__(self, accountant: Accountant, timeout_s: float, max_samples: int) -> None:
+        self.deadline = time.monotonic() + timeout_s  # time.monotonic() seconds
+        self.samples = 0
+        self.held = 0  # bytes
+        self._accountant = accountant
+        self._max_samples = max_samples
+
+    def check(self) -> None:
+        """Raises QueryError (timeout) past the deadline."""
+        if time.monotonic() >= self.deadline:
+            raise timed_out()
+
+    def read(self, samples: int) -> None:
+        """Count samples that were read; raises QueryError (execution) beyond the limit, (timeout) past the deadline."""
+        self.samples += samples
+        if self.samples > self._max_samples:
+            raise QueryError(
+                "execution",
+                "query processing would load too many samples into memory in query execution:"
+                f" more than {self._max_samples} (--query.max-samples)",
+            )
+        self.check()
+
+    def hold(self, size: int) -> None:
+        """Book `size` more bytes, or give them back where it is negative."""
+        self._accountant.take(size)
+        self.held += size
+
+    def hold_only(self, held: int) -> None:
+        """Give back all but `held` bytes."""
+        self.hold(held - self.held)
+
+    def release(self) -> None:
+        self.hold_only(0)
+
+
+def timed_out() -> QueryError:
+    return QueryError("timeout", "query timed out in expression evaluation")

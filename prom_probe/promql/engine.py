@@ -1,0 +1,174 @@
+"""The PromQL engine: instant and range queries over a Queryable, within limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from prom_probe.promql.ast import Node, Type
+from prom_probe.promql.budget import Accountant, Budget
+from prom_probe.promql.evaluation import Evaluator, Query
+from prom_probe.promql.guard import MAX_BYTES
+from prom_probe.promql.parse import parse
+from prom_probe.promql.queryable import Queryable
+from prom_probe.promql.result import QueryError, Result
+from prom_probe.promql.values import Ints, Samples, Scalar, Text, Value, Vector, named
+
+_MAX_NOTES = 10  # warnings, and infos, of one answer
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What queries may use; Prometheus's flags of these names."""
+
+    timeout_s: float = 30.0
+    max_samples: int = 20_000_000  # of one query
+    max_memory_bytes: int = 64_000_000  # of all running queries together
+    lookback_delta_ms: int = 300_000
+    max_points: int = 11_000  # steps of a range query
+    max_query_bytes: int = MAX_BYTES
+
+
+class Engine:
+    """Evaluates queries. Its methods may be called from several threads at once; the memory limit is theirs together.
+
+    They raise QueryError: bad_data (the query or its times), execution, timeout.
+    """
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self._accountant = Accountant(self.limits.max_memory_bytes)
+
+    @property
+    def memory_used(self) -> int:
+        """The bytes that running queries hold."""
+        return self._accountant.used
+
+    def instant(
+        self,
+        queryable: Queryable,
+        expr: str,
+        t_ms: int,
+        *,
+        lookback_ms: int | None = None,
+        timeout_s: float | None = None,
+    ) -> Result:
+        """The value of `expr` at `t_ms`: a scalar, string, vector, or matrix with its samples as they are."""
+        node = parse(expr, self.limits.max_query_bytes)
+        times = np.array([t_ms], np.int64)
+        with self._evaluating(queryable, expr, times, lookback_ms, timeout_s) as evaluator:
+            value = evaluator.eval(node)
+            return _noted(_instant_result(value, times), evaluator.query)
+
+    def range(
+        self,
+        queryable: Queryable,
+        expr: str,
+        start_ms: int,
+        end_ms: int,
+        step_ms: int,
+        *,
+        lookback_ms: int | None = None,
+        timeout_s: float | None = None,
+    ) -> Result:
+        """The values of `expr` from `start_ms` to at most `end_ms`, every `step_ms`: a matrix, sorted by labels."""
+        self._check_range(start_ms, end_ms, step_ms)
+        node = parse(expr, self.limits.max_query_bytes)
+        if node.type not in (Type.SCALAR, Type.VECTOR):
+            raise QueryError(
+                "bad_data",
+                f'invalid expression type "{node.type}" for range query, must be Scalar or instant Vector',
+            )
+        times = np.arange(start_ms, end_ms + 1, step_ms, dtype=np.int64)
+        with self._evaluating(queryable, expr, times, lookback_ms, timeout_s, end_ms) as evaluator:
+            value = evaluator.eval(node)
+            return _noted(_range_result(value, times), evaluator.query)
+
+    def _check_range(self, start_ms: int, end_ms: int, step_ms: int) -> None:
+        if step_ms <= 0:
+            raise QueryError(
+                "bad_data", "zero or negative query resolution step widths are not accepted. Try a positive integer"
+            )
+        if end_ms < start_ms:
+            raise QueryError("bad_data", "end timestamp must not be before start time")
+        if (end_ms - start_ms) // step_ms > self.limits.max_points:
+            raise QueryError(
+                "bad_data",
+                f"exceeded maximum resolution of {self.limits.max_points:,} points per timeseries."
+                " Try decreasing the query resolution (?step=XX)",
+            )
+
+    @contextmanager
+    def _evaluating(
+        self,
+        queryable: Queryable,
+        expr: str,
+        times: Ints,
+        lookback_ms: int | None,
+        timeout_s: float | None,
+        end_ms: int | None = None,
+    ) -> Iterator[Evaluator]:
+        limits = self.limits
+        timeout_s = limits.timeout_s if timeout_s is None else min(timeout_s, limits.timeout_s)
+        budget = Budget(self._accountant, timeout_s, limits.max_samples)
+        query = Query(
+            expr,
+            queryable,
+            budget,
+            limits.lookback_delta_ms if lookback_ms is None else lookback_ms,
+            int(times[0]),
+            int(times[-1]) if end_ms is None else end_ms,
+        )
+        try:
+            with np.errstate(all="ignore"):
+                yield Evaluator(query, times)
+        except MemoryError:
+            raise QueryError("execution", "query ran out of memory") from None
+        finally:
+            budget.release()
+
+
+def _instant_result(value: Value, times: Ints) -> Result:
+    match value:
+        case Text():
+            return Result("string", string=value.value, timestamps=times)
+        case Scalar():
+            return Result("scalar", labels=[()], timestamps=times, values=np.array([value.values]))
+        case Samples():
+            return Result("matrix", labels=value.labels, raw=value.samples)
+        case Vector():
+            vector = named(value)
+            rows = np.flatnonzero(vector.present[:, 0])
+            return Result("vector", [vector.labels[i] for i in rows], times, vector.values[rows])
+
+
+def _range_result(value: Value, times: Ints) -> Result:
+    if isinstance(value, Scalar):
+        values = np.array([value.values])
+        return Result("matrix", [()], times, values, np.ones(values.shape, np.bool_))
+    assert isinstance(value, Vector)
+    vector = named(value)
+    rows = np.flatnonzero(vector.present.any(axis=1)).tolist()
+    rows.sort(key=vector.labels.__getitem__)
+    return Result("matrix", [vector.labels[i] for i in rows], times, vector.values[rows], vector.present[rows])
+
+
+def _noted(result: Result, query: Query) -> Result:
+    result.samples = query.budget.samples
+    result.warnings = _some(list(query.warnings.values()), "warning")
+    result.infos = _some(list(query.infos.values()), "info")
+    return result
+
+
+def _some(notes: list[str], kind: str) -> list[str]:
+    if len(notes) <= _MAX_NOTES:
+        return notes
+    return [*notes[:_MAX_NOTES], f"{len(notes) - _MAX_NOTES} more {kind} annotations omitted"]
+
+
+def check(expr: str) -> Node:
+    """Parse `expr` without evaluating it; raises QueryError (bad_data)."""
+    return parse(expr)

@@ -1,0 +1,262 @@
+"""Evaluates an expression's nodes, each for all steps and series at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from prom_probe.model.labels import Labels
+from prom_probe.model.matcher import Matcher
+from prom_probe.model.regex import RegexTimeout
+from prom_probe.model.series import SeriesGroup
+from prom_probe.promql.aggregations import aggregate
+from prom_probe.promql.ast import (
+    Aggregate,
+    At,
+    Binary,
+    Call,
+    Matrix,
+    Negate,
+    Node,
+    Number,
+    Selector,
+    String,
+    Subquery,
+)
+from prom_probe.promql.binary import binary
+from prom_probe.promql.budget import Budget, timed_out
+from prom_probe.promql.functions import FUNCTIONS
+from prom_probe.promql.lexer import place
+from prom_probe.promql.queryable import Queryable
+from prom_probe.promql.values import Floats, Ints, Samples, Scalar, Text, Value, Vector, empty, named
+from prom_probe.promql.windows import BLOCK, Windows, is_stale, make_windows
+
+_MAX_BATCH = 128  # series
+_SUBQUERY_STEP_MS = 60_000
+
+
+@dataclass(slots=True)
+class Query:
+    """What all evaluations of one query share. `start_ms`, `end_ms`: what start() and end() stand for."""
+
+    text: str
+    queryable: Queryable
+    budget: Budget
+    lookback_ms: int
+    start_ms: int
+    end_ms: int
+    warnings: dict[str, str] = field(default_factory=dict)  # by the text without its place
+    infos: dict[str, str] = field(default_factory=dict)
+
+    def warn(self, message: str, start: int) -> None:
+        """Note a warning about the expression that starts at `start`."""
+        self.warnings[message] = f"PromQL warning: {message} ({place(self.text, start)})"
+
+    def inform(self, message: str, start: int) -> None:
+        self.infos[message] = f"PromQL info: {message} ({place(self.text, start)})"
+
+    def read(self, matchers: Sequence[Matcher], mint: int, maxt: int) -> Iterator[SeriesGroup]:
+        """The series' samples, as many at a time as keep a batch's arrays small; their memory is booked meanwhile."""
+        budget = self.budget
+        try:
+            series, samples = self.queryable.count(mint, maxt, matchers, deadline=budget.deadline)
+            if not series:
+                return
+            batch = max(1, min(_MAX_BATCH, BLOCK * series // max(samples, 1)))
+            for group in self.queryable.select(mint, maxt, matchers, batch=batch, deadline=budget.deadline):
+                size = group.values.nbytes
+                budget.check()
+                budget.hold(size)
+                yield group
+                budget.hold(-size)
+        except RegexTimeout:
+            raise timed_out() from None
+
+
+class Evaluator:
+    """Evaluates at the steps `times` (int64[steps], ms, regular)."""
+
+    __slots__ = ("query", "times")
+
+    def __init__(self, query: Query, times: Ints) -> None:
+        self.query = query
+        self.times = times
+
+    @property
+    def steps(self) -> int:
+        return len(self.times)
+
+    def eval(self, node: Node) -> Value:
+        """The node's value; its memory stays booked until that of the node above it is."""
+        budget = self.query.budget
+        budget.check()
+        held = budget.held
+        value = self._repeated(node) if node.invariant and self.steps > 1 else self._eval(node)
+        budget.hold_only(held)
+        budget.hold(value.nbytes)
+        return value
+
+    def _eval(self, node: Node) -> Value:
+        match node:
+            case Number():
+                return Scalar(np.broadcast_to(np.float64(node.value), self.steps))
+            case String():
+                return Text(node.value)
+            case Selector():
+                return self._selector(node)
+            case Call():
+                return FUNCTIONS[node.name].call(self, node)
+            case Aggregate():
+                return aggregate(self, node)
+            case Binary():
+                return binary(self, node)
+            case Negate():
+                value = self.eval(node.expr)
+                return Scalar(-value.values) if isinstance(value, Scalar) else _negated(value)
+            case Matrix() | Subquery():
+                return self._samples(node)
+
+    def vector(self, node: Node) -> Vector:
+        """The value of a node whose type is a vector."""
+        value = self.eval(node)
+        assert isinstance(value, Vector)
+        return value
+
+    def scalar(self, node: Node) -> Floats:
+        """The values of a node whose type is a scalar: [steps]."""
+        value = self.eval(node)
+        assert isinstance(value, Scalar)
+        return value.values
+
+    def _repeated(self, node: Node) -> Value:
+        """The value at the first step, for all steps."""
+        value = Evaluator(self.query, self.times[:1]).eval(node)
+        match value:
+            case Scalar():
+                return Scalar(np.broadcast_to(value.values, self.steps))
+            case Vector():
+                shape = (len(value.labels), self.steps)
+                return value.replace(np.broadcast_to(value.values, shape), np.broadcast_to(value.present, shape))
+            case _:
+                return value
+
+    # -- selectors
+
+    def _ends(self, at: At, offset_ms: int) -> Ints:
+        """The time that a selector looks at in each step."""
+        if at is None:
+            return self.times - offset_ms
+        if isinstance(at, str):
+            at = self.query.start_ms if at == "start" else self.query.end_ms
+        return np.full(self.steps, at - offset_ms)
+
+    def _selector(self, node: Selector) -> Vector:
+        return self.latest(node)[0]
+
+    def latest(self, node: Selector) -> tuple[Vector, Floats]:
+        """The newest sample of each series within the lookback, and its timestamps (seconds) in the same shape."""
+        query = self.query
+        ends = self._ends(node.at, node.offset_ms)
+        oldest = ends - query.lookback_ms  # exclusive
+        labels: list[Labels] = []
+        values, present, times = [], [], []
+        for group in query.read(node.matchers, int(oldest[0]) + 1, int(ends[-1])):
+            last = np.searchsorted(group.timestamps, ends, side="right") - 1
+            when = group.timestamps.take(last, mode="clip")
+            recent = (last >= 0) & (when > oldest)
+            found = group.values.take(last, axis=1, mode="clip")
+            here = np.broadcast_to(recent, found.shape) if group.dense else recent & ~is_stale(found)
+            keep = here.any(axis=1)
+            if not keep.all():
+                rows = np.flatnonzero(keep).tolist()
+                found, here = found[rows], here[rows]
+                labels += [group.labels[i] for i in rows]
+            else:
+                labels += group.labels
+            query.budget.read(found.size)
+            query.budget.hold(2 * found.nbytes)
+            values.append(found)
+            present.append(here)
+            times.append(np.broadcast_to(when / 1000, found.shape))
+        if not labels:
+            return empty(self.steps), np.empty((0, self.steps))
+        return Vector(labels, _stacked(values), _stacked(present)), _stacked(times)
+
+    def windows(self, node: Node) -> Iterator[tuple[Sequence[Labels], Sequence[bool], Windows]]:
+        """The series under a range selector or subquery, batch by batch: labels, drop flags, windows."""
+        if isinstance(node, Subquery):
+            yield from self._subquery_windows(node)
+            return
+        assert isinstance(node, Matrix)
+        selector = node.selector
+        query = self.query
+        ends = self._ends(selector.at, selector.offset_ms)
+        for group in query.read(selector.matchers, int(ends[0]) - node.range_ms + 1, int(ends[-1])):
+            query.budget.read(group.values.size)
+            absent = None
+            if not group.dense:
+                absent = is_stale(group.values)
+                if not absent.any():
+                    absent = None
+            found = make_windows(group.timestamps, group.values, absent, ends, node.range_ms, query.budget.check)
+            yield group.labels, [False] * len(group.labels), found
+
+    def _subquery_windows(self, node: Subquery) -> Iterator[tuple[Sequence[Labels], Sequence[bool], Windows]]:
+        ends = self._ends(node.at, node.offset_ms)
+        vector, times = self._subquery(node, ends)
+        if not vector.labels:
+            return
+        budget = self.query.budget
+        height = max(1, min(_MAX_BATCH, BLOCK // len(times)))
+        for top in range(0, len(vector.labels), height):
+            rows = slice(top, top + height)
+            present = vector.present[rows]
+            values = np.ascontiguousarray(vector.values[rows])
+            absent = None if present.all() else ~present
+            budget.read(values.size)
+            found = make_windows(times, values, absent, ends, node.range_ms, budget.check)
+            yield vector.labels[rows], vector.drop[rows], found
+
+    def _subquery(self, node: Subquery, ends: Ints) -> tuple[Vector, Ints]:
+        """The inner expression at all multiples of the step that some window covers, and those times."""
+        step_ms = node.step_ms or _SUBQUERY_STEP_MS
+        start = ((int(ends[0]) - node.range_ms) // step_ms + 1) * step_ms
+        times = np.arange(start, int(ends[-1]) + 1, step_ms, dtype=np.int64)
+        if not len(times):
+            return empty(0), times
+        return Evaluator(self.query, times).vector(node.expr), times
+
+    def _samples(self, node: Matrix | Subquery) -> Samples:
+        """A range vector as such, at the only step: what an instant query `x[5m]` asks for."""
+        labels: list[Labels] = []
+        samples: list[tuple[Ints, Floats]] = []
+        budget = self.query.budget
+        if isinstance(node, Subquery):
+            vector, times = self._subquery(node, self._ends(node.at, node.offset_ms))
+            vector = named(vector)
+            for i, present in enumerate(vector.present):
+                if present.any():
+                    labels.append(vector.labels[i])
+                    samples.append((times[present], vector.values[i][present]))
+            return Samples(labels, samples)
+        for names, _, windows in self.windows(node):
+            for i, one in enumerate(names):
+                row = min(i, len(windows.first) - 1)
+                window = slice(int(windows.first[row, 0]), int(windows.end[row, 0]))
+                if window.start < window.stop:
+                    labels.append(one)
+                    samples.append((windows.times[row, window].copy(), windows.values[i, window].copy()))
+                    budget.hold(16 * (window.stop - window.start))
+        return Samples(labels, samples)
+
+
+def _negated(value: Value) -> Vector:
+    assert isinstance(value, Vector)
+    return value.replace(-value.values, drop=True)
+
+
+def _stacked(arrays: list[Any]) -> Any:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)

@@ -1,0 +1,192 @@
+"""Functions of how fast a range vector moves: rate and its family, resets, changes, trends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from prom_probe.model.labels import METRIC_NAME, label_value
+from prom_probe.promql.ast import Call, Type
+from prom_probe.promql.functions.base import Function, Kernel, over_windows, windowed
+from prom_probe.promql.result import QueryError
+from prom_probe.promql.values import Bools, Floats, Ints, Value
+from prom_probe.promql.windows import Windows, pick
+
+if TYPE_CHECKING:
+    from prom_probe.promql.evaluation import Evaluator
+
+_COUNTER_ENDINGS = ("_total", "_sum", "_count", "_bucket")
+
+
+def _drops(windows: Windows) -> Floats | float:
+    """What counter resets took away within each window: the sum of the values before them."""
+    values = windows.values
+    before = values[:, :-1]
+    fell = values[:, 1:] < before
+    if not fell.any():
+        return 0.0
+    lost = np.where(fell, before, 0.0)
+    endless = np.isinf(lost)
+    running = np.zeros(values.shape)
+    np.cumsum(np.where(endless, 0.0, lost), axis=1, out=running[:, 1:])
+    last = np.maximum(windows.end - 1, windows.first)  # an empty window spans nothing
+    last = np.minimum(last, values.shape[1] - 1)
+    first = np.minimum(windows.first, values.shape[1] - 1)
+    total: Floats = pick(running, last) - pick(running, first)
+    if endless.any():
+        np.cumsum(endless, axis=1, out=running[:, 1:])
+        total = np.where(pick(running, last) > pick(running, first), np.inf, total)
+    return total
+
+
+def _extrapolated(windows: Windows, *, counter: bool, per_second: bool) -> tuple[Floats, Bools]:
+    """The change over each window, extrapolated to its ends as upstream does.
+
+    To an end that is closer than 1.1 times the mean distance of samples, else by half that distance; a counter not
+    below zero.
+    """
+    first, last = windows.value_at(windows.first), windows.value_at(windows.end - 1)
+    start, stop = windows.time_at(windows.first), windows.time_at(windows.end - 1)
+    change = last - first
+    if counter:
+        change = change + _drops(windows)
+    covered = (stop - start) / 1000
+    spacing = covered / (windows.count - 1)
+    to_start = (start - (windows.ends - windows.range_ms)) / 1000
+    to_end = (windows.ends - stop) / 1000
+    to_start = np.where(to_start >= spacing * 1.1, spacing / 2, to_start)
+    to_end = np.where(to_end >= spacing * 1.1, spacing / 2, to_end)
+    if counter:
+        to_zero = np.where((change > 0) & (first >= 0), covered * (first / change), to_start)
+        to_start = np.where(to_zero < to_start, to_zero, to_start)
+    factor = (covered + to_start + to_end) / covered
+    if per_second:
+        factor = factor / (windows.range_ms / 1000)
+    return change * factor, windows.having(2)
+
+
+def _rate(windows: Windows) -> tuple[Floats, Bools]:
+    return _extrapolated(windows, counter=True, per_second=True)
+
+
+def _increase(windows: Windows) -> tuple[Floats, Bools]:
+    return _extrapolated(windows, counter=True, per_second=False)
+
+
+def _delta(windows: Windows) -> tuple[Floats, Bools]:
+    return _extrapolated(windows, counter=False, per_second=False)
+
+
+def _irate(windows: Windows) -> tuple[Floats, Bools]:
+    last, before = windows.value_at(windows.end - 1), windows.value_at(windows.end - 2)
+    seconds = (windows.time_at(windows.end - 1) - windows.time_at(windows.end - 2)) / 1000
+    return np.where(last < before, last, last - before) / seconds, windows.having(2)
+
+
+def _idelta(windows: Windows) -> tuple[Floats, Bools]:
+    return windows.value_at(windows.end - 1) - windows.value_at(windows.end - 2), windows.having(2)
+
+
+def _counted(windows: Windows, events: Bools) -> tuple[Floats, Bools]:
+    """How many `events` ([series, n - 1], between a sample and the one before it) each window has."""
+    running = np.zeros(windows.values.shape, np.int64)
+    np.cumsum(events, axis=1, out=running[:, 1:])
+    limit = windows.values.shape[1] - 1
+    last = np.minimum(np.maximum(windows.end - 1, windows.first), limit)
+    found = pick(running, last) - pick(running, np.minimum(windows.first, limit))
+    return found.astype(np.float64), windows.having(1)
+
+
+def _resets(windows: Windows) -> tuple[Floats, Bools]:
+    values = windows.values
+    return _counted(windows, values[:, 1:] < values[:, :-1])
+
+
+def _changes(windows: Windows) -> tuple[Floats, Bools]:
+    now, before = windows.values[:, 1:], windows.values[:, :-1]
+    return _counted(windows, (now != before) & ~(np.isnan(now) & np.isnan(before)))
+
+
+def _regression(windows: Windows, now: Ints | None = None, seconds_ahead: Floats | None = None) -> tuple[Floats, Bools]:
+    """The slope of the least-squares line through each window, or its value that many seconds after `now` (ms).
+
+    A window of equal values is a flat line, of equal infinities NaN.
+    """
+    out = np.zeros(windows.shape)
+    for block in windows.blocks(2):
+        steps = block.place[1]
+        y = block.values
+        x = (block.times - block.times[..., :1]) / 1000
+        x_mean, y_mean = x.mean(axis=-1), y.mean(axis=-1)
+        x_off = x - x_mean[..., None]
+        slope = (x_off * (y - y_mean[..., None])).sum(axis=-1) / (x_off * x_off).sum(axis=-1)
+        flat = (y == y[..., :1]).all(axis=-1)
+        slope = np.where(flat, np.where(np.isinf(y[..., 0]), np.nan, 0.0), slope)
+        if now is None or seconds_ahead is None:
+            out[block.place] = slope
+        else:
+            level = np.where(flat, y[..., 0], y_mean)
+            ahead = (now[steps] - block.times[..., 0]) / 1000 - x_mean
+            out[block.place] = level + slope * ahead + slope * seconds_ahead[steps]
+    return out, windows.having(2)
+
+
+def _predict_linear(ev: Evaluator, node: Call) -> Value:
+    return over_windows(ev, node, lambda windows, seconds: _regression(windows, ev.times, seconds))
+
+
+def _double_exponential_smoothing(windows: Windows, smoothing: Floats, trend: Floats) -> tuple[Floats, Bools]:
+    out = np.zeros(windows.shape)
+    for block in windows.blocks(2):
+        steps = block.place[1]
+        sf, tf, values = smoothing[steps], trend[steps], block.values
+        older, newer = np.zeros(values.shape[:-1]), values[..., 0]
+        slope = values[..., 1] - values[..., 0]
+        for i in range(1, values.shape[-1]):
+            if i > 1:
+                slope = tf * (newer - older) + (1 - tf) * slope
+            older, newer = newer, sf * values[..., i] + (1 - sf) * (newer + slope)
+        out[block.place] = newer
+    return out, windows.having(2)
+
+
+def _double_exponential_smoothing_call(ev: Evaluator, node: Call) -> Value:
+    for argument, word in ((node.args[1], "smoothing"), (node.args[2], "trend")):
+        for factor in np.unique(ev.scalar(argument)):
+            if not 0 < factor < 1:
+                short = "sf" if word == "smoothing" else "tf"
+                raise QueryError("execution", f"invalid {word} factor. Expected: 0 < {short} < 1, got: {factor:f}")
+    return over_windows(ev, node, _double_exponential_smoothing)
+
+
+def _of_counter(kernel: Kernel) -> Function:
+    """rate and increase: they tell of metrics that are no counters by their names."""
+
+    def call(ev: Evaluator, node: Call) -> Value:
+        vector = over_windows(ev, node, kernel)
+        for name in {label_value(labels, METRIC_NAME) for labels in vector.labels}:
+            if name and not name.endswith(_COUNTER_ENDINGS):
+                ev.query.inform(
+                    f'metric might not be a counter, name does not end in _total/_sum/_count/_bucket: "{name}"',
+                    node.args[0].start,
+                )
+        return vector
+
+    return Function(call, (Type.MATRIX,))
+
+
+RATE = {
+    "rate": _of_counter(_rate),
+    "increase": _of_counter(_increase),
+    "delta": windowed(_delta),
+    "irate": windowed(_irate),
+    "idelta": windowed(_idelta),
+    "resets": windowed(_resets),
+    "changes": windowed(_changes),
+    "deriv": windowed(_regression),
+    "predict_linear": Function(_predict_linear, (Type.MATRIX, Type.SCALAR)),
+    "double_exponential_smoothing": Function(
+        _double_exponential_smoothing_call, (Type.MATRIX, Type.SCALAR, Type.SCALAR), experimental=True
+    ),
+}

@@ -1,0 +1,74 @@
+"""Functions between scalars and vectors: time, scalar, vector, timestamp, absent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from prom_probe.model.labels import EMPTY, METRIC_NAME, Labels, make_labels
+from prom_probe.promql.ast import Call, Node, Selector, Type
+from prom_probe.promql.functions.base import Function
+from prom_probe.promql.values import Scalar, Value, Vector, empty
+
+if TYPE_CHECKING:
+    from prom_probe.promql.evaluation import Evaluator
+
+
+def _time(ev: Evaluator, node: Call) -> Value:
+    return Scalar(ev.times / 1000)
+
+
+def _vector(ev: Evaluator, node: Call) -> Value:
+    return Vector([EMPTY], ev.scalar(node.args[0])[None, :], np.ones((1, ev.steps), np.bool_))
+
+
+def _scalar(ev: Evaluator, node: Call) -> Value:
+    """The value of the only series there is at a step, NaN where there are none or more."""
+    vector = ev.vector(node.args[0])
+    only = vector.present.sum(axis=0) == 1
+    values = np.where(vector.present, vector.values, 0.0).sum(axis=0)
+    return Scalar(np.where(only, values, np.nan))
+
+
+def _timestamp(ev: Evaluator, node: Call) -> Value:
+    """When a selector's samples were taken, in seconds; for other vectors the steps' times."""
+    argument = node.args[0]
+    if isinstance(argument, Selector):
+        vector, times = ev.latest(argument)
+        return vector.replace(times, drop=True)
+    vector = ev.vector(argument)
+    return vector.replace(np.broadcast_to(ev.times / 1000, vector.values.shape), drop=True)
+
+
+def _absent(ev: Evaluator, node: Call) -> Value:
+    present = np.logical_or.reduce(ev.vector(node.args[0]).present, axis=0)
+    if present.all():
+        return empty(ev.steps)
+    return Vector([labels_of_absent(node.args[0])], np.ones((1, ev.steps)), ~present[None, :])
+
+
+def labels_of_absent(node: Node) -> Labels:
+    """The labels that a selector asks for by "=", each once; none for other expressions."""
+    if not isinstance(node, Selector):
+        return EMPTY
+    found: dict[str, str] = {}
+    seen: set[str] = set()
+    for matcher in node.matchers:
+        if matcher.name == METRIC_NAME:
+            continue
+        if matcher.op == "=" and matcher.name not in seen:
+            found[matcher.name] = matcher.value
+            seen.add(matcher.name)
+        else:
+            found.pop(matcher.name, None)
+    return make_labels("", found)
+
+
+SCALARS = {
+    "time": Function(_time, (), Type.SCALAR),
+    "vector": Function(_vector, (Type.SCALAR,)),
+    "scalar": Function(_scalar, (Type.VECTOR,), Type.SCALAR),
+    "timestamp": Function(_timestamp, (Type.VECTOR,)),
+    "absent": Function(_absent, (Type.VECTOR,)),
+}

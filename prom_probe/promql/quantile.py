@@ -1,0 +1,76 @@
+"""Quantiles of values, as upstream interpolates them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from prom_probe.promql.ast import Node
+from prom_probe.promql.values import Floats
+
+if TYPE_CHECKING:
+    from prom_probe.promql.evaluation import Evaluator
+
+
+def quantile(values: Floats, q: Floats) -> Floats:
+    """The `q`-quantile over the last axis of `values`, which is reordered in place.
+
+    `q` is broadcast to the other axes. NaN counts as the smallest value; q below 0 gives -Inf, above 1 +Inf.
+    """
+    size = values.shape[-1]
+    nan = np.isnan(values)
+    smallest = nan.sum(axis=-1) if nan.any() else None
+    if smallest is not None:
+        values[nan] = -np.inf
+    sane = np.clip(np.nan_to_num(q), 0.0, 1.0)
+    rank = np.broadcast_to(sane * (size - 1), values.shape[:-1])
+    below = np.floor(rank)
+    weight = rank - below
+    if rank.size and (rank == rank.flat[0]).all():
+        lower = int(below.flat[0])
+        values.partition(lower, axis=-1)
+        low = values[..., lower]
+        high = values[..., lower + 1 :].min(axis=-1) if lower + 1 < size else low
+    else:
+        values.sort(axis=-1)
+        index = below.astype(np.int64)[..., None]
+        low = np.take_along_axis(values, index, axis=-1)[..., 0]
+        high = np.take_along_axis(values, np.minimum(index + 1, size - 1), axis=-1)[..., 0]
+    if smallest is not None:
+        low = np.where(below < smallest, np.nan, low)
+        high = np.where(np.minimum(below + 1, size - 1) < smallest, np.nan, high)
+    found = low * (1 - weight) + high * weight
+    return outside(q, found)
+
+
+def outside(q: Floats, found: Floats) -> Floats:
+    """`found`, but what a quantile is where `q` is none."""
+    return np.where(np.isnan(q), np.nan, np.where(q < 0, -np.inf, np.where(q > 1, np.inf, found)))
+
+
+def note_bad_quantiles(ev: Evaluator, q: Floats, argument: Node) -> None:
+    """Warn of each kind of quantile outside of 0..1."""
+    for bad in (q[np.isnan(q)][:1], q[q > 1].max(initial=1.0, keepdims=True), q[q < 0].min(initial=0.0, keepdims=True)):
+        for one in bad:
+            if not 0 <= one <= 1:
+                ev.query.warn(f"quantile value should be between 0 and 1, got {go_float(float(one))}", argument.start)
+
+
+def go_float(value: float) -> str:
+    """A float as Go's %g prints it."""
+    if value != value:
+        return "NaN"
+    if value in (np.inf, -np.inf):
+        return "+Inf" if value > 0 else "-Inf"
+    text = repr(value)
+    mantissa, _, exponent = text.partition("e")
+    mantissa = mantissa.removesuffix(".0")
+    if exponent or abs(value) >= 1e21:
+        if not exponent:
+            mantissa, _, exponent = f"{value:e}".partition("e")
+        number = int(exponent)
+        return f"{mantissa}e{'-' if number < 0 else '+'}{abs(number):02d}"
+    if abs(value) >= 1e16:
+        return np.format_float_positional(value, trim="-")
+    return mantissa

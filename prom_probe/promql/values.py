@@ -1,0 +1,128 @@
+"""What an expression evaluates to: arrays over all steps at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prom_probe.model.labels import METRIC_NAME, Labels
+from prom_probe.promql.result import QueryError
+
+Floats: TypeAlias = NDArray[np.float64]
+Ints: TypeAlias = NDArray[np.int64]
+Bools: TypeAlias = NDArray[np.bool_]
+
+
+@dataclass(slots=True)
+class Vector:
+    """Series over the steps. `values`, `present`: [series, steps], read-only for whoever gets them.
+
+    `drop[i]`: series i loses its name at the end of the query (until then matching can still use it).
+    """
+
+    labels: list[Labels]
+    values: Floats
+    present: Bools
+    drop: list[bool] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not self.drop:
+            self.drop = [False] * len(self.labels)
+
+    @property
+    def nbytes(self) -> int:
+        return held(self.values) + held(self.present) + 64 * len(self.labels)
+
+    def replace(self, values: Floats, present: Bools | None = None, *, drop: bool = False) -> Vector:
+        """The same series with other values; with `drop` they lose their names."""
+        return Vector(
+            self.labels,
+            values,
+            self.present if present is None else present,
+            [True] * len(self.labels) if drop else self.drop,
+        )
+
+    def rows(self, index: Sequence[int] | Ints) -> Vector:
+        """The series at these places."""
+        return Vector(
+            [self.labels[i] for i in index], self.values[index], self.present[index], [self.drop[i] for i in index]
+        )
+
+
+@dataclass(slots=True)
+class Scalar:
+    """A number at each step. `values`: [steps]."""
+
+    values: Floats
+
+    @property
+    def nbytes(self) -> int:
+        return held(self.values)
+
+
+@dataclass(slots=True)
+class Text:
+    """A string."""
+
+    value: str
+    nbytes: int = 0
+
+
+@dataclass(slots=True)
+class Samples:
+    """A range vector at one time: each series' samples, (int64[n] ms, float64[n])."""
+
+    labels: list[Labels]
+    samples: list[tuple[Ints, Floats]]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(t.nbytes + v.nbytes for t, v in self.samples)
+
+
+Value: TypeAlias = Vector | Scalar | Text | Samples
+
+
+def held(array: NDArray[Any]) -> int:
+    """The bytes that an array holds; a broadcast one holds a single step."""
+    if array.ndim and array.strides[-1] == 0:
+        return int(array.nbytes // max(array.shape[-1], 1))
+    return int(array.nbytes)
+
+
+def empty(steps: int) -> Vector:
+    return Vector([], np.empty((0, steps)), np.empty((0, steps), np.bool_))
+
+
+def without_name(labels: Labels) -> Labels:
+    return tuple(pair for pair in labels if pair[0] != METRIC_NAME)
+
+
+def merged(vector: Vector) -> Vector:
+    """`vector` with the series that have equal labels made one; an error where two have a value at the same step."""
+    places: dict[Labels, int] = {}
+    target = [places.setdefault(labels, len(places)) for labels in vector.labels]
+    if len(places) == len(target):
+        return vector
+    values = np.zeros((len(places), vector.values.shape[1]))
+    present = np.zeros(values.shape, np.bool_)
+    for i, place in enumerate(target):
+        here = vector.present[i]
+        if (present[place] & here).any():
+            raise QueryError("execution", "vector cannot contain metrics with the same labelset")
+        values[place][here] = vector.values[i][here]
+        present[place] |= here
+    first = {place: i for i, place in reversed(list(enumerate(target)))}
+    return Vector(list(places), values, present, [vector.drop[first[place]] for place in range(len(places))])
+
+
+def named(vector: Vector) -> Vector:
+    """`vector` as the user sees it: names dropped where they are to be, equal series made one."""
+    if not any(vector.drop):
+        return vector
+    labels = [without_name(one) if drop else one for one, drop in zip(vector.labels, vector.drop, strict=True)]
+    return merged(Vector(labels, vector.values, vector.present, [False] * len(labels)))

@@ -1,0 +1,143 @@
+"""Range vectors: the samples of some series, and for each step the window of them that a function sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from prom_probe.model.sample import STALE_BITS
+from prom_probe.promql.values import Bools, Floats, Ints
+
+BLOCK = 1 << 18  # elements of a temporary array: 2 MiB, a millisecond or so in one numpy call
+
+
+def is_stale(values: Floats) -> Bools:
+    """Which values are the staleness marker, told by their bits."""
+    found: Bools = values.view(np.int64) == STALE_BITS
+    return found
+
+
+@dataclass(slots=True)
+class Windows:
+    """`values`: [series, n]. Window w of series i is its samples `first[i, w]` up to, not including, `end[i, w]`.
+
+    Where all series have all timestamps, `first`, `end` ([1, steps]) and `times` ([1, n], ms) are shared; else
+    there is a row for each, and a row's samples are its leftmost. `ends`: [steps], ms, the windows' right ends.
+    `check` raises past the deadline.
+    """
+
+    values: Floats
+    times: Ints
+    first: Ints
+    end: Ints
+    ends: Ints
+    range_ms: int
+    check: Callable[[], None]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.values.shape[0], self.first.shape[1]
+
+    @property
+    def count(self) -> Ints:
+        """Samples in each window: [series or 1, steps]."""
+        return self.end - self.first
+
+    def having(self, least: int) -> Bools:
+        """Which windows have at least `least` samples: [series, steps]."""
+        return np.broadcast_to(self.count >= least, self.shape)
+
+    def value_at(self, index: Ints) -> Floats:
+        """The values at `index` ([series or 1, steps]), which is clipped to what there is: [series, steps]."""
+        values: Floats = pick(self.values, np.clip(index, 0, self.values.shape[1] - 1))
+        return values
+
+    def time_at(self, index: Ints) -> Ints:
+        """The timestamps at `index`: [series or 1, steps], ms."""
+        index = np.clip(index, 0, self.values.shape[1] - 1)
+        times: Ints = pick(self.times, index)
+        return times
+
+    def over(self, running: Any) -> Any:
+        """What a running total ([series, n + 1], 0 before the first sample) grows by in each window."""
+        return pick(running, self.end) - pick(running, self.first)
+
+    def blocks(self, least: int = 1) -> Iterator[Block]:
+        """The windows with at least `least` samples, copied out, those of equal length together."""
+        lengths = self.count
+        for length in np.unique(lengths):
+            if length < least:
+                continue
+            chosen = self._shared(int(length)) if len(lengths) == 1 else self._separate(int(length))
+            for block in chosen:
+                self.check()
+                yield block
+
+    def _shared(self, length: int) -> Iterator[Block]:
+        steps = np.flatnonzero(self.count[0] == length)
+        rows, width = len(self.values), max(1, BLOCK // length)
+        views = sliding_window_view(self.values, length, axis=1)
+        times = sliding_window_view(self.times[0], length)
+        for left in range(0, len(steps), width):
+            some = steps[left : left + width]
+            height = max(1, width // len(some))
+            for top in range(0, rows, height):
+                place = slice(top, top + height)
+                starts = self.first[0, some]
+                yield Block((place, some), views[place, starts], times[starts])
+
+    def _separate(self, length: int) -> Iterator[Block]:
+        rows, steps = np.nonzero(self.count == length)
+        width = max(1, BLOCK // length)
+        for left in range(0, len(rows), width):
+            row, step = rows[left : left + width], steps[left : left + width]
+            index = self.first[row, step][:, None] + np.arange(length)
+            yield Block((row, step), self.values[row[:, None], index], self.times[row[:, None], index])
+
+
+@dataclass(slots=True)
+class Block:
+    """Windows of one length. `values`, `times`: [..., length]; `out[place] = ...` puts their results in place.
+
+    `place[1]` has the windows' steps.
+    """
+
+    place: tuple[Any, Ints]
+    values: Floats
+    times: Ints
+
+
+def pick(rows: Any, index: Ints) -> Any:
+    """`rows[i, index[i, w]]` for all i and w; rows or index may have one row for all."""
+    if len(index) == 1:
+        return rows.take(index[0], axis=1)
+    if len(rows) == 1:
+        return rows[0].take(index)
+    return np.take_along_axis(rows, index, axis=1)
+
+
+def make_windows(
+    times: Ints, values: Floats, absent: Bools | None, ends: Ints, range_ms: int, check: Callable[[], None]
+) -> Windows:
+    """The windows (end - range, end] over samples with common timestamps.
+
+    `absent`: which values are no samples; None where all are. `ends` ascends.
+    """
+    first = np.searchsorted(times, ends - range_ms, side="right")[None, :]
+    end = np.searchsorted(times, ends, side="right")[None, :]
+    if absent is None:
+        return Windows(values, times[None, :], first, end, ends, range_ms, check)
+    # Move each row's samples to its left; the windows move as much as there were samples before them.
+    before = np.zeros((len(values), len(times) + 1), np.int64)
+    np.cumsum(~absent, axis=1, out=before[:, 1:])
+    row, column = np.nonzero(~absent)
+    place = before[row, column]
+    compact = np.zeros(values.shape)
+    compact[row, place] = values[row, column]
+    own = np.zeros(values.shape, np.int64)
+    own[row, place] = times[column]
+    return Windows(compact, own, pick(before, first), pick(before, end), ends, range_ms, check)
