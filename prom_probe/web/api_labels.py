@@ -43,6 +43,8 @@ def labels(context: Context, request: Request) -> Answer:
 def label_values(context: Context, request: Request) -> Answer:
     """The values of one label, named in the path."""
     name = unescape_name(unquote(request.path.split("/")[4].encode("latin-1")))
+    if not name:
+        raise ApiError("bad_data", 'invalid label name: ""')
     form = form_of(request)
     snapshot, (mint, maxt) = context.store.snapshot(), _times(form)
 
@@ -132,7 +134,7 @@ def metadata(context: Context, request: Request) -> Response:
         if wanted and family.name != wanted:
             continue
         if family.name not in data and 0 <= limit <= len(data):
-            break
+            continue
         known = data.setdefault(family.name, [])
         entry = {"type": family.type, "help": family.help, "unit": family.unit}
         if entry not in known and not 0 < per_metric <= len(known):

@@ -96,7 +96,7 @@ def test_gzip_when_asked(accept: str, packed: bool) -> None:
     """A body worth it is packed, by the client's leave."""
     with serving(FakeStore(rows(100))) as site:
         plain = site.ask("/metrics").body
-        reply = site.ask("/metrics", **{"Accept-Encoding": accept})
+        reply = site.ask("/metrics", Accept_Encoding=accept)
         assert reply.headers.get("content-encoding") == ("gzip" if packed else None)
         assert (gzip.decompress(reply.body) if packed else reply.body) == plain
         assert (len(reply.body) < len(plain) / 3) == packed
@@ -104,7 +104,7 @@ def test_gzip_when_asked(accept: str, packed: bool) -> None:
 
 def test_small_bodies_are_not_packed(site: Site) -> None:
     """Packing a few bytes makes them more."""
-    assert "content-encoding" not in site.ask("/-/healthy", **{"Accept-Encoding": "gzip"}).headers
+    assert "content-encoding" not in site.ask("/-/healthy", Accept_Encoding="gzip").headers
 
 
 def test_a_body_in_chunks(site: Site) -> None:

@@ -161,9 +161,7 @@ class Site:
         return reply
 
     def post(self, target: str, form: str) -> Reply:
-        return self.ask(
-            target, method="POST", body=form.encode(), **{"Content-Type": "application/x-www-form-urlencoded"}
-        )
+        return self.ask(target, method="POST", body=form.encode(), Content_Type="application/x-www-form-urlencoded")
 
     def value(self, name: str, **labels: str) -> float:
         """The value of one of our own metrics, 0 where there is none."""
