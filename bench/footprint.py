@@ -13,6 +13,7 @@ from bench.report import Row, print_table
 from tests.e2e.sidecar import Sidecar, children, read_comm, wait_for
 
 TREE = "import os,time\nfor _ in range(49):\n if os.fork() == 0: break\ntime.sleep(86400)"
+TREE_NAME = os.path.basename(sys.executable)
 
 
 def pss_kib(pid: int) -> int:
@@ -24,8 +25,14 @@ def pss_kib(pid: int) -> int:
 
 
 def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Exact CPU seconds of a process's live threads; /proc/PID/stat counts whole ticks."""
+    return (
+        sum(
+            int(Path(f"/proc/{pid}/task/{task}/schedstat").read_text().split()[0])
+            for task in os.listdir(f"/proc/{pid}/task")
+        )
+        / 1e9
+    )
 
 
 def measure(pids: dict[str, int]) -> dict[str, int]:
@@ -38,7 +45,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     with Sidecar("--", sys.executable, "-c", TREE) as sidecar:
-        wait_for("50 processes", lambda: (sidecar.value("proctree_processes") or 0) >= 50)
+        wait_for("50 processes", lambda: (sidecar.metric("proctree_processes", tree=TREE_NAME) or 0) >= 50)
         pids = {"supervisor": sidecar.process.pid}
         pids |= {read_comm(pid): pid for pid in children(sidecar.process.pid) if read_comm(pid).startswith("pp-")}
         used, start = {name: cpu_seconds(pid) for name, pid in pids.items()}, time.monotonic()
@@ -46,8 +53,8 @@ def main() -> None:
         elapsed = time.monotonic() - start
         cpu = {name: (cpu_seconds(pid) - used[name]) / elapsed for name, pid in pids.items()}
         before = measure(pids)
-        samples = sidecar.value("prom_probe_tsdb_samples") or 0
-        bytes_ = sidecar.value("prom_probe_tsdb_storage_bytes") or 0
+        samples = sidecar.metric("prom_probe_tsdb_samples") or 0
+        bytes_ = sidecar.metric("prom_probe_tsdb_storage_bytes") or 0
         for _ in range(20):
             end = time.time()
             sidecar.query("sum by (mode) (rate(proctree_cpu_seconds_total[10s]))", start=end - 60, end=end, step=1)
