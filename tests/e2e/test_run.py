@@ -322,3 +322,41 @@ def test_the_query_command_prints_a_table_and_json() -> None:
         bad = subprocess.run([*query[:4], "up{", query[-1]], capture_output=True, text=True, timeout=20)
         assert bad.returncode == 1
         assert bad.stderr.startswith("prom-probe: bad_data: ")
+
+
+STORM = """
+import os, sys, time
+end = time.monotonic() + 10
+forks = 0
+while time.monotonic() < end:
+    kids = []
+    for _ in range(20):
+        pid = os.fork()
+        if pid == 0:
+            stop = time.thread_time() + 0.002
+            while time.thread_time() < stop: pass
+            os._exit(0)
+        kids.append(pid)
+    for pid in kids: os.waitpid(pid, 0)
+    forks += len(kids)
+usage = os.times()
+print(forks, usage.user + usage.system + usage.children_user + usage.children_system, flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_fork_storm_is_counted_and_fills_nothing(tmp_path: Path) -> None:
+    """10 s of children that live for milliseconds: their CPU is in the tree's counter, and no series remain of them."""
+    out = tmp_path / "out"
+    script = f"exec {sys.executable} -c '{STORM}' > {out}"
+    with Sidecar("--", "sh", "-c", script) as sidecar:
+        wait_for("the storm's end", lambda: out.exists() and out.read_text(), 40)
+        forks, cpu_seconds = (float(field) for field in out.read_text().split())
+        assert forks > 500
+        cpu = 'sum(proctree_cpu_seconds_total{tree="sh"})'
+        wait_for("all CPU", lambda: (sidecar.value(cpu) or 0) > cpu_seconds * 0.98 - 0.1)
+        assert sidecar.value(cpu) == pytest.approx(cpu_seconds, rel=0.02, abs=0.1)
+        assert (sidecar.value("count(count by (pid) (proctree_process_threads))") or 0) < 5
+        assert sidecar.metric("prom_probe_collector_success", collector="process") == 1
+        assert sidecar.value("sum(prom_probe_ring_dropped_frames_total)") == 0
+        assert not sidecar.query("resets(proctree_cpu_seconds_total[5m]) > 0")
