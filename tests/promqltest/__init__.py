@@ -1,0 +1,1 @@
+"""Runs scripts in Prometheus's promqltest language through our store and engine."""
