@@ -46,7 +46,7 @@ def main() -> None:
             start = time.monotonic()
             burn(1.5)
             hoard(120, 0.8)
-            spawn(4, 0.3)
+            spawn(4, 0.6)
             time.sleep(max(0.0, _PERIOD_S - (time.monotonic() - start)))
     except KeyboardInterrupt:
         pass

@@ -164,9 +164,9 @@ def _print_summary(shared: Shared, command: Command, ended: Ended, duration_s: f
     summary = read_summaries(shared.slots["process"].read()).get(command.name)
     if summary is not None:
         parts.append(f"peak memory {_mebibytes(summary.peak_resident_bytes)}")
-        children = max(0, summary.processes_seen - 1)
+        children = max(0, summary.processes_seen - 1)  # seen: what lives between two collections is not
         parts.append(
-            f"{children} {'child' if children == 1 else 'children'} (at most {summary.peak_processes} processes)"
+            f"{children} {'child' if children == 1 else 'children'} seen (at most {summary.peak_processes} at once)"
         )
     os.write(2, f"prom-probe: {command.name}: {', '.join(parts)}\n".encode(errors="backslashreplace"))
 

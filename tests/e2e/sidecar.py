@@ -17,23 +17,22 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-T = TypeVar("T")
 FREE = "127.0.0.1:0"
 
 
-def wait_for(what: str, condition: Callable[[], T], deadline_s: float = 20.0) -> T:
+def wait_for(what: str, condition: Callable[[], Any], deadline_s: float = 20.0) -> Any:
     """The first true value of `condition`, polled; a failure that says `what` did not happen."""
     end = time.monotonic() + deadline_s
     while True:
         try:
             value = condition()
         except (OSError, ValueError):
-            value = None  # type: ignore[assignment]
+            value = None
         if value:
             return value
         assert time.monotonic() < end, f"not within {deadline_s:g} s: {what}"

@@ -67,7 +67,9 @@ raise SystemExit(5)
     with Sidecar(*python(code)) as sidecar:
         assert sidecar.wait() == 5
         line = sidecar.stderr.splitlines()[-1]
-    match = re.search(r": exit status 5, ran (\S+), CPU ([\d.]+) s, peak memory ([\d.]+) MiB, (\d+) children", line)
+    match = re.search(
+        r": exit status 5, ran (\S+), CPU ([\d.]+) s, peak memory ([\d.]+) MiB, (\d+) children seen", line
+    )
     assert match, line
     assert float(match[2]) == pytest.approx(0.55, abs=0.3)
     assert float(match[3]) > 80

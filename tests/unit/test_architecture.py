@@ -47,13 +47,14 @@ def room(path: Path) -> str:
 def imports(path: Path) -> Iterator[tuple[int, str]]:
     """(line, room) of each import of the house."""
     for node in ast.walk(ast.parse(path.read_text())):
-        names: list[str] = []
         if isinstance(node, ast.ImportFrom):
             assert not node.level, f"{path}:{node.lineno}: relative import"
             module = node.module or ""
             names = [f"{module}.{alias.name}" for alias in node.names] if module == "prom_probe" else [module]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
+        else:
+            continue
         for name in names:
             parts = name.split(".")
             if parts[0] == "prom_probe" and len(parts) > 1 and not parts[1].startswith("__"):
