@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
+import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,11 +17,15 @@ FORWARDED = sorted(s for s in signal.valid_signals() if getattr(s, "name", "") n
 
 
 class Ended(NamedTuple):
-    """How COMMAND ended: its exit status as a shell has it, and its CPU seconds with those of waited-for children."""
+    """How COMMAND ended: its exit status as a shell has it, and what it used with the children that it waited for.
+
+    `peak_bytes` is the most memory that any one of them had resident; 0 where that cannot be told.
+    """
 
     status: int
     text: str
     cpu_seconds: float
+    peak_bytes: int
 
 
 class CommandError(Exception):
@@ -128,13 +134,13 @@ class Command:
         if not pid:
             return None
         self.take_terminal()
-        cpu = usage.ru_utime + usage.ru_stime
+        used = usage.ru_utime + usage.ru_stime, _peak_bytes(usage.ru_maxrss)
         if os.WIFSIGNALED(status):
             number = os.WTERMSIG(status)
             name = signal.Signals(number).name if number in list(signal.Signals) else f"signal {number}"
-            return Ended(128 + number, f"killed by {name}", cpu)
+            return Ended(128 + number, f"killed by {name}", *used)
         code = os.WEXITSTATUS(status)
-        return Ended(code, f"exit status {code}", cpu)
+        return Ended(code, f"exit status {code}", *used)
 
     def take_terminal(self) -> None:
         """Make our group the foreground again where it was before."""
@@ -149,6 +155,13 @@ class Command:
             pass  # the terminal is gone
         finally:
             signal.signal(signal.SIGTTOU, before)
+
+
+def _peak_bytes(maxrss: int) -> int:
+    """`ru_maxrss` in bytes. It counts our own image before the exec too, so it says nothing below our own peak."""
+    if maxrss <= resource.getrusage(resource.RUSAGE_SELF).ru_maxrss:
+        return 0
+    return maxrss if sys.platform == "darwin" else maxrss * 1024
 
 
 def _is_foreground(group: int) -> bool:

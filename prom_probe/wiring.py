@@ -163,7 +163,7 @@ def _print_summary(shared: Shared, command: Command, ended: Ended, duration_s: f
     parts = [ended.text, f"ran {format_duration(round(duration_s, 1))}", f"CPU {ended.cpu_seconds:.2f} s"]
     summary = read_summaries(shared.slots["process"].read()).get(command.name)
     if summary is not None:
-        parts.append(f"peak memory {_mebibytes(summary.peak_resident_bytes)}")
+        parts.append(f"peak memory {_mebibytes(max(summary.peak_resident_bytes, ended.peak_bytes))}")
         children = max(0, summary.processes_seen - 1)  # seen: what lives between two collections is not
         parts.append(
             f"{children} {'child' if children == 1 else 'children'} seen (at most {summary.peak_processes} at once)"

@@ -76,6 +76,16 @@ raise SystemExit(5)
     assert int(match[4]) == 3
 
 
+def test_a_peak_between_two_collections_is_in_the_summary() -> None:
+    """The kernel remembers the memory of a process that lived for less than an interval."""
+    code = "import time; time.sleep(1.3); block = bytearray(200 << 20); block[::4096] = b'x' * len(block[::4096])"
+    with Sidecar(*python(code)) as sidecar:
+        assert sidecar.wait() == 0
+        match = re.search(r"peak memory ([\d.]+) MiB", sidecar.stderr)
+    assert match, sidecar.stderr
+    assert float(match[1]) > 200
+
+
 @pytest.mark.parametrize("to_group", [False, True], ids=["to us", "to our group"])
 def test_every_signal_reaches_the_command_once(tmp_path: Path, to_group: bool) -> None:
     """Whether it was sent to prom-probe or to its process group."""
