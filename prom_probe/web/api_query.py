@@ -35,7 +35,7 @@ def query(context: Context, request: Request) -> Answer:
     def run(engine: Engine, queryable: Queryable, left_s: float) -> Result:
         return engine.instant(queryable, expr, t_ms, lookback_ms=lookback_ms, timeout_s=left_s)
 
-    return _answer(context, form, run, timeout_s, limit)
+    return _answer(context, form, run, (expr, t_ms, t_ms, 1, lookback_ms), timeout_s, limit)
 
 
 def query_range(context: Context, request: Request) -> Answer:
@@ -57,13 +57,14 @@ def query_range(context: Context, request: Request) -> Answer:
     def run(engine: Engine, queryable: Queryable, left_s: float) -> Result:
         return engine.range(queryable, expr, start_ms, end_ms, step_ms, lookback_ms=lookback_ms, timeout_s=left_s)
 
-    return _answer(context, form, run, timeout_s, limit)
+    return _answer(context, form, run, (expr, start_ms, end_ms, step_ms, lookback_ms), timeout_s, limit)
 
 
 def _answer(
     context: Context,
     form: Form,
     run: Callable[[Engine, Queryable, float], Result],
+    asks: tuple[str, int, int, int, int | None],  # expression, start, end, step, lookback
     timeout_s: float,
     limit: int,
 ) -> Answer:
@@ -84,12 +85,23 @@ def _answer(
         stats = _stats(result, asked, started, time.monotonic()) if wants_stats else None
         return result_json(result, stats, limit)
 
-    answer = context.queries.run(job, timeout_s, inline=False)
+    answer = context.queries.run(job, timeout_s, inline=_on_loop(context, queryable, *asks))
     if isinstance(answer, Pending):
         answer.add_done_callback(lambda _: context.query_seconds.observe(time.monotonic() - asked))
     else:
         context.query_seconds.observe(time.monotonic() - asked)
     return answer
+
+
+def _on_loop(
+    context: Context, queryable: Queryable, expr: str, start_ms: int, end_ms: int, step_ms: int, lookback_ms: int | None
+) -> bool:
+    """Whether the query runs on the loop: never the first one, which loads the engine."""
+    if not context.engine_loaded:
+        return False
+    from prom_probe.web.estimate import is_cheap
+
+    return is_cheap(queryable, expr, start_ms, end_ms, step_ms, lookback_ms or context.limits.lookback_delta_ms)
 
 
 def _stats(result: Result, asked: float, started: float, ended: float) -> dict[str, object]:
