@@ -4,7 +4,6 @@ A container's main process has no parent that the namespace shows (its parent pr
 started in it from outside (`kubectl exec`); its processes share a cgroup that no other container is in.
 """
 
-import os
 from collections.abc import Collection
 
 from prom_probe.collectors.base import Context, Watch
@@ -27,10 +26,10 @@ class ContainersRule:
     def __init__(self, watch: Watch, context: Context, descriptors: Descriptors) -> None:
         self._procfs = context.procfs
         self._own: Collection[int] = ()
-        self._own_cgroup = self._cgroup(os.getpid())
+        self._own_cgroup = self._cgroup("self")
         self._trees: dict[bytes, tuple[str, int]] = {}  # by cgroup: the tree's name, its main process
         # Without cgroups to tell containers apart, each process without a parent has a tree of its own.
-        self._told_apart = self._own_cgroup != self._cgroup(1)
+        self._told_apart = self._own_cgroup != self._cgroup("1")
 
     def refresh(self, own: Collection[int]) -> Collection[int]:
         self._own = own
@@ -53,7 +52,7 @@ class ContainersRule:
         self._trees[cgroup] = name, found.pid
         return name
 
-    def _cgroup(self, pid: int) -> bytes | None:
+    def _cgroup(self, pid: int | str) -> bytes | None:
         try:
             return read_proc_pid_cgroup(self._procfs, pid)
         except OSError:

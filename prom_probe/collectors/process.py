@@ -1,6 +1,7 @@
 """The process collector: CPU, memory, descriptors, threads and IO of each watched tree, and of its processes."""
 
 from array import array
+from time import clock_gettime_ns
 
 import msgspec
 
@@ -19,10 +20,14 @@ from prom_probe.sources.errors import ParseError
 from prom_probe.sources.proc_pid_io import parse_proc_pid_io
 from prom_probe.sources.proc_pid_stat import parse_proc_pid_stat
 from prom_probe.sources.proc_pid_statm import parse_proc_pid_statm
-from prom_probe.sources.process_files import ProcessFiles
+from prom_probe.sources.process_files import ProcessFiles, fd_size_counts
 
 _GONE = (ProcessLookupError, FileNotFoundError)
-_ZOMBIE = (b"Z", b"X")
+
+# A process whose CPU clock stands still has done nothing: its times, faults, IO and descriptors are what they were;
+# only its memory can have changed, by being swapped out. All is read again after this many collections even so (a few
+# more for some, so that the work is spread).
+_REST = 16
 
 
 class ProcessCollector:
@@ -36,6 +41,7 @@ class ProcessCollector:
         self._descriptors = Descriptors(context.max_descriptors)
         self._roster = Roster(context, self._descriptors)
         self._processes: dict[int, Process] = {}  # parents before their children
+        self._youngest = 0
         self._heirs: set[Process] = set()
         self._trees: dict[str, Tree] = {}
         self._groups: dict[str, Group] = {}
@@ -46,6 +52,8 @@ class ProcessCollector:
         self._absorbed: dict[tuple[int, int], tuple[int, int]] = {}
         self._restored = b""  # until the first collection
         self._said: set[str] = set()
+        self._clocks = self._roster.own_namespace  # a clock is named by a PID of our namespace
+        self._fd_size = fd_size_counts(context.procfs)
         self._tick_s = 1.0 / context.ticks_per_s
         self._boot_time = context.boot_time()
         self._sources = self.layout.add(
@@ -62,8 +70,8 @@ class ProcessCollector:
         for tree in self._trees.values():
             tree.begin()
         gone = [process for process in self._processes.values() if not self._read(process)]
-        for process in gone:
-            self._drop(process)
+        if gone:
+            self._drop(gone)
         if gone or self._heirs:
             self._heirs = settle(gone, self._processes, self._heirs)
         for process in self._processes.values():
@@ -87,69 +95,82 @@ class ProcessCollector:
 
     def _join(self, found: Found, name: str) -> None:
         tree = self._tree(name)
-        files = ProcessFiles(self._context.procfs, found.pid, self._descriptors)
-        process = Process(found.pid, found.start, name, tree, files)
+        files = ProcessFiles(self._context.procfs, found.pid, self._descriptors, fd_size=self._fd_size)
+        wall = round(self._boot_time + found.start * self._tick_s, 2)
+        process = Process(found.pid, found.start, wall, name, tree, files)
         if self._restored:  # the predecessor has seen and counted it
             process.seen = self._context.local_after - 1
         else:
             tree.processes_seen += 1
         process.absorbed_read, process.absorbed_write = self._absorbed.pop((found.pid, found.start), (0, 0))
         self._processes[found.pid] = process
+        if found.start < self._youngest:  # it matched late, or is an orphan: its children may be here already
+            self._processes = dict(sorted(self._processes.items(), key=lambda item: item[1].start))
+        self._youngest = max(self._youngest, found.start)
 
-    def _drop(self, process: Process) -> None:
-        del self._processes[process.pid]
-        self._roster.forget(process.pid)
-        process.files.close()
-        local = self._local.pop(process, None)
-        if local is not None:
-            self.layout.retire(local[0])
+    def _drop(self, gone: list[Process]) -> None:
+        for process in gone:
+            del self._processes[process.pid]
+            self._roster.forget(process.pid)
+            process.files.close()
+            local = self._local.pop(process, None)
+            if local is not None:
+                self.layout.retire(local[0])
+        parents = {process.pid for process in gone}
+        for process in self._processes.values():
+            if process.ppid in parents:
+                process.cpu_ns = -1  # it has another parent now, and need not have run for that
 
     def _read(self, process: Process) -> bool:
         """Read a process's files; False where it is gone. What cannot be read for another reason stays as it was."""
-        files = process.files
         try:
-            stat = parse_proc_pid_stat(files.stat())
+            # The clock comes first: what happens after it shows in the next reading of the clock.
+            cpu_ns = clock_gettime_ns(process.clock) if self._clocks else -1
+        except OSError:
+            cpu_ns = -1  # it is gone, or the kernel does not have such clocks
+        try:
+            if cpu_ns == process.cpu_ns != -1 and process.rested < _REST + process.pid % 8:
+                process.rest()
+                if not process.zombie:
+                    process.virtual, process.resident = parse_proc_pid_statm(process.files.statm())
+                return True
+            stat = parse_proc_pid_stat(process.files.stat())
+            if stat.starttime != process.start:
+                return False
+            process.count(stat)
+            process.cpu_ns = cpu_ns
+            self._read_rest(process)
         except _GONE:
             return False
         except (OSError, ParseError) as error:
             self._say(str(error))
-            return True
-        if stat.starttime != process.start:
-            return False
-        process.count(stat)
-        process.seen += 1
-        try:
-            self._read_io(process)
-            if stat.state in _ZOMBIE and stat.num_threads <= 1:
-                process.threads = process.resident = process.virtual = process.open_fds = 0
-            else:
-                process.virtual, process.resident, _ = parse_proc_pid_statm(files.statm())
-                self._read_fds(process)
-        except _GONE:  # after its stat was read: the next collection misses it
-            pass
-        except (OSError, ParseError) as error:
-            self._say(str(error))
         return True
 
-    def _read_io(self, process: Process) -> None:
+    def _read_rest(self, process: Process) -> None:
+        """What is not in stat."""
+        files = process.files
         try:
-            read, write = parse_proc_pid_io(process.files.io())
-        except PermissionError:  # another uid's
-            process.io_readable = self._io_readable = False
-            return
-        except FileNotFoundError:
-            process.files.stat()  # raises where it is the process that is gone
-            process.io_readable = self._io_readable = False  # a kernel without task IO accounting
-            return
-        process.io_readable = True
-        process.count_io(read, write)
-
-    def _read_fds(self, process: Process) -> None:
-        try:
-            process.open_fds = process.files.open_fds()
-            process.fds_readable = True
-        except PermissionError:
-            process.fds_readable = self._fds_readable = False
+            try:
+                read, write = parse_proc_pid_io(files.io())
+                process.gained_read, process.gained_write = read - process.read, write - process.write
+                process.read, process.write = read, write
+                process.io_readable = True
+            except PermissionError:  # another uid's
+                process.io_readable = self._io_readable = False
+            except FileNotFoundError:
+                files.stat()  # raises where it is the process that is gone
+                process.io_readable = self._io_readable = False  # a kernel without task IO accounting
+            if process.zombie:
+                process.threads = process.resident = process.virtual = process.open_fds = 0
+                return
+            process.virtual, process.resident = parse_proc_pid_statm(files.statm())
+            try:
+                process.open_fds = files.open_fds()
+                process.fds_readable = True
+            except PermissionError:
+                process.fds_readable = self._fds_readable = False
+        except _GONE:
+            pass  # since its stat was read: the next collection misses it
 
     def _tree(self, name: str) -> Tree:
         tree = self._trees.get(name)
@@ -176,17 +197,18 @@ class ProcessCollector:
         row, start = self.layout.row, self._groups[name].start
         row[start] = tree.processes
         if tree.processes_seen:  # before, a counter at 0 would make a long-lived process's first reading a jump
-            row[start + 1] = tree.user * self._tick_s
-            row[start + 2] = tree.system * self._tick_s
-            row[start + 3] = STALE if tree.denied_io else tree.read
-            row[start + 4] = STALE if tree.denied_io else tree.write
+            user, system, read, write = tree.counters
+            row[start + 1] = user * self._tick_s
+            row[start + 2] = system * self._tick_s
+            row[start + 3] = STALE if tree.denied_io else read
+            row[start + 4] = STALE if tree.denied_io else write
         if tree.processes:
             page = self._context.page_bytes
             row[start + 5] = tree.threads
             row[start + 6] = tree.resident * page
             row[start + 7] = tree.virtual * page
             row[start + 8] = STALE if tree.denied_fds else tree.open_fds
-            row[start + 9] = self._wall(tree.start)
+            row[start + 9] = round(self._boot_time + tree.start * self._tick_s, 2)
             self._empty_since.pop(name, None)
             return
         row[start + 5 : start + 10] = array("d", [STALE] * 5)
@@ -197,12 +219,17 @@ class ProcessCollector:
                 del self._trees[name], self._empty_since[name]
 
     def _write_process(self, process: Process) -> None:
+        page = self._context.page_bytes
         local = self._local.get(process)
         if local is None or local[1] != process.comm:
             local = self._label(process)
             if local is None:
                 return
-        page, start = self._context.page_bytes, local[0].start
+        elif process.rested:
+            self.layout.row[local[0].start + 3] = process.resident * page
+            self.layout.row[local[0].start + 4] = process.virtual * page
+            return
+        start = local[0].start
         readable = process.io_readable
         self.layout.row[start : start + 9] = array(
             "d",
@@ -215,7 +242,7 @@ class ProcessCollector:
                 process.open_fds if process.fds_readable else STALE,
                 process.read - process.absorbed_read if readable else STALE,
                 process.write - process.absorbed_write if readable else STALE,
-                self._wall(process.start),
+                process.wall,
             ),
         )
 
@@ -244,9 +271,6 @@ class ProcessCollector:
         local = self._local[process] = group, process.comm
         return local
 
-    def _wall(self, start: int) -> float:
-        return round(self._boot_time + start * self._tick_s, 2)
-
     def _say(self, what: str) -> None:
         if what not in self._said and len(self._said) < 100:
             self._said.add(what)
@@ -258,21 +282,18 @@ class ProcessCollector:
         roots = {rule.name: rule.root_start for rule in self._roster.rules if isinstance(rule, PidRule)}
         states = {}
         for name, tree in self._trees.items():
-            read, write = tree.read, tree.write
+            user, system, read, write = tree.counters
             summary = TreeSummary(
                 name,
-                tree.user * self._tick_s,
-                tree.system * self._tick_s,
+                user * self._tick_s,
+                system * self._tick_s,
                 read,
                 write,
                 tree.processes_seen,
                 tree.peak_processes,
                 tree.peak_resident * self._context.page_bytes,
             )
-            user, system, live_read, live_write = tree.live
-            counters = tree.user, tree.system, read, write
-            live = user, system, live_read, live_write
-            states[name] = TreeState(summary, counters, live, roots.get(name, 0), [], [])
+            states[name] = TreeState(summary, tree.counters, tree.live, roots.get(name, 0), [], [])
         for process in self._processes.values():
             state = states[process.tree_name]
             if process.ppid not in self._processes:

@@ -2,7 +2,7 @@
 
 import os
 from array import array
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from prom_probe.collectors import system_families as families
 from prom_probe.collectors.base import Context
@@ -10,10 +10,10 @@ from prom_probe.collectors.definition import READABLE, Definition
 from prom_probe.model.family import Column, column
 from prom_probe.model.layout import Group, Layout
 from prom_probe.model.sample import STALE
+from prom_probe.sources.block_stat import list_block_devices, parse_block_stat
 from prom_probe.sources.cpu_limit import read_cpu_limit
 from prom_probe.sources.descriptors import Descriptors, KeptFile, read_once
 from prom_probe.sources.errors import ParseError
-from prom_probe.sources.proc_diskstats import parse_number, parse_proc_diskstats
 from prom_probe.sources.proc_loadavg import parse_proc_loadavg
 from prom_probe.sources.proc_meminfo import parse_proc_meminfo
 from prom_probe.sources.proc_net_dev import parse_proc_net_dev
@@ -24,7 +24,7 @@ from prom_probe.sources.proc_stat import parse_proc_stat
 # Devices of a kind (network, disk) that get series; a node may have hundreds of virtual ones.
 _MAX_DEVICES = 64
 # Collections between two looks at what changes seldom.
-_SELDOM = 15
+_SELDOM = 30
 _NO_DISKS = ("loop", "ram", "zram", "fd", "sr")
 
 
@@ -54,8 +54,8 @@ class SystemCollector:
         exposed = self._context.expose_system
         return tuple(column(definition.family, exposed=exposed, **labels) for definition in definitions)
 
-    def keep(self, path: str) -> KeptFile:
-        return KeptFile(path, self._descriptors)
+    def keep(self, path: str, *, at_once: bool) -> KeptFile:
+        return KeptFile(path, self._descriptors, at_once=at_once)
 
     def collect(self) -> None:
         self.layout.maybe_compact()
@@ -86,14 +86,13 @@ class SystemCollector:
 
 
 class _Section:
-    """The series of one source, with a fixed group of columns."""
+    """The series of one source; those in `_group` are always there."""
 
     source: str
     _group: Group
 
-    def __init__(self, collector: SystemCollector, path: str) -> None:
+    def __init__(self, collector: SystemCollector) -> None:
         self._layout = collector.layout
-        self._file = collector.keep(path)
 
     def collect(self) -> None:
         """Raises OSError, ParseError."""
@@ -108,10 +107,21 @@ class _Section:
         self.write([STALE] * len(self._group.columns))
 
     def close(self) -> None:
+        pass
+
+
+class _FileSection(_Section):
+    """A section that is one file."""
+
+    def __init__(self, collector: SystemCollector, path: str, *, at_once: bool = True) -> None:
+        super().__init__(collector)
+        self._file = collector.keep(path, at_once=at_once)
+
+    def close(self) -> None:
         self._file.close()
 
 
-class _Stat(_Section):
+class _Stat(_FileSection):
     source = "proc_stat"
 
     def __init__(self, collector: SystemCollector, context: Context) -> None:
@@ -135,7 +145,7 @@ class _Stat(_Section):
         self.write([*(ticks * self._tick_s for ticks in cpu), *counts])
 
 
-class _Load(_Section):
+class _Load(_FileSection):
     source = "proc_loadavg"
 
     def __init__(self, collector: SystemCollector, context: Context) -> None:
@@ -146,7 +156,7 @@ class _Load(_Section):
         self.write(parse_proc_loadavg(self._file.read())[:3])
 
 
-class _Memory(_Section):
+class _Memory(_FileSection):
     source = "proc_meminfo"
 
     def __init__(self, collector: SystemCollector, context: Context) -> None:
@@ -159,7 +169,7 @@ class _Memory(_Section):
         self.write(STALE if value is None else value * 1024 for value in kib)
 
 
-class _Pressure(_Section):
+class _Pressure(_FileSection):
     def __init__(
         self, collector: SystemCollector, context: Context, resource: str, definitions: tuple[Definition, ...]
     ) -> None:
@@ -176,8 +186,8 @@ class _Cpus(_Section):
     source = "cpu_limits"
 
     def __init__(self, collector: SystemCollector, context: Context) -> None:
-        super().__init__(collector, f"{context.procfs}/self/cgroup")
-        self._cgroupfs = context.cgroupfs
+        super().__init__(collector)
+        self._context = context
         self._group = collector.layout.add(collector.columns((families.CPUS, families.CPUS_EFFECTIVE)))
         self._wait = 0
 
@@ -187,73 +197,103 @@ class _Cpus(_Section):
             return
         online = os.sysconf("SC_NPROCESSORS_ONLN")
         allowed = float(len(os.sched_getaffinity(0)))
-        limit = read_cpu_limit(self._cgroupfs, parse_proc_pid_cgroup(read_once(self._file.path)))
+        memberships = parse_proc_pid_cgroup(read_once(f"{self._context.procfs}/self/cgroup"))
+        limit = read_cpu_limit(self._context.cgroupfs, memberships)
         self.write((online, allowed if limit is None else min(allowed, limit)))
         self._wait = _SELDOM
 
 
-class _Devices(_Section):
-    """The series of devices, which come and go."""
+class _Devices:
+    """The groups of columns of devices, which come and go."""
 
-    definitions: tuple[Definition, ...]
-
-    def __init__(self, collector: SystemCollector, path: str) -> None:
-        super().__init__(collector, path)
-        self._columns = collector.columns
+    def __init__(self, collector: SystemCollector, definitions: Iterable[Definition]) -> None:
+        self._collector = collector
+        self._definitions = tuple(definitions)
         self._groups: dict[str, Group] = {}
 
-    def write_devices(self, devices: list[tuple[str, list[float]]]) -> None:
-        """End the series of devices that are not there any more, begin those of new ones."""
-        for name, values in devices:
-            group = self._groups.get(name)
-            if group is None:
-                if len(self._groups) >= _MAX_DEVICES:
-                    continue
-                group = self._groups[name] = self._layout.add(self._columns(self.definitions, device=name))
-            self._layout.row[group.start : group.start + len(values)] = array("d", values)
-        if len(self._groups) > len(devices):
-            for gone in self._groups.keys() - {name for name, _ in devices}:
-                self._layout.retire(self._groups.pop(gone))
+    def write(self, device: str, values: Iterable[float]) -> None:
+        group = self._groups.get(device)
+        layout = self._collector.layout
+        if group is None:
+            if len(self._groups) >= _MAX_DEVICES:
+                return
+            group = layout.add(self._collector.columns(self._definitions, device=device))
+            self._groups[device] = group
+        layout.row[group.start : group.start + len(self._definitions)] = array("d", values)
 
-    def end(self) -> None:
-        self.write_devices([])
+    def keep(self, devices: Collection[str]) -> None:
+        """End the series of all others."""
+        if not self._groups.keys() <= set(devices):
+            for gone in self._groups.keys() - set(devices):
+                self._collector.layout.retire(self._groups.pop(gone))
 
 
-class _Network(_Devices):
+class _Network(_FileSection):
     source = "proc_net_dev"
-    definitions = tuple(definition for _, definition in families.NETWORK)
 
     def __init__(self, collector: SystemCollector, context: Context) -> None:
-        super().__init__(collector, f"{context.procfs}/net/dev")
-        self._fields = [field for field, _ in families.NETWORK]
+        super().__init__(collector, f"{context.procfs}/net/dev", at_once=False)
+        self._devices = _Devices(collector, families.NETWORK)
 
     def collect(self) -> None:
         devices = parse_proc_net_dev(self._file.read())
-        self.write_devices([(name, [float(fields[i]) for i in self._fields]) for name, fields in devices])
+        for name, numbers in devices:
+            self._devices.write(name, numbers)
+        self._devices.keep([name for name, _ in devices])
+
+    def end(self) -> None:
+        self._devices.keep(())
 
 
-class _Disk(_Devices):
-    source = "proc_diskstats"
-    definitions = tuple(definition for _, _, definition in families.DISK)
+class _Disk(_Section):
+    source = "block_stat"
 
     def __init__(self, collector: SystemCollector, context: Context) -> None:
-        super().__init__(collector, f"{context.procfs}/diskstats")
-        self._block = f"{context.sysfs}/block"
+        super().__init__(collector)
+        self._sysfs = context.sysfs
+        self._keep = collector.keep
         self._rows = [(field, factor) for field, factor, _ in families.DISK]
-        self._wanted: dict[str, bool] = {}
+        self._files: dict[str, KeptFile] = {}
+        self._devices = _Devices(collector, (definition for _, _, definition in families.DISK))
+        self._wait = 0
 
     def collect(self) -> None:
-        found = []
-        for name, fields in parse_proc_diskstats(self._file.read()):
-            wanted = self._wanted.get(name)
-            if wanted is None:
-                wanted = self._wanted[name] = self._is_wanted(name)
-            if wanted and (name in self._groups or fields[3] != b"0" or fields[7] != b"0"):
-                found.append((name, [parse_number(fields, field) * factor for field, factor in self._rows]))
-        self.write_devices(found)
+        self._wait -= 1
+        if self._wait <= 0:
+            self._list()
+        for name, file in list(self._files.items()):
+            try:
+                fields = parse_block_stat(file.read())
+            except OSError:  # unplugged
+                self._forget(name)
+                continue
+            self._devices.write(name, [fields[field] * factor for field, factor in self._rows])
 
-    def _is_wanted(self, name: str) -> bool:
-        """Whether it is a whole device: only those are in /sys/block, where a / in a name is a !."""
-        if name.startswith(_NO_DISKS):
-            return False
-        return not os.path.isdir(self._block) or os.path.exists(f"{self._block}/{name.replace('/', '!')}")
+    def _list(self) -> None:
+        """Find the devices that have been used."""
+        for name in list_block_devices(self._sysfs):
+            if name in self._files or name.startswith(_NO_DISKS) or len(self._files) >= _MAX_DEVICES:
+                continue
+            file = self._keep(f"{self._sysfs}/block/{name}/stat", at_once=True)
+            try:
+                if any(parse_block_stat(file.read())):
+                    self._files[name] = file
+                    continue
+            except OSError:
+                pass
+            file.close()
+        self._wait = _SELDOM
+
+    def _forget(self, name: str) -> None:
+        self._files.pop(name).close()
+        self._devices.keep(self._files)
+
+    def end(self) -> None:
+        self.close()
+        self._devices.keep(())
+        self._wait = 0
+
+    def close(self) -> None:
+        for file in self._files.values():
+            file.close()
+        self._files.clear()

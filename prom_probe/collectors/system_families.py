@@ -1,8 +1,8 @@
 """The metrics of the whole machine."""
 
 from prom_probe.collectors.definition import Definition, define
-from prom_probe.sources import proc_diskstats as disk
-from prom_probe.sources import proc_net_dev as net
+from prom_probe.sources import block_stat as disk
+from prom_probe.sources.proc_net_dev import FIELDS
 
 _ANY = "Linux, macOS"
 
@@ -62,26 +62,26 @@ def _memory(name: str, key: str, help: str, definition: str, platforms: str = "L
     )
 
 
-# By the key in /proc/meminfo.
+# By /proc/meminfo's key.
 MEMORY: dict[bytes, Definition] = {
-    b"MemTotal": _memory("total", "MemTotal", "Memory.", "What the kernel manages of the RAM.", _ANY),
-    b"MemAvailable": _memory(
+    b"MemTotal:": _memory("total", "MemTotal", "Memory.", "What the kernel manages of the RAM.", _ANY),
+    b"MemAvailable:": _memory(
         "available",
         "MemAvailable",
         "Memory that can be had without swapping.",
         "The kernel's estimate: free, and what it could reclaim.",
     ),
-    b"MemFree": _memory("free", "MemFree", "Unused memory.", "Pages that hold nothing."),
-    b"Buffers": _memory("buffers", "Buffers", "Memory of block device buffers.", "As the kernel gives it."),
-    b"Cached": _memory("cached", "Cached", "Page cache.", "File pages and shared memory, swap cache left out."),
-    b"Shmem": _memory("shared", "Shmem", "Shared memory and tmpfs.", "Part of system_memory_cached_bytes."),
-    b"AnonPages": _memory("anonymous", "AnonPages", "Memory without a file behind it.", "Mapped anonymous pages."),
-    b"Dirty": _memory("dirty", "Dirty", "Memory that waits to be written.", "As the kernel gives it."),
-    b"SReclaimable": _memory(
+    b"MemFree:": _memory("free", "MemFree", "Unused memory.", "Pages that hold nothing."),
+    b"Buffers:": _memory("buffers", "Buffers", "Memory of block device buffers.", "As the kernel gives it."),
+    b"Cached:": _memory("cached", "Cached", "Page cache.", "File pages and shared memory, swap cache left out."),
+    b"Shmem:": _memory("shared", "Shmem", "Shared memory and tmpfs.", "Part of system_memory_cached_bytes."),
+    b"AnonPages:": _memory("anonymous", "AnonPages", "Memory without a file behind it.", "Mapped anonymous pages."),
+    b"Dirty:": _memory("dirty", "Dirty", "Memory that waits to be written.", "As the kernel gives it."),
+    b"SReclaimable:": _memory(
         "slab_reclaimable", "SReclaimable", "Kernel memory that can be reclaimed.", "Caches of inodes and the like."
     ),
-    b"SwapTotal": _memory("swap_total", "SwapTotal", "Swap space.", "As the kernel gives it."),
-    b"SwapFree": _memory("swap_free", "SwapFree", "Unused swap space.", "As the kernel gives it."),
+    b"SwapTotal:": _memory("swap_total", "SwapTotal", "Swap space.", "As the kernel gives it."),
+    b"SwapFree:": _memory("swap_free", "SwapFree", "Unused swap space.", "As the kernel gives it."),
 }
 
 BOOT_TIME = define(
@@ -166,12 +166,22 @@ PRESSURE: tuple[tuple[str, tuple[Definition, ...]], ...] = (
 )
 
 
-def _network(name: str, unit: str, help: str) -> Definition:
+_NETWORK_HELP = {
+    "bytes": ("bytes", "Bytes {}."),
+    "packets": ("", "Packets {}."),
+    "errors": ("", "Packets not {} because of an error."),
+    "drop": ("", "Packets not {} because they were dropped."),
+}
+
+
+def _network(field: str) -> Definition:
+    direction, what = field.split("_")
+    unit, help = _NETWORK_HELP[what]
     return define(
-        f"system_network_{name}_total",
+        f"system_network_{field}_total",
         "counter",
         unit,
-        help,
+        help.format({"receive": "received", "transmit": "sent"}[direction]),
         labels="device",
         source="/proc/net/dev",
         definition="As the device counts it, in our network namespace: in a pod, the pod's devices.",
@@ -179,17 +189,7 @@ def _network(name: str, unit: str, help: str) -> Definition:
     )
 
 
-# (column of /proc/net/dev, family).
-NETWORK: tuple[tuple[int, Definition], ...] = (
-    (net.RECEIVE_BYTES, _network("receive_bytes", "bytes", "Bytes received.")),
-    (net.RECEIVE_PACKETS, _network("receive_packets", "", "Packets received.")),
-    (net.RECEIVE_ERRORS, _network("receive_errors", "", "Errors in receiving.")),
-    (net.RECEIVE_DROP, _network("receive_drop", "", "Received packets that were dropped.")),
-    (net.TRANSMIT_BYTES, _network("transmit_bytes", "bytes", "Bytes sent.")),
-    (net.TRANSMIT_PACKETS, _network("transmit_packets", "", "Packets sent.")),
-    (net.TRANSMIT_ERRORS, _network("transmit_errors", "", "Errors in sending.")),
-    (net.TRANSMIT_DROP, _network("transmit_drop", "", "Packets to send that were dropped.")),
-)
+NETWORK: tuple[Definition, ...] = tuple(map(_network, FIELDS))
 
 
 def _disk(name: str, unit: str, help: str, platforms: str = "Linux", type_is_gauge: bool = False) -> Definition:
@@ -199,14 +199,14 @@ def _disk(name: str, unit: str, help: str, platforms: str = "Linux", type_is_gau
         unit,
         help,
         labels="device",
-        source="/proc/diskstats",
-        definition="As the kernel counts it for the whole device; partitions, loop and RAM devices are left out, and "
-        "devices that were never used.",
+        source="/sys/block/DEVICE/stat",
+        definition="As the kernel counts it for the whole device; partitions, loop, RAM and removable "
+        "devices are left out, and devices that were never used.",
         platforms=platforms,
     )
 
 
-# (field of /proc/diskstats, what to multiply it by, family).
+# (field of /sys/block/DEVICE/stat, what to multiply it by, family).
 DISK: tuple[tuple[int, float, Definition], ...] = (
     (disk.READS, 1, _disk("reads_completed", "", "Reads completed.", _ANY)),
     (disk.READ_SECTORS, disk.SECTOR_BYTES, _disk("read_bytes", "bytes", "Bytes read.", _ANY)),

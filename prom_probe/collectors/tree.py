@@ -1,9 +1,10 @@
 """The account of a tree's CPU time and IO: nothing lost when a process dies, nothing counted twice when it is reaped.
 
-A process's time is its own plus its reaped children's. When a parent in a tree reaps a child, the child's time comes
-back as the parent's; when init reaps it, or nobody does because SIGCHLD is ignored, it does not. Which of the two it
-was, the faults tell: `wait` adds a child's page faults to its parent's count together with its time and its IO, every
-process has some hundreds of them, and they are exact where ticks are coarse.
+A process's time is its own plus its reaped children's. When it is gone, what it was last seen with is held. If a parent
+in a tree reaped it, its time comes back as the parent's, and is held no longer; if init did, or nobody because SIGCHLD
+is ignored, it does not come back. Which of the two it was, the faults tell: `wait` adds a child's page faults to its
+parent's count together with its time and its IO, every process has some hundreds, and they are exact where ticks are
+coarse.
 
 Parents are read before their children. So a child that is gone has been reaped either before its parent was read, and
 the parent's reading holds its time, or after, and the next one will: a departed child waits for two readings.
@@ -11,6 +12,8 @@ the parent's reading holds its time, or after, and the next one will: a departed
 
 from prom_probe.sources.proc_pid_stat import ProcPidStat
 from prom_probe.sources.process_files import ProcessFiles
+
+_ZOMBIE = (b"Z", b"X")
 
 
 class Departed:
@@ -28,13 +31,17 @@ class Departed:
 
 
 class Tree:
-    """A tree's counters (ticks, bytes), and the sums over its live processes of one collection."""
+    """The counters of a tree: what its live processes add up to, and what is held of those that are gone.
+
+    `counters` and `held` are user and system ticks, read and written bytes. The other numbers are of the collection
+    between `begin` and `end`.
+    """
 
     __slots__ = (
+        "counters",
         "denied_fds",
         "denied_io",
-        "floor",
-        "live",
+        "held",
         "open_fds",
         "peak_processes",
         "peak_resident",
@@ -51,49 +58,64 @@ class Tree:
     )
 
     def __init__(self) -> None:
-        self.user = self.system = self.read = self.write = 0
-        self.floor: tuple[int, int, int, int] | None = None
+        self.held = [0, 0, 0, 0]
+        self.counters = (0, 0, 0, 0)
         self.processes_seen = self.peak_processes = self.peak_resident = 0
         self.begin()
 
     def begin(self) -> None:
-        """Start the sums of a collection."""
         self.processes = self.threads = self.resident = self.virtual = self.open_fds = 0
+        self.user = self.system = self.read = self.write = 0
         self.denied_io = self.denied_fds = 0
         self.start = 0
-        self.live = [0, 0, 0, 0]
 
     def add(self, process: "Process") -> None:
-        """Add what was last read of a process to the sums."""
+        """Add what was last read of a process."""
         self.processes += 1
         self.threads += process.threads
         self.resident += process.resident
         self.virtual += process.virtual
         self.open_fds += process.open_fds
-        self.denied_io += not process.io_readable
-        self.denied_fds += not process.fds_readable
-        if not self.start or process.start < self.start:
+        self.user += process.user + process.child_user
+        self.system += process.system + process.child_system
+        self.read += process.read
+        self.write += process.write
+        if not process.io_readable:
+            self.denied_io += 1
+        if not process.fds_readable:
+            self.denied_fds += 1
+        if process.start < self.start or not self.start:
             self.start = process.start
-        live = self.live
-        live[0] += process.user + process.child_user
-        live[1] += process.system + process.child_system
-        live[2] += process.read
-        live[3] += process.write
+
+    def hold(self, user: int, system: int, read: int, write: int) -> None:
+        """Count this from now on although no live process has it; negative: a live process has it too."""
+        held = self.held
+        held[0] += user
+        held[1] += system
+        held[2] += read
+        held[3] += write
 
     def end(self) -> None:
-        """Close the sums of a collection."""
         self.peak_processes = max(self.peak_processes, self.processes)
         self.peak_resident = max(self.peak_resident, self.resident)
-        if self.floor is not None:  # what the predecessor had counted of processes that died between it and us
-            user, system, read, write = self.floor
-            self.user, self.system = max(self.user, user), max(self.system, system)
-            self.read, self.write = max(self.read, read), max(self.write, write)
-            self.floor = None
+        user, system, read, write = self.counters
+        held = self.held
+        self.counters = (
+            max(user, self.user + held[0]),
+            max(system, self.system + held[1]),
+            max(read, self.read + held[2]),
+            max(write, self.write + held[3]),
+        )
+
+    @property
+    def live(self) -> tuple[int, int, int, int]:
+        """What the live processes alone add up to."""
+        return self.user, self.system, self.read, self.write
 
     def resume(self, counters: tuple[int, int, int, int], live: tuple[int, int, int, int]) -> None:
-        """Go on from a predecessor's counters: `live`, what its processes alone added up to, will be added again."""
-        self.floor = counters
-        self.user, self.system, self.read, self.write = (c - now for c, now in zip(counters, live, strict=True))
+        """Go on from a predecessor's counters and from what its live processes added up to."""
+        self.counters = counters
+        self.held = [total - now for total, now in zip(counters, live, strict=True)]
 
 
 class Process:
@@ -105,7 +127,9 @@ class Process:
         "child_faults",
         "child_system",
         "child_user",
+        "clock",
         "comm",
+        "cpu_ns",
         "departed",
         "faults",
         "fds_readable",
@@ -121,6 +145,7 @@ class Process:
         "ppid",
         "read",
         "resident",
+        "rested",
         "seen",
         "start",
         "system",
@@ -129,18 +154,25 @@ class Process:
         "tree_name",
         "user",
         "virtual",
+        "wall",
         "write",
+        "zombie",
     )
 
-    def __init__(self, pid: int, start: int, tree_name: str, tree: Tree, files: ProcessFiles) -> None:
+    def __init__(self, pid: int, start: int, wall: float, tree_name: str, tree: Tree, files: ProcessFiles) -> None:
         self.pid = pid
         self.start = start  # ticks since boot; with the PID, the identity
+        self.wall = wall  # the same in unix time
         self.tree_name = tree_name
         self.tree = tree
         self.files = files
         self.ppid = 0
         self.comm = b""
-        self.seen = 0
+        self.zombie = False
+        self.clock = (~pid << 3) | 2  # the CPU clock of the process (clock_getcpuclockid(3)), in our PID namespace
+        self.cpu_ns = -1  # what that clock said before the last reading
+        self.rested = 0  # collections since all of it was read
+        self.seen = 0  # collections
         self.user = self.system = self.child_user = self.child_system = 0  # ticks
         self.faults = self.child_faults = 0
         self.read = self.write = 0  # bytes, reaped children's included
@@ -152,36 +184,32 @@ class Process:
         self.io_readable = self.fds_readable = True
 
     def count(self, stat: ProcPidStat) -> None:
-        """Add to the tree what the process and its reaped children used since the last reading."""
-        tree = self.tree
+        """Take over a reading."""
+        self.seen += 1
+        self.rested = 0
         self.comm = stat.comm
+        self.zombie = stat.state in _ZOMBIE and stat.num_threads <= 1
         self.ppid = stat.ppid
         self.threads = stat.num_threads
         self.faults = stat.minflt
+        self.user = stat.utime
+        self.system = stat.stime
         self.gained_faults = stat.cminflt - self.child_faults
         self.child_faults = stat.cminflt
         self.gained_user = stat.cutime - self.child_user
+        self.child_user = stat.cutime
         self.gained_system = stat.cstime - self.child_system
-        user = stat.utime - self.user + self.gained_user
-        system = stat.stime - self.system + self.gained_system
-        if user > 0:
-            tree.user += user
-        if system > 0:
-            tree.system += system
-        self.user, self.system = stat.utime, stat.stime
-        self.child_user, self.child_system = stat.cutime, stat.cstime
+        self.child_system = stat.cstime
 
-    def count_io(self, read: int, write: int) -> None:
-        """Add to the tree what was read and written since the last reading."""
-        self.gained_read, self.gained_write = read - self.read, write - self.write
-        if self.gained_read > 0:
-            self.tree.read += self.gained_read
-        if self.gained_write > 0:
-            self.tree.write += self.gained_write
-        self.read, self.write = read, write
+    def rest(self) -> None:
+        """Nothing has changed since the last reading."""
+        self.seen += 1
+        self.rested += 1
 
     def settle(self) -> None:
         """Take back what this reading brought a second time; what no reading brings stays counted as it is."""
+        if self.rested:
+            self.gained_user = self.gained_system = self.gained_faults = self.gained_read = self.gained_write = 0
         waiting = []
         for child in sorted(self.departed, key=lambda child: child.faults):
             if child.faults <= self.gained_faults:
@@ -192,20 +220,16 @@ class Process:
         self.departed = waiting
 
     def _absorb(self, child: Departed) -> None:
-        tree = self.tree
         self.gained_faults -= child.faults
         user, system = min(child.user, self.gained_user), min(child.system, self.gained_system)
         read, write = min(child.read, self.gained_read), min(child.write, self.gained_write)
-        tree.user -= user
-        tree.system -= system
-        tree.read -= read
-        tree.write -= write
         self.gained_user -= user
         self.gained_system -= system
         self.gained_read -= read
         self.gained_write -= write
         self.absorbed_read += read
         self.absorbed_write += write
+        self.tree.hold(-user, -system, -read, -write)
 
 
 def settle(gone: list[Process], processes: dict[int, Process], waiting: set[Process]) -> set[Process]:
@@ -216,9 +240,11 @@ def settle(gone: list[Process], processes: dict[int, Process], waiting: set[Proc
     by_pid = {process.pid: process for process in gone}
     heirs = waiting.difference(gone)
     for process in gone:
+        departed = Departed(process)
+        process.tree.hold(departed.user, departed.system, departed.read, departed.write)
         heir = _find_heir(process, by_pid, processes)
         if heir is not None:
-            heir.departed.append(Departed(process))
+            heir.departed.append(departed)
             heir.departed += process.departed
             heirs.add(heir)
     for heir in heirs:

@@ -62,7 +62,7 @@ class WorkersCollector:
             worker.close()
             worker.pid = state.pid
             if state.pid:
-                worker.files = ProcessFiles(self._context.procfs, state.pid, self._descriptors)
+                worker.files = ProcessFiles(self._context.procfs, state.pid, self._descriptors, fd_size=False)
         row[start + 3] = worker.read() * self._context.page_bytes or STALE
         row[start + 2] = (worker.held + worker.ticks) / self._context.ticks_per_s
 

@@ -6,7 +6,7 @@ import os
 # Left free for what the process opens besides: its ring, its log, and files that are opened for one reading.
 _RESERVE = 64
 _MOST = 4096
-_CHUNK = 65536
+_CHUNK = 1 << 17  # /proc/stat of a large machine is as long as that
 _OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 
@@ -52,11 +52,13 @@ class Descriptors:
 class KeptFile:
     """A file read again and again from its start. Raises OSError as os.open and os.pread do; a later read retries."""
 
-    __slots__ = ("_descriptors", "_fd", "path")
+    __slots__ = ("_descriptors", "_fd", "_read", "path")
 
-    def __init__(self, path: str, descriptors: Descriptors) -> None:
+    def __init__(self, path: str, descriptors: Descriptors, *, at_once: bool = False) -> None:
+        """`at_once`: the kernel gives all of it to the first read (what it makes by single_open)."""
         self.path = path
         self._descriptors = descriptors
+        self._read = read_first if at_once else read_all
         self._fd = -1
 
     def read(self) -> bytes:
@@ -66,7 +68,7 @@ class KeptFile:
             if self._fd < 0:
                 return read_once(self.path)
         try:
-            return read_all(self._fd)
+            return self._read(self._fd)
         except OSError:
             self.close()
             raise
@@ -74,6 +76,11 @@ class KeptFile:
     def close(self) -> None:
         fd, self._fd = self._fd, -1
         self._descriptors.close(fd)
+
+
+def read_first(fd: int) -> bytes:
+    """What one read from the start of `fd` gives."""
+    return os.pread(fd, _CHUNK, 0)
 
 
 def read_all(fd: int) -> bytes:

@@ -5,19 +5,21 @@ from collections.abc import Sequence
 from prom_probe.sources.errors import ParseError
 
 SOURCE = "/proc/meminfo"
+_NEWLINE = 10
 
 
 def parse_proc_meminfo(data: bytes, keys: Sequence[bytes]) -> list[int | None]:
-    """The values of `keys`, KiB, in the order of `keys`; None where the kernel has none. Raises ParseError."""
+    """The values of `keys` ("MemFree:"), KiB, in the order of `keys`; None where the kernel has none.
+
+    Raises ParseError.
+    """
     values: list[int | None] = []
     try:
         for key in keys:
-            at = data.find(b"\n%b:" % key) + 1  # find gives -1 for the first line's key, and for none
-            if not data.startswith(b"%b:" % key, at):
-                values.append(None)
-                continue
-            at += len(key) + 1
-            values.append(int(data[at : data.index(b"\n", at)].split(None, 1)[0]))
-    except (ValueError, IndexError):
+            at = data.find(key)
+            while at > 0 and data[at - 1] != _NEWLINE:  # the end of another key ("Cached:" of "SwapCached:")
+                at = data.find(key, at + 1)
+            values.append(None if at < 0 else int(data[at + len(key) : data.index(b" kB", at)]))
+    except ValueError:
         raise ParseError(SOURCE, data) from None
     return values

@@ -15,8 +15,8 @@ class Membership(NamedTuple):
     path: str
 
 
-def read_proc_pid_cgroup(procfs: str, pid: int) -> bytes:
-    """Raises FileNotFoundError or ProcessLookupError where the process is gone."""
+def read_proc_pid_cgroup(procfs: str, pid: int | str) -> bytes:
+    """`pid` may be "self". Raises FileNotFoundError or ProcessLookupError where the process is gone."""
     return read_once(f"{procfs}/{pid}/cgroup")
 
 

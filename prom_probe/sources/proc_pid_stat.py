@@ -51,3 +51,14 @@ def parse_proc_pid_stat(data: bytes) -> ProcPidStat:
         )
     except (ValueError, IndexError):
         raise ParseError(SOURCE, data) from None
+
+
+def parse_is_thread(data: bytes) -> bool:
+    """Whether the ID is that of a thread which is no process: it sends its parent no signal at its end.
+
+    /proc lists processes alone, but it has a directory for each thread too. Raises ParseError.
+    """
+    try:
+        return data[data.rindex(b")") + 2 :].split(None, 36)[35] == b"-1"
+    except (ValueError, IndexError):
+        raise ParseError(SOURCE, data) from None

@@ -5,10 +5,10 @@ from prom_probe.sources.errors import ParseError
 SOURCE = "/proc/PID/statm"
 
 
-def parse_proc_pid_statm(data: bytes) -> tuple[int, int, int]:
-    """(size, resident, shared), pages; shared is resident file and shared memory. Raises ParseError."""
+def parse_proc_pid_statm(data: bytes) -> tuple[int, int]:
+    """(size, resident), pages. Raises ParseError."""
     try:
-        size, resident, shared, _ = data.split(None, 3)
-        return int(size), int(resident), int(shared)
+        size, resident, _ = data.split(None, 2)
+        return int(size), int(resident)
     except ValueError:
         raise ParseError(SOURCE, data) from None

@@ -10,14 +10,11 @@ def parse_pressure(data: bytes) -> tuple[int, int | None]:
 
     Raises ParseError.
     """
-    totals = []
+    some, _, full = data.partition(b"\n")
     try:
-        for line, kind in zip(data.splitlines(), (b"some ", b"full "), strict=False):
-            if not line.startswith(kind):
-                raise ParseError(SOURCE, data)
-            totals.append(int(line[line.rindex(b"total=") + 6 :]))
+        if not some.startswith(b"some "):
+            raise ParseError(SOURCE, data)
+        total = int(some[some.rindex(b"total=") + 6 :])
+        return total, int(full[full.rindex(b"total=") + 6 :]) if full else None
     except ValueError:
         raise ParseError(SOURCE, data) from None
-    if not totals:
-        raise ParseError(SOURCE, data)
-    return totals[0], totals[1] if len(totals) > 1 else None

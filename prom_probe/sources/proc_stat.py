@@ -6,7 +6,7 @@ from prom_probe.sources.errors import ParseError
 
 SOURCE = "/proc/stat"
 
-_COUNTS = (b"\nintr ", b"\nctxt ", b"\nbtime ", b"\nprocesses ", b"\nprocs_running ", b"\nprocs_blocked ")
+_COUNTS = [b"ctxt", b"btime", b"processes", b"procs_running", b"procs_blocked"]
 
 
 class ProcStat(NamedTuple):
@@ -22,15 +22,14 @@ class ProcStat(NamedTuple):
 def parse_proc_stat(data: bytes) -> ProcStat:
     """Only what is used is looked at: the line of interrupts alone has thousands of numbers. Raises ParseError."""
     try:
-        if not data.startswith(b"cpu "):
+        cpu = data[: data.index(b"\n")].split()
+        if cpu[0] != b"cpu" or len(cpu) < 9:
             raise ParseError(SOURCE, data)
-        cpu = tuple(map(int, data[: data.index(b"\n")].split()[1:9]))
-        counts = []
-        for key in _COUNTS:
-            start = data.index(key) + len(key)
-            counts.append(int(data[start : start + 21].split(None, 1)[0]))
-        if len(cpu) != 8:
+        at = data.index(b"\nintr ")
+        interrupts = int(data[at + 6 : at + 27].split(None, 1)[0])
+        counts = data[data.index(b"\nctxt ", at) :].split(None, 10)
+        if counts[0:10:2] != _COUNTS:
             raise ParseError(SOURCE, data)
-        return ProcStat(cpu, *counts)
+        return ProcStat(tuple(map(int, cpu[1:9])), interrupts, *map(int, counts[1:10:2]))
     except (ValueError, IndexError):
         raise ParseError(SOURCE, data) from None

@@ -4,10 +4,19 @@ import os
 
 from prom_probe.sources.descriptors import Descriptors, read_once
 
-# A kept descriptor of a directory whose fstat gives the count; O_PATH needs no permission to list it.
+# A descriptor whose fstat gives the size of a directory; O_PATH needs no permission to list it.
 _O_PATH = getattr(os, "O_PATH", 0)
 _NOT_OPEN = -2
 _NOT_KEPT = -1
+
+
+def fd_size_counts(procfs: str) -> bool:
+    """Whether the size of /proc/PID/fd is the count of descriptors (Linux 6.2 and on), tried on ourselves."""
+    try:
+        size = os.stat(f"{procfs}/self/fd").st_size
+        return size > 0 and size == len(os.listdir(f"{procfs}/self/fd")) - 1  # the listing has a descriptor itself
+    except OSError:
+        return False
 
 
 class ProcessFiles:
@@ -16,15 +25,12 @@ class ProcessFiles:
 
     __slots__ = ("_base", "_descriptors", "_fd", "_io", "_stat", "_statm")
 
-    def __init__(self, procfs: str, pid: int, descriptors: Descriptors) -> None:
+    def __init__(self, procfs: str, pid: int, descriptors: Descriptors, *, fd_size: bool) -> None:
+        """`fd_size`: see `fd_size_counts`."""
         self._base = f"{procfs}/{pid}"
         self._descriptors = descriptors
-        self._stat = self._statm = self._io = self._fd = _NOT_OPEN
-
-    @property
-    def kept(self) -> bool:
-        """Whether `stat` reads a kept descriptor: if not, the caller compares start times."""
-        return self._stat >= 0
+        self._stat = self._statm = self._io = _NOT_OPEN
+        self._fd = _NOT_OPEN if fd_size else _NOT_KEPT
 
     def stat(self) -> bytes:
         if self._stat < 0:
@@ -51,13 +57,13 @@ class ProcessFiles:
         return os.pread(self._io, 512, 0)
 
     def open_fds(self) -> int:
-        """The count of open descriptors: the size of /proc/PID/fd since Linux 6.2, else by listing it."""
+        """The count of open descriptors."""
         if self._fd < 0:
-            if self._fd == _NOT_OPEN and _O_PATH:
+            if self._fd == _NOT_OPEN:
                 self._fd = self._descriptors.open(f"{self._base}/fd", _O_PATH)
             if self._fd < 0:
-                return os.stat(f"{self._base}/fd").st_size or len(os.listdir(f"{self._base}/fd"))
-        return os.fstat(self._fd).st_size or len(os.listdir(f"{self._base}/fd"))
+                return len(os.listdir(f"{self._base}/fd"))
+        return os.fstat(self._fd).st_size
 
     def close(self) -> None:
         for fd in (self._stat, self._statm, self._io, self._fd):

@@ -1,0 +1,30 @@
+"""/sys/block/DEVICE/stat: what a block device read and wrote (Documentation/block/stat.rst)."""
+
+import os
+
+from prom_probe.sources.errors import ParseError
+
+SOURCE = "/sys/block/DEVICE/stat"
+
+SECTOR_BYTES = 512  # whatever the device's own is
+
+# Fields of the file.
+READS, READ_SECTORS, READ_MS = 0, 2, 3
+WRITES, WRITTEN_SECTORS, WRITE_MS = 4, 6, 7
+IO_NOW, IO_MS, WEIGHTED_IO_MS = 8, 9, 10
+
+
+def list_block_devices(sysfs: str) -> list[str]:
+    """Names of whole devices, no partitions; a / in a name is a ! here. Raises OSError."""
+    return os.listdir(f"{sysfs}/block")
+
+
+def parse_block_stat(data: bytes) -> list[int]:
+    """All fields, eleven at least. Raises ParseError."""
+    try:
+        fields = list(map(int, data.split()))
+    except ValueError:
+        raise ParseError(SOURCE, data) from None
+    if len(fields) < 11:
+        raise ParseError(SOURCE, data)
+    return fields
