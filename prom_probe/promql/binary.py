@@ -11,7 +11,7 @@ from prom_probe.model.labels import METRIC_NAME, Labels, label_value, make_label
 from prom_probe.promql.ast import COMPARISONS, SET_OPERATORS, Binary, Matching
 from prom_probe.promql.lexer import quote
 from prom_probe.promql.result import QueryError
-from prom_probe.promql.values import Bools, Floats, Ints, Scalar, Value, Vector, empty, merged
+from prom_probe.promql.values import NAMING, Bools, Floats, Ints, Scalar, Value, Vector, empty, merged
 
 if TYPE_CHECKING:
     from prom_probe.promql.evaluation import Evaluator
@@ -135,7 +135,7 @@ def _matched(ev: Evaluator, node: Binary, lhs: Vector, rhs: Vector) -> Vector:
         return merged(Vector(labels, found, there))
     if node.returns_bool:
         return merged(Vector(labels, found.astype(np.float64), there, [True] * len(labels)))
-    return merged(Vector(labels, left, there & found))
+    return merged(Vector(labels, left, there & found, [many.drop[i] for i in at_many.tolist()]))
 
 
 def _pairs(many: Vector, many_signatures: Ints, one: Vector, one_signatures: Ints) -> Ints:
@@ -155,7 +155,8 @@ def _pairs(many: Vector, many_signatures: Ints, one: Vector, one_signatures: Int
 def _result_labels(many: Labels, one: Labels, matching: Matching, *, drops_name: bool) -> Labels:
     pairs = dict(many)
     if drops_name:
-        pairs.pop(METRIC_NAME, None)
+        for name in NAMING:
+            pairs.pop(name, None)
     if not matching.group:
         for name in list(pairs):
             if (name in matching.labels) != matching.on:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def quantile(values: Floats, q: Floats) -> Floats:
-    """The `q`-quantile over the last axis of `values`, which is reordered in place.
+    """The `q`-quantile over the last axis of `values`, which may be reordered in place.
 
     `q` is broadcast to the other axes. NaN counts as the smallest value; q below 0 gives -Inf, above 1 +Inf.
     """
@@ -22,7 +22,7 @@ def quantile(values: Floats, q: Floats) -> Floats:
     nan = np.isnan(values)
     smallest = nan.sum(axis=-1) if nan.any() else None
     if smallest is not None:
-        values[nan] = -np.inf
+        values = np.where(nan, -np.inf, values)
     sane = np.clip(np.nan_to_num(q), 0.0, 1.0)
     rank = np.broadcast_to(sane * (size - 1), values.shape[:-1])
     below = np.floor(rank)

@@ -84,6 +84,9 @@ class Samples:
         return sum(t.nbytes + v.nbytes for t, v in self.samples)
 
 
+# The labels that say what a metric is: a function's result is something else.
+NAMING = frozenset({METRIC_NAME, "__type__", "__unit__"})
+
 Value: TypeAlias = Vector | Scalar | Text | Samples
 
 
@@ -99,7 +102,8 @@ def empty(steps: int) -> Vector:
 
 
 def without_name(labels: Labels) -> Labels:
-    return tuple(pair for pair in labels if pair[0] != METRIC_NAME)
+    """`labels` without the name, and without the type and unit that go with it."""
+    return tuple(pair for pair in labels if pair[0] not in NAMING)
 
 
 def merged(vector: Vector) -> Vector:
