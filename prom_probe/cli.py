@@ -67,15 +67,9 @@ def run(command: tuple[str, ...], **flags: Any) -> None:
     With neither COMMAND nor --watch, in a pod with a shared process namespace, every container is watched; elsewhere
     only the system is.
     """
-    config = _make_config(flags)
-    from prom_probe.command import CommandError
-    from prom_probe.wiring import serve
+    from prom_probe.serve import become
 
-    try:
-        status = serve(config, command)
-    except CommandError as error:
-        _fail(str(error), error.status)
-    sys.exit(status)
+    become(_make_config(flags), command)
 
 
 @cli.command()
