@@ -1,0 +1,96 @@
+"""A store in a few lines, for tests of the engine: series as lists of samples."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from prom_probe.model.labels import Labels, label_value, make_labels
+from prom_probe.model.matcher import Matcher
+from prom_probe.model.regex import compile_anchored
+from prom_probe.model.sample import STALE, STALE_BITS
+from prom_probe.model.series import SeriesGroup
+
+Sample = tuple[int, float]
+
+
+def series(name: str, **labels: str) -> Labels:
+    return make_labels(name, labels)
+
+
+def matches(matcher: Matcher, labels: Labels, deadline: float | None) -> bool:
+    value = label_value(labels, matcher.name)
+    if matcher.op in ("=", "!="):
+        return (value == matcher.value) == (matcher.op == "=")
+    return compile_anchored(matcher.value).matches(value, deadline) == (matcher.op == "=~")
+
+
+class Memory:
+    """A Queryable over dictionaries. `together`: all series share one timeline, absent samples being markers.
+
+    `on_group` is called before each group is given.
+    """
+
+    def __init__(
+        self,
+        samples: Mapping[Labels, Sequence[Sample]],
+        *,
+        together: bool = False,
+        on_group: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._samples = {labels: sorted(points) for labels, points in samples.items()}
+        self._together = together
+        self._on_group = on_group
+
+    def select(
+        self, mint: int, maxt: int, matchers: Sequence[Matcher], *, batch: int = 128, deadline: float | None = None
+    ) -> Iterator[SeriesGroup]:
+        chosen = self._chosen(mint, maxt, matchers, deadline)
+        batches = (
+            [chosen[i : i + batch] for i in range(0, len(chosen), batch)] if self._together else [[s] for s in chosen]
+        )
+        for some in batches:
+            self._on_group()
+            times = sorted({t for _, points in some for t in points})
+            values = np.array([[points.get(t, STALE) for t in times] for _, points in some], np.float64)
+            dense = not bool((values.view(np.int64) == STALE_BITS).any())
+            yield SeriesGroup([labels for labels, _ in some], np.array(times, np.int64), values, dense)
+
+    def count(
+        self, mint: int, maxt: int, matchers: Sequence[Matcher], *, deadline: float | None = None
+    ) -> tuple[int, int]:
+        chosen = self._chosen(mint, maxt, matchers, deadline)
+        return len(chosen), sum(len(points) for _, points in chosen)
+
+    def series(
+        self, mint: int, maxt: int, matchers: Sequence[Matcher], *, deadline: float | None = None
+    ) -> list[Labels]:
+        return sorted(labels for labels, _ in self._chosen(mint, maxt, matchers, deadline))
+
+    def label_names(
+        self, mint: int, maxt: int, matchers: Sequence[Matcher], *, deadline: float | None = None
+    ) -> list[str]:
+        return sorted({name for labels in self.series(mint, maxt, matchers) for name, _ in labels})
+
+    def label_values(
+        self, name: str, mint: int, maxt: int, matchers: Sequence[Matcher], *, deadline: float | None = None
+    ) -> list[str]:
+        return sorted({label_value(labels, name) for labels in self.series(mint, maxt, matchers)} - {""})
+
+    def _chosen(
+        self, mint: int, maxt: int, matchers: Sequence[Matcher], deadline: float | None
+    ) -> list[tuple[Labels, dict[int, float]]]:
+        found = []
+        for labels, points in self._samples.items():
+            if all(matches(matcher, labels, deadline) for matcher in matchers):
+                within = {t: v for t, v in points if mint <= t <= maxt}
+                if within:
+                    found.append((labels, within))
+        return found
+
+
+def soon(seconds: float = 10.0) -> float:
+    """A deadline, in time.monotonic() seconds."""
+    return time.monotonic() + seconds
