@@ -2,12 +2,13 @@
 
 A process's time is its own plus its reaped children's. When it is gone, what it was last seen with is held. If a parent
 in a tree reaped it, its time comes back as the parent's, and is held no longer; if init did, or nobody because SIGCHLD
-is ignored, it does not come back. Which of the two it was, the faults tell: `wait` adds a child's page faults to its
-parent's count together with its time and its IO, every process has some hundreds, and they are exact where ticks are
-coarse.
+is ignored, it does not come back.
 
 Parents are read before their children. So a child that is gone has been reaped either before its parent was read, and
-the parent's reading holds its time, or after, and the next one will: a departed child waits for two readings.
+the parent's reading holds its time, or after, and the next one will: a departed child waits for two readings. Who
+ignores SIGCHLD gains nothing in either. Where parent and child are both gone, the grandparent gains the child's time
+only if the parent had reaped it. The page faults tell that: `wait` adds them up just as it does time and IO, every
+process has some hundreds, and they are exact where ticks are coarse.
 """
 
 from prom_probe.sources.proc_pid_stat import ProcPidStat
@@ -17,9 +18,9 @@ _ZOMBIE = (b"Z", b"X")
 
 
 class Departed:
-    """What a vanished process was counted for, and may come back as part of its reaper's readings."""
+    """What is held of a vanished process and may come back with its reaper's readings."""
 
-    __slots__ = ("faults", "fresh", "read", "system", "user", "write")
+    __slots__ = ("direct", "faults", "fresh", "read", "system", "user", "write")
 
     def __init__(self, process: "Process") -> None:
         self.user = process.user + process.child_user
@@ -27,7 +28,8 @@ class Departed:
         self.read = process.read
         self.write = process.write
         self.faults = process.faults + process.child_faults
-        self.fresh = True
+        self.direct = True  # a child of the process that it may come back with
+        self.fresh = True  # has waited for one reading at most
 
 
 class Tree:
@@ -207,22 +209,30 @@ class Process:
         self.rested += 1
 
     def settle(self) -> None:
-        """Take back what this reading brought a second time; what no reading brings stays counted as it is."""
+        """No longer hold what the newest reading brought back, and give up on what the second did not."""
         if self.rested:
             self.gained_user = self.gained_system = self.gained_faults = self.gained_read = self.gained_write = 0
-        waiting = []
-        for child in sorted(self.departed, key=lambda child: child.faults):
-            if child.faults <= self.gained_faults:
-                self._absorb(child)
-            elif child.fresh:
-                child.fresh = False
-                waiting.append(child)
+        if self.gained_faults or self.gained_user or self.gained_system:  # else it has reaped nobody
+            indirect = self.gained_faults - sum(child.faults for child in self.departed if child.direct)
+            # The direct ones first; of the others the largest first, which only their own faults can account for.
+            for child in sorted(self.departed, key=lambda child: (not child.direct, -child.faults)):
+                if child.direct:
+                    self._absorb(child)
+                elif child.faults <= indirect:
+                    indirect -= child.faults
+                    self._absorb(child)
+        waiting = [child for child in self.departed if child.fresh]
+        for child in waiting:
+            child.fresh = False
         self.departed = waiting
 
     def _absorb(self, child: Departed) -> None:
-        self.gained_faults -= child.faults
         user, system = min(child.user, self.gained_user), min(child.system, self.gained_system)
         read, write = min(child.read, self.gained_read), min(child.write, self.gained_write)
+        child.user -= user
+        child.system -= system
+        child.read -= read
+        child.write -= write
         self.gained_user -= user
         self.gained_system -= system
         self.gained_read -= read
@@ -242,25 +252,27 @@ def settle(gone: list[Process], processes: dict[int, Process], waiting: set[Proc
     for process in gone:
         departed = Departed(process)
         process.tree.hold(departed.user, departed.system, departed.read, departed.write)
-        heir = _find_heir(process, by_pid, processes)
+        heir, departed.direct = _find_heir(process, by_pid, processes)
         if heir is not None:
-            heir.departed.append(departed)
-            heir.departed += process.departed
+            for child in process.departed:
+                child.direct, child.fresh = False, True
+            heir.departed += [departed, *process.departed]
             heirs.add(heir)
     for heir in heirs:
         heir.settle()
     return {heir for heir in heirs if heir.departed}
 
 
-def _find_heir(process: Process, gone: dict[int, Process], live: dict[int, Process]) -> Process | None:
-    start = process.start
+def _find_heir(process: Process, gone: dict[int, Process], live: dict[int, Process]) -> tuple[Process | None, bool]:
+    """The nearest ancestor that is alive, and whether it is the parent."""
     ppid = process.ppid
-    for _ in range(len(gone) + 1):
+    for generation in range(len(gone) + 1):
         heir = live.get(ppid)
         if heir is not None:
-            return heir if heir.start <= start else None  # younger than its child: the PID is another's by now
+            # A parent that is younger than its child is none: the PID is another's by now.
+            return (heir, generation == 0) if heir.start <= process.start else (None, False)
         parent = gone.get(ppid)
         if parent is None:
-            return None
+            break
         ppid = parent.ppid
-    return None
+    return None, False

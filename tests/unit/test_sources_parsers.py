@@ -1,0 +1,185 @@
+"""The parsers of kernel files: what each gives for real text, and one clear error for anything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from prom_probe.sources.block_stat import parse_block_stat
+from prom_probe.sources.cgroup_procs import parse_cgroup_procs
+from prom_probe.sources.cpu_limit import parse_cpu_cfs, parse_cpu_max
+from prom_probe.sources.errors import ParseError
+from prom_probe.sources.proc_loadavg import parse_proc_loadavg
+from prom_probe.sources.proc_meminfo import parse_proc_meminfo
+from prom_probe.sources.proc_net_dev import parse_proc_net_dev
+from prom_probe.sources.proc_pid_cgroup import parse_proc_pid_cgroup
+from prom_probe.sources.proc_pid_cmdline import parse_proc_pid_cmdline
+from prom_probe.sources.proc_pid_io import parse_proc_pid_io
+from prom_probe.sources.proc_pid_stat import parse_is_thread, parse_proc_pid_stat
+from prom_probe.sources.proc_pid_statm import parse_proc_pid_statm
+from prom_probe.sources.proc_pressure import parse_pressure
+from prom_probe.sources.proc_stat import parse_proc_stat
+from tests.fixtures.fake_proc import IO, stat_line
+
+NET_DEV = b"""Inter-|   Receive                                       |  Transmit
+ face |bytes packets errs drop fifo frame compressed multicast|bytes packets errs drop fifo colls carrier compressed
+    lo:    3193      29    0    0    0     0      0         0     3193      29    0    0    0     0       0      0
+eth0:1: 91826680   2294    3    4    0     0      0         0   147108    1342    5    6    0     0       0      0
+"""
+STAT = b"""cpu  2717 1 1901 146229 301 2 58 9 7 0
+cpu0 1117 0 895 73485 99 0 8 2 0 0
+intr 176536 0 14 0
+ctxt 354521
+btime 1795457014
+processes 5365
+procs_running 1
+procs_blocked 2
+softirq 129425 0 12540
+"""
+MEMINFO = b"""MemTotal:       24684092 kB
+MemFree:        24363764 kB
+SwapCached:            8 kB
+Cached:            61692 kB
+HugePages_Total:       0
+"""
+
+MEMINFO_KEYS = (b"MemTotal:", b"Cached:", b"SwapTotal:")
+
+
+def meminfo(data: bytes) -> list[int | None]:
+    return parse_proc_meminfo(data, MEMINFO_KEYS)
+
+
+COMMS = [
+    b"app",
+    b"",
+    b"a b",
+    b"a) R 1 2 3",
+    b"((sd-pam))",
+    b"line\nbreak",
+    b"\xff\xfe)",
+    b"tab\there",
+]
+
+
+@pytest.mark.parametrize("comm", COMMS)
+def test_a_command_name_of_any_bytes_does_not_shift_the_fields(comm: bytes) -> None:
+    """The name ends at the last closing parenthesis."""
+    fields = {"utime": 11, "stime": 12, "cutime": 13, "cstime": 14, "minflt": 15, "cminflt": 16, "threads": 17}
+    stat = parse_proc_pid_stat(stat_line(7, comm, 3, fields | {"start": 99}, "R"))
+    assert stat.comm == comm
+    assert (stat.state, stat.ppid, stat.num_threads, stat.starttime) == (b"R", 3, 17, 99)
+    assert (stat.utime, stat.stime, stat.cutime, stat.cstime, stat.minflt, stat.cminflt) == (11, 12, 13, 14, 15, 16)
+
+
+@pytest.mark.parametrize(("signal", "thread"), [(17, False), (0, False), (-1, True)])
+def test_a_thread_is_told_from_a_process_by_its_exit_signal(signal: int, thread: bool) -> None:
+    """/proc/TID/stat can be read although /proc does not list it."""
+    assert parse_is_thread(stat_line(7, b"a) b", 3, {"exit_signal": signal})) is thread
+
+
+GOOD: list[tuple[Callable[[bytes], object], bytes, object]] = [
+    (parse_proc_pid_statm, b"4364 2444 1234 1 0 900 0\n", (4364, 2444)),
+    (parse_proc_pid_io, IO.format(read=4096, write=8192).encode(), (4096, 8192)),
+    (parse_proc_pid_cmdline, b"", []),
+    (parse_proc_pid_cmdline, b"sh\0-c\0echo \xff\0", ["sh", "-c", "echo \\xff"]),
+    (parse_proc_pid_cgroup, b"0::/user.slice\n", [((), "/user.slice")]),
+    (
+        parse_proc_pid_cgroup,
+        b"9:name=systemd:/\n2:cpu,cpuacct:/a:b\n0::/..\n",
+        [(("name=systemd",), "/"), (("cpu", "cpuacct"), "/a:b"), ((), "/..")],
+    ),
+    (parse_proc_loadavg, b"0.10 1.20 12.30 1/74 5365\n", (0.1, 1.2, 12.3, 5365)),
+    (parse_cgroup_procs, b"1\n0\n77\n", [1, 0, 77]),
+    (parse_cgroup_procs, b"", []),
+    (parse_cpu_max, b"max 100000\n", None),
+    (parse_cpu_max, b"150000 100000\n", 1.5),
+    (meminfo, MEMINFO, [24684092, 61692, None]),
+    (
+        parse_proc_net_dev,
+        NET_DEV,
+        [("lo", [3193, 29, 0, 0, 3193, 29, 0, 0]), ("eth0:1", [91826680, 2294, 3, 4, 147108, 1342, 5, 6])],
+    ),
+    (
+        parse_proc_stat,
+        STAT,
+        ((2717, 1, 1901, 146229, 301, 2, 58, 9), 176536, 354521, 1795457014, 5365, 1, 2),
+    ),
+    (parse_pressure, b"some avg10=0.00 avg60=0.00 avg300=0.00 total=123\n", (123, None)),
+    (
+        parse_pressure,
+        b"some avg10=0.00 avg60=0.00 avg300=0.00 total=123\nfull avg10=1.00 avg60=0.00 avg300=0.00 total=45\n",
+        (123, 45),
+    ),
+    (parse_block_stat, b" 1 2 3 4 5 6 7 8 9 10 11\n", [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]),
+]
+
+
+@pytest.mark.parametrize(("parse", "text", "expected"), GOOD)
+def test_a_parser_reads_what_the_kernel_writes(parse: Callable[[bytes], object], text: bytes, expected: object) -> None:
+    """Text as kernels give it, and the record in raw units."""
+    assert parse(text) == expected
+
+
+@pytest.mark.parametrize(("quota", "period", "cpus"), [(b"-1\n", b"100000\n", None), (b"50000\n", b"100000\n", 0.5)])
+def test_a_quota_of_version_1_is_none_or_a_number_of_cpus(quota: bytes, period: bytes, cpus: float | None) -> None:
+    """-1 stands for no limit."""
+    assert parse_cpu_cfs(quota, period) == cpus
+
+
+BAD: list[tuple[Callable[[bytes], object], bytes]] = [
+    (parse_proc_pid_stat, b""),
+    (parse_proc_pid_stat, b"7 (app) S 1 2 3\n"),
+    (parse_proc_pid_stat, b"7 app S 1\n"),
+    (parse_is_thread, b"7 (app) S 1 2 3\n"),
+    (parse_proc_pid_statm, b"1\n"),
+    (parse_proc_pid_io, b"rchar: 1\n"),
+    (parse_proc_pid_io, IO.format(read="x", write=0).encode()),
+    (parse_proc_pid_cgroup, b"nonsense\n"),
+    (parse_proc_loadavg, b"0.10 1.20\n"),
+    (parse_cgroup_procs, b"12 x\n"),
+    (parse_cpu_max, b"max\n"),
+    (parse_cpu_max, b"1 0\n"),
+    (meminfo, b"MemTotal: x kB\n"),
+    (parse_proc_net_dev, b"a\nb\nlo: 1 2\n"),
+    (parse_proc_stat, b"cpu  1 2 3\n"),
+    (parse_proc_stat, b"intr 5\n"),
+    (parse_pressure, b"full avg10=0.00 total=1\n"),
+    (parse_pressure, b""),
+    (parse_block_stat, b"1 2\n"),
+]
+
+
+@pytest.mark.parametrize(("parse", "text"), BAD)
+def test_an_error_names_the_file_and_the_text(parse: Callable[[bytes], object], text: bytes) -> None:
+    """A truncated or foreign text is the source's fault, and said so."""
+    with pytest.raises(ParseError) as caught:
+        parse(text)
+    assert caught.value.source in str(caught.value)
+    assert caught.value.text in text
+
+
+def test_a_long_text_is_cut_in_an_error() -> None:
+    """A page of nonsense does not fill the log."""
+    with pytest.raises(ParseError) as caught:
+        parse_proc_pid_statm(b"x" * 10_000)
+    assert len(str(caught.value)) < 300
+
+
+@given(st.sampled_from([good[:2] for good in GOOD]), st.data())
+@settings(max_examples=150)
+def test_a_damaged_text_gives_a_record_or_the_error(
+    case: tuple[Callable[[bytes], object], bytes], data: st.DataObject
+) -> None:
+    """No cut, exchanged or strange byte leads to another exception."""
+    parse, text = case
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, len(text)))
+    damaged = text[:start] + data.draw(st.binary(max_size=8)) + text[end:]
+    try:
+        parse(damaged)
+    except ParseError:
+        pass
