@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from heapq import heappop, heappush
+from collections.abc import Callable, Collection
+from heapq import heapify, heappop, heappush
 from threading import Lock
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 _T = TypeVar("_T")
+
+Key: TypeAlias = tuple[int, bytes | int]  # a block, and which columns or timeline of it
 
 _ENTRY_COST = 400  # bytes of an entry beside its value
 
@@ -23,11 +25,11 @@ class Cache:
         self.limit_bytes = limit_bytes
         self.bytes = 0
         self._lock = Lock()
-        self._entries: dict[Hashable, tuple[object, int]] = {}
-        self._order: list[tuple[int, int, Hashable]] = []  # heap of (newest timestamp, count, key)
+        self._entries: dict[Key, tuple[object, int]] = {}
+        self._order: list[tuple[int, int, Key]] = []  # heap of (newest timestamp, count, key)
         self._count = 0
 
-    def get(self, key: Hashable, newest_ms: int, make: Callable[[], tuple[_T, int]]) -> _T:
+    def get(self, key: Key, newest_ms: int, make: Callable[[], tuple[_T, int]]) -> _T:
         """The value under `key`; if absent, made by `make`, which gives it with its size. Any thread may call."""
         found = self._entries.get(key)
         if found is not None:
@@ -37,7 +39,15 @@ class Cache:
             self._put(key, newest_ms, value, size + _ENTRY_COST)
         return value
 
-    def _put(self, key: Hashable, newest_ms: int, value: object, size: int) -> None:
+    def forget(self, blocks: Collection[int]) -> None:
+        """Drop all entries of these blocks, the first of a key's two parts."""
+        with self._lock:
+            for key in [key for key in self._entries if key[0] in blocks]:
+                self.bytes -= self._entries.pop(key)[1]
+            self._order = [item for item in self._order if item[2][0] not in blocks]
+            heapify(self._order)
+
+    def _put(self, key: Key, newest_ms: int, value: object, size: int) -> None:
         if key in self._entries or size > self.limit_bytes:
             return
         while self.bytes + size > self.limit_bytes:

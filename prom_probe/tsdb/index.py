@@ -6,14 +6,13 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterable, Sequence
 from operator import attrgetter
 from sys import getsizeof
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prom_probe.model.labels import Labels, label_value
 from prom_probe.model.matcher import Matcher
 
 if TYPE_CHECKING:
     from prom_probe.model.regex import AnchoredRegex
-    from prom_probe.tsdb.loose import LooseStream
     from prom_probe.tsdb.stream import Stream
 
 _REF = attrgetter("ref")
@@ -33,13 +32,13 @@ class Series:
     def __init__(self, labels: Labels, ref: int) -> None:
         self.labels = labels
         self.ref = ref
-        self.owners: tuple[Stream | LooseStream, ...] = ()
+        self.owners: tuple[Stream[Any], ...] = ()
         self.kept = False
         self.indexed = True
         self.seen = 0
         self.tail: tuple[int, float] | None = None
 
-    def belong_to(self, owner: Stream | LooseStream) -> None:
+    def belong_to(self, owner: Stream[Any]) -> None:
         """Note that `owner` has samples of it, after its other owners."""
         if not self.owners:
             self.owners = owner.alone

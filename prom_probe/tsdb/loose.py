@@ -5,13 +5,14 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from prom_probe.model.sample import STALE_BITS, is_stale
 from prom_probe.tsdb.index import Series
 from prom_probe.tsdb.outcome import Outcome
 from prom_probe.tsdb.run import MAX_BYTES, MAX_ROWS, rising
-from prom_probe.tsdb.view import StreamView
+from prom_probe.tsdb.seal import seal_buffers
+from prom_probe.tsdb.stream import Sealing, Stream
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,13 +23,15 @@ if TYPE_CHECKING:
 _SLOT_COST = 2 * 80 + 100 + 16 + 4  # two arrays, an entry of a dict, a place in two lists, a count
 _SAMPLE_COST = 18  # with the arrays' spare room
 
-Piece: TypeAlias = "Buffers"
+# Full buffers are closed between two batches, by `maintain`, so that series with equal timestamps stay together; this
+# is for a writer that outruns it.
+_HARD_BYTES = 4 * MAX_BYTES
 
 
 class Buffers:
     """The samples of many series since the last cut, each series with timestamps of its own, strictly increasing."""
 
-    __slots__ = ("bytes", "counts", "samples", "seen", "series", "since", "slots", "times", "values")
+    __slots__ = ("_tallest", "bytes", "counts", "samples", "seen", "series", "since", "slots", "times", "values")
 
     def __init__(self, lived_ms: int) -> None:
         self.slots: dict[int, int] = {}  # ref -> slot
@@ -38,11 +41,12 @@ class Buffers:
         self.counts = array("I")  # how many samples are whole: written last, copied by a snapshot
         self.bytes = 0
         self.samples = 0
+        self._tallest = 0
         self.since = lived_ms
         self.seen = lived_ms
 
-    def append(self, series: Series, t_ms: int, value: float) -> int:
-        """Append a sample that is newer than the series' others here; gives how many it has now."""
+    def append(self, series: Series, t_ms: int, value: float) -> None:
+        """Append a sample that is newer than the series' others here."""
         slot = self.slots.get(series.ref)
         if slot is None:
             slot = len(self.series)
@@ -57,9 +61,19 @@ class Buffers:
         self.counts[slot] += 1
         self.samples += 1
         self.bytes += _SAMPLE_COST
-        return self.counts[slot]
+        self._tallest = max(self._tallest, self.counts[slot])
 
-    def refs(self) -> Iterable[int]:
+    @property
+    def full(self) -> bool:
+        return self._tallest >= MAX_ROWS or self.bytes >= MAX_BYTES
+
+    def seal(self) -> Sealing:
+        return seal_buffers(self)
+
+    def view(self) -> BuffersView:
+        return BuffersView(self)
+
+    def live_refs(self) -> Iterable[int]:
         return self.slots.keys()
 
     def newest_ms(self, ref: int) -> int | None:
@@ -87,7 +101,7 @@ class BuffersView:
         times = memoryview(timeline).cast("q")
         return times[0], times[-1]
 
-    def span(self, timeline: bytes, mint: int, maxt: int) -> tuple[int, int]:
+    def span(self, timeline: bytes, mint: int, maxt: int, cache: Cache) -> tuple[int, int]:
         times = memoryview(timeline).cast("q")
         return bisect_left(times, mint), bisect_right(times, maxt)
 
@@ -107,13 +121,10 @@ class BuffersView:
         return not bool((out == STALE_BITS).any()), rising(out)
 
 
-class LooseStream:
-    """All general appends. Like a collector's stream it keeps `pieces` in the order they were written."""
+class LooseStream(Stream[Buffers]):
+    """All general appends."""
 
-    def __init__(self) -> None:
-        self.alone = (self,)
-        self.pieces: tuple[Piece, ...] = ()
-        self._open: Buffers | None = None
+    shared = False
 
     def append(self, series: Series, t_ms: int, value: float, *, lived_ms: int, ahead_ms: int | None) -> Outcome:
         """Append a sample; the outcome says why not.
@@ -130,44 +141,13 @@ class LooseStream:
             newest = self._open.newest_ms(series.ref) if self._open is not None else None
             if newest is not None and newest >= t_ms:
                 self.close()
-        buffers = self._open
-        if buffers is None:
-            buffers = self._open = Buffers(lived_ms)
-            self.pieces = (*self.pieces, buffers)
-        count = buffers.append(series, t_ms, value)
+        buffers = self._open if self._open is not None else self.begin(Buffers(lived_ms))
+        buffers.append(series, t_ms, value)
         buffers.seen = series.seen = lived_ms
         series.tail = (t_ms, value)
-        if count >= MAX_ROWS or buffers.bytes >= MAX_BYTES:
+        if buffers.bytes >= _HARD_BYTES:
             self.close()
         return Outcome.APPENDED
 
-    def close(self) -> None:
-        """Let the next sample begin new buffers."""
-        self._open = None
-
-    def close_before(self, lived_ms: int) -> None:
-        """Close the open buffers if they began before that."""
-        if self._open is not None and self._open.since < lived_ms:
-            self.close()
-
-    def drop_oldest(self) -> None:
-        """Forget the piece that was written first."""
-        if self.pieces[0] is self._open:
-            self.close()
-        self.pieces = self.pieces[1:]
-
     def current_refs(self) -> Iterable[int]:
-        """The refs of the series that are being written."""
-        return self._open.refs() if self._open is not None else ()
-
-    def alive_refs(self) -> Iterable[int]:
-        """None: whether a series that comes by itself has ended, only its age tells."""
-        return ()
-
-    def cost(self) -> int:
-        """Bytes that it takes."""
-        return sum(piece.bytes for piece in self.pieces)
-
-    def view(self) -> StreamView:
-        """What is there now; the views share nothing that changes."""
-        return StreamView([BuffersView(piece) for piece in self.pieces], shared=False)
+        return self._open.live_refs() if self._open is not None else ()

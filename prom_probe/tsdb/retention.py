@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from prom_probe.model.sample import STALE_BITS
 
 if TYPE_CHECKING:
     from prom_probe.tsdb.index import Series
-    from prom_probe.tsdb.loose import LooseStream
     from prom_probe.tsdb.stream import Stream
 
-    AnyStream: TypeAlias = Stream | LooseStream
+    AnyStream: TypeAlias = Stream[Any]
 
 # A series of general appends has ended for the cap's purposes when it was silent for so long (lived milliseconds).
 _SILENT_MS = 300_000
@@ -67,11 +66,11 @@ def add_live_refs(live: set[int], streams: Sequence[AnyStream]) -> Iterator[None
     done = set()
     for stream in streams:
         for piece in stream.pieces:
-            live.update(piece.refs())
+            live.update(piece.live_refs())
             done.add(piece)
             yield
     for stream in streams:  # what came meanwhile, in one step
-        live.update(stream.current_refs(), *(piece.refs() for piece in stream.pieces if piece not in done))
+        live.update(stream.current_refs(), *(piece.live_refs() for piece in stream.pieces if piece not in done))
 
 
 def ended_local(members: Iterable[Series], streams: Sequence[AnyStream], lived_ms: int) -> list[Series]:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from prom_probe.model.family import Column
 from prom_probe.model.sample import STALE_BITS
 from prom_probe.tsdb.index import Series
+from prom_probe.tsdb.seal import seal_run
+from prom_probe.tsdb.stream import Sealing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,12 +84,18 @@ class Run:
         self.samples += samples
         self.seen = lived_ms
 
-    def refs(self) -> Iterable[int]:
+    def live_refs(self) -> Iterable[int]:
         return self.mapping.position.keys()
 
     @property
     def full(self) -> bool:
         return len(self.times) >= MAX_ROWS or self.bytes >= MAX_BYTES
+
+    def seal(self) -> Sealing:
+        return seal_run(self)
+
+    def view(self) -> RunView:
+        return RunView(self)
 
     def holds(self, t_ms: int, payload: bytes) -> bool:
         """Whether it has exactly this row."""
@@ -110,7 +118,7 @@ class RunView:
     def bounds(self, timeline: int) -> tuple[int, int]:
         return self.run.times[0], self.run.times[self.count - 1]
 
-    def span(self, timeline: int, mint: int, maxt: int) -> tuple[int, int]:
+    def span(self, timeline: int, mint: int, maxt: int, cache: Cache) -> tuple[int, int]:
         times = self.run.times
         return bisect_left(times, mint, 0, self.count), bisect_right(times, maxt, 0, self.count)
 

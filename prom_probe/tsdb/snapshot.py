@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prom_probe.model.labels import Labels
 from prom_probe.model.matcher import Matcher
@@ -12,7 +12,6 @@ from prom_probe.tsdb.cache import Cache
 from prom_probe.tsdb.index import Index, Series, label_values_of, resolve
 
 if TYPE_CHECKING:
-    from prom_probe.tsdb.loose import LooseStream
     from prom_probe.tsdb.stream import Stream
     from prom_probe.tsdb.view import StreamView
 
@@ -24,9 +23,7 @@ class Snapshot:
     (time.monotonic() seconds).
     """
 
-    def __init__(
-        self, index: Index, bound: int, views: Mapping[Stream | LooseStream, StreamView], cache: Cache
-    ) -> None:
+    def __init__(self, index: Index, bound: int, views: Mapping[Stream[Any], StreamView], cache: Cache) -> None:
         self._index = index
         self._bound = bound
         self._views = views
@@ -48,7 +45,7 @@ class Snapshot:
         """(series, samples) that `select` would give at most."""
         series = samples = 0
         for views, members in self._by_views(self._resolve(matchers, deadline)):
-            counts = [view.count(members, mint, maxt) for view in views]
+            counts = [view.count(members, mint, maxt, self._cache) for view in views]
             series += min(len(members), sum(count[0] for count in counts))
             samples += sum(count[1] for count in counts)
         return series, samples
@@ -85,7 +82,7 @@ class Snapshot:
 
     def _by_views(self, members: Sequence[Series]) -> list[tuple[list[StreamView], list[Series]]]:
         """The series by the streams that hold their samples, in the order in which the streams got them."""
-        buckets: dict[tuple[Stream | LooseStream, ...], list[Series]] = {}
+        buckets: dict[tuple[Stream[Any], ...], list[Series]] = {}
         for series in members:
             buckets.setdefault(series.owners, []).append(series)
         out = [(self._views_of(some[0]), some) for some in buckets.values()]

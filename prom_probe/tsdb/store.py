@@ -6,23 +6,27 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 
 from prom_probe.model.family import Column, Family
 from prom_probe.model.labels import Labels
 from prom_probe.model.series import Newest
+from prom_probe.tsdb.block import Block
 from prom_probe.tsdb.cache import Cache
+from prom_probe.tsdb.collector import MAX_TIME, CollectorStream, proper
 from prom_probe.tsdb.index import Index, Series
 from prom_probe.tsdb.loose import LooseStream
 from prom_probe.tsdb.outcome import LayoutError, Outcome
 from prom_probe.tsdb.retention import LivedTime, add_live_refs, drop_excess, drop_expired, ended_local
+from prom_probe.tsdb.seal import merge
 from prom_probe.tsdb.snapshot import Snapshot
-from prom_probe.tsdb.stream import MAX_TIME, Stream, proper
+from prom_probe.tsdb.stream import Head, Stream
 from prom_probe.tsdb.view import StreamView
 
 __all__ = ["LayoutError", "Outcome", "Snapshot", "Store", "StoreOptions", "StoreStats"]
 
-# A piece of a stream covers at most this part of the retention, so that what is dropped late is little.
-_SPAN_PARTS = 8
+# A piece of a stream takes at most this part of the retention, so that what is dropped late, or at once, is little.
+_PARTS = 8
 
 # At the cap so many series leave at once, one part of the cap, since each time the index is made anew.
 _EVICT_PARTS = 50
@@ -68,8 +72,8 @@ class Store:
         self._by_labels: dict[Labels, Series] = {}
         self._next_ref = 1
         self._loose = LooseStream()
-        self._collectors: dict[str, Stream] = {}
-        self._streams: tuple[Stream | LooseStream, ...] = (self._loose,)  # replaced as a whole
+        self._collectors: dict[str, CollectorStream] = {}
+        self._streams: tuple[Stream[Any], ...] = (self._loose,)  # replaced as a whole
         self._job: Iterator[None] | None = None
         self._sweep_due = False
         self._appended = 0
@@ -84,7 +88,7 @@ class Store:
         """
         stream = self._collectors.get(collector)
         if stream is None:
-            stream = Stream(collector)
+            stream = CollectorStream(collector)
             stream.announce(layout, start, columns, self._admitter(stream))
             self._collectors[collector] = stream
             self._streams = (*self._streams, stream)
@@ -162,7 +166,7 @@ class Store:
         self._lived.tick(now_ms)
         lived_ms = self._lived.ms
         for stream in self._streams:
-            stream.close_before(lived_ms - self.options.retention_ms // _SPAN_PARTS)
+            stream.close_due(lived_ms - self.options.retention_ms // _PARTS)
         for collector in self._collectors.values():
             if collector.readmit_due:
                 collector.readmit(self._admitter(collector))
@@ -185,7 +189,7 @@ class Store:
         """The store as it is now, for any thread. Costs little; may be called from any thread."""
         bound = self._next_ref
         index = self._index
-        views: dict[Stream | LooseStream, StreamView] = {stream: stream.view() for stream in self._streams}
+        views: dict[Stream[Any], StreamView] = {stream: stream.view() for stream in self._streams}
         return Snapshot(index, bound, views, self._cache)
 
     def stats(self) -> StoreStats:
@@ -221,7 +225,33 @@ class Store:
         if self._sweep_due:
             self._sweep_due = False
             self._job = self._sweep()
-        return self._job is not None
+            return True
+        for stream in self._streams:
+            head = stream.closed_head()
+            if head is not None:
+                self._job = self._seal(stream, head)
+                return True
+        for stream in self._streams:
+            options = self.options
+            blocks = stream.mergeable(options.retention_bytes // _PARTS, options.retention_ms // _PARTS)
+            if blocks:
+                self._job = self._merge(stream, blocks)
+                return True
+        return False
+
+    def _seal(self, stream: Stream[Any], head: Head) -> Iterator[None]:
+        """Put a block in the place of a closed head."""
+        block = yield from head.seal()
+        if block is not None:
+            stream.replace((head,), block)
+
+    def _merge(self, stream: Stream[Any], blocks: tuple[Block, ...]) -> Iterator[None]:
+        """Put one block in the place of several."""
+        block = yield from merge(blocks, shared=stream.shared)
+        if block is None:
+            stream.keep_apart(blocks)
+        elif stream.replace(blocks, block):
+            self._cache.forget({old.uid for old in blocks})
 
     def _sweep(self) -> Iterator[None]:
         """Take the series that have neither samples nor a column out of the index."""
@@ -232,10 +262,10 @@ class Store:
         if gone:
             self._forget(gone)
 
-    def _admitter(self, stream: Stream) -> Callable[[Sequence[Column]], list[Series | None]]:
+    def _admitter(self, stream: CollectorStream) -> Callable[[Sequence[Column]], list[Series | None]]:
         return lambda columns: self._admit(stream, columns)
 
-    def _admit(self, stream: Stream, columns: Sequence[Column]) -> list[Series | None]:
+    def _admit(self, stream: CollectorStream, columns: Sequence[Column]) -> list[Series | None]:
         """The columns' series, made if need be; None where there is no room."""
         known = [self._by_labels.get(column.labels) for column in columns]
         needed = {

@@ -1,195 +1,148 @@
-"""Streams: one collector's timeline as the writer keeps it, from announcements and rows to pieces in order."""
+"""Streams: the pieces of a timeline, or of many, in the order they were written."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import TypeAlias
+from collections.abc import Generator, Iterable
+from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
 
-from prom_probe.model.family import Column
-from prom_probe.model.sample import STALE_BYTES
-from prom_probe.model.series import Newest
-from prom_probe.tsdb.index import Series
-from prom_probe.tsdb.outcome import LayoutError, Outcome
-from prom_probe.tsdb.retention import present_columns
-from prom_probe.tsdb.run import Mapping, Run, RunView
-from prom_probe.tsdb.view import StreamView
+from prom_probe.tsdb.block import MAX_TIMELINES, Block
+from prom_probe.tsdb.encoding.entry import MAX_ROWS
+from prom_probe.tsdb.view import Piece, StreamView
 
-Piece: TypeAlias = Run
+if TYPE_CHECKING:
+    from typing import Any
 
-# Columns -> their series, None for a column that there is no room for.
-Admit: TypeAlias = Callable[[Sequence[Column]], Sequence[Series | None]]
+# Work that gives a block, a step at a time; None where it turns out to be impossible.
+Sealing: TypeAlias = Generator[None, None, Block | None]
 
-MAX_TIME = 1 << 53  # ms; a timestamp beyond is no timestamp
-
-# Bytes of a column: its struct, its places in lists, its entry in a dict with the int.
-_COLUMN_COST = 56 + 16 + 100 + 32
+# Blocks of fewer rows are merged, so many at a time.
+_MERGED_ROWS = 1024
+_MERGE = 4
 
 
-class Stream:
-    """One collector: its columns now, and its rows as `pieces` in the order they were written.
+class Head(Protocol):
+    """A piece that is written: a run, or buffers. `since`, `seen`: the store's lived time at its first and last row."""
 
-    The writer replaces `pieces` as a whole; the last may be a run that still grows. Timestamps rise from row to row
-    except where the clock was set back: there a new run begins, and readers let what was written later cover what was
-    written before (`view.py`).
-    """
-
-    def __init__(self, collector: str) -> None:
-        self.collector = collector
-        self.alone = (self,)
-        self.pieces: tuple[Piece, ...] = ()
-        self.readmit_due = False
-        self.mapping: Mapping | None = None
-        self._open: Run | None = None
-        self._newest: tuple[Mapping, int, bytes] | None = None
-
-    def announce(self, layout: int, start: int, columns: Sequence[Column], admit: Admit) -> None:
-        """Take columns [start, start + len(columns)) of `layout`; `admit` gives their series, None where no room is.
-
-        Columns that are known already change nothing; the first that differs from what is known begins a new epoch, of
-        which the columns before it stay part. Raises LayoutError where columns before `start` are unknown.
-        """
-        mapping = self.mapping
-        known = mapping.columns if mapping is not None and mapping.layout == layout else []
-        if start < 0 or start > len(known):
-            raise LayoutError(
-                f"{self.collector}: layout {layout} is announced from column {start} on, but {len(known)} are known"
-            )
-        same = 0
-        for old, new in zip(known[start:], columns, strict=False):
-            if old != new:
-                break
-            same += 1
-        fresh = columns[same:]
-        for place, column in enumerate(fresh, start + same):
-            _check(self.collector, place, column)
-        if mapping is None or mapping.layout != layout or (fresh and start + same < len(known)):
-            self.close()
-            mapping = Mapping(layout)
-            fresh = [*known[: start + same], *fresh]
-        for column, series in zip(fresh, admit(fresh), strict=True):
-            mapping.add(column, series)
-        self.mapping = mapping
-
-    def readmit(self, admit: Admit) -> None:
-        """Ask again for room for the columns that have values and no series in the index."""
-        self.readmit_due = False
-        mapping = self.mapping
-        if mapping is None or self._newest is None or self._newest[0] is not mapping:
-            return
-        lost = [
-            place
-            for place in present_columns(self._newest[2])
-            if (series := mapping.series[place]) is None or not series.indexed
-        ]
-        found = dict(zip(lost, admit([mapping.columns[place] for place in lost]), strict=True))
-        if any(found.values()):
-            self.close()
-            self.mapping = Mapping(mapping.layout)
-            for place, column in enumerate(mapping.columns):
-                self.mapping.add(column, found.get(place) or mapping.series[place])
-
-    def append(self, layout: int, t_ms: int, payload: bytes, lived_ms: int) -> tuple[Outcome, int]:
-        """Append a row; gives the outcome and the number of samples that it is about. Costs the same for any width."""
-        mapping = self.mapping
-        samples = len(payload) // 8 - payload.count(STALE_BYTES)
-        if mapping is None or mapping.layout != layout:
-            return Outcome.UNKNOWN_LAYOUT, samples
-        if len(payload) % 8 or len(payload) > 8 * len(mapping.series) or not -MAX_TIME < t_ms < MAX_TIME:
-            return Outcome.MALFORMED, samples
-        newest = self._newest
-        if newest is not None and t_ms <= newest[1]:
-            if t_ms == newest[1] or any(run.holds(t_ms, payload) for run in self.pieces):
-                return Outcome.DUPLICATE, samples
-            self.close()
-        run = self._open
-        if run is None:
-            run = self._open = Run(mapping, lived_ms)
-            run.append(t_ms, payload, samples, lived_ms)
-            self.pieces = (*self.pieces, run)
-        else:
-            run.append(t_ms, payload, samples, lived_ms)
-        self._newest = (mapping, t_ms, payload)
-        if run.full:
-            self.close()
-            self.readmit_due = True
-        return Outcome.APPENDED, samples
-
-    def mark_stale(self, t_ms: int, lived_ms: int) -> None:
-        """End all series with an empty row."""
-        newest = self._newest
-        if newest is not None and newest[2] and self.mapping is not None:
-            self.append(self.mapping.layout, t_ms + 1 if t_ms == newest[1] else t_ms, b"", lived_ms)
-
-    def close(self) -> None:
-        """Let the next row begin a new run."""
-        self._open = None
-
-    def close_before(self, lived_ms: int) -> None:
-        """Close the open run if it began before that."""
-        if self._open is not None and self._open.since < lived_ms:
-            self.close()
-
-    def drop_oldest(self) -> None:
-        """Forget the piece that was written first."""
-        if self.pieces[0] is self._open:
-            self.close()
-        self.pieces = self.pieces[1:]
+    bytes: int
+    samples: int
+    since: int
+    seen: int
 
     @property
-    def refused(self) -> int:
-        """How many columns have no series."""
-        return self.mapping.refused if self.mapping is not None else 0
+    def full(self) -> bool:
+        """Whether it is time to close it."""
+
+    def live_refs(self) -> Iterable[int]:
+        """The series that it has or may have samples of."""
+
+    def seal(self) -> Sealing:
+        """Make a block of it, once it is closed."""
+
+    def view(self) -> Piece:
+        """What is there now, for readers."""
+
+
+H = TypeVar("H", bound=Head)
+
+
+class Stream(Generic[H]):
+    """Pieces in the order they were written: blocks and closed heads, then perhaps an open head.
+
+    The writer replaces `pieces` as a whole. Timestamps rise from piece to piece except where a clock was set back:
+    readers let what was written later cover what was written before (`view.py`), and merges stop there. `shared`: all
+    series have one timeline in common, a collector's.
+    """
+
+    shared: bool
+
+    def __init__(self) -> None:
+        self.alone: tuple[Stream[Any], ...] = (self,)
+        self.pieces: tuple[H | Block, ...] = ()
+        self._open: H | None = None
+        self._apart: set[int] = set()  # blocks that cannot be merged with the next, by uid
+
+    def begin(self, head: H) -> H:
+        """Let `head`, which is not empty, be the open piece."""
+        self._open = head
+        self.pieces = (*self.pieces, head)
+        return head
+
+    def close(self) -> None:
+        """Let the next sample begin a new head."""
+        self._open = None
+
+    def close_due(self, lived_ms: int) -> None:
+        """Close the open head if it is full or began before that."""
+        if self._open is not None and (self._open.full or self._open.since < lived_ms):
+            self.close()
+
+    def drop_oldest(self) -> H | Block:
+        """Forget the piece that was written first, and give it."""
+        oldest, *rest = self.pieces
+        if oldest is self._open:
+            self.close()
+        self.pieces = tuple(rest)
+        return oldest
+
+    def replace(self, old: tuple[H | Block, ...], new: Block) -> bool:
+        """Put `new` in the place of the neighbours `old`; False if they are not all there any more."""
+        for at, piece in enumerate(self.pieces):
+            if piece is old[0]:
+                if self.pieces[at : at + len(old)] != old:
+                    break
+                self.pieces = (*self.pieces[:at], new, *self.pieces[at + len(old) :])
+                return True
+        return False
+
+    def closed_head(self) -> H | None:
+        """The oldest closed head, which is to be sealed."""
+        for piece in self.pieces:
+            if not isinstance(piece, Block):
+                return None if piece is self._open else piece
+        return None
+
+    def mergeable(self, most_bytes: int, most_ms: int) -> tuple[Block, ...]:
+        """Neighbours to be merged: small blocks, none much larger than the others; empty if there are none.
+
+        Together they take at most `most_bytes` and cover at most `most_ms` of lived time.
+        """
+        window: list[Block] = []
+        for piece in self.pieces:
+            if not isinstance(piece, Block) or piece.height >= _MERGED_ROWS:
+                window = []
+                continue
+            if window and (window[-1].uid in self._apart or (self.shared and window[-1].maxt >= piece.mint)):
+                window = []
+            window = [*window[-_MERGE + 1 :], piece]
+            if len(window) < _MERGE or sum(block.bytes for block in window) > most_bytes:
+                continue
+            if window[-1].seen - window[0].since <= most_ms and _alike(window):
+                return tuple(window)
+        return ()
+
+    def keep_apart(self, blocks: tuple[Block, ...]) -> None:
+        """Note that these cannot be merged."""
+        self._apart = {piece.uid for piece in self.pieces if isinstance(piece, Block) and piece.uid in self._apart}
+        self._apart.update(block.uid for block in blocks)
 
     def current_refs(self) -> Iterable[int]:
-        """The refs of the series that have a column."""
-        return self.mapping.position.keys() if self.mapping is not None else ()
+        """The series that are being written."""
+        return ()
 
     def alive_refs(self) -> Iterable[int]:
-        """The refs of the series that have a value in the newest row, or were announced since."""
-        mapping = self.mapping
-        if mapping is None:
-            return
-        reported = 0
-        if self._newest is not None and self._newest[0] is mapping:
-            reported = len(self._newest[2]) // 8
-            for place in present_columns(self._newest[2]):
-                if (series := mapping.series[place]) is not None:
-                    yield series.ref
-        for series in mapping.series[reported:]:
-            if series is not None:
-                yield series.ref
+        """The series that are known not to have ended."""
+        return ()
 
     def cost(self) -> int:
         """Bytes that it takes."""
-        columns = len(self.mapping.columns) if self.mapping is not None else 0
-        return columns * _COLUMN_COST + sum(piece.bytes for piece in self.pieces)
+        return sum(piece.bytes for piece in self.pieces)
 
     def view(self) -> StreamView:
-        """What is there now; the views share nothing that changes."""
-        return StreamView([RunView(piece) for piece in self.pieces], shared=True)
-
-    def newest(self) -> Newest | None:
-        """The newest row, None before the first."""
-        if self._newest is None:
-            return None
-        mapping, t_ms, payload = self._newest
-        return Newest(self.collector, mapping.layout, mapping.columns, t_ms, payload)
+        """What is there now; nothing of it changes."""
+        return StreamView([piece.view() for piece in self.pieces], shared=self.shared)
 
 
-def _check(collector: str, place: int, column: Column) -> None:
-    if not proper(column.labels):
-        raise LayoutError(f"{collector}: column {place}: labels unsorted, repeated, empty or not text: {column.labels}")
-
-
-def proper(labels: object) -> bool:
-    """Whether `labels` are Labels: pairs of text, sorted by name, each name once, no empty value."""
-    if not isinstance(labels, tuple) or not labels:
-        return False
-    before = ""
-    for pair in labels:
-        if not (isinstance(pair, tuple) and len(pair) == 2 and all(isinstance(text, str) and text for text in pair)):
-            return False
-        if pair[0] <= before:
-            return False
-        before = pair[0]
-    return True
+def _alike(window: list[Block]) -> bool:
+    heights = [block.height for block in window]
+    fits = sum(heights) <= MAX_ROWS and sum(block.timelines for block in window) <= MAX_TIMELINES
+    return fits and 2 * max(heights) <= sum(heights)

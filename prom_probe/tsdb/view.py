@@ -24,7 +24,7 @@ class Piece(Protocol):
     def bounds(self, timeline: Any) -> tuple[int, int]:
         """Its first and last timestamp, ms."""
 
-    def span(self, timeline: Any, mint: int, maxt: int) -> tuple[int, int]:
+    def span(self, timeline: Any, mint: int, maxt: int, cache: Cache) -> tuple[int, int]:
         """Its rows [lo, hi) with mint <= t <= maxt."""
 
     def times(self, timeline: Any, lo: int, hi: int, cache: Cache) -> NDArray[np.int64]:
@@ -71,10 +71,10 @@ class StreamView:
                     return True
         return False
 
-    def count(self, members: Sequence[Series], mint: int, maxt: int) -> tuple[int, int]:
+    def count(self, members: Sequence[Series], mint: int, maxt: int, cache: Cache) -> tuple[int, int]:
         """(series, an upper bound of their samples) in the range."""
         series = samples = 0
-        for rows, some in self._buckets(members, mint, maxt):
+        for rows, some in self._buckets(members, mint, maxt, cache):
             series += len(some)
             samples += len(some) * sum(one.hi - one.lo for one in rows)
         return series, samples
@@ -83,17 +83,19 @@ class StreamView:
         self, members: Sequence[Series], mint: int, maxt: int, batch: int, cache: Cache
     ) -> Iterator[SeriesGroup]:
         """The samples of `members` in the range, at most `batch` series a group."""
-        for rows, some in self._buckets(members, mint, maxt):
+        for rows, some in self._buckets(members, mint, maxt, cache):
             times = _times(rows, cache)
             for start in range(0, len(some), batch):
                 group = _read(rows, times, some[start : start + batch], cache)
                 if group is not None:
                     yield group
 
-    def _buckets(self, members: Sequence[Series], mint: int, maxt: int) -> list[tuple[list[_Rows], list[Series]]]:
+    def _buckets(
+        self, members: Sequence[Series], mint: int, maxt: int, cache: Cache
+    ) -> list[tuple[list[_Rows], list[Series]]]:
         """The series that may have samples in the range, by the rows that they share."""
         if self._shared:
-            rows = _rows([_Part(piece, 0) for piece in self._pieces], mint, maxt)
+            rows = _rows([_Part(piece, 0) for piece in self._pieces], mint, maxt, cache)
             pieces = list(dict.fromkeys(one.part.piece for one in reversed(rows)))
             some = [s for s in members if any(piece.timeline(s.ref) is not None for piece in pieces)]
             return [(rows, some)] if some else []
@@ -106,11 +108,11 @@ class StreamView:
                     parts.append(_Part(piece, timeline))
             if parts:
                 by_parts.setdefault(tuple(parts), (parts, []))[1].append(series)
-        buckets = [(_rows(parts, mint, maxt), some) for parts, some in by_parts.values()]
+        buckets = [(_rows(parts, mint, maxt, cache), some) for parts, some in by_parts.values()]
         return [bucket for bucket in buckets if bucket[0]]
 
 
-def _rows(parts: Sequence[_Part], mint: int, maxt: int) -> list[_Rows]:
+def _rows(parts: Sequence[_Part], mint: int, maxt: int, cache: Cache) -> list[_Rows]:
     """The rows of the range in time order.
 
     Where a part begins before the one written before it ends, the clock was set back. What was written since then
@@ -128,7 +130,7 @@ def _rows(parts: Sequence[_Part], mint: int, maxt: int) -> list[_Rows]:
             end = high
         begin = low
         for first, last in _uncovered(max(low, mint), min(high, maxt), covers):
-            lo, hi = part.piece.span(part.timeline, first, last)
+            lo, hi = part.piece.span(part.timeline, first, last, cache)
             if lo < hi:
                 out.append(_Rows(part, lo, hi, first))
     out.sort(key=lambda rows: rows.first)
