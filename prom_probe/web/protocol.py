@@ -30,7 +30,6 @@ class Owner(Protocol):
 
     limits: HttpLimits
     buffer: memoryview  # shared by all connections: what is read is parsed before the next read
-    draining: bool
 
     def opened(self, connection: Connection) -> bool:
         """Take it in; False if there is no room."""
@@ -289,7 +288,7 @@ class Connection(asyncio.BufferedProtocol):
             if response.stream is not None:
                 response.stream.close()
             return
-        if not request.keep_alive or self._owner.draining:
+        if not request.keep_alive:
             self._closing = True
         body, stream = response.body, response.stream
         extra = b""

@@ -49,7 +49,7 @@ class Listener:
     def __init__(self, app: App, limits: HttpLimits, *, api: bool, loopback: bool) -> None:
         self.limits = limits
         self.buffer = memoryview(bytearray(_BUFFER_BYTES))
-        self.draining = False
+        self._draining = False
         self._app = app
         self._api = api
         self._loopback = loopback
@@ -68,7 +68,7 @@ class Listener:
 
     def drain(self) -> None:
         """Close the socket here, end idle connections, and the others after their answer."""
-        self.draining = True
+        self._draining = True
         if self._server is not None:
             self._server.close()
         for connection in tuple(self._connections):
@@ -95,6 +95,8 @@ class Listener:
                 min(idle, key=lambda other: other.whole_at).abort()
                 room = True
         self._connections.add(connection)
+        if self._draining:  # accepted in the last moment
+            connection.drain()
         if self._timer is None:
             self._timer = self._loop.call_later(self._tick_s, self._tick)
         return room
@@ -135,5 +137,5 @@ class Listener:
             self._timer = self._loop.call_later(self._tick_s, self._tick)
 
     def _maybe_empty(self) -> None:
-        if self.draining and not self._connections:
+        if self._draining and not self._connections:
             self._empty.set()

@@ -9,12 +9,14 @@ import pytest
 
 from prom_probe.model.family import Family, column
 from prom_probe.model.labels import make_labels
+from prom_probe.model.sample import STALE
 from prom_probe.model.series import Newest
 from prom_probe.web.context import About
 from tests.unit.web_harness import NOW_MS, NOW_S, FakeStore, Site, serving, stored
 
 A = make_labels("up", {"job": "a", "instance": "x:1"})
 B = make_labels("up", {"job": "b"})
+ENDED = make_labels("ended", {"job": "a"})
 C = make_labels("x_total", {"job": "b", "le.dot": "1"})
 
 
@@ -26,6 +28,7 @@ def site() -> Iterator[Site]:
         (A, [(t, 1.0) for t in times]),
         (B, [(t, 0.0) for t in times]),
         (C, [(t, float(i)) for i, t in enumerate(times)]),
+        (ENDED, [(NOW_MS - 2000, 7.0), (NOW_MS - 1000, STALE)]),
     )
     with serving(store) as running:
         yield running
@@ -189,7 +192,7 @@ def test_labels_and_values(site: Site, post: bool) -> None:
 @pytest.mark.parametrize(
     ("path", "values"),
     [
-        ("label/__name__/values", ["up", "x_total"]),
+        ("label/__name__/values", ["ended", "up", "x_total"]),
         ("label/job/values", ["a", "b"]),
         ("label/job/values?match[]=x_total", ["b"]),
         ("label/job/values?match[]=x_total&match[]=" + quote('up{job="a"}'), ["a", "b"]),
@@ -262,9 +265,9 @@ def test_status_of_the_store(site: Site) -> None:
     """Which names and values have most series."""
     data = ask(site, "status/tsdb", limit="1")
     assert isinstance(data, dict)
-    assert data["headStats"]["numSeries"] == 3
+    assert data["headStats"]["numSeries"] == 4
     assert data["seriesCountByMetricName"] == [{"name": "up", "value": 2}]
-    assert data["labelValueCountByLabelName"] == [{"name": "__name__", "value": 2}]
+    assert data["labelValueCountByLabelName"] == [{"name": "__name__", "value": 3}]
     assert data["seriesCountByLabelValuePair"][0]["value"] == 2
 
 

@@ -183,8 +183,11 @@ class WideStore(GatedStore):
     def __init__(self, count: int) -> None:
         super().__init__()
         self.found: list[Labels] = [make_labels("m", {"i": str(i), "pad": "x" * 100}) for i in range(count)]
+        self.gate.set()
 
     def series(self, *_: object, **__: object) -> list[Labels]:
+        self.entered += 1
+        assert self.gate.wait(10)
         return self.found
 
 
@@ -213,7 +216,7 @@ def test_a_large_answer_comes_in_pieces() -> None:
 
 def test_a_slow_reader_of_a_stream_loses_its_place() -> None:
     """What nobody takes is not made, and others get their turn."""
-    store = WideStore(100_000)
+    store = WideStore(40_000)
     with serving(store, limits=QueryLimits(max_concurrency=1), http=HttpLimits(stall_s=0.2)) as site:
         client = Client.__new__(Client)
         client.sock, client.rest = socket.socket(), b""
@@ -229,12 +232,27 @@ def test_a_slow_reader_of_a_stream_loses_its_place() -> None:
 
 def test_a_client_that_leaves_a_stream_frees_the_place() -> None:
     """At once."""
-    with serving(WideStore(100_000), limits=QueryLimits(max_concurrency=1)) as site:
+    with serving(WideStore(40_000), limits=QueryLimits(max_concurrency=1)) as site:
         for _ in range(3):
             client = site.client()
             client.send(request(SERIES))
             assert client.sock.recv(100)
             client.close()
+        assert site.ask(SERIES + "&limit=1").status == 200
+
+
+def test_a_client_that_leaves_before_its_stream_begins_frees_the_place() -> None:
+    """What was made for it is dropped."""
+    store = WideStore(20_000)
+    with serving(store, limits=QueryLimits(max_concurrency=1)) as site:
+        store.gate.clear()
+        client = site.client()
+        client.send(request(SERIES))
+        wait_for(lambda: store.entered == 1)
+        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        client.close()
+        wait_for(lambda: not site.call(lambda: site.server._listeners[0]._connections))
+        store.gate.set()
         assert site.ask(SERIES + "&limit=1").status == 200
 
 

@@ -239,6 +239,8 @@ def serving(
     try:
         assert ready.wait(DEADLINE_S)
         yield made[0]
+        queries = made[0].app._queries
+        wait_for(lambda: queries._free == queries._max and not queries._waiting)  # each place is given back once
     finally:
         stop.set()
         thread.join(DEADLINE_S)
