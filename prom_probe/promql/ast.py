@@ -21,7 +21,7 @@ class Type(StrEnum):
 At: TypeAlias = int | Literal["start", "end"] | None  # the @ modifier: ms, start(), end(), or none
 
 # In each node: `start` is the offset of its first character in the query; `invariant` says that its value is the same
-# at every step, so that it is evaluated once.
+# at every step, so that it is evaluated once. Both that and the type are found once: chains of operators are deep.
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +107,11 @@ class Aggregate:
     without: bool
     start: int
     type: Type = Type.VECTOR
+    invariant: bool = field(init=False)
 
-    @property
-    def invariant(self) -> bool:
-        return self.expr.invariant and (self.param is None or self.param.invariant)
+    def __post_init__(self) -> None:
+        invariant = self.expr.invariant and (self.param is None or self.param.invariant)
+        object.__setattr__(self, "invariant", invariant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,28 +132,25 @@ class Binary:
     start: int
     returns_bool: bool = False
     matching: Matching = field(default_factory=Matching)
+    type: Type = field(init=False)
+    invariant: bool = field(init=False)
 
-    @property
-    def type(self) -> Type:
-        return Type.SCALAR if self.lhs.type == self.rhs.type == Type.SCALAR else Type.VECTOR
-
-    @property
-    def invariant(self) -> bool:
-        return self.lhs.invariant and self.rhs.invariant
+    def __post_init__(self) -> None:
+        scalar = self.lhs.type == self.rhs.type == Type.SCALAR
+        object.__setattr__(self, "type", Type.SCALAR if scalar else Type.VECTOR)
+        object.__setattr__(self, "invariant", self.lhs.invariant and self.rhs.invariant)
 
 
 @dataclass(frozen=True, slots=True)
 class Negate:
     expr: Node
     start: int
+    type: Type = field(init=False)
+    invariant: bool = field(init=False)
 
-    @property
-    def type(self) -> Type:
-        return self.expr.type
-
-    @property
-    def invariant(self) -> bool:
-        return self.expr.invariant
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "type", self.expr.type)
+        object.__setattr__(self, "invariant", self.expr.invariant)
 
 
 Node: TypeAlias = Number | String | Selector | Matrix | Subquery | Call | Aggregate | Binary | Negate

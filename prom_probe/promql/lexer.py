@@ -186,5 +186,6 @@ def quote(value: str) -> str:
         elif char.isprintable():
             out.append(char)
         else:
-            out.append(f"\\x{ord(char):02x}" if ord(char) < 0x80 else f"\\u{ord(char):04x}")
+            code = ord(char)
+            out.append(f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")
     return f'"{"".join(out)}"'
