@@ -165,7 +165,7 @@ def test_notes(expr: str, warnings: list[str], infos: list[str]) -> None:
 
 def test_at_most_ten_notes_of_a_kind() -> None:
     """A query over many metrics does not answer with a note for each."""
-    samples = {series(f"g{i}"): [(0, 1.0), (1000, 2.0)] for i in range(15)}
+    samples = {series(f"g{i}", i=str(i)): [(0, 1.0), (1000, 2.0)] for i in range(15)}
     infos = Engine().instant(Memory(samples), 'rate({__name__=~"g.*"}[1m])', 1000)
     assert len(infos.infos) == 11
     assert infos.infos[-1] == "5 more info annotations omitted"

@@ -165,7 +165,7 @@ def _of_counter(kernel: Kernel) -> Function:
 
     def call(ev: Evaluator, node: Call) -> Value:
         vector = over_windows(ev, node, kernel)
-        for name in {label_value(labels, METRIC_NAME) for labels in vector.labels}:
+        for name in sorted({label_value(labels, METRIC_NAME) for labels in vector.labels}):
             if name and not name.endswith(_COUNTER_ENDINGS):
                 ev.query.inform(
                     f'metric might not be a counter, name does not end in _total/_sum/_count/_bucket: "{name}"',
