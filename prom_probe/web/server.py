@@ -58,8 +58,8 @@ class Listener:
         self._server: asyncio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
-        shortest = min(limits.header_s, limits.body_s, limits.idle_s, limits.stall_s, limits.linger_s)
-        self._tick_s = min(1.0, shortest / 4)
+        times = (limits.header_s, limits.body_s, limits.idle_s, limits.stall_s, limits.answer_s, limits.linger_s)
+        self._tick_s = min(1.0, min(times) / 4)
         self._date = (0, b"")
 
     async def start(self, sock: socket.socket) -> None:

@@ -209,7 +209,8 @@ def test_a_refusal_ends_what_the_server_sends() -> None:
         client.send(b"nonsense\r\n\r\n")
         assert client.read().status == 400
         assert client.ended()
-        client.send(b"more of it")
+        for _ in range(200):
+            client.send(b"x" * 65536)
 
 
 def test_what_stood_before_a_bad_request_is_answered(site: Site) -> None:
@@ -351,9 +352,9 @@ def test_a_flood_of_connections_does_not_stop_a_scrape() -> None:
             assert site.ask("/metrics").body == METRICS
 
 
-def test_a_slow_reader_is_cut_off() -> None:
-    """Who asks for much and takes nothing is ended, and holds up nobody."""
-    limits = HttpLimits(stall_s=0.2)
+@pytest.mark.parametrize("limits", [HttpLimits(stall_s=0.2), HttpLimits(answer_s=0.2)])
+def test_a_slow_reader_is_cut_off(limits: HttpLimits) -> None:
+    """Who asks for much and takes nothing, or too long, is ended, and holds up nobody."""
     with serving(FakeStore(rows(20_000)), http=limits) as site:
         client = Client.__new__(Client)
         client.sock, client.rest = socket.socket(), b""

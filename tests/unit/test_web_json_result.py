@@ -131,7 +131,7 @@ def test_empty(kind: Any) -> None:
     assert read(Result(kind)) == {"status": "success", "data": {"resultType": kind, "result": []}}
 
 
-@pytest.mark.parametrize("count", [1, 4095, 4096, 4097, 10_000])
+@pytest.mark.parametrize("count", [1, 4095, 4096, 4097, 20_000])
 def test_slices_join_without_a_seam(count: int) -> None:
     """Long series and wide vectors are written in slices."""
     values = np.arange(count) / 4
