@@ -27,7 +27,7 @@ HEADER = struct.Struct("<4sIIIqq")
 MAX_TIMELINES = (1 << 16) - 1
 
 # Bytes of a block's objects beside its data and its refs.
-_BLOCK_COST = 400
+_BLOCK_COST = 600
 
 _uids = count()
 
@@ -39,12 +39,26 @@ class Block:
     its first and last row. `uid` is its name in the decode cache.
     """
 
-    __slots__ = ("bytes", "columns", "data", "maxt", "mint", "refs", "samples", "seen", "since", "timelines", "uid")
+    __slots__ = (
+        "_streams",
+        "bytes",
+        "columns",
+        "data",
+        "maxt",
+        "mint",
+        "refs",
+        "samples",
+        "seen",
+        "since",
+        "timelines",
+        "uid",
+    )
 
     def __init__(self, data: bytes | memoryview, refs: array[int], samples: int, since: int, seen: int) -> None:
         """Raises BlockError where `data` is no block, or none of so many columns."""
         self.data = memoryview(data)
         self.columns, self.timelines, self.mint, self.maxt = _check(self.data)
+        self._streams = self.data[HEADER.size + ENTRY.size * (self.timelines + self.columns) :]
         if self.columns != len(refs):
             raise BlockError(f"a block of {self.columns} columns, with {len(refs)} series")
         self.refs = refs
@@ -63,19 +77,24 @@ class Block:
         place = bisect_left(self.refs, ref)
         return place if place < len(self.refs) and self.refs[place] == ref else None
 
-    def column(self, place: int) -> Entry:
-        """The entry of a column: where its stream is, and its smallest and largest value and whether it rises."""
-        return self._entry(self.timelines + place)
+    def column(self, place: int) -> tuple[Entry, memoryview]:
+        """A column's entry, which has its smallest and largest value and whether it rises, and its stream."""
+        return self.entry(self.timelines + place)
+
+    def entry(self, number: int) -> tuple[Entry, memoryview]:
+        """An entry and its stream: the timelines', then the columns'."""
+        entry = self._entry(number)
+        return entry, self._streams[self._entry(number - 1).end if number else 0 : entry.end]
 
     def words(self, place: int) -> array[int]:
         """A column's bits, decoded without numpy. Raises BlockError where it is damaged."""
-        entry = self.column(place)
-        return column.decode(entry, self._stream(self.timelines + place), self.rows(entry.number))
+        entry, stream = self.column(place)
+        return column.decode(entry, stream, self.rows(entry.number))
 
     def timestamps(self, timeline: int) -> list[int]:
         """A timeline's timestamps, decoded without numpy. Raises BlockError where it is damaged."""
-        entry = self._entry(timeline)
-        return column.decode_numbers(entry, self._stream(timeline), entry.number)
+        entry, stream = self.entry(timeline)
+        return column.decode_numbers(entry, stream, entry.number)
 
     @property
     def height(self) -> int:
@@ -92,7 +111,7 @@ class Block:
         place = self.place(ref)
         if place is None:
             return None
-        return self.column(place).number if self.timelines > 1 else 0
+        return self.column(place)[0].number if self.timelines > 1 else 0
 
     def bounds(self, timeline: int) -> tuple[int, int]:
         entry = self._entry(timeline)
@@ -113,8 +132,8 @@ class Block:
     ) -> tuple[bool, NDArray[np.bool_]]:
         from prom_probe.tsdb.encoding import vector
 
-        wanted = array("q", refs)
-        columns = cache.get((self.uid, wanted.tobytes()), self.maxt, partial(vector.load, self, wanted))
+        key = (self.uid, array("q", refs).tobytes())
+        columns = cache.get(key, self.maxt, partial(vector.load, self, refs))
         return columns.read(lo, hi, out), columns.rising
 
     def _times(self, timeline: int, cache: Cache) -> NDArray[np.int64]:
@@ -124,15 +143,6 @@ class Block:
 
     def _entry(self, number: int) -> Entry:
         return Entry._make(ENTRY.unpack_from(self.data, HEADER.size + ENTRY.size * number))
-
-    def _stream(self, number: int) -> memoryview:
-        start = self._entry(number - 1).end if number else 0
-        return self.streams[start : self._entry(number).end]
-
-    @property
-    def streams(self) -> memoryview:
-        """All streams, one after the other."""
-        return self.data[HEADER.size + ENTRY.size * (self.timelines + self.columns) :]
 
 
 class BlockWriter:

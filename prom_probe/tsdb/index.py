@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from prom_probe.tsdb.stream import Stream
 
 _REF = attrgetter("ref")
-_DICT_SLOT = 100  # bytes of one entry of a dict, its spare room included
-_POSTING = 48 + 64  # a Posting and its list
+# Bytes, with the collector's header where there is one: an entry of a dict with its share of spare room, a Posting with
+# its list, a Series with its ref.
+_DICT_SLOT = 45
+_POSTING = 64 + 72
+_SERIES = 104 + 32
 
 
 class Series:
@@ -47,7 +50,7 @@ class Series:
 
     def cost(self) -> int:
         """Bytes that it takes with its entries in the index, the postings' own aside."""
-        return 88 + 32 + getsizeof(self.labels) + 8 * len(self.labels) + _DICT_SLOT + 8
+        return _SERIES + getsizeof(self.labels) + 16 + 8 * len(self.labels) + _DICT_SLOT + 8
 
 
 class Posting:
@@ -60,7 +63,7 @@ class Posting:
         self.members: list[Series] = []
 
     def cost(self) -> int:
-        return _POSTING + getsizeof(self.pair) + getsizeof(self.pair[1]) + _DICT_SLOT
+        return _POSTING + getsizeof(self.pair) + 16 + getsizeof(self.pair[1]) + _DICT_SLOT
 
 
 class Index:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from prom_probe.tsdb.cache import Cache
 
-_SLOT_COST = 2 * 80 + 100 + 16 + 4  # two arrays, an entry of a dict, a place in two lists, a count
-_SAMPLE_COST = 18  # with the arrays' spare room
+_SLOT_COST = 2 * 80 + 45 + 24 + 4  # two arrays, an entry of a dict, a place in three lists, a count
+_SAMPLE_COST = 17  # with the arrays' spare room
 
 # Full buffers are closed between two batches, by `maintain`, so that series with equal timestamps stay together; this
 # is for a writer that outruns it.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from prom_probe.model.family import Column
+from prom_probe.model.family import Column, Family
 from prom_probe.model.sample import STALE_BITS
 from prom_probe.tsdb.index import Series
 from prom_probe.tsdb.seal import seal_run
@@ -37,11 +37,12 @@ class Mapping:
     counts the columns that found no room; they have no series.
     """
 
-    __slots__ = ("columns", "layout", "position", "refused", "series", "twins")
+    __slots__ = ("columns", "families", "layout", "position", "refused", "series", "twins")
 
     def __init__(self, layout: int) -> None:
         self.layout = layout
         self.columns: list[Column] = []
+        self.families: dict[Family, Family] = {}
         self.series: list[Series | None] = []
         self.position: dict[int, int] = {}  # ref -> its first column
         self.twins: dict[int, list[int]] = {}  # ref -> its further columns
@@ -50,7 +51,9 @@ class Mapping:
     def add(self, column: Column, series: Series | None) -> None:
         place = len(self.series)
         self.series.append(series)
-        self.columns.append(column)
+        # Of what a frame brought, only the series' own labels and one copy of each family are kept.
+        family = self.families.setdefault(column.family, column.family)
+        self.columns.append(Column(family, series.labels if series is not None else column.labels, column.exposed))
         if series is None:
             self.refused += 1
         elif series.ref in self.position:

@@ -182,7 +182,7 @@ class Store:
         found: dict[Family, None] = {}
         for stream in self._collectors.values():
             if stream.mapping is not None:
-                found.update(dict.fromkeys(column.family for column in stream.mapping.columns))
+                found.update(dict.fromkeys(stream.mapping.families))
         return found
 
     def snapshot(self) -> Snapshot:

@@ -34,7 +34,7 @@ class Form(NamedTuple):
 
 
 def _maybe_decimal(values: Sequence[float], packed: bytes) -> tuple[list[int], int] | None:
-    if _MINUS_ZERO in packed:
+    if _MINUS_ZERO in packed and 1 << 63 in array("Q", packed):  # the bytes alone may lie across two values
         return None
     some = values[:: max(1, len(values) // 4)]
     for exponent in _EXPONENTS:

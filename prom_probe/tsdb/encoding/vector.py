@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,20 +11,11 @@ from numpy.typing import NDArray
 from prom_probe.model.sample import STALE_BITS
 from prom_probe.tsdb.encoding.column import spans, split_gaps
 from prom_probe.tsdb.encoding.deltas import inflate
-from prom_probe.tsdb.encoding.entry import DEFLATED, ENTRY, GAPS, RISING, Entry
+from prom_probe.tsdb.encoding.entry import DEFLATED, GAPS, RISING, Entry
 from prom_probe.tsdb.encoding.forms import CONSTANT, FORMS
 
 if TYPE_CHECKING:
     from prom_probe.tsdb.block import Block
-
-_ENTRIES = np.dtype(
-    {
-        "names": list(Entry._fields),
-        "formats": ["u1", "u1", "u1", "u1", "u1", "<u2", "<u4", "<u4", "<i8", "<i8", "<f8", "<f8"],
-        "offsets": [0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 40],
-        "itemsize": ENTRY.size,
-    }
-)
 
 # Deltas of more planes take as much room as what they stand for, so the finished values are kept instead.
 _WIDEST = 4
@@ -34,18 +24,18 @@ _Rows = slice | NDArray[np.int64]
 
 
 class _Deltas:
-    """Columns of one form, still as unsigned deltas of one, two or four bytes: int64 of them come from `cumsum`."""
+    """Columns of one form, still as unsigned deltas of one, two or four bytes: int64s come of them by `cumsum`."""
 
-    def __init__(self, where: _Rows, form: int, deltas: NDArray[Any], entries: NDArray[Any]) -> None:
+    def __init__(self, where: _Rows, entries: Sequence[Entry], deltas: NDArray[Any]) -> None:
         self.where = where
-        self.nbytes = deltas.nbytes + 40 * len(entries)
+        self.nbytes = (deltas.nbytes if entries[0].planes else 0) + 40 * len(entries)
         self._deltas = deltas
-        self._vector = FORMS[form].vector
-        self._first = entries["first"].astype(np.int64)
-        self._bias = entries["bias"].reshape(-1, 1).astype(np.int64)
-        divisor = entries["divisor"].reshape(-1, 1).astype(np.int64)
+        self._vector = FORMS[entries[0].form].vector
+        self._first = np.array([entry.first for entry in entries], np.int64)
+        self._bias = np.array([[entry.bias] for entry in entries], np.int64)
+        divisor = np.array([[entry.divisor] for entry in entries], np.int64)
         self._divisor = None if (divisor == 1).all() else divisor
-        self._exponent = entries["exponent"].astype(np.int64)
+        self._exponent = np.array([entry.exponent for entry in entries], np.int64)
 
     def values(self, lo: int, hi: int) -> NDArray[np.uint64]:
         """The bits of rows [lo, hi)."""
@@ -109,96 +99,61 @@ class Columns:
         return sum(part.nbytes + 200 for part in self._parts) + 100 * len(self._gaps) + 8 * len(self._absent)
 
 
-def load(block: Block, refs: array[int]) -> tuple[Columns, int]:
+def load(block: Block, refs: Sequence[int]) -> tuple[Columns, int]:
     """The columns of series `refs`, which share a timeline or are absent, and their size in bytes.
 
     Raises BlockError where one is damaged.
     """
-    all_refs = np.frombuffer(block.refs, np.int64)
-    wanted = np.frombuffer(refs, np.int64)
-    places = all_refs.searchsorted(wanted)
-    found = places < len(all_refs)
-    found[found] = all_refs[places[found]] == wanted[found]
-    rising = np.ones(len(refs), np.bool_)
-    absent: list[int] = [] if found.all() else np.flatnonzero(~found).tolist()
-    rows = np.flatnonzero(found)
-    places = places[found]
-    table = _table(block)
-    entries = table[block.timelines + places]
-    rising[rows] = (entries["flags"] & RISING) != 0
-    parts: list[_Deltas | _Values] = []
+    absent: list[int] = []
     gaps: list[tuple[int, list[tuple[int, int]]]] = []
-    if len(rows):
-        height = int(table["number"][entries["number"][0]])
-        streams = _streams(block, table, places, entries, rows, height, gaps)
-        kinds = entries["form"].astype(np.int64) * 16 + entries["planes"]
-        for kind in np.unique(kinds).tolist():
-            some = np.flatnonzero(kinds == kind)
-            parts.append(_part(kind // 16, _where(rows[some]), entries[some], [streams[i] for i in some], height))
+    rising = np.ones(len(refs), np.bool_)
+    alike: dict[tuple[int, int], list[tuple[int, Entry, bytes]]] = {}
+    height = 0
+    for row, ref in enumerate(refs):
+        place = block.place(ref)
+        if place is None:
+            absent.append(row)
+            continue
+        entry, stream = block.column(place)
+        height = height or block.rows(entry.number)
+        rising[row] = bool(entry.flags & RISING)
+        if entry.flags & GAPS:
+            flips, stream = split_gaps(entry.flags, stream)
+            edges = [0, *(edge for span in spans(flips, height) for edge in span), height]
+            gaps.append((row, [gap for gap in zip(edges[::2], edges[1::2], strict=True) if gap[0] < gap[1]]))
+        planes = b"" if entry.form == CONSTANT else _inflated(entry, stream, height)
+        alike.setdefault((entry.form, entry.planes), []).append((row, entry, planes))
+    parts = [
+        _part(_where([one[0] for one in some]), [one[1] for one in some], [one[2] for one in some], height)
+        for some in alike.values()
+    ]
     columns = Columns(parts, absent, gaps, rising)
     return columns, columns.nbytes + 8 * len(refs)
 
 
 def load_times(block: Block, timeline: int) -> tuple[NDArray[np.int64], int]:
     """A timeline's timestamps, int64[rows], and their size in bytes. Raises BlockError where it is damaged."""
-    table = _table(block)
-    entries = table[timeline : timeline + 1]
-    entry = Entry._make(entries[0].tolist())
-    stream = block.streams[int(table["end"][timeline - 1]) if timeline else 0 : entry.end]
-    planes = inflate(stream, entry.number, entry.planes, entry.raw, bool(entry.flags & DEFLATED))
-    numbers = _Deltas(slice(1), entry.form, _native([planes], entry.planes, entry.number), entries).numbers(
-        entry.number
-    )
-    return numbers[0], numbers.nbytes
+    entry, stream = block.entry(timeline)
+    deltas = _native([_inflated(entry, stream, entry.number)], entry.planes, entry.number)
+    times = _Deltas(slice(1), [entry], deltas).numbers(entry.number)[0]
+    return times, times.nbytes
 
 
-def _table(block: Block) -> NDArray[Any]:
-    from prom_probe.tsdb.block import HEADER
-
-    return np.frombuffer(block.data, _ENTRIES, block.timelines + block.columns, HEADER.size)
+def _inflated(entry: Entry, stream: memoryview, height: int) -> bytes:
+    return inflate(stream, height, entry.planes, entry.raw, bool(entry.flags & DEFLATED))
 
 
-def _where(rows: NDArray[np.int64]) -> _Rows:
-    """Rows as a slice where they follow each other."""
-    first, last = int(rows[0]), int(rows[-1])
-    return slice(first, last + 1) if last - first + 1 == len(rows) else rows
+def _where(rows: list[int]) -> _Rows:
+    """Ascending rows, as a slice where they follow each other."""
+    return slice(rows[0], rows[-1] + 1) if rows[-1] - rows[0] + 1 == len(rows) else np.array(rows)
 
 
-def _streams(
-    block: Block,
-    table: NDArray[Any],
-    places: NDArray[np.int64],
-    entries: NDArray[Any],
-    rows: NDArray[np.int64],
-    height: int,
-    gaps: list[tuple[int, list[tuple[int, int]]]],
-) -> list[bytes]:
-    """The planes of each column, inflated; what its gaps are goes into `gaps`."""
-    streams = block.streams
-    starts = table["end"][block.timelines + places - 1].tolist()
-    out = []
-    fields = ("end", "flags", "form", "planes", "raw")
-    for i, (start, end, flags, form, planes, raw) in enumerate(
-        zip(starts, *(entries[name].tolist() for name in fields), strict=True)
-    ):
-        stream = streams[start:end]
-        if flags & GAPS:
-            flips, stream = split_gaps(flags, stream)
-            edges = [0, *(edge for span in spans(flips, height) for edge in span), height]
-            gaps.append((int(rows[i]), [gap for gap in zip(edges[::2], edges[1::2], strict=True) if gap[0] < gap[1]]))
-        if form == CONSTANT:
-            out.append(b"")
-        else:
-            out.append(inflate(stream, height, planes, raw, bool(flags & DEFLATED)))
-    return out
-
-
-def _part(form: int, where: _Rows, entries: NDArray[Any], streams: Sequence[bytes], height: int) -> _Deltas | _Values:
+def _part(where: _Rows, entries: Sequence[Entry], streams: Sequence[bytes], height: int) -> _Deltas | _Values:
     """Columns of one form and width."""
-    if form == CONSTANT:
-        return _Values(where, entries["first"].astype(np.int64).view(np.uint64).reshape(-1, 1))
-    planes = int(entries["planes"][0])
-    deltas = _Deltas(where, form, _native(streams, planes, height), entries)
+    if entries[0].form == CONSTANT:
+        return _Values(where, np.array([[entry.first] for entry in entries], np.int64).view(np.uint64))
+    planes = entries[0].planes
+    deltas = _Deltas(where, entries, _native(streams, planes, height))
     return deltas if planes <= _WIDEST else _Values(where, deltas.values(0, height))
 
 

@@ -1,0 +1,80 @@
+"""The decode cache: bounded, newest first, safe for many threads."""
+
+import random
+import threading
+
+from prom_probe.tsdb.cache import Cache
+
+
+def _fill(cache: Cache, keys: list[tuple[int, int]], size: int = 600) -> list[tuple[int, int]]:
+    """Ask for entries (block, number) whose newest timestamp is the block's number; gives those that had to be made."""
+    made = []
+    for key in keys:
+
+        def make(key: tuple[int, int] = key) -> tuple[str, int]:
+            made.append(key)
+            return str(key), size
+
+        assert cache.get(key, key[0], make) == str(key)
+    return made
+
+
+def test_what_was_made_is_not_made_again() -> None:
+    """A value is found under its key, and its bytes are counted."""
+    cache = Cache(10_000)
+    assert _fill(cache, [(1, 0), (1, 0), (2, 0)]) == [(1, 0), (2, 0)]
+    assert cache.bytes == 2 * (600 + 400)
+
+
+def test_the_oldest_goes_first_and_never_for_an_older_one() -> None:
+    """A scan larger than the cache keeps its newest part, however often it comes."""
+    cache = Cache(4000)
+    scan = [(block, 0) for block in range(10)]
+    assert _fill(cache, scan) == scan
+    assert _fill(cache, scan) == scan[:6]
+    assert _fill(cache, [(0, 1), (9, 1)]) == [(0, 1), (9, 1)]
+    assert _fill(cache, [(9, 0), (9, 1), (8, 0), (7, 0), (6, 0)]) == [(6, 0)]
+    assert cache.bytes <= 4000
+
+
+def test_too_large_a_value_is_not_kept() -> None:
+    """What alone is larger than the cache leaves it as it was."""
+    cache = Cache(4000)
+    _fill(cache, [(1, 0)])
+    _fill(cache, [(2, 0)], size=5000)
+    assert _fill(cache, [(1, 0)]) == []
+
+
+def test_forget_drops_a_blocks_entries() -> None:
+    """After a merge the old blocks' entries make room at once."""
+    cache = Cache(4000)
+    _fill(cache, [(1, 0), (1, 1), (2, 0)])
+    cache.forget({1})
+    assert cache.bytes == 1000
+    assert _fill(cache, [(2, 0), (1, 0)]) == [(1, 0)]
+
+
+def test_many_threads_share_it() -> None:
+    """Eight threads ask, and one forgets: every answer is right, and the bytes hold."""
+    cache = Cache(20_000)
+    failures: list[BaseException] = []
+
+    def ask(seed: int) -> None:
+        rng = random.Random(seed)
+        try:
+            for _ in range(300):
+                _fill(cache, [(rng.randrange(30), rng.randrange(3))])
+                if rng.random() < 0.02:
+                    cache.forget({rng.randrange(30)})
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not failures
+    assert 0 <= cache.bytes <= 20_000
+    cache.forget(set(range(30)))
+    assert cache.bytes == 0

@@ -1,0 +1,282 @@
+"""Encodings and blocks: every float64 comes back bit for bit, and any bytes give data or a clear error."""
+
+import math
+import random
+import struct
+from array import array
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from prom_probe.model.sample import STALE_BITS
+from prom_probe.tsdb.block import HEADER, Block, BlockWriter
+from prom_probe.tsdb.cache import Cache
+from prom_probe.tsdb.encoding import column, deltas
+from prom_probe.tsdb.encoding.entry import DEFLATED, ENTRY, GAPS, RISING, BlockError
+from prom_probe.tsdb.encoding.forms import BITS, CONSTANT, DECIMAL, FORMS
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+_SPECIAL = [0x8000000000000000, 0x7FF0000000000000, 0xFFF0000000000000, 0x7FF8000000000000, STALE_BITS, STALE_BITS + 1]
+_PATTERN = st.one_of(st.integers(0, (1 << 64) - 1), st.sampled_from(_SPECIAL), st.just(STALE_BITS))
+_ANY = st.lists(_PATTERN, min_size=1, max_size=40)
+
+
+def _words(values: list[float]) -> list[int]:
+    return array("Q", array("d", values).tobytes()).tolist()
+
+
+def _scaled(scale: float) -> st.SearchStrategy[list[int]]:
+    return st.lists(st.integers(-(10**9), 10**9), min_size=1, max_size=40).map(
+        lambda ns: _words([n / scale for n in ns])
+    )
+
+
+_WALK = st.tuples(st.floats(-1e6, 1e6), st.lists(st.floats(-1, 1), min_size=1, max_size=60)).map(
+    lambda walk: _words([walk[0] + math.fsum(walk[1][:i]) for i in range(len(walk[1]))])
+)
+_COLUMN = st.one_of(_ANY, _scaled(1), _scaled(100), _scaled(1e9), _WALK, st.lists(st.floats(), min_size=1).map(_words))
+
+
+def _block(columns: list[list[int]], times: list[int] | None = None) -> Block:
+    writer = BlockWriter()
+    timeline = writer.add_timeline(times or [1000 * i for i in range(len(columns[0]))])
+    for ref, words in enumerate(columns):
+        writer.add(ref, timeline, column.encode(array("Q", words)))
+    return writer.finish(0, 0)
+
+
+def _read(block: Block, refs: list[int], lo: int, hi: int) -> list[list[int]]:
+    """Rows [lo, hi) of these series by vector operations."""
+    out = np.empty((len(refs), hi - lo), np.uint64)
+    dense, rising = block.read(refs, lo, hi, out, Cache(1 << 20))
+    assert dense == (STALE_BITS not in out)
+    values = out.view(np.float64)
+    for i in np.flatnonzero(rising):
+        present = values[i][out[i] != STALE_BITS]
+        assert (present[1:] >= present[:-1]).all()
+    return [line.tolist() for line in out]
+
+
+@given(_COLUMN)
+@settings(max_examples=300, deadline=None)
+def test_a_column_comes_back_bit_for_bit(words: list[int]) -> None:
+    """Any bits, decoded with numpy and without, whole and in part; the facts kept beside it hold."""
+    block = _block([words])
+    assert block.words(0).tolist() == words
+    assert _read(block, [0], 0, len(words)) == [words]
+    middle = len(words) // 2
+    assert _read(block, [0], middle, len(words)) == [words[middle:]]
+    entry, _ = block.column(0)
+    assert block.samples == len(words) - words.count(STALE_BITS)
+    values = [v for v in struct.unpack(f"<{len(words)}d", array("Q", words).tobytes()) if not math.isnan(v)]
+    assert bool(entry.flags & GAPS) == (STALE_BITS in words)
+    if values:
+        assert (entry.low, entry.high) == (min(values), max(values))
+    if entry.flags & RISING and block.samples:
+        assert values == sorted(values) and len(values) == block.samples
+
+
+@given(st.lists(st.integers(-(1 << 53), 1 << 53), min_size=1, max_size=60, unique=True).map(sorted))
+@settings(max_examples=200, deadline=None)
+def test_timestamps_come_back(times: list[int]) -> None:
+    """Any strictly increasing milliseconds, by both decoders; searching them is exact."""
+    block = _block([[7] * len(times)], times)
+    cache = Cache(1 << 20)
+    assert block.timestamps(0) == times
+    assert block.times(0, 0, len(times), cache).tolist() == times
+    assert (block.mint, block.maxt) == block.bounds(0) == (times[0], times[-1])
+    middle = times[len(times) // 2]
+    lo, hi = block.span(0, middle, times[-1] - 1, cache)
+    assert times[lo:hi] == [t for t in times if middle <= t < times[-1]]
+
+
+@given(st.lists(st.integers(-(1 << 63), (1 << 63) - 1), min_size=1, max_size=50))
+@settings(max_examples=200, deadline=None)
+def test_deltas_come_back_modulo_two_to_the_64(numbers: list[int]) -> None:
+    """Differences that do not fit 64 bits wrap, and wrap back."""
+    done = deltas.encode(numbers)
+    planes = deltas.inflate(done.stream, len(numbers), done.planes, done.raw, done.deflated)
+    got = deltas.decode(planes, len(numbers), done.first, done.bias, done.divisor)
+    assert deltas.signed(got) == numbers
+
+
+_NOISE = random.Random(7)
+_TICKS = [_NOISE.randrange(200) for _ in range(1024)]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "form", "planes", "most"),
+    [
+        ("constant", [3.5] * 1024, CONSTANT, 0, 0),
+        ("one value", [3.5], CONSTANT, 0, 0),
+        ("regular counter", [float(i * 4096) for i in range(1024)], 1, 0, 0),
+        ("uptime in ticks", [i / 100 for i in range(1024)], 1, 0, 0),
+        ("ticks", [sum(_TICKS[:i]) / 100 for i in range(1024)], 1, 1, 1024),
+        ("pages", [float(4096 * n) for n in _TICKS], 1, 2, 1300),
+        ("zero, then bytes that read as minus zero", [0.0, 512.0] * 512, 1, 1, 300),
+        ("nanoseconds", [sum(_TICKS[:i]) / 1e9 for i in range(1024)], 1, 1, 1024),
+        ("full mantissas", [1000 + math.sqrt(n) for n in range(1024)], 2, 6, 6000),
+        ("minus zero", [0.0, -0.0] * 512, 2, 1, 300),
+        ("infinite", [1.0, math.inf] * 512, 2, 5, 500),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_each_form_is_chosen_where_it_pays(name: str, values: list[float], form: int, planes: int, most: int) -> None:
+    """What the probes measure takes the narrowest width, and constants nothing at all."""
+    encoded = column.encode(array("Q", _words(values)))
+    assert (encoded.entry.form, encoded.entry.planes) == (form, planes), encoded.entry
+    assert len(encoded.stream) <= most
+
+
+def test_noise_is_not_deflated() -> None:
+    """A plane that looks random is stored as it is, so that no reader pays for inflating it; the rest is deflated."""
+    rng = random.Random(1)
+    entry = column.encode(array("Q", _words([float(rng.randrange(1 << 12)) for _ in range(1024)]))).entry
+    assert (entry.planes, entry.raw, bool(entry.flags & DEFLATED)) == (2, 1, True)
+
+
+def test_selected_columns_in_any_order_of_forms() -> None:
+    """Columns of all forms and widths read together, absent ones among them."""
+    rng = random.Random(2)
+    columns = [
+        _words([1.0] * 50),
+        _words([float(i) for i in range(50)]),
+        _words([rng.random() for _ in range(50)]),
+        [STALE_BITS] * 20 + _words([5.0] * 10) + [STALE_BITS] * 20,
+        _words([rng.randrange(1 << 30) / 100 for _ in range(50)]),
+        _words([float(rng.randrange(100)) for _ in range(50)]),
+    ]
+    writer = BlockWriter()
+    writer.add_timeline(range(50))
+    for i, words in enumerate(columns):
+        writer.add(10 * i, 0, column.encode(array("Q", words)))
+    block = writer.finish(0, 0)
+    refs = [0, 5, 10, 20, 30, 40, 50, 99]
+    expected = [columns[ref // 10] if ref in (0, 10, 20, 30, 40, 50) else [STALE_BITS] * 50 for ref in refs]
+    assert _read(block, refs, 0, 50) == expected
+    assert _read(block, refs, 17, 31) == [line[17:31] for line in expected]
+    assert block.timeline(10) == 0 and block.timeline(11) is None
+
+
+def test_a_block_without_columns_keeps_its_timestamps() -> None:
+    """All series are absent there: that is what ends them."""
+    writer = BlockWriter()
+    writer.add_timeline([5, 6])
+    block = writer.finish(0, 0)
+    assert _read(block, [1, 2], 0, 2) == [[STALE_BITS] * 2] * 2
+    assert block.timestamps(0) == [5, 6]
+
+
+def _outcome(data: bytes, columns: int) -> list[object]:
+    """What reading everything in these bytes gives: the words, or that they are refused."""
+    try:
+        block = Block(data, array("q", range(columns)), 0, 0, 0)
+    except BlockError as error:
+        assert str(error)
+        return ["refused"]
+    out: list[object] = []
+    for place in range(columns):
+        try:
+            plain: object = block.words(place).tolist()
+        except BlockError:
+            plain = "damaged"
+        height = block.rows(block.column(place)[0].number)
+        try:
+            vector: object = _read_bits(block, place, height)
+        except BlockError:
+            vector = "damaged"
+        assert plain == vector
+        out.append(plain)
+    for timeline in range(block.timelines):
+        try:
+            plain = block.timestamps(timeline)
+        except BlockError:
+            plain = "damaged"
+        try:
+            vector = block.times(timeline, 0, block.rows(timeline), Cache(1 << 20)).tolist()
+        except BlockError:
+            vector = "damaged"
+        assert plain == vector
+    return out
+
+
+def _read_bits(block: Block, place: int, height: int) -> list[int]:
+    out = np.empty((1, height), np.uint64)
+    block.read([place], 0, height, out, Cache(1 << 20))
+    line: list[int] = out[0].tolist()
+    return line
+
+
+_SAMPLE = _block(
+    [
+        _words([1.0] * 30),
+        _words([i * 1.5 for i in range(30)]),
+        [STALE_BITS] * 3 + _words([math.sin(i) for i in range(20)]) + [STALE_BITS] * 7,
+        _words([float(i * i % 7) for i in range(30)]),
+    ],
+    [i * i * 1000 for i in range(30)],
+)
+
+
+@given(st.lists(st.tuples(st.integers(0, len(_SAMPLE.data) - 1), st.integers(0, 255)), min_size=1, max_size=4))
+@settings(max_examples=400, deadline=None)
+def test_damaged_blocks_give_data_or_a_clear_error(changes: list[tuple[int, int]]) -> None:
+    """Any change to a block's bytes: both decoders refuse it, or give the same."""
+    data = bytearray(_SAMPLE.data)
+    for at, value in changes:
+        data[at] = value
+    _outcome(bytes(data), 4)
+
+
+@given(st.binary(max_size=400), st.integers(0, 3), st.integers(0, 3))
+@settings(max_examples=200, deadline=None)
+def test_any_bytes_are_a_block_or_a_clear_error(body: bytes, columns: int, timelines: int) -> None:
+    """Random bytes, also behind a proper header, never leave the block."""
+    _outcome(body, columns)
+    header = HEADER.pack(b"PPb1", columns, timelines, HEADER.size + len(body), -(1 << 53), 1 << 53)
+    _outcome(header + body, columns)
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "text"),
+    [
+        (0, b"X", "is not how a block begins"),
+        (12, b"\xff", "bytes in"),
+        (4, b"\xff", "do not fit"),
+        (8, b"\x00", "do not fit"),
+        (HEADER.size + 2, b"\x09", "entry 0: it makes no sense"),
+        (HEADER.size, b"\x00", "entry 0: form 0 is unknown"),
+        (HEADER.size + 6, b"\x00\x00", "entry 0: no rows"),
+        (HEADER.size + ENTRY.size, b"\x07", "entry 1: form 7 is unknown"),
+        (HEADER.size + ENTRY.size + 6, b"\x01", "entry 1: its timeline is unknown"),
+        (HEADER.size + ENTRY.size + 8, b"\xff\xff", "entry 1: its stream ends at"),
+    ],
+)
+def test_a_refusal_names_the_place(at: int, value: bytes, text: str) -> None:
+    """What is wrong with a block is said with the entry that it is wrong in."""
+    data = bytearray(_SAMPLE.data)
+    data[at : at + len(value)] = value
+    with pytest.raises(BlockError, match=text):
+        Block(bytes(data), array("q", range(4)), 0, 0, 0)
+
+
+def test_damaged_streams_are_noticed() -> None:
+    """A stream that is cut, too long, or no deflate at all is an error, and inflating it stays within its size."""
+    stream = deltas.encode([i % 3 for i in range(1000)])
+    assert stream.deflated
+    for damaged in (stream.stream[:-1], stream.stream + b"\0", b"\xff" * 20, b""):
+        with pytest.raises(BlockError):
+            deltas.inflate(damaged, 1000, stream.planes, stream.raw, True)
+    with pytest.raises(BlockError):
+        deltas.inflate(stream.stream, 10, stream.planes, 0, True)
+    with pytest.raises(BlockError):
+        deltas.inflate(b"abc", 4, 1, 0, False)
+
+
+def test_forms_are_a_table() -> None:
+    """The numbers in the files are what the drawing says."""
+    assert FORMS == {1: DECIMAL, 2: BITS}
+    assert (HEADER.size, ENTRY.size) == (32, 48)
