@@ -54,7 +54,7 @@ class ProcessCollector:
         self._said: set[str] = set()
         self._clocks = self._roster.own_namespace  # a clock is named by a PID of our namespace
         self._fd_size = fd_size_counts(context.procfs)
-        self._tick_s = 1.0 / context.ticks_per_s
+        self._hz = context.ticks_per_s  # divided by, so that a decimal stays one: 1203 ticks are 12.03 s
         self._boot_time = context.boot_time()
         self._sources = self.layout.add(
             column(READABLE.family, source=source) for source in ("proc_pid_io", "proc_pid_fd")
@@ -96,7 +96,7 @@ class ProcessCollector:
     def _join(self, found: Found, name: str) -> None:
         tree = self._tree(name)
         files = ProcessFiles(self._context.procfs, found.pid, self._descriptors, fd_size=self._fd_size)
-        wall = round(self._boot_time + found.start * self._tick_s, 2)
+        wall = round(self._boot_time + found.start / self._hz, 2)
         process = Process(found.pid, found.start, wall, name, tree, files)
         if self._restored:  # the predecessor has seen and counted it
             process.seen = self._context.local_after - 1
@@ -198,8 +198,8 @@ class ProcessCollector:
         row[start] = tree.processes
         if tree.processes_seen:  # before, a counter at 0 would make a long-lived process's first reading a jump
             user, system, read, write = tree.counters
-            row[start + 1] = user * self._tick_s
-            row[start + 2] = system * self._tick_s
+            row[start + 1] = user / self._hz
+            row[start + 2] = system / self._hz
             row[start + 3] = STALE if tree.denied_io else read
             row[start + 4] = STALE if tree.denied_io else write
         if tree.processes:
@@ -208,7 +208,7 @@ class ProcessCollector:
             row[start + 6] = tree.resident * page
             row[start + 7] = tree.virtual * page
             row[start + 8] = STALE if tree.denied_fds else tree.open_fds
-            row[start + 9] = round(self._boot_time + tree.start * self._tick_s, 2)
+            row[start + 9] = round(self._boot_time + tree.start / self._hz, 2)
             self._empty_since.pop(name, None)
             return
         row[start + 5 : start + 10] = array("d", [STALE] * 5)
@@ -234,8 +234,8 @@ class ProcessCollector:
         self.layout.row[start : start + 9] = array(
             "d",
             (
-                process.user * self._tick_s,
-                process.system * self._tick_s,
+                process.user / self._hz,
+                process.system / self._hz,
                 process.threads,
                 process.resident * page,
                 process.virtual * page,
@@ -285,8 +285,8 @@ class ProcessCollector:
             user, system, read, write = tree.counters
             summary = TreeSummary(
                 name,
-                user * self._tick_s,
-                system * self._tick_s,
+                user / self._hz,
+                system / self._hz,
                 read,
                 write,
                 tree.processes_seen,

@@ -126,7 +126,7 @@ class _Stat(_FileSection):
 
     def __init__(self, collector: SystemCollector, context: Context) -> None:
         super().__init__(collector, f"{context.procfs}/stat")
-        self._tick_s = 1.0 / context.ticks_per_s
+        self._hz = context.ticks_per_s
         columns = [c for mode in families.CPU_MODES for c in collector.columns((families.CPU,), mode=mode)]
         columns += collector.columns(
             (
@@ -142,7 +142,7 @@ class _Stat(_FileSection):
 
     def collect(self) -> None:
         cpu, *counts = parse_proc_stat(self._file.read())
-        self.write([*(ticks * self._tick_s for ticks in cpu), *counts])
+        self.write([*(ticks / self._hz for ticks in cpu), *counts])
 
 
 class _Load(_FileSection):
@@ -179,7 +179,7 @@ class _Pressure(_FileSection):
 
     def collect(self) -> None:
         totals = parse_pressure(self._file.read())[: len(self._group.columns)]
-        self.write(STALE if total is None else total * 1e-6 for total in totals)
+        self.write(STALE if total is None else total / 1e6 for total in totals)
 
 
 class _Cpus(_Section):
@@ -252,7 +252,7 @@ class _Disk(_Section):
         super().__init__(collector)
         self._sysfs = context.sysfs
         self._keep = collector.keep
-        self._rows = [(field, factor) for field, factor, _ in families.DISK]
+        self._rows = [(field, divisor) for field, divisor, _ in families.DISK]
         self._files: dict[str, KeptFile] = {}
         self._devices = _Devices(collector, (definition for _, _, definition in families.DISK))
         self._wait = 0
@@ -267,7 +267,7 @@ class _Disk(_Section):
             except OSError:  # unplugged
                 self._forget(name)
                 continue
-            self._devices.write(name, [fields[field] * factor for field, factor in self._rows])
+            self._devices.write(name, [fields[field] / divisor for field, divisor in self._rows])
 
     def _list(self) -> None:
         """Find the devices that have been used."""

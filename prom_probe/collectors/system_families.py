@@ -206,19 +206,19 @@ def _disk(name: str, unit: str, help: str, platforms: str = "Linux", type_is_gau
     )
 
 
-# (field of /sys/block/DEVICE/stat, what to multiply it by, family).
+# (field of /sys/block/DEVICE/stat, how many of its units make a base unit, family).
 DISK: tuple[tuple[int, float, Definition], ...] = (
     (disk.READS, 1, _disk("reads_completed", "", "Reads completed.", _ANY)),
-    (disk.READ_SECTORS, disk.SECTOR_BYTES, _disk("read_bytes", "bytes", "Bytes read.", _ANY)),
-    (disk.READ_MS, 1e-3, _disk("read_time_seconds", "seconds", "Time that reads took, summed over them.")),
+    (disk.READ_SECTORS, 1 / disk.SECTOR_BYTES, _disk("read_bytes", "bytes", "Bytes read.", _ANY)),
+    (disk.READ_MS, 1e3, _disk("read_time_seconds", "seconds", "Time that reads took, summed over them.")),
     (disk.WRITES, 1, _disk("writes_completed", "", "Writes completed.", _ANY)),
-    (disk.WRITTEN_SECTORS, disk.SECTOR_BYTES, _disk("written_bytes", "bytes", "Bytes written.", _ANY)),
-    (disk.WRITE_MS, 1e-3, _disk("write_time_seconds", "seconds", "Time that writes took, summed over them.")),
+    (disk.WRITTEN_SECTORS, 1 / disk.SECTOR_BYTES, _disk("written_bytes", "bytes", "Bytes written.", _ANY)),
+    (disk.WRITE_MS, 1e3, _disk("write_time_seconds", "seconds", "Time that writes took, summed over them.")),
     (disk.IO_NOW, 1, _disk("io_now", "", "Requests in flight.", type_is_gauge=True)),
-    (disk.IO_MS, 1e-3, _disk("io_time_seconds", "seconds", "Time in which the device was busy.")),
+    (disk.IO_MS, 1e3, _disk("io_time_seconds", "seconds", "Time in which the device was busy.")),
     (
         disk.WEIGHTED_IO_MS,
-        1e-3,
+        1e3,
         _disk("io_time_weighted_seconds", "seconds", "Time that requests were in flight, summed over them."),
     ),
 )

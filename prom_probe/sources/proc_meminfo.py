@@ -13,6 +13,8 @@ def parse_proc_meminfo(data: bytes, keys: Sequence[bytes]) -> list[int | None]:
 
     Raises ParseError.
     """
+    if not data.startswith(b"MemTotal:"):
+        raise ParseError(SOURCE, data)
     values: list[int | None] = []
     try:
         for key in keys:

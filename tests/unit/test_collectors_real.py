@@ -1,0 +1,299 @@
+"""The process collector on the real kernel: short-lived children, churn, descriptors, and what is left unread."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import pytest
+
+from prom_probe.collectors.base import Context, Watch
+from prom_probe.collectors.process import ProcessCollector
+from prom_probe.sources.process_files import ProcessFiles
+from tests.unit.collector_harness import values
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+
+DEADLINE_S = 20.0
+
+
+@contextmanager
+def running(work: Callable[[], object]) -> Iterator[int]:
+    """A process in a group of its own that does `work` and ends."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setpgid(0, 0)
+            work()
+        finally:
+            os._exit(0)
+    try:
+        yield pid
+    finally:
+        try:
+            os.killpg(pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            pass
+        try:
+            os.waitpid(pid, 0)
+        except ChildProcessError:
+            pass
+
+
+def burn(cpu_s: float) -> None:
+    end = time.process_time() + cpu_s
+    while time.process_time() < end:
+        pass
+
+
+def child(work: Callable[[], object]) -> int:
+    pid = os.fork()
+    if pid == 0:
+        work()
+        os._exit(0)
+    return pid
+
+
+def sleep() -> NoReturn:
+    signal.signal(signal.SIGUSR1, lambda number, frame: None)
+    while True:
+        signal.pause()
+
+
+def collector_of(pid: int, **settings: object) -> ProcessCollector:
+    context = Context(watches=(Watch("t", "pid", str(pid)),))
+    for name, value in settings.items():
+        setattr(context, name, value)
+    return ProcessCollector(context)
+
+
+def cpu(collector: ProcessCollector) -> float:
+    """The tree's CPU seconds."""
+    row = values(collector)
+    return sum(row.get(f'proctree_cpu_seconds_total{{mode="{mode}", tree="t"}}', 0.0) for mode in ("user", "system"))
+
+
+def processes(collector: ProcessCollector) -> float:
+    return values(collector)['proctree_processes{tree="t"}']
+
+
+def collect_until(collector: ProcessCollector, done: Callable[[], bool]) -> None:
+    """Collect every few milliseconds until `done`."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not done():
+        assert time.monotonic() < deadline
+        collector.collect()
+        time.sleep(0.005)
+
+
+def ended(pid: int) -> bool:
+    """Whether the process is a zombie."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+@pytest.mark.parametrize(("burn_ms", "gap_ms", "rounds"), [(50, 5, 8), (100, 20, 4), (3, 2, 60)])
+def test_children_that_live_less_than_a_collection_are_counted(burn_ms: int, gap_ms: int, rounds: int) -> None:
+    """Their time arrives with their parent's wait; the truth is what wait4 says in the end."""
+
+    def work() -> None:
+        for _ in range(rounds):
+            os.waitpid(child(lambda: burn(burn_ms / 1e3)), 0)
+            time.sleep(gap_ms / 1e3)
+
+    with running(work) as pid:
+        collector = collector_of(pid)
+        collect_until(collector, lambda: ended(pid))
+        collector.collect()
+        _, _, usage = os.wait4(pid, 0)
+        truth = usage.ru_utime + usage.ru_stime
+        # A zombie's time is final; it is in ticks, of the parent's and of its children's user and system time.
+        assert cpu(collector) == pytest.approx(truth, rel=0.02, abs=0.04)
+        collector.collect()
+        assert cpu(collector) == pytest.approx(truth, rel=0.02, abs=0.04)
+        collector.close()
+
+
+def test_a_fork_storm_neither_loses_nor_doubles_time() -> None:
+    """Hundreds of children, several at a time, that are seen or not; the counter never steps back."""
+
+    def work() -> None:
+        for _ in range(40):
+            pids = [child(lambda: burn(0.002)) for _ in range(8)]
+            for pid in pids:
+                os.waitpid(pid, 0)
+
+    with running(work) as pid:
+        collector = collector_of(pid)
+        last = 0.0
+
+        def step() -> bool:
+            nonlocal last
+            now = cpu(collector) if collector.layout.columns else 0.0
+            assert now >= last
+            last = now
+            return ended(pid)
+
+        collect_until(collector, step)
+        collector.collect()
+        _, _, usage = os.wait4(pid, 0)
+        assert cpu(collector) == pytest.approx(usage.ru_utime + usage.ru_stime, rel=0.03, abs=0.04)
+        collector.close()
+
+
+def test_time_of_children_that_nobody_waits_for_is_held() -> None:
+    """SIGCHLD ignored: the kernel reaps them, and the parent gains nothing."""
+    ready, done = os.pipe()
+    go, start = os.pipe()
+
+    def burn_and_wait() -> None:
+        burn(0.2)
+        os.write(done, b"!")
+        os.read(go, 1)
+
+    def work() -> None:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        child(burn_and_wait)
+        sleep()
+
+    with running(work) as pid:
+        collector = collector_of(pid)
+        collector.collect()
+        os.read(ready, 1)
+        collector.collect()
+        seen = cpu(collector)
+        assert seen >= 0.19
+        assert processes(collector) == 2
+        os.write(start, b"!")
+        collect_until(collector, lambda: processes(collector) == 1)
+        for _ in range(5):
+            collector.collect()
+            assert seen <= cpu(collector) < seen + 0.05
+        collector.close()
+    for fd in (ready, done, go, start):
+        os.close(fd)
+
+
+def test_a_child_of_a_thread_is_found() -> None:
+    """The children of a process are those of all its threads; threads themselves are no processes."""
+    ready, done = os.pipe()
+
+    def work() -> None:
+        import threading
+
+        def fork() -> None:
+            child(sleep)
+            os.write(done, b"!")
+            signal.pause()
+
+        threading.Thread(target=fork, daemon=True).start()
+        sleep()
+
+    with running(work) as pid:
+        collector = collector_of(pid)
+        collector.collect()
+        os.read(ready, 1)
+        collect_until(collector, lambda: processes(collector) == 2)
+        assert values(collector)['proctree_threads{tree="t"}'] == 3
+        collector.close()
+    os.close(ready)
+    os.close(done)
+
+
+@contextmanager
+def sleeping_tree(count: int) -> Iterator[int]:
+    """A root with so many sleeping children."""
+    ready, done = os.pipe()
+
+    def work() -> None:
+        for _ in range(count):
+            child(lambda: (os.write(done, b"!"), sleep()))
+        sleep()
+
+    with running(work) as pid:
+        seen = 0
+        while seen < count:
+            seen += len(os.read(ready, count))
+        try:
+            yield pid
+        finally:
+            os.close(ready)
+            os.close(done)
+
+
+@pytest.mark.parametrize(("limit", "kept"), [(0, 0), (10, 10), (1000, 4 * 21 + 1)])
+def test_descriptors_stay_within_the_budget_and_are_given_back(limit: int, kept: int) -> None:
+    """The numbers are the same with and without them."""
+    before = len(os.listdir("/proc/self/fd"))
+    with sleeping_tree(20) as pid:
+        collector = collector_of(pid, max_descriptors=limit)
+        for _ in range(3):
+            collector.collect()
+        assert len(os.listdir("/proc/self/fd")) - before <= kept + 2  # and the tree's own pipe
+        row = values(collector)
+        assert row['proctree_processes{tree="t"}'] == 21
+        assert row['proctree_open_fds{tree="t"}'] >= 3 * 21
+        assert sum("proctree_process_threads" in series for series in row) == 21
+        collector.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_collector_without_descriptors_left_still_collects() -> None:
+    """RLIMIT_NOFILE is nearly used up by somebody else."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with sleeping_tree(10) as pid:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 20, hard))
+        try:
+            collector = collector_of(pid, max_descriptors=1000)
+            for _ in range(3):
+                collector.collect()
+            assert processes(collector) == 11
+            assert values(collector)['prom_probe_source_readable{source="proc_pid_io"}'] == 1
+            collector.close()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_process_that_rests_is_not_read_again_until_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its CPU clock stands still; now and then all of it is read even so."""
+    reads: list[ProcessFiles] = []
+    stat = ProcessFiles.stat
+
+    def spy(files: ProcessFiles) -> bytes:
+        reads.append(files)
+        return stat(files)
+
+    with sleeping_tree(1) as pid:
+        collector = collector_of(pid)
+        collect_until(collector, lambda: not _has_run(collector, reads, monkeypatch, spy))
+        reads.clear()
+        monkeypatch.setattr(ProcessFiles, "stat", spy)
+        for _ in range(5):
+            collector.collect()
+        assert len(reads) <= 2
+        for _ in range(30):
+            collector.collect()
+        assert len(reads) >= 2
+        reads.clear()
+        os.kill(pid, signal.SIGUSR1)
+        collect_until(collector, lambda: bool(reads))
+        collector.close()
+
+
+def _has_run(
+    collector: ProcessCollector,
+    reads: list[ProcessFiles],
+    monkeypatch: pytest.MonkeyPatch,
+    spy: Callable[[ProcessFiles], bytes],
+) -> bool:
+    """Whether a member has run since the last collection, as it may just after its start."""
+    reads.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(ProcessFiles, "stat", spy)
+        collector.collect()
+    return bool(reads)
