@@ -38,6 +38,9 @@ class QueryLimits:
     max_points: int = 11_000
 
 
+# So long after the last query its memory goes back to the kernel.
+_TRIM_S = 1.0
+
 # A job gets the monotonic second by which it must end, and gives the body in pieces; ApiError says why it cannot.
 Job: TypeAlias = Callable[[float], Iterable[bytes]]
 
@@ -51,6 +54,7 @@ class Queries:
         self._log = log
         self._waiting: deque[_Item] = deque()
         self._pool: ThreadPoolExecutor | None = None
+        self._trimming: asyncio.TimerHandle | None = None
 
     def run(self, job: Job, timeout_s: float, *, inline: bool, content_type: str = JSON) -> Answer:
         """The job's response: at once where it is `inline`, else from a thread, 503 once `timeout_s` is over."""
@@ -71,6 +75,8 @@ class Queries:
 
     def close(self) -> None:
         """Take no more work; what runs is left to end by its deadline."""
+        if self._trimming is not None:
+            self._trimming.cancel()
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
@@ -79,6 +85,9 @@ class Queries:
         if self._pool is None:
             from concurrent.futures import ThreadPoolExecutor
 
+            from prom_probe.web.heap import share_arena  # what it imports, numpy needs too
+
+            share_arena()
             sys.setswitchinterval(_SWITCH_INTERVAL_S)
             self._pool = ThreadPoolExecutor(self._max, "query")
         self._pool.submit(work, *args)
@@ -135,6 +144,16 @@ class Queries:
                 item.timer.cancel()
             if not item.answer.done():
                 self._start(item)
+        if self._free == self._max and self._trimming is None:
+            self._trimming = asyncio.get_running_loop().call_later(_TRIM_S, self._trim)
+
+    def _trim(self) -> None:
+        """Have a thread give the heap's free pages back, unless a query runs, whose end comes here again."""
+        self._trimming = None
+        if self._free == self._max:
+            from prom_probe.web.heap import trim
+
+            self.submit(trim)
 
     def _expire(self, item: _Item) -> None:
         self._waiting.remove(item)

@@ -352,3 +352,19 @@ def test_a_server_without_queries_is_light() -> None:
     heavy = {"numpy", "promql_parser", "regex", "http", "email", "urllib.parse", "html", "json", "yaml"}
     heavy |= {"prom_probe.promql.parse", "prom_probe.promql.result", "concurrent.futures.thread"}
     assert not heavy & loaded
+
+
+def test_memory_goes_back_once_queries_have_ended(
+    gated: tuple[GatedStore, Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not while one runs, and once for a run of them."""
+    store, site = gated
+    monkeypatch.setattr("prom_probe.web.queries._TRIM_S", 0.01)
+    trimmed: list[int] = []
+    monkeypatch.setattr("prom_probe.web.heap.trim", lambda: trimmed.append(site.app._queries._free))
+    clients = asking(site, 2)
+    wait_for(lambda: store.entered == 2)
+    store.gate.set()
+    assert [client.read().status for client in clients] == [200, 200]
+    wait_for(lambda: trimmed)
+    assert trimmed == [2]
