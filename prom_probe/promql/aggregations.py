@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -14,9 +15,13 @@ from prom_probe.promql.lexer import quote
 from prom_probe.promql.quantile import go_float, note_bad_quantiles, quantile
 from prom_probe.promql.result import QueryError
 from prom_probe.promql.values import Bools, Floats, Ints, Vector, empty
+from prom_probe.promql.windows import BLOCK
 
 if TYPE_CHECKING:
     from prom_probe.promql.evaluation import Evaluator
+
+Reduction: TypeAlias = "Callable[[Groups, Floats, Bools], Floats]"
+Choice: TypeAlias = Callable[[Floats, Bools, Floats], tuple[Bools, Ints | None]]
 
 _HUGE = 2.0**1000
 _SCALE = 2.0**-64
@@ -25,21 +30,27 @@ _INT64 = 2.0**63
 
 
 class Groups:
-    """The series of a vector, those of a group together. `values` and `present` are in that order: [series, steps]."""
+    """Which series of a vector (it has some) are in which group; `order` puts those of a group together."""
 
     def __init__(self, vector: Vector, grouping: tuple[str, ...], without: bool) -> None:
         numbers: dict[Labels, int] = {}
         key = group_key(grouping, without)
         group = np.array([numbers.setdefault(key(one), len(numbers)) for one in vector.labels], np.int64)
         self.labels = list(numbers)
-        self.order = np.argsort(group, kind="stable")
-        ordered = len(numbers) == 1 or bool((self.order[1:] > self.order[:-1]).all())
-        self.sizes = np.bincount(group, minlength=len(numbers))
+        self.sizes = np.bincount(group)
         self.starts = np.concatenate(([0], np.cumsum(self.sizes)[:-1]))
-        self.values = vector.values if ordered else vector.values[self.order]
-        self.present = vector.present if ordered else vector.present[self.order]
+        self.order = np.argsort(group, kind="stable")
+        self._ordered = bool((self.order[1:] > self.order[:-1]).all())
         drop = np.array(vector.drop)[self.order]
         self.drop: list[bool] = np.logical_or.reduceat(drop, self.starts).tolist()
+
+    def slices(self, vector: Vector) -> Iterator[tuple[slice, Floats, Bools]]:
+        """The vector in groups, some steps at a time so that temporary arrays stay small: steps, values, presence."""
+        width = max(1, BLOCK // len(vector.labels))
+        for left in range(0, vector.values.shape[1], width):
+            steps = slice(left, left + width)
+            values, present = vector.values[:, steps], vector.present[:, steps]
+            yield (steps, values, present) if self._ordered else (steps, values[self.order], present[self.order])
 
     def reduce(self, operation: Any, rows: Any) -> Any:
         """`operation` (a ufunc) over each group's rows: [groups, steps]."""
@@ -49,16 +60,15 @@ class Groups:
 
     def each(self) -> Iterator[slice]:
         """The rows of each group."""
-        for start, size in zip(self.starts, self.sizes, strict=True):
-            yield slice(int(start), int(start + size))
+        for start, size in zip(self.starts.tolist(), self.sizes.tolist(), strict=True):
+            yield slice(start, start + size)
 
-    @property
-    def count(self) -> Ints:
+    def count(self, present: Bools) -> Ints:
         """Present series of each group: [groups, steps]."""
-        found: Ints = self.reduce(np.add, self.present.astype(np.int64))
+        found: Ints = self.reduce(np.add, present.astype(np.int64))
         return found
 
-    def spread(self, rows: Floats) -> Floats:
+    def spread(self, rows: Any) -> Any:
         """A row of each group, repeated for its series."""
         return np.repeat(rows, self.sizes, axis=0)
 
@@ -80,24 +90,30 @@ def aggregate(ev: Evaluator, node: Aggregate) -> Vector:
         return _count_values(ev, node)
     param = ev.scalar(node.param) if node.param is not None else None
     vector = ev.vector(node.expr)
+    if param is not None and node.op in _CHOICES:
+        return _choose(ev, node, param, vector)
     if param is not None:
-        if node.op in _CHOICES:
-            return _choose(ev, node, param, vector)
         note_bad_quantiles(ev, param, node.param or node)
     if not vector.labels:
         return empty(ev.steps)
-    ev.query.budget.hold(3 * vector.values.nbytes)
     groups = Groups(vector, node.grouping, node.without)
-    values = _REDUCTIONS[node.op](groups) if param is None else _quantiles(groups, param)
-    present = groups.reduce(np.logical_or, groups.present)
+    values = np.empty((len(groups.labels), ev.steps))
+    present = np.empty(values.shape, np.bool_)
+    for steps, given, there in groups.slices(vector):
+        ev.query.budget.check()
+        if param is None:
+            values[:, steps] = _REDUCTIONS[node.op](groups, given, there)
+        else:
+            values[:, steps] = _quantiles(groups, given, there, param[steps])
+        present[:, steps] = groups.reduce(np.logical_or, there)
     return Vector(groups.labels, values, present, groups.drop)
 
 
-# -- one value a group
+# -- one value a group: (groups, values, presence), the latter [series, steps] in the groups' order -> [groups, steps]
 
 
-def _sum(groups: Groups) -> Floats:
-    return _sums(groups, np.where(groups.present, groups.values, 0.0))
+def _sum(groups: Groups, values: Floats, present: Bools) -> Floats:
+    return _sums(groups, np.where(present, values, 0.0))
 
 
 def _sums(groups: Groups, values: Floats) -> Floats:
@@ -125,63 +141,64 @@ def _compensated(groups: Groups, values: Floats) -> Floats:
     return total + error
 
 
-def _avg(groups: Groups) -> Floats:
-    values = np.where(groups.present, groups.values, 0.0)
+def _avg(groups: Groups, values: Floats, present: Bools) -> Floats:
+    values = np.where(present, values, 0.0)
+    count = groups.count(present)
     finite = np.where(np.isfinite(values), values, 0.0)
     if np.abs(finite).max(initial=0.0) > _HUGE:  # the sum may overflow where the mean does not
-        return _sums(groups, values * _SCALE) / groups.count / _SCALE
-    return _sums(groups, values) / groups.count
+        return _sums(groups, values * _SCALE) / count / _SCALE
+    return _sums(groups, values) / count
 
 
-def _extreme(choose: Any) -> Callable[[Groups], Floats]:
+def _extreme(choose: Any) -> Reduction:
     """NaN only where there is nothing else."""
 
-    def reduction(groups: Groups) -> Floats:
-        found: Floats = groups.reduce(choose, np.where(groups.present, groups.values, np.nan))
+    def reduction(groups: Groups, values: Floats, present: Bools) -> Floats:
+        found: Floats = groups.reduce(choose, np.where(present, values, np.nan))
         return found
 
     return reduction
 
 
-def _count(groups: Groups) -> Floats:
-    return groups.count.astype(np.float64)
+def _count(groups: Groups, values: Floats, present: Bools) -> Floats:
+    return groups.count(present).astype(np.float64)
 
 
-def _group(groups: Groups) -> Floats:
-    return np.ones((len(groups.labels), groups.values.shape[1]))
+def _group(groups: Groups, values: Floats, present: Bools) -> Floats:
+    return np.ones((len(groups.labels), values.shape[1]))
 
 
-def _variance(groups: Groups) -> Floats:
+def _variance(groups: Groups, values: Floats, present: Bools) -> Floats:
     """Of the differences from the group's first value: exactly zero for equal values."""
-    present = groups.present
-    shown = np.where(present, groups.values, np.nan)
-    base = np.empty((len(groups.labels), shown.shape[1]))
+    base = np.empty((len(groups.labels), values.shape[1]))
     for i, rows in enumerate(groups.each()):
-        base[i] = np.take_along_axis(shown[rows], present[rows].argmax(axis=0)[None, :], axis=0)[0]
-    off = np.where(present, shown - groups.spread(base), 0.0)
-    mean = groups.reduce(np.add, off) / groups.count
+        first = present[rows].argmax(axis=0)[None, :]
+        base[i] = np.take_along_axis(values[rows], first, axis=0)[0]
+    count = groups.count(present)
+    off = np.where(present, values - groups.spread(base), 0.0)
+    mean = groups.reduce(np.add, off) / count
     off = np.where(present, off - groups.spread(mean), 0.0)
-    found: Floats = groups.reduce(np.add, off * off) / groups.count
+    found: Floats = groups.reduce(np.add, off * off) / count
     return found
 
 
-def _deviation(groups: Groups) -> Floats:
-    return np.sqrt(_variance(groups))
+def _deviation(groups: Groups, values: Floats, present: Bools) -> Floats:
+    return np.sqrt(_variance(groups, values, present))
 
 
-def _quantiles(groups: Groups, q: Floats) -> Floats:
-    out = np.zeros((len(groups.labels), groups.values.shape[1]))
+def _quantiles(groups: Groups, values: Floats, present: Bools, q: Floats) -> Floats:
+    out = np.zeros((len(groups.labels), values.shape[1]))
     for i, rows in enumerate(groups.each()):
-        values, present = groups.values[rows].T, groups.present[rows].T  # [steps, series]
-        sizes = present.sum(axis=1)
+        columns, there = values[rows].T, present[rows].T  # [steps, series]
+        sizes = there.sum(axis=1)
         for size in np.unique(sizes[sizes > 0]):
             steps = np.flatnonzero(sizes == size)
-            some = values[steps][present[steps]].reshape(len(steps), size)
+            some = columns[steps][there[steps]].reshape(len(steps), size)
             out[i, steps] = quantile(some, q[steps])
     return out
 
 
-_REDUCTIONS: dict[str, Callable[[Groups], Floats]] = {
+_REDUCTIONS: dict[str, Reduction] = {
     "sum": _sum,
     "avg": _avg,
     "min": _extreme(np.fmin),
@@ -193,87 +210,106 @@ _REDUCTIONS: dict[str, Callable[[Groups], Floats]] = {
 }
 
 
-# -- some series of each group
+# -- some series of each group: (groups, vector) -> (values, presence, parameter) -> which, and perhaps in what order
 
 
 def _choose(ev: Evaluator, node: Aggregate, param: Floats, vector: Vector) -> Vector:
-    assert node.param is not None
-    if node.op == "limit_ratio":
-        if (param == 0).all():
-            return empty(ev.steps)
-        if np.isnan(param).any():
-            raise QueryError("execution", "Ratio value is NaN")
-        for worst, limit in ((param.max(), 1.0), (param.min(), -1.0)):
-            if worst * limit > 1:
-                ev.query.warn(
-                    f"ratio value should be between -1 and 1, got {go_float(float(worst))},"
-                    f" capping to {go_float(limit)}",
-                    node.param.start,
-                )
-    else:
-        if (param < 1).all():
-            return empty(ev.steps)
-        if np.isnan(param).any():
-            raise QueryError("execution", "Parameter value is NaN")
-        if param.min() <= -_INT64:
-            raise QueryError("execution", f"Scalar value {go_float(float(param.min()))} underflows int64")
-        if param.max() >= _INT64:
-            raise QueryError("execution", f"Scalar value {go_float(float(param.max()))} overflows int64")
+    if not _check_choice(ev, node, param):
+        return empty(ev.steps)
     if not vector.labels:
         return vector
-    ev.query.budget.hold(4 * vector.values.nbytes)
     groups = Groups(vector, node.grouping, node.without)
-    chosen, rank = _CHOICES[node.op](groups, vector, param)
+    choice = _CHOICES[node.op](groups, vector)
+    ev.query.budget.hold(len(vector.labels) * ev.steps)
+    chosen = np.empty((len(vector.labels), ev.steps), np.bool_)
+    rank = None
+    for steps, values, present in groups.slices(vector):
+        ev.query.budget.check()
+        chosen[:, steps], rank = choice(values, present, param[steps])
     rows = np.flatnonzero(chosen.any(axis=1))
     if ev.steps == 1 and rank is not None:  # an instant query's answer is in order, group by group
         number = np.repeat(np.arange(len(groups.sizes)), groups.sizes)
         rows = rows[np.lexsort((rank[rows, 0], number[rows]))]
+    ev.query.budget.hold(9 * len(rows) * ev.steps)
     found = vector.rows(groups.order[rows])
     return found.replace(found.values, chosen[rows])
 
 
-def _top(sign: float) -> Callable[[Groups, Vector, Floats], tuple[Bools, Ints | None]]:
+def _check_choice(ev: Evaluator, node: Aggregate, param: Floats) -> bool:
+    """Whether the parameter lets anything be chosen; raises QueryError where it makes no sense."""
+    start = node.param.start if node.param is not None else node.start
+    if node.op == "limit_ratio":
+        if (param == 0).all():
+            return False
+        if np.isnan(param).any():
+            raise QueryError("execution", "Ratio value is NaN")
+        for worst, limit in ((float(param.max()), 1.0), (float(param.min()), -1.0)):
+            if worst * limit > 1:
+                ev.query.warn(
+                    f"ratio value should be between -1 and 1, got {go_float(worst)}, capping to {go_float(limit)}",
+                    start,
+                )
+        return True
+    if (param < 1).all():
+        return False
+    if np.isnan(param).any():
+        raise QueryError("execution", "Parameter value is NaN")
+    if param.min() <= -_INT64:
+        raise QueryError("execution", f"Scalar value {go_float(float(param.min()))} underflows int64")
+    if param.max() >= _INT64:
+        raise QueryError("execution", f"Scalar value {go_float(float(param.max()))} overflows int64")
+    return True
+
+
+def _top(sign: float) -> Callable[[Groups, Vector], Choice]:
     """The k largest (or smallest) of each group, NaN only where nothing else is left; the first of equal ones."""
 
-    def choice(groups: Groups, vector: Vector, k: Floats) -> tuple[Bools, Ints | None]:
-        # Absent after NaN after numbers: three keys, the last one first.
-        nan = np.isnan(groups.values)
-        key = np.where(nan | ~groups.present, 0.0, groups.values * -sign)
-        kind = np.where(groups.present, np.where(nan, 1, 0), 2)
-        rank = np.empty(key.shape, np.int64)
-        for rows in groups.each():
-            order = np.lexsort((key[rows], kind[rows]), axis=0)
-            places = np.broadcast_to(np.arange(len(order))[:, None], order.shape)
-            np.put_along_axis(rank[rows], order, places, axis=0)
-        return groups.present & (rank < np.trunc(k)), rank
+    def prepare(groups: Groups, vector: Vector) -> Choice:
+        def choice(values: Floats, present: Bools, k: Floats) -> tuple[Bools, Ints | None]:
+            nan = np.isnan(values)
+            key = np.where(nan | ~present, 0.0, values * -sign)
+            kind = np.where(present, np.where(nan, 1, 0), 2)  # absent after NaN after numbers
+            rank = np.empty(key.shape, np.int64)
+            for rows in groups.each():
+                order = np.lexsort((key[rows], kind[rows]), axis=0)
+                places = np.broadcast_to(np.arange(len(order))[:, None], order.shape)
+                np.put_along_axis(rank[rows], order, places, axis=0)
+            return present & (rank < np.trunc(k)), rank
+
+        return choice
+
+    return prepare
+
+
+def _limitk(groups: Groups, vector: Vector) -> Choice:
+    """The first k of each group."""
+
+    def choice(values: Floats, present: Bools, k: Floats) -> tuple[Bools, Ints | None]:
+        seen = np.cumsum(present, axis=0)
+        before: Ints = seen[groups.starts] - present[groups.starts]
+        return present & (seen - groups.spread(before) <= np.trunc(k)), None
 
     return choice
 
 
-def _limitk(groups: Groups, vector: Vector, k: Floats) -> tuple[Bools, Ints | None]:
-    """The first k of each group."""
-    seen = np.cumsum(groups.present, axis=0)
-    before: Floats = seen[groups.starts] - groups.present[groups.starts]
-    return groups.present & (seen - groups.spread(before) <= np.trunc(k)), None
-
-
-def _limit_ratio(groups: Groups, vector: Vector, ratio: Floats) -> tuple[Bools, Ints | None]:
+def _limit_ratio(groups: Groups, vector: Vector) -> Choice:
     """A share of the series, always the same ones: by a hash of their labels. A negative share is the others."""
-    ratio = np.clip(ratio, -1.0, 1.0)
     offset = np.array([_unit_hash(vector.labels[i]) for i in groups.order])[:, None]
-    return groups.present & np.where(ratio >= 0, offset < ratio, offset >= 1 + ratio), None
+
+    def choice(values: Floats, present: Bools, ratio: Floats) -> tuple[Bools, Ints | None]:
+        ratio = np.clip(ratio, -1.0, 1.0)
+        return present & np.where(ratio >= 0, offset < ratio, offset >= 1 + ratio), None
+
+    return choice
 
 
 def _unit_hash(labels: Labels) -> float:
     """0 up to 1, evenly spread and the same in every process."""
-    import zlib
-
     text = "\xff".join(part for pair in labels for part in pair).encode(errors="surrogateescape")
-    mixed = (zlib.crc32(text) * 0x9E3779B1) & 0xFFFFFFFF
-    return mixed / 2**32
+    return ((zlib.crc32(text) * 0x9E3779B1) & 0xFFFFFFFF) / 2**32
 
 
-_CHOICES: dict[str, Callable[[Groups, Vector, Floats], tuple[Bools, Ints | None]]] = {
+_CHOICES: dict[str, Callable[[Groups, Vector], Choice]] = {
     "topk": _top(1.0),
     "bottomk": _top(-1.0),
     "limitk": _limitk,

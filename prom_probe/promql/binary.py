@@ -12,6 +12,7 @@ from prom_probe.promql.ast import COMPARISONS, SET_OPERATORS, Binary, Matching
 from prom_probe.promql.lexer import quote
 from prom_probe.promql.result import QueryError
 from prom_probe.promql.values import NAMING, Bools, Floats, Ints, Scalar, Value, Vector, empty, merged
+from prom_probe.promql.windows import BLOCK
 
 if TYPE_CHECKING:
     from prom_probe.promql.evaluation import Evaluator
@@ -39,23 +40,25 @@ def binary(ev: Evaluator, node: Binary) -> Value:
     if isinstance(lhs, Scalar) and isinstance(rhs, Scalar):
         return Scalar(_OPERATORS[node.op](lhs.values, rhs.values).astype(np.float64))
     if isinstance(lhs, Vector) and isinstance(rhs, Scalar):
-        return _with_scalar(node, lhs, lhs.values, rhs.values)
+        return _with_scalar(ev, node, lhs, rhs.values, scalar_first=False)
     if isinstance(lhs, Scalar) and isinstance(rhs, Vector):
-        return _with_scalar(node, rhs, lhs.values, rhs.values)
+        return _with_scalar(ev, node, rhs, lhs.values, scalar_first=True)
     assert isinstance(lhs, Vector)
     assert isinstance(rhs, Vector)
     if node.op in SET_OPERATORS:
-        return _set_operation(node, lhs, rhs)
+        return _set_operation(ev, node, lhs, rhs)
     return _matched(ev, node, lhs, rhs)
 
 
-def _with_scalar(node: Binary, vector: Vector, left: Floats, right: Floats) -> Vector:
-    found = _OPERATORS[node.op](left, right)
-    if node.op not in COMPARISONS:
-        return vector.replace(found, drop=True)
-    if node.returns_bool:
-        return vector.replace(found.astype(np.float64), drop=True)
-    return vector.replace(vector.values, vector.present & found)
+def _with_scalar(ev: Evaluator, node: Binary, vector: Vector, scalar: Floats, *, scalar_first: bool) -> Vector:
+    operator = _OPERATORS[node.op]
+
+    def compute(values: Floats) -> Any:
+        return operator(scalar, values) if scalar_first else operator(values, scalar)
+
+    if node.op in COMPARISONS and not node.returns_bool:
+        return vector.replace(vector.values, vector.present & compute(vector.values))
+    return vector.replace(ev.mapped(vector.values, compute), drop=True)
 
 
 # -- matching
@@ -88,11 +91,14 @@ def _any_present(size: int, signatures: Ints, present: Bools) -> Bools:
     return found
 
 
-def _set_operation(node: Binary, lhs: Vector, rhs: Vector) -> Vector:
+def _set_operation(ev: Evaluator, node: Binary, lhs: Vector, rhs: Vector) -> Vector:
     size, (left, right) = _numbered(node.matching, lhs, rhs)
     if node.op == "or":
         taken = _any_present(size, left, lhs.present)
-        rest = rhs.replace(rhs.values, rhs.present & ~taken[right])
+        present = rhs.present & ~taken[right]
+        more = np.flatnonzero(present.any(axis=1))
+        ev.query.budget.hold(9 * (len(lhs.labels) + 2 * len(more)) * ev.steps)
+        rest = rhs.replace(rhs.values, present).rows(more)
         return merged(
             Vector(
                 lhs.labels + rest.labels,
@@ -116,26 +122,44 @@ def _matched(ev: Evaluator, node: Binary, lhs: Vector, rhs: Vector) -> Vector:
     pairs = _pairs(many, many_signatures, one, one_signatures)
     if not len(pairs):
         return empty(ev.steps)
-    at_many, at_one = pairs[:, 0], pairs[:, 1]
-    ev.query.budget.hold(4 * len(pairs) * ev.steps * 8)
-    there = many.present[at_many] & one.present[at_one]
+    ev.query.budget.hold(2 * 9 * len(pairs) * ev.steps)
+    there, found, kept = _computed(ev, node, many, one, pairs)
+    signatures = many_signatures[pairs[:, 0]]
     if not matching.group:
-        _check_single(there, many_signatures[at_many])
-    left, right = many.values[at_many], one.values[at_one]
-    if matching.group == "right":
-        left, right = right, left
-    found = _OPERATORS[node.op](left, right)
-    comparison = node.op in COMPARISONS
+        _check_single(there, signatures)
+    filters = node.op in COMPARISONS and not node.returns_bool
     labels = [
-        _result_labels(many.labels[i], one.labels[j], matching, drops_name=not comparison) for i, j in pairs.tolist()
+        _result_labels(many.labels[i], one.labels[j], matching, drops_name=node.op not in COMPARISONS)
+        for i, j in pairs.tolist()
     ]
     if matching.group:
-        _check_distinct(there, many_signatures[at_many], labels)
-    if not comparison:
-        return merged(Vector(labels, found, there))
-    if node.returns_bool:
-        return merged(Vector(labels, found.astype(np.float64), there, [True] * len(labels)))
-    return merged(Vector(labels, left, there & found, [many.drop[i] for i in at_many.tolist()]))
+        _check_distinct(there, signatures, labels)
+    drop = [many.drop[i] if filters else node.returns_bool for i in pairs[:, 0].tolist()]
+    return merged(Vector(labels, found, kept, drop))
+
+
+def _computed(ev: Evaluator, node: Binary, many: Vector, one: Vector, pairs: Ints) -> tuple[Bools, Floats, Bools]:
+    """For each pair and step: whether there are both, the result, and whether that is kept. Some pairs at a time."""
+    operator = _OPERATORS[node.op]
+    filters = node.op in COMPARISONS and not node.returns_bool
+    there = np.empty((len(pairs), ev.steps), np.bool_)
+    found = np.empty(there.shape)
+    kept = np.empty(there.shape, np.bool_) if filters else there
+    height = max(1, BLOCK // ev.steps)
+    for top in range(0, len(pairs), height):
+        ev.query.budget.check()
+        rows = slice(top, top + height)
+        at_many, at_one = pairs[rows, 0], pairs[rows, 1]
+        there[rows] = many.present[at_many] & one.present[at_one]
+        left, right = many.values[at_many], one.values[at_one]
+        if node.matching.group == "right":
+            left, right = right, left
+        if filters:
+            found[rows] = left
+            kept[rows] = there[rows] & operator(left, right)
+        else:
+            found[rows] = operator(left, right)
+    return there, found, kept
 
 
 def _pairs(many: Vector, many_signatures: Ints, one: Vector, one_signatures: Ints) -> Ints:

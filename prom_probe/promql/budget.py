@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 
 from prom_probe.promql.result import QueryError
 
@@ -66,6 +67,11 @@ class Budget:
     def hold_only(self, held: int) -> None:
         """Give back all but `held` bytes."""
         self.hold(held - self.held)
+
+    def leave(self, size: int, owner: object) -> None:
+        """Keep `size` bytes booked until `owner` is gone, beyond the end of the query."""
+        self._accountant.take(size)
+        weakref.finalize(owner, self._accountant.take, -size)
 
     def release(self) -> None:
         self.hold_only(0)

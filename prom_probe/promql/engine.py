@@ -61,7 +61,7 @@ class Engine:
         times = np.array([t_ms], np.int64)
         with self._evaluating(queryable, expr, times, lookback_ms, timeout_s) as evaluator:
             value = evaluator.eval(node)
-            return _noted(_instant_result(value, times), evaluator.query)
+            return _finished(_instant_result(value, times), evaluator.query)
 
     def range(
         self,
@@ -85,7 +85,7 @@ class Engine:
         times = np.arange(start_ms, end_ms + 1, step_ms, dtype=np.int64)
         with self._evaluating(queryable, expr, times, lookback_ms, timeout_s, end_ms) as evaluator:
             value = evaluator.eval(node)
-            return _noted(_range_result(value, times), evaluator.query)
+            return _finished(_range_result(value, times, evaluator.query.budget), evaluator.query)
 
     def _check_range(self, start_ms: int, end_ms: int, step_ms: int) -> None:
         if step_ms <= 0:
@@ -145,7 +145,7 @@ def _instant_result(value: Value, times: Ints) -> Result:
             return Result("vector", [vector.labels[i] for i in rows], times, vector.values[rows])
 
 
-def _range_result(value: Value, times: Ints) -> Result:
+def _range_result(value: Value, times: Ints, budget: Budget) -> Result:
     if isinstance(value, Scalar):
         values = np.array([value.values])
         return Result("matrix", [()], times, values, np.ones(values.shape, np.bool_))
@@ -153,10 +153,16 @@ def _range_result(value: Value, times: Ints) -> Result:
     vector = named(value)
     rows = np.flatnonzero(vector.present.any(axis=1)).tolist()
     rows.sort(key=vector.labels.__getitem__)
+    budget.hold(9 * len(rows) * len(times))
     return Result("matrix", [vector.labels[i] for i in rows], times, vector.values[rows], vector.present[rows])
 
 
-def _noted(result: Result, query: Query) -> Result:
+def _finished(result: Result, query: Query) -> Result:
+    """`result` with its notes; its memory is counted as long as it lives."""
+    size = result.values.nbytes + (0 if result.present is None else result.present.nbytes)
+    size += sum(t.nbytes + v.nbytes for t, v in result.raw or ())
+    query.budget.hold_only(0)
+    query.budget.leave(size, result)
     result.samples = query.budget.samples
     result.warnings = _some(list(query.warnings.values()), "warning")
     result.infos = _some(list(query.infos.values()), "info")

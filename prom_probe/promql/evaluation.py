@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -31,11 +31,14 @@ from prom_probe.promql.budget import Budget, timed_out
 from prom_probe.promql.functions import FUNCTIONS
 from prom_probe.promql.lexer import place
 from prom_probe.promql.queryable import Queryable
-from prom_probe.promql.values import Floats, Ints, Samples, Scalar, Text, Value, Vector, empty, named
+from prom_probe.promql.values import Bools, Floats, Ints, Rows, Samples, Scalar, Text, Value, Vector, empty, named
 from prom_probe.promql.windows import BLOCK, Windows, is_stale, make_windows
 
 _MAX_BATCH = 128  # series
 _SUBQUERY_STEP_MS = 60_000
+
+# Some series of a range vector: labels, drop flags, windows.
+Batch: TypeAlias = tuple[Sequence[Labels], Sequence[bool], Windows]
 
 
 @dataclass(slots=True)
@@ -58,14 +61,22 @@ class Query:
     def inform(self, message: str, start: int) -> None:
         self.infos[message] = f"PromQL info: {message} ({place(self.text, start)})"
 
-    def read(self, matchers: Sequence[Matcher], mint: int, maxt: int) -> Iterator[SeriesGroup]:
-        """The series' samples, as many at a time as keep a batch's arrays small; their memory is booked meanwhile."""
+    def read(self, matchers: Sequence[Matcher], mint: int, maxt: int) -> tuple[int, Iterator[SeriesGroup]]:
+        """How many series there are at most, and them, as many at a time as keep a batch's arrays small.
+
+        A batch's memory is booked while the caller works on it.
+        """
         budget = self.budget
         try:
             series, samples = self.queryable.count(mint, maxt, matchers, deadline=budget.deadline)
-            if not series:
-                return
-            batch = max(1, min(_MAX_BATCH, BLOCK * series // max(samples, 1)))
+        except RegexTimeout:
+            raise timed_out() from None
+        batch = max(1, min(_MAX_BATCH, BLOCK * series // max(samples, 1)))
+        return series, self._batches(matchers, mint, maxt, batch) if series else iter(())
+
+    def _batches(self, matchers: Sequence[Matcher], mint: int, maxt: int, batch: int) -> Iterator[SeriesGroup]:
+        budget = self.budget
+        try:
             for group in self.queryable.select(mint, maxt, matchers, batch=batch, deadline=budget.deadline):
                 size = group.values.nbytes
                 budget.check()
@@ -115,7 +126,10 @@ class Evaluator:
                 return binary(self, node)
             case Negate():
                 value = self.eval(node.expr)
-                return Scalar(-value.values) if isinstance(value, Scalar) else _negated(value)
+                if isinstance(value, Scalar):
+                    return Scalar(-value.values)
+                assert isinstance(value, Vector)
+                return value.replace(self.mapped(value.values, np.negative), drop=True)
             case Matrix() | Subquery():
                 return self._samples(node)
 
@@ -130,6 +144,18 @@ class Evaluator:
         value = self.eval(node)
         assert isinstance(value, Scalar)
         return value.values
+
+    def mapped(self, values: Floats, compute: Callable[[Floats], Any]) -> Floats:
+        """`compute` of `values` ([series, steps]), some rows at a time so that temporary arrays stay small."""
+        self.query.budget.hold(values.size * 8)
+        if values.size <= BLOCK:
+            return np.asarray(compute(values), np.float64)
+        out = np.empty(values.shape)
+        height = max(1, BLOCK // values.shape[1])
+        for top in range(0, len(values), height):
+            self.query.budget.check()
+            out[top : top + height] = compute(values[top : top + height])
+        return out
 
     def _repeated(self, node: Node) -> Value:
         """The value at the first step, for all steps."""
@@ -154,71 +180,88 @@ class Evaluator:
         return np.full(self.steps, at - offset_ms)
 
     def _selector(self, node: Selector) -> Vector:
-        return self.latest(node)[0]
+        rows, _ = self._latest(node, with_times=False)
+        return rows
 
-    def latest(self, node: Selector) -> tuple[Vector, Floats]:
-        """The newest sample of each series within the lookback, and its timestamps (seconds) in the same shape."""
+    def timestamps(self, node: Selector) -> Vector:
+        """When the samples that a selector gives were taken, in seconds."""
+        rows, times = self._latest(node, with_times=True)
+        return rows.replace(np.concatenate(times)) if times else rows
+
+    def _latest(self, node: Selector, *, with_times: bool) -> tuple[Vector, list[Floats]]:
+        """The newest sample of each series within the lookback; on demand their times (seconds), batch by batch."""
         query = self.query
         ends = self._ends(node.at, node.offset_ms)
         oldest = ends - query.lookback_ms  # exclusive
-        labels: list[Labels] = []
-        values, present, times = [], [], []
-        for group in query.read(node.matchers, int(oldest[0]) + 1, int(ends[-1])):
+        most, groups = query.read(node.matchers, int(oldest[0]) + 1, int(ends[-1]))
+        rows = Rows(most, self.steps, query.budget.hold)
+        times = []
+        for group in groups:
             last = np.searchsorted(group.timestamps, ends, side="right") - 1
             when = group.timestamps.take(last, mode="clip")
             recent = (last >= 0) & (when > oldest)
             found = group.values.take(last, axis=1, mode="clip")
             here = np.broadcast_to(recent, found.shape) if group.dense else recent & ~is_stale(found)
-            keep = here.any(axis=1)
-            if not keep.all():
-                rows = np.flatnonzero(keep).tolist()
-                found, here = found[rows], here[rows]
-                labels += [group.labels[i] for i in rows]
-            else:
-                labels += group.labels
             query.budget.read(found.size)
-            query.budget.hold(2 * found.nbytes)
-            values.append(found)
-            present.append(here)
-            times.append(np.broadcast_to(when / 1000, found.shape))
-        if not labels:
-            return empty(self.steps), np.empty((0, self.steps))
-        return Vector(labels, _stacked(values), _stacked(present)), _stacked(times)
+            rows.add(group.labels, [False] * len(group.labels), found, here)
+            if with_times:
+                kept = int(here.any(axis=1).sum())
+                query.budget.hold(8 * kept * self.steps)
+                times.append(np.repeat((when / 1000)[None, :], kept, axis=0))
+        return rows.vector(), times
 
-    def windows(self, node: Node) -> Iterator[tuple[Sequence[Labels], Sequence[bool], Windows]]:
-        """The series under a range selector or subquery, batch by batch: labels, drop flags, windows."""
+    def windows(self, node: Node) -> tuple[int, Iterator[Batch]]:
+        """How many series a range selector or subquery gives at most, and them, batch by batch."""
         if isinstance(node, Subquery):
-            yield from self._subquery_windows(node)
-            return
+            return self._subquery_windows(node)
         assert isinstance(node, Matrix)
         selector = node.selector
-        query = self.query
         ends = self._ends(selector.at, selector.offset_ms)
-        for group in query.read(selector.matchers, int(ends[0]) - node.range_ms + 1, int(ends[-1])):
-            query.budget.read(group.values.size)
-            absent = None
-            if not group.dense:
-                absent = is_stale(group.values)
-                if not absent.any():
-                    absent = None
-            found = make_windows(group.timestamps, group.values, absent, ends, node.range_ms, query.budget.check)
-            yield group.labels, [False] * len(group.labels), found
+        most, groups = self.query.read(selector.matchers, int(ends[0]) - node.range_ms + 1, int(ends[-1]))
+        return most, self._group_windows(groups, ends, node.range_ms)
 
-    def _subquery_windows(self, node: Subquery) -> Iterator[tuple[Sequence[Labels], Sequence[bool], Windows]]:
+    def _group_windows(self, groups: Iterator[SeriesGroup], ends: Ints, range_ms: int) -> Iterator[Batch]:
+        budget = self.query.budget
+        for group in groups:
+            budget.read(group.values.size)
+            absent = None if group.dense else is_stale(group.values)
+            if absent is not None and not absent.any():
+                absent = None
+            yield from self._batch(
+                group.labels, [False] * len(group.labels), group.timestamps, group.values, absent, ends, range_ms
+            )
+
+    def _subquery_windows(self, node: Subquery) -> tuple[int, Iterator[Batch]]:
         ends = self._ends(node.at, node.offset_ms)
         vector, times = self._subquery(node, ends)
-        if not vector.labels:
-            return
+        return len(vector.labels), self._vector_windows(vector, times, ends, node.range_ms)
+
+    def _vector_windows(self, vector: Vector, times: Ints, ends: Ints, range_ms: int) -> Iterator[Batch]:
         budget = self.query.budget
-        height = max(1, min(_MAX_BATCH, BLOCK // len(times)))
+        height = max(1, min(_MAX_BATCH, BLOCK // max(len(times), 1)))
         for top in range(0, len(vector.labels), height):
             rows = slice(top, top + height)
             present = vector.present[rows]
             values = np.ascontiguousarray(vector.values[rows])
             absent = None if present.all() else ~present
             budget.read(values.size)
-            found = make_windows(times, values, absent, ends, node.range_ms, budget.check)
-            yield vector.labels[rows], vector.drop[rows], found
+            yield from self._batch(vector.labels[rows], vector.drop[rows], times, values, absent, ends, range_ms)
+
+    def _batch(
+        self,
+        labels: Sequence[Labels],
+        drop: Sequence[bool],
+        times: Ints,
+        values: Floats,
+        absent: Bools | None,
+        ends: Ints,
+        range_ms: int,
+    ) -> Iterator[Batch]:
+        budget = self.query.budget
+        size = 0 if absent is None else 6 * values.nbytes  # what moving each row's samples together takes
+        budget.hold(size)
+        yield labels, drop, make_windows(times, values, absent, ends, range_ms, budget.check)
+        budget.hold(-size)
 
     def _subquery(self, node: Subquery, ends: Ints) -> tuple[Vector, Ints]:
         """The inner expression at all multiples of the step that some window covers, and those times."""
@@ -242,7 +285,7 @@ class Evaluator:
                     labels.append(vector.labels[i])
                     samples.append((times[present], vector.values[i][present]))
             return Samples(labels, samples)
-        for names, _, windows in self.windows(node):
+        for names, _, windows in self.windows(node)[1]:
             for i, one in enumerate(names):
                 row = min(i, len(windows.first) - 1)
                 window = slice(int(windows.first[row, 0]), int(windows.end[row, 0]))
@@ -251,12 +294,3 @@ class Evaluator:
                     samples.append((windows.times[row, window].copy(), windows.values[i, window].copy()))
                     budget.hold(16 * (window.stop - window.start))
         return Samples(labels, samples)
-
-
-def _negated(value: Value) -> Vector:
-    assert isinstance(value, Vector)
-    return value.replace(-value.values, drop=True)
-
-
-def _stacked(arrays: list[Any]) -> Any:
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)

@@ -22,9 +22,9 @@ class QueryError(Exception):
         self.kind: ErrorType = kind
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class Result:
-    """A query's answer.
+    """A query's answer. The engine counts its memory among that of running queries for as long as it lives.
 
     vector: `timestamps` int64[1], `values` float64[len(labels), 1]. matrix of a range query: `timestamps` int64[steps],
     `values` float64[series, steps], `present` bool of the same shape (a series without any present value is left out).

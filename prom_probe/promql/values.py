@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -88,6 +88,41 @@ class Samples:
 NAMING = frozenset({METRIC_NAME, "__type__", "__unit__"})
 
 Value: TypeAlias = Vector | Scalar | Text | Samples
+
+
+class Rows:
+    """Collects the rows of a vector batch by batch, in arrays made for `most` of them: nothing is copied at the end.
+
+    `hold` books memory as rows come.
+    """
+
+    def __init__(self, most: int, steps: int, hold: Callable[[int], None]) -> None:
+        self._values = np.empty((most, steps))
+        self._present = np.empty((most, steps), np.bool_)
+        self._labels: list[Labels] = []
+        self._drop: list[bool] = []
+        self._hold = hold
+
+    def add(self, labels: Sequence[Labels], drop: Sequence[bool], values: Floats, present: Bools) -> None:
+        """Add those of the series that have some value."""
+        keep = np.flatnonzero(present.any(axis=1)).tolist()
+        if len(keep) == len(labels):
+            self._labels += labels
+            self._drop += drop
+        elif keep:
+            self._labels += [labels[i] for i in keep]
+            self._drop += [drop[i] for i in keep]
+            values, present = values[keep], present[keep]
+        else:
+            return
+        stop = len(self._labels)
+        self._hold(9 * len(keep) * values.shape[1])
+        self._values[stop - len(keep) : stop] = values
+        self._present[stop - len(keep) : stop] = present
+
+    def vector(self) -> Vector:
+        size = len(self._labels)
+        return Vector(self._labels, self._values[:size], self._present[:size], self._drop)
 
 
 def held(array: NDArray[Any]) -> int:

@@ -120,6 +120,26 @@ def pick(rows: Any, index: Ints) -> Any:
     return np.take_along_axis(rows, index, axis=1)
 
 
+def sums_between(values: Floats, first: Ints, end: Ints) -> Floats:
+    """The sums of `values[i, first:end]` for finite values, first and end being [series or 1, steps].
+
+    From running totals; the exact rounding error of each of their steps is kept apart (TwoSum), so that a sum is as
+    good as a compensated one whatever came before it.
+    """
+    total = np.zeros((len(values), values.shape[1] + 1))
+    error = np.zeros(total.shape)
+    np.cumsum(values, axis=1, out=total[:, 1:])
+    before, after = total[:, :-1], total[:, 1:]
+    added = after - before
+    np.cumsum((before - (after - added)) + (values - added), axis=1, out=error[:, 1:])
+    high, low = pick(total, end), pick(total, first)
+    sums = high - low
+    taken = sums - high
+    rest = (high - (sums - taken)) - (low + taken)
+    found: Floats = sums + (rest + (pick(error, end) - pick(error, first)))
+    return found
+
+
 def make_windows(
     times: Ints, values: Floats, absent: Bools | None, ends: Ints, range_ms: int, check: Callable[[], None]
 ) -> Windows:

@@ -69,6 +69,8 @@ def _run(engine: Engine, queryable: Queryable, case: Eval, native: Sequence[Labe
         _check(engine, queryable, case)
     except _Mismatch as mismatch:
         return Outcomes(case.line, case.expr, "failed", str(mismatch))
+    except Exception as error:
+        return Outcomes(case.line, case.expr, "failed", f"our own bug: {type(error).__name__}: {error}")
     return Outcomes(case.line, case.expr, "passed")
 
 

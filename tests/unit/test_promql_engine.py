@@ -193,21 +193,21 @@ def test_too_much_memory_is_refused_and_given_back() -> None:
     assert engine.memory_used == 0
 
 
-def test_memory_follows_the_batch() -> None:
+def test_memory_follows_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Aggregating a rate over more samples than fit the limit works, since they are read in batches."""
-    samples = counters(60, 3600)
-    raw_bytes = 60 * 3600 * 8
-    engine = Engine(Limits(max_memory_bytes=20_000_000))
+    monkeypatch.setattr("prom_probe.promql.evaluation.BLOCK", 4096)
+    raw_bytes = 64 * 1000 * 8
+    engine = Engine(Limits(max_memory_bytes=raw_bytes))
     peak = 0
 
     def look() -> None:
         nonlocal peak
         peak = max(peak, engine.memory_used)
 
-    store = Memory({labels: points * 1 for labels, points in samples.items()}, on_group=look)
-    result = engine.range(store, "sum by (job) (rate(x_total[1m]))", 60_000, 3_540_000, 60_000)
-    assert np.allclose(result.values, np.array([[900.0], [930.0]]))
-    assert peak < raw_bytes / 4
+    store = Memory(counters(64, 1000), together=True, on_group=look)
+    result = engine.range(store, "sum by (job) (rate(x_total[1m]))", 60_000, 999_000, 60_000)
+    assert np.allclose(result.values, np.array([[1024.0], [1056.0]]))
+    assert 0 < peak < raw_bytes / 4
 
 
 def test_memory_is_shared_by_running_queries() -> None:
@@ -296,6 +296,8 @@ def test_queries_in_many_threads() -> None:
         thread.join(30)
     for i in range(10):
         assert np.allclose(found[i].values, i + 1)
+    assert engine.memory_used == sum(9 * result.values.size for result in found.values())
+    found.clear()
     assert engine.memory_used == 0
 
 

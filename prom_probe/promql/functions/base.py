@@ -6,11 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-
-from prom_probe.model.labels import Labels
 from prom_probe.promql.ast import Call, Type
-from prom_probe.promql.values import Bools, Floats, Value, Vector, empty
+from prom_probe.promql.values import Bools, Floats, Rows, Value, Vector
 
 if TYPE_CHECKING:
     from prom_probe.promql.evaluation import Evaluator
@@ -38,7 +35,7 @@ def elementwise(compute: Callable[[Floats], Floats]) -> Function:
 
     def call(ev: Evaluator, node: Call) -> Value:
         vector = ev.vector(node.args[0])
-        return vector.replace(compute(vector.values), drop=True)
+        return vector.replace(ev.mapped(vector.values, compute), drop=True)
 
     return Function(call, (Type.VECTOR,))
 
@@ -57,27 +54,12 @@ def over_windows(ev: Evaluator, node: Call, kernel: Kernel, *, keep_name: bool =
     scalars = [ev.scalar(argument) for argument in node.args if argument.type == Type.SCALAR]
     matrix = next(argument for argument in node.args if argument.type == Type.MATRIX)
     budget = ev.query.budget
-    labels: list[Labels] = []
-    drops: list[bool] = []
-    values, present = [], []
-    for names, drop, windows in ev.windows(matrix):
-        working = 6 * windows.values.nbytes  # what a kernel's own arrays come to
+    most, batches = ev.windows(matrix)
+    rows = Rows(most, ev.steps, budget.hold)
+    for labels, drop, windows in batches:
+        working = 4 * (windows.values.nbytes + 8 * len(labels) * ev.steps)  # what a kernel's own arrays come to
         budget.hold(working)
-        found, here = kernel(windows, *scalars)
+        values, present = kernel(windows, *scalars)
         budget.hold(-working)
-        rows = np.flatnonzero(here.any(axis=1)).tolist()
-        if not rows:
-            continue
-        if len(rows) < len(names):
-            found, here = found[rows], here[rows]
-        labels += [names[i] for i in rows]
-        drops += [drop[i] for i in rows] if keep_name else [True] * len(rows)
-        budget.hold(found.nbytes + here.nbytes)
-        values.append(found)
-        present.append(here)
-    if not labels:
-        return empty(ev.steps)
-    if len(values) == 1:
-        return Vector(labels, values[0], present[0], drops)
-    budget.hold(sum(found.nbytes for found in values))
-    return Vector(labels, np.concatenate(values), np.concatenate(present), drops)
+        rows.add(labels, drop if keep_name else [True] * len(labels), values, present)
+    return rows.vector()

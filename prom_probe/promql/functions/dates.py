@@ -10,7 +10,7 @@ import numpy as np
 from prom_probe.model.labels import EMPTY
 from prom_probe.promql.ast import Call, Type
 from prom_probe.promql.functions.base import Function
-from prom_probe.promql.values import Ints, Value, Vector
+from prom_probe.promql.values import Floats, Ints, Value, Vector
 
 if TYPE_CHECKING:
     from prom_probe.promql.evaluation import Evaluator
@@ -54,14 +54,16 @@ def _since(unit: str) -> Callable[[Ints], Ints]:
 
 
 def _date(compute: Callable[[Ints], Ints]) -> Function:
+    def of_values(values: Floats) -> Floats:
+        sane = np.abs(values) < _LIMIT_S
+        return np.where(sane, compute(np.where(sane, values, 0.0).astype(np.int64)), np.nan)
+
     def call(ev: Evaluator, node: Call) -> Value:
         if not node.args:
             values = compute(ev.times // 1000)[None, :].astype(np.float64)
             return Vector([EMPTY], values, np.ones((1, ev.steps), np.bool_))
         vector = ev.vector(node.args[0])
-        sane = np.abs(vector.values) < _LIMIT_S
-        values = compute(np.where(sane, vector.values, 0.0).astype(np.int64)).astype(np.float64)
-        return vector.replace(np.where(sane, values, np.nan), drop=True)
+        return vector.replace(ev.mapped(vector.values, of_values), drop=True)
 
     return Function(call, (Type.VECTOR,), optional=1)
 

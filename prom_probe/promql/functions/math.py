@@ -22,13 +22,16 @@ def _round(ev: Evaluator, node: Call) -> Value:
     """To the nearest multiple of the second argument, halves upwards."""
     vector = ev.vector(node.args[0])
     inverse = 1.0 / (ev.scalar(node.args[1]) if len(node.args) > 1 else np.ones(ev.steps))
-    return vector.replace(np.floor(vector.values * inverse + 0.5) / inverse, drop=True)
+    return vector.replace(
+        ev.mapped(vector.values, lambda values: np.floor(values * inverse + 0.5) / inverse), drop=True
+    )
 
 
 def _clamped(ev: Evaluator, node: Call, least: Floats | float, most: Floats | float) -> Value:
     vector = ev.vector(node.args[0])
     present = vector.present & ~np.less(most, least)
-    return vector.replace(np.maximum(least, np.minimum(most, vector.values)), present, drop=True)
+    values = ev.mapped(vector.values, lambda values: np.maximum(least, np.minimum(most, values)))
+    return vector.replace(values, present, drop=True)
 
 
 def _clamp(ev: Evaluator, node: Call) -> Value:

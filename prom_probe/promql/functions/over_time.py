@@ -12,7 +12,7 @@ from prom_probe.promql.functions.base import Function, over_windows, windowed
 from prom_probe.promql.functions.scalars import labels_of_absent
 from prom_probe.promql.quantile import note_bad_quantiles, quantile
 from prom_probe.promql.values import Bools, Floats, Value, Vector, empty
-from prom_probe.promql.windows import Windows, pick
+from prom_probe.promql.windows import Windows, pick, sums_between
 
 if TYPE_CHECKING:
     from prom_probe.promql.evaluation import Evaluator
@@ -22,32 +22,15 @@ _SCALE = 2.0**64
 
 
 def _sums(windows: Windows) -> tuple[Floats, float]:
-    """The sum of each window, and the power of two by which it is to be multiplied (1 unless values are huge).
-
-    The running total and the exact rounding error of each of its steps are kept apart (TwoSum), so that a window's
-    sum is as good as a compensated one whatever came before it.
-    """
+    """The sum of each window, and the power of two by which it is to be multiplied (1 unless values are huge)."""
     values = windows.values
     finite = np.isfinite(values)
     special = not finite.all()
     if special:
         values = np.where(finite, values, 0.0)
     scale = _SCALE if values.size and np.abs(values).max() > _HUGE else 1.0
-    if scale != 1.0:
-        values = values / scale
-    total = np.zeros((len(values), values.shape[1] + 1))
-    error = np.zeros(total.shape)
-    np.cumsum(values, axis=1, out=total[:, 1:])
-    before, after = total[:, :-1], total[:, 1:]
-    added = after - before
-    np.cumsum((before - (after - added)) + (values - added), axis=1, out=error[:, 1:])
-    high, low = pick(total, windows.end), pick(total, windows.first)
-    sums = high - low
-    taken = sums - high
-    sums = sums + (((high - (sums - taken)) - (low + taken)) + windows.over(error))
-    if special:
-        sums = _with_infinities(windows, sums)
-    return sums, scale
+    sums = sums_between(values if scale == 1.0 else values / scale, windows.first, windows.end)
+    return (_with_infinities(windows, sums) if special else sums), scale
 
 
 def _with_infinities(windows: Windows, sums: Floats) -> Floats:
@@ -184,7 +167,7 @@ def _quantile_over_time(ev: Evaluator, node: Call) -> Value:
 
 def _absent_over_time(ev: Evaluator, node: Call) -> Value:
     found = np.zeros(ev.steps, np.bool_)
-    for _, _, windows in ev.windows(node.args[0]):
+    for _, _, windows in ev.windows(node.args[0])[1]:
         found |= windows.having(1).any(axis=0)
     if found.all():
         return empty(ev.steps)

@@ -11,7 +11,7 @@ from prom_probe.promql.ast import Call, Type
 from prom_probe.promql.functions.base import Function, Kernel, over_windows, windowed
 from prom_probe.promql.result import QueryError
 from prom_probe.promql.values import Bools, Floats, Ints, Value
-from prom_probe.promql.windows import Windows, pick
+from prom_probe.promql.windows import Windows, pick, sums_between
 
 if TYPE_CHECKING:
     from prom_probe.promql.evaluation import Evaluator
@@ -22,22 +22,17 @@ _COUNTER_ENDINGS = ("_total", "_sum", "_count", "_bucket")
 def _drops(windows: Windows) -> Floats | float:
     """What counter resets took away within each window: the sum of the values before them."""
     values = windows.values
-    before = values[:, :-1]
-    fell = values[:, 1:] < before
+    fell = values[:, 1:] < values[:, :-1]
     if not fell.any():
         return 0.0
-    lost = np.where(fell, before, 0.0)
+    lost = np.zeros(values.shape)
+    lost[:, 1:][fell] = values[:, :-1][fell]
+    begin = np.minimum(windows.first + 1, windows.end)  # a window's first sample has none before it in there
     endless = np.isinf(lost)
-    running = np.zeros(values.shape)
-    np.cumsum(np.where(endless, 0.0, lost), axis=1, out=running[:, 1:])
-    last = np.maximum(windows.end - 1, windows.first)  # an empty window spans nothing
-    last = np.minimum(last, values.shape[1] - 1)
-    first = np.minimum(windows.first, values.shape[1] - 1)
-    total: Floats = pick(running, last) - pick(running, first)
-    if endless.any():
-        np.cumsum(endless, axis=1, out=running[:, 1:])
-        total = np.where(pick(running, last) > pick(running, first), np.inf, total)
-    return total
+    if not endless.any():
+        return sums_between(lost, begin, windows.end)
+    total = sums_between(np.where(endless, 0.0, lost), begin, windows.end)
+    return np.where(sums_between(endless.astype(np.float64), begin, windows.end) > 0, np.inf, total)
 
 
 def _extrapolated(windows: Windows, *, counter: bool, per_second: bool) -> tuple[Floats, Bools]:

@@ -35,8 +35,8 @@ def _timestamp(ev: Evaluator, node: Call) -> Value:
     """When a selector's samples were taken, in seconds; for other vectors the steps' times."""
     argument = node.args[0]
     if isinstance(argument, Selector):
-        vector, times = ev.latest(argument)
-        return vector.replace(times, drop=True)
+        vector = ev.timestamps(argument)
+        return vector.replace(vector.values, drop=True)
     vector = ev.vector(argument)
     return vector.replace(np.broadcast_to(ev.times / 1000, vector.values.shape), drop=True)
 
