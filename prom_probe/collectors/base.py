@@ -48,7 +48,11 @@ def _no_log(level: str, message: str) -> None:
 
 def _boot_time() -> float:
     """Wall-clock second at which the kernel's start times begin."""
-    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    import psutil
+
+    return float(psutil.boot_time())
 
 
 class Context(msgspec.Struct):

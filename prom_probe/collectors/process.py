@@ -39,7 +39,7 @@ class ProcessCollector:
         self.layout = Layout()
         self._context = context
         self._descriptors = Descriptors(context.max_descriptors)
-        self._roster = Roster(context, self._descriptors)
+        self._roster = self._make_roster()
         self._processes: dict[int, Process] = {}  # parents before their children
         self._youngest = 0
         self._heirs: set[Process] = set()
@@ -62,6 +62,9 @@ class ProcessCollector:
         self._io_readable = self._fds_readable = True
         for name in sorted(self._static):
             self._tree(name)
+
+    def _make_roster(self) -> Roster:
+        return Roster(self._context, self._descriptors)
 
     def collect(self) -> None:
         self.layout.maybe_compact()

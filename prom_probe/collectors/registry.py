@@ -1,17 +1,30 @@
 """The one table of collectors."""
 
+import os
 from collections.abc import Callable
 
 from prom_probe.collectors.base import Collector, Context
 
 
+def _has_procfs(context: Context) -> bool:
+    return os.path.isdir(context.procfs)
+
+
 def _process(context: Context) -> Collector:
+    if not _has_procfs(context):
+        from prom_probe.collectors.psutil_process import PsutilProcessCollector
+
+        return PsutilProcessCollector(context)
     from prom_probe.collectors.process import ProcessCollector
 
     return ProcessCollector(context)
 
 
 def _system(context: Context) -> Collector:
+    if not _has_procfs(context):
+        from prom_probe.collectors.psutil_system import PsutilSystemCollector
+
+        return PsutilSystemCollector(context)
     from prom_probe.collectors.system import SystemCollector
 
     return SystemCollector(context)

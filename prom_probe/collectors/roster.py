@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from prom_probe.collectors.base import Context
-from prom_probe.collectors.watch import RULES, Found, PidRule
+from prom_probe.collectors.watch import RULES, Found, PidRule, RuleTable
 from prom_probe.sources.descriptors import Descriptors, KeptFile
 from prom_probe.sources.errors import ParseError
 from prom_probe.sources.proc_loadavg import parse_proc_loadavg
@@ -42,8 +42,8 @@ class Place(NamedTuple):
 class Roster:
     """`members` by PID. Whoever sees that a member is gone calls `forget`."""
 
-    def __init__(self, context: Context, descriptors: Descriptors) -> None:
-        self.rules = [RULES[watch.kind](watch, context, descriptors) for watch in context.watches]
+    def __init__(self, context: Context, descriptors: Descriptors, rules: RuleTable = RULES) -> None:
+        self.rules = [rules[watch.kind](watch, context, descriptors) for watch in context.watches]
         self.members: dict[int, Place] = {}
         self._context = context
         self._procfs = context.procfs
@@ -89,11 +89,11 @@ class Roster:
     def readopt(self, members: Iterable[tuple[int, int, str]]) -> list[tuple[Found, Place]]:
         """Members of a predecessor that no lineage shows, (pid, start time, tree), those that still live."""
         placed = []
-        names = {place: i for i, place in enumerate(watch.name for watch in self._context.watches)}
+        numbers = {watch.name: number for number, watch in enumerate(self._context.watches)}
         for pid, start, tree in members:
             entry = self._look(pid, True)
             if entry is not None and entry.start == start and pid not in self.members:
-                place = Place(names.get(tree, len(self.rules)), tree)
+                place = Place(numbers.get(tree, len(self.rules)), tree)
                 self.members[pid] = place
                 placed.append((entry, place))
         return placed

@@ -2,11 +2,12 @@
 
 import os
 from array import array
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 from prom_probe.collectors import system_families as families
 from prom_probe.collectors.base import Context
 from prom_probe.collectors.definition import READABLE, Definition
+from prom_probe.collectors.devices import MAX_DEVICES, Devices
 from prom_probe.model.family import Column, column
 from prom_probe.model.layout import Group, Layout
 from prom_probe.model.sample import STALE
@@ -21,8 +22,6 @@ from prom_probe.sources.proc_pid_cgroup import parse_proc_pid_cgroup
 from prom_probe.sources.proc_pressure import parse_pressure
 from prom_probe.sources.proc_stat import parse_proc_stat
 
-# Devices of a kind (network, disk) that get series; a node may have hundreds of virtual ones.
-_MAX_DEVICES = 64
 # Collections between two looks at what changes seldom.
 _SELDOM = 30
 _NO_DISKS = ("loop", "ram", "zram", "fd", "sr")
@@ -203,37 +202,12 @@ class _Cpus(_Section):
         self._wait = _SELDOM
 
 
-class _Devices:
-    """The groups of columns of devices, which come and go."""
-
-    def __init__(self, collector: SystemCollector, definitions: Iterable[Definition]) -> None:
-        self._collector = collector
-        self._definitions = tuple(definitions)
-        self._groups: dict[str, Group] = {}
-
-    def write(self, device: str, values: Iterable[float]) -> None:
-        group = self._groups.get(device)
-        layout = self._collector.layout
-        if group is None:
-            if len(self._groups) >= _MAX_DEVICES:
-                return
-            group = layout.add(self._collector.columns(self._definitions, device=device))
-            self._groups[device] = group
-        layout.row[group.start : group.start + len(self._definitions)] = array("d", values)
-
-    def keep(self, devices: Collection[str]) -> None:
-        """End the series of all others."""
-        if not self._groups.keys() <= set(devices):
-            for gone in self._groups.keys() - set(devices):
-                self._collector.layout.retire(self._groups.pop(gone))
-
-
 class _Network(_FileSection):
     source = "proc_net_dev"
 
     def __init__(self, collector: SystemCollector, context: Context) -> None:
         super().__init__(collector, f"{context.procfs}/net/dev", at_once=False)
-        self._devices = _Devices(collector, families.NETWORK)
+        self._devices = Devices(collector.layout, collector.columns, families.NETWORK)
 
     def collect(self) -> None:
         devices = parse_proc_net_dev(self._file.read())
@@ -254,7 +228,7 @@ class _Disk(_Section):
         self._keep = collector.keep
         self._rows = [(field, divisor) for field, divisor, _ in families.DISK]
         self._files: dict[str, KeptFile] = {}
-        self._devices = _Devices(collector, (definition for _, _, definition in families.DISK))
+        self._devices = Devices(collector.layout, collector.columns, (definition for _, _, definition in families.DISK))
         self._wait = 0
 
     def collect(self) -> None:
@@ -272,7 +246,7 @@ class _Disk(_Section):
     def _list(self) -> None:
         """Find the devices that have been used."""
         for name in list_block_devices(self._sysfs):
-            if name in self._files or name.startswith(_NO_DISKS) or len(self._files) >= _MAX_DEVICES:
+            if name in self._files or name.startswith(_NO_DISKS) or len(self._files) >= MAX_DEVICES:
                 continue
             file = self._keep(f"{self._sysfs}/block/{name}/stat", at_once=True)
             try:

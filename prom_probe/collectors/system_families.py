@@ -16,7 +16,8 @@ CPU = define(
     "Time that the CPUs spent, by mode, summed over CPUs.",
     labels="mode",
     source="/proc/stat cpu",
-    definition="As the kernel counts it; guests' time is in user and nice.",
+    definition="As the kernel counts it; guests' time is in user and nice. macOS has user, nice, system and idle.",
+    platforms=_ANY,
 )
 CPUS = define(
     "system_cpus",

@@ -1,8 +1,8 @@
 """The rules by which a process belongs to a watch: one class a kind, one table of kinds."""
 
 import os
-from collections.abc import Callable, Collection
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Collection, Mapping
+from typing import NamedTuple, Protocol, TypeAlias
 
 from prom_probe.collectors.base import Context, Watch
 from prom_probe.sources.cgroup_procs import CgroupProcs, find_cgroup
@@ -109,11 +109,15 @@ class CmdlineRule:
         return ()
 
     def match(self, found: Found) -> str | None:
-        try:
-            arguments = parse_proc_pid_cmdline(read_proc_pid_cmdline(self._procfs, found.pid))
-        except OSError:
-            return None
+        arguments = self.arguments(found.pid)
         return self.name if arguments and self._matches(" ".join(arguments)) else None
+
+    def arguments(self, pid: int) -> list[str]:
+        """Of a process; none where it is gone."""
+        try:
+            return parse_proc_pid_cmdline(read_proc_pid_cmdline(self._procfs, pid))
+        except OSError:
+            return []
 
     def close(self) -> None:
         pass
@@ -190,7 +194,9 @@ def _containers(watch: Watch, context: Context, descriptors: Descriptors) -> Rul
     return ContainersRule(watch, context, descriptors)
 
 
-RULES: dict[str, Callable[[Watch, Context, Descriptors], Rule]] = {
+RuleTable: TypeAlias = Mapping[str, Callable[[Watch, Context, Descriptors], Rule]]
+
+RULES: RuleTable = {
     "pid": PidRule,
     "comm": CommRule,
     "cmdline": CmdlineRule,

@@ -30,7 +30,6 @@ CPU = define(
     labels="worker",
     source="/proc/PID/stat utime + stime",
     definition="User and system time of the worker's processes one after the other.",
-    platforms="Linux, macOS",
 )
 RESIDENT = define(
     "prom_probe_worker_resident_memory_bytes",
@@ -40,7 +39,6 @@ RESIDENT = define(
     labels="worker",
     source="/proc/PID/statm resident",
     definition="Resident pages times the page size.",
-    platforms="Linux, macOS",
 )
 START_TIME = define(
     "prom_probe_start_time_seconds",
@@ -49,5 +47,4 @@ START_TIME = define(
     "When prom_probe was started, unix time.",
     source="/proc/PID/stat starttime",
     definition="Boot time plus the start time of the supervisor.",
-    platforms="Linux, macOS",
 )

@@ -1,0 +1,41 @@
+"""The columns of a machine's devices, which come and go."""
+
+from array import array
+from collections.abc import Collection, Iterable
+from typing import Protocol
+
+from prom_probe.collectors.definition import Definition
+from prom_probe.model.family import Column
+from prom_probe.model.layout import Group, Layout
+
+# Devices of a kind that get series; a node may have hundreds of virtual ones.
+MAX_DEVICES = 64
+
+
+class MakeColumns(Protocol):
+    def __call__(self, definitions: Iterable[Definition], **labels: str) -> tuple[Column, ...]: ...
+
+
+class Devices:
+    """A group of columns a device, of the same families for each, labelled `device`."""
+
+    def __init__(self, layout: Layout, make_columns: MakeColumns, definitions: Iterable[Definition]) -> None:
+        self._layout = layout
+        self._make_columns = make_columns
+        self._definitions = tuple(definitions)
+        self._groups: dict[str, Group] = {}
+
+    def write(self, device: str, values: Iterable[float]) -> None:
+        """One value a family, in their order."""
+        group = self._groups.get(device)
+        if group is None:
+            if len(self._groups) >= MAX_DEVICES:
+                return
+            group = self._groups[device] = self._layout.add(self._make_columns(self._definitions, device=device))
+        self._layout.row[group.start : group.start + len(self._definitions)] = array("d", values)
+
+    def keep(self, devices: Collection[str]) -> None:
+        """End the series of all others."""
+        if len(self._groups) > len(devices) or not self._groups.keys() <= set(devices):
+            for gone in self._groups.keys() - set(devices):
+                self._layout.retire(self._groups.pop(gone))

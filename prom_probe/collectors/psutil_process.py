@@ -1,0 +1,120 @@
+"""The process collector where there is no /proc: what psutil gives by the same definition, and no series else.
+
+macOS keeps reaped children's times and processes' IO from psutil, so trees have no CPU time and no IO there, but
+processes have their own CPU time.
+"""
+
+import psutil
+
+from prom_probe.collectors.base import Context, Watch
+from prom_probe.collectors.process import ProcessCollector
+from prom_probe.collectors.roster import Roster
+from prom_probe.collectors.tree import Process, Tree
+from prom_probe.collectors.watch import CmdlineRule, CommRule, Found, PidRule, Rule, RuleTable
+from prom_probe.model.sample import STALE
+from prom_probe.sources.descriptors import Descriptors
+
+# Columns of a tree and of a process that have another definition here, or none; see ProcessCollector.
+_TREE_ABSENT = (1, 2, 3, 4, 7)
+_PROCESS_ABSENT = (4, 6, 7)
+
+
+class PsutilCmdlineRule(CmdlineRule):
+    """CmdlineRule without /proc."""
+
+    def arguments(self, pid: int) -> list[str]:
+        try:
+            return psutil.Process(pid).cmdline()
+        except psutil.Error:
+            return []
+
+
+def _no_rule(watch: Watch, context: Context, descriptors: Descriptors) -> Rule:
+    raise ValueError(f"watch {watch.name!r}: there are no {watch.kind} watches on this platform")
+
+
+PSUTIL_RULES: RuleTable = {
+    "pid": PidRule,
+    "comm": CommRule,
+    "cmdline": PsutilCmdlineRule,
+    "cgroup": _no_rule,
+    "containers": _no_rule,
+}
+
+
+class PsutilRoster(Roster):
+    """A roster without /proc."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context, Descriptors(0), PSUTIL_RULES)
+        self._boot_time = context.boot_time()
+
+    def _find_new(self) -> set[int]:
+        pids = set(map(str, psutil.pids()))
+        new = pids - self._known
+        self._known = pids
+        return set(map(int, new))
+
+    def _look(self, pid: int, again: bool) -> Found | None:
+        try:
+            process = psutil.Process(pid)
+            with process.oneshot():
+                start = round((process.create_time() - self._boot_time) * self._context.ticks_per_s)
+                return Found(pid, process.ppid(), start, process.name().encode(), again)
+        except psutil.Error:
+            return None
+
+
+class PsutilProcessCollector(ProcessCollector):
+    """See `Collector`."""
+
+    def __init__(self, context: Context) -> None:
+        self._peers: dict[Process, psutil.Process] = {}
+        super().__init__(context)
+
+    def _make_roster(self) -> Roster:
+        return PsutilRoster(self._context)
+
+    def _read(self, process: Process) -> bool:
+        try:
+            peer = self._peers.get(process)
+            if peer is None:
+                peer = self._peers[process] = psutil.Process(process.pid)
+            if not peer.is_running():  # compares start times
+                del self._peers[process]
+                return False
+            with peer.oneshot():
+                self._take(process, peer)
+        except psutil.NoSuchProcess:  # a zombie's error too
+            self._peers.pop(process, None)
+            return False
+        except psutil.AccessDenied:
+            process.fds_readable = process.io_readable = self._fds_readable = self._io_readable = False
+        return True
+
+    def _take(self, process: Process, peer: psutil.Process) -> None:
+        process.seen += 1
+        process.io_readable = self._io_readable = False
+        process.comm = peer.name().encode()
+        process.ppid = peer.ppid()
+        times = peer.cpu_times()
+        process.user = round(times.user * self._hz)
+        process.system = round(times.system * self._hz)
+        process.threads = peer.num_threads()
+        process.resident = peer.memory_info().rss // self._context.page_bytes
+        process.open_fds = peer.num_fds()
+        process.fds_readable = True
+
+    def _write_tree(self, name: str, tree: Tree) -> None:
+        super()._write_tree(name, tree)
+        if name in self._groups:
+            self._blank(self._groups[name].start, _TREE_ABSENT)
+
+    def _write_process(self, process: Process) -> None:
+        super()._write_process(process)
+        if process in self._local:
+            self._blank(self._local[process][0].start, _PROCESS_ABSENT)
+
+    def _blank(self, start: int, columns: tuple[int, ...]) -> None:
+        for column in columns:
+            self.layout.row[start + column] = STALE
