@@ -18,8 +18,8 @@ from tests.promqltest.skip import native_series, why_skipped
 _TOLERANCE = 1e-6
 _SMALLEST = 2.2250738585072014e-308
 _MINUTE_MS = 60_000
-_OPTIONS = StoreOptions(retention_ms=10**14, retention_bytes=1 << 31, max_series=1_000_000)
-_LIMITS = Limits(max_samples=50_000_000, max_memory_bytes=1 << 30)
+OPTIONS = StoreOptions(retention_ms=10**14, retention_bytes=1 << 31, max_series=1_000_000)
+LIMITS = Limits(max_samples=50_000_000, max_memory_bytes=1 << 30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +38,22 @@ class _Mismatch(Exception):
 
 def run_script(text: str) -> Iterator[Outcomes]:
     """Run all cases of a script in order; raises ScriptError."""
-    engine = Engine(_LIMITS)
-    store = Store(_OPTIONS)
+    engine = Engine(LIMITS)
+    store = Store(OPTIONS)
     native: list[Labels] = []
     for command in parse_script(text):
         match command:
             case Clear():
-                store, native = Store(_OPTIONS), []
+                store, native = Store(OPTIONS), []
             case Load():
                 native += native_series(command)
-                _fill(store, command)
+                fill(store, command)
             case Eval():
-                yield _run(engine, store.snapshot(), command, native)
+                yield run_case(engine, store.snapshot(), command, native)
 
 
-def _fill(store: Store, load: Load) -> None:
+def fill(store: Store, load: Load) -> None:
+    """Append a load's samples; raises ValueError where the store refuses one."""
     for labels, points in load.series.items():
         for i, point in enumerate(points):
             if isinstance(point, float):
@@ -61,7 +62,8 @@ def _fill(store: Store, load: Load) -> None:
                     raise ValueError(f"line {load.line}: {format_labels(labels)}: sample {i} was refused: {outcome}")
 
 
-def _run(engine: Engine, queryable: Queryable, case: Eval, native: Sequence[Labels]) -> Outcomes:
+def run_case(engine: Engine, queryable: Queryable, case: Eval, native: Sequence[Labels]) -> Outcomes:
+    """Run one case; `native` are the native histograms that the script loaded and the store has not."""
     reason = why_skipped(case, native)
     if reason:
         return Outcomes(case.line, case.expr, "skipped", reason)
