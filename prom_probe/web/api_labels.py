@@ -20,7 +20,7 @@ from prom_probe.web.params import (
 )
 from prom_probe.web.reply import ApiError, encode, invalid, success, success_list
 
-# Up to so many stored series, any look-up in the index is quicker than handing it to a thread.
+# Up to so many stored series, listing all their labels is quicker than handing it to a thread.
 _INLINE_SERIES = 1000
 
 # So many series are encoded in one go.
@@ -91,7 +91,8 @@ def _names(context: Context, form: Form, find: Callable[[Sequence[Matcher], floa
 
 
 def _run(context: Context, form: Form, job: Callable[[float], Iterable[bytes]]) -> Answer:
-    quick = context.store.stats().series <= _INLINE_SERIES and (context.engine_loaded or not form.all("match[]"))
+    """On the loop where nothing can take long: a selector's regex may."""
+    quick = not form.all("match[]") and context.store.stats().series <= _INLINE_SERIES
     return context.queries.run(job, context.limits.timeout_s, inline=quick)
 
 
@@ -100,7 +101,7 @@ def _times(form: Form) -> tuple[int, int]:
 
 
 def selectors(form: Form) -> list[list[Matcher]]:
-    """The matchers of each `match[]`. Loads the parser: call it in a query's thread, the first time at least."""
+    """The matchers of each `match[]`. Loads the parser: call it in a query's thread."""
     sets = []
     for text in form.all("match[]"):
         from prom_probe.promql.parse import parse_selector

@@ -382,9 +382,9 @@ class Connection(asyncio.BufferedProtocol):
             self._close()
 
     @property
-    def idle(self) -> bool:
-        """Whether no answer is owed: it can make room for another connection."""
-        return not self._busy()
+    def waits_for_client(self) -> bool:
+        """Whether it is the client's turn, to send or to take: then it can make room for another connection."""
+        return self._pending is None and (self._full or self._stream is None)
 
     def check(self, now: float) -> None:
         """End the connection if what it waits for is overdue."""

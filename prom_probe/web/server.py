@@ -90,9 +90,9 @@ class Listener:
         """Take it in. At the cap, the one that has waited longest without a whole request makes room."""
         room = len(self._connections) < self.limits.connections
         if not room:
-            idle = [other for other in self._connections if other.idle]
-            if idle:
-                min(idle, key=lambda other: other.whole_at).abort()
+            waiting = [other for other in self._connections if other.waits_for_client]
+            if waiting:
+                min(waiting, key=lambda other: other.whole_at).abort()
                 room = True
         self._connections.add(connection)
         if self._draining:  # accepted in the last moment

@@ -356,17 +356,28 @@ def test_a_flood_of_connections_does_not_stop_a_scrape() -> None:
 def test_a_slow_reader_is_cut_off(limits: HttpLimits) -> None:
     """Who asks for much and takes nothing, or too long, is ended, and holds up nobody."""
     with serving(FakeStore(rows(20_000)), http=limits) as site:
-        client = Client.__new__(Client)
-        client.sock, client.rest = socket.socket(), b""
-        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.sock.settimeout(10)
-        client.sock.connect(site.address)
+        client = slow_reader(site)
         client.send(request("/metrics") * 50)
         wait_for(lambda: site.value("prom_probe_http_requests_total", handler="/metrics", code="200"))
         assert site.ask("/-/healthy").status == 200
         wait_for(lambda: not site.call(lambda: site.server._listeners[0]._connections))
         assert site.value("prom_probe_http_requests_total", handler="/metrics", code="200") < 50
-        client.close()
+
+
+def slow_reader(site: Site) -> Client:
+    """A connection whose client can hold next to nothing."""
+    client = Client(site.address, receive_bytes=4096)
+    site.clients.append(client)
+    return client
+
+
+def test_a_flood_of_slow_readers_does_not_stop_a_scrape() -> None:
+    """Who takes nothing makes room as well."""
+    with serving(FakeStore(rows(20_000)), http=HttpLimits(connections=5)) as site:
+        for _ in range(5):
+            slow_reader(site).send(request("/metrics"))
+        wait_for(lambda: site.value("prom_probe_http_requests_total", handler="/metrics", code="200") == 5)
+        assert site.ask("/-/healthy").status == 200
 
 
 def test_draining_ends_idle_connections_and_finishes_answers() -> None:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -230,11 +231,7 @@ def test_a_slow_reader_of_a_stream_loses_its_place() -> None:
     """What nobody takes is not made, and others get their turn."""
     store = WideStore(40_000)
     with serving(store, limits=QueryLimits(max_concurrency=1), http=HttpLimits(stall_s=0.2)) as site:
-        client = Client.__new__(Client)
-        client.sock, client.rest = socket.socket(), b""
-        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.sock.settimeout(10)
-        client.sock.connect(site.address)
+        client = Client(site.address, receive_bytes=4096)
         client.send(request(SERIES))
         assert client.sock.recv(100)
         assert site.ask(SERIES + "&limit=1").status == 200
@@ -339,6 +336,32 @@ def test_the_first_query_and_heavy_ones_leave_the_loop() -> None:
             assert site.ask(f"/api/v1/query?query={query}").json["data"]["result"]
         assert threads == ["thread", "loop", "thread"]
         assert sys.getswitchinterval() == pytest.approx(0.0005)
+
+
+def test_hundreds_of_queries_at_once() -> None:
+    """Each is answered, and a scrape among them too."""
+    with serving(stored((make_labels("up"), [(NOW_MS - 1000 * i, 1.0) for i in range(60, -1, -1)]))) as site:
+        clients = [site.client() for _ in range(200)]
+        for i, client in enumerate(clients):
+            client.send(request(f"/api/v1/query?query=sum_over_time(up[1m:1s])%2B{i}"))
+        assert site.ask("/metrics").status == 200
+        got = [client.read().json["data"]["result"][0]["value"][1] for client in clients]
+        assert got == [str(60 + i) for i in range(200)]
+
+
+@pytest.mark.parametrize("path", ["query?query=up", "query_range?start=0&end=9&step=1&query=up", "labels?match[]=up"])
+def test_a_regex_that_would_take_for_ever(path: str) -> None:
+    """Ends at the deadline, while others are answered."""
+    labels = make_labels("up", {"x": "a" * 60 + "b"})
+    with serving(stored((labels, [(1000, 1.0)])), limits=QueryLimits(timeout_s=0.3)) as site:
+        assert site.ask("/api/v1/query?query=up").status == 200  # what runs on the loop could do so now
+        client = site.client()
+        client.send(request(f"/api/v1/{path}" + quote('{x=~"(a|aa|aaa)+c?"}')))
+        wait_for(lambda: site.app._queries._free < 4)
+        assert site.ask("/metrics").status == 200
+        assert site.app._queries._free < 4
+        reply = client.read()
+        assert (reply.status, reply.json["errorType"]) == (503, "timeout")
 
 
 def test_a_server_without_queries_is_light() -> None:

@@ -60,9 +60,11 @@ class Reply:
 class Client:
     """One connection. Reads responses with a Content-Length, chunked, or up to the end."""
 
-    def __init__(self, address: tuple[str, int] | str) -> None:
+    def __init__(self, address: tuple[str, int] | str, receive_bytes: int = 0) -> None:
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
         self.sock = socket.socket(family)
+        if receive_bytes:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         self.sock.settimeout(DEADLINE_S)
         self.sock.connect(address)
         self.rest = b""
