@@ -267,8 +267,10 @@ class Evaluator:
         """The inner expression at all multiples of the step that some window covers, and those times."""
         step_ms = node.step_ms or _SUBQUERY_STEP_MS
         start = ((int(ends[0]) - node.range_ms) // step_ms + 1) * step_ms
-        times = np.arange(start, int(ends[-1]) + 1, step_ms, dtype=np.int64)
-        if not len(times):
+        steps = max(0, (int(ends[-1]) - start) // step_ms + 1)
+        self.query.budget.hold(24 * steps)  # before there are arrays of that many steps
+        times = start + step_ms * np.arange(steps, dtype=np.int64)
+        if not steps:
             return empty(0), times
         return Evaluator(self.query, times).vector(node.expr), times
 

@@ -12,7 +12,7 @@ from prom_probe.promql.engine import Engine, Limits
 from prom_probe.promql.queryable import Queryable
 from prom_probe.promql.result import QueryError, Result
 from prom_probe.tsdb.store import Outcome, Store, StoreOptions
-from tests.promqltest.script import Clear, Eval, Expectation, Load, Note, Point, parse_script
+from tests.promqltest.script import Broken, Clear, Eval, Expectation, Load, Note, Point, parse_script
 from tests.promqltest.skip import native_series, why_skipped
 
 _TOLERANCE = 1e-6
@@ -50,6 +50,8 @@ def run_script(text: str) -> Iterator[Outcomes]:
                 fill(store, command)
             case Eval():
                 yield run_case(engine, store.snapshot(), command, native)
+            case Broken():
+                yield Outcomes(command.line, command.text, "failed", f"not of the language: {command.error}")
 
 
 def fill(store: Store, load: Load) -> None:

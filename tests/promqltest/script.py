@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias, cast
 from prom_probe.model.labels import METRIC_NAME, Labels, make_labels
 from prom_probe.model.sample import STALE
 from prom_probe.promql.lexer import duration_ms, lex, unquote
+from prom_probe.promql.result import QueryError
 
 Note: TypeAlias = Literal["fail", "warn", "no_warn", "info", "no_info", "ordered"]
 
@@ -80,7 +81,16 @@ class Eval:
         return any(one.note == note for one in self.notes)
 
 
-Command: TypeAlias = Clear | Load | Eval
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """An eval block that is not of the language."""
+
+    line: int
+    text: str
+    error: str
+
+
+Command: TypeAlias = Clear | Load | Eval | Broken
 
 _LOAD = re.compile(r"load(_with_nhcb)?\s+(\S+)$", re.I)
 _EVAL = re.compile(r"eval(?:_(fail|warn|ordered|info))?\s+instant\s+(?:at\s+(\S+)\s+)?(.+)$", re.I)
@@ -123,10 +133,10 @@ def parse_script(text: str) -> Iterator[Command]:
             elif word.startswith("load"):
                 yield _load(line, number, block)
             elif word.startswith("eval"):
-                yield _eval(line, number, block)
+                yield _maybe_eval(line, number, block)
             else:
                 raise ScriptError(f"unknown command {word!r}")
-        except ValueError as error:
+        except (ValueError, QueryError) as error:
             raise ScriptError(f"line {number}: {error}") from None
 
 
@@ -135,6 +145,13 @@ def _load(line: str, number: int, block: list[str]) -> Load:
     if not found:
         raise ScriptError(f"not a load command: {line!r}")
     return Load(number, _duration(found[2]), dict(series_line(one) for one in block), nhcb=bool(found[1]))
+
+
+def _maybe_eval(line: str, number: int, block: list[str]) -> Eval | Broken:
+    try:
+        return _eval(line, number, block)
+    except (ValueError, QueryError) as error:
+        return Broken(number, line, str(error))
 
 
 def _eval(line: str, number: int, block: list[str]) -> Eval:
@@ -194,6 +211,8 @@ def _labels(name: str, braces: str) -> Labels:
         first = tokens.pop(0)
         key = unquote(first.text) if first.kind == "string" else first.text
         if tokens and tokens[0].text == "=":
+            if tokens[1:] == [] or tokens[1].kind != "string":
+                raise ScriptError(f"not labels: {braces}")
             pairs[key] = unquote(tokens[1].text)
             del tokens[:2]
         else:

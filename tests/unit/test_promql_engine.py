@@ -193,6 +193,28 @@ def test_too_much_memory_is_refused_and_given_back() -> None:
     assert engine.memory_used == 0
 
 
+@pytest.mark.parametrize(
+    "expr", ["sum_over_time(x[1y:1ms])", "sum_over_time(time()[1d:1ms])", "sum_over_time(vector(1)[1y:1ms])"]
+)
+def test_subqueries_of_too_many_steps_are_refused(expr: str) -> None:
+    """A subquery whose steps alone would not fit the memory is refused before there are arrays of that size."""
+    engine = Engine()
+    with pytest.raises(QueryError) as caught:
+        engine.instant(Memory({series("x"): [(0, 1.0)]}), expr.replace("time()", "vector(time())"), 0)
+    assert caught.value.kind == "execution"
+    assert engine.memory_used == 0
+
+
+@pytest.mark.parametrize("name", ["avg", "count", "sum", "stddev", "stdvar"])
+def test_functions_of_native_histograms_are_an_error(name: str) -> None:
+    """There are no native histograms; a clear error says so."""
+    with pytest.raises(
+        QueryError, match=f"histogram_{name}.. needs native histograms, which are not supported"
+    ) as caught:
+        Engine().instant(Memory({}), f"histogram_{name}(x)", 0)
+    assert caught.value.kind == "execution"
+
+
 def test_memory_follows_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Aggregating a rate over more samples than fit the limit works, since they are read in batches."""
     monkeypatch.setattr("prom_probe.promql.evaluation.BLOCK", 4096)

@@ -14,6 +14,7 @@ from prom_probe.promql.ast import Call, Node, Type
 from prom_probe.promql.functions.base import Function
 from prom_probe.promql.lexer import quote
 from prom_probe.promql.quantile import go_float, note_bad_quantiles, outside
+from prom_probe.promql.result import QueryError
 from prom_probe.promql.values import Bools, Floats, Value, Vector, empty
 
 if TYPE_CHECKING:
@@ -231,9 +232,8 @@ def _histogram_fraction(ev: Evaluator, node: Call) -> Value:
 
 
 def _of_native(ev: Evaluator, node: Call) -> Value:
-    """histogram_sum and its kin see native histograms only, of which there are none: an empty answer, as upstream."""
-    ev.vector(node.args[0])
-    return empty(ev.steps)
+    """histogram_sum and its kin look at native histograms only, which we do not have: better an error than nothing."""
+    raise QueryError("execution", f"{node.name}() needs native histograms, which are not supported")
 
 
 HISTOGRAM = {
