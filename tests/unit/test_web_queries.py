@@ -99,13 +99,13 @@ def test_a_query_that_waits_too_long_is_timed_out() -> None:
 def test_a_query_that_waited_not_too_long_is_answered() -> None:
     """Its place in the queue is forgotten once it has begun."""
     store = GatedStore()
-    with serving(store, limits=QueryLimits(max_concurrency=1, timeout_s=0.3)) as site:
+    with serving(store, limits=QueryLimits(max_concurrency=1, timeout_s=1.0)) as site:
         start = site.loop.time()
         clients = asking(site, 2)
         wait_for(lambda: waiting(site))
         store.gate.set()
         assert [client.read().status for client in clients] == [200, 200]
-        wait_for(lambda: site.loop.time() > start + 0.4)
+        wait_for(lambda: site.loop.time() > start + 1.1)
 
 
 @pytest.mark.parametrize("how", ["close", "reset", "half"])
@@ -353,7 +353,7 @@ def test_hundreds_of_queries_at_once() -> None:
 def test_a_regex_that_would_take_for_ever(path: str) -> None:
     """Ends at the deadline, while others are answered."""
     labels = make_labels("up", {"x": "a" * 60 + "b"})
-    with serving(stored((labels, [(1000, 1.0)])), limits=QueryLimits(timeout_s=0.3)) as site:
+    with serving(stored((labels, [(1000, 1.0)])), limits=QueryLimits(timeout_s=0.8)) as site:
         assert site.ask("/api/v1/query?query=up").status == 200  # what runs on the loop could do so now
         client = site.client()
         client.send(request(f"/api/v1/{path}" + quote('{x=~"(a|aa|aaa)+c?"}')))
