@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from prom_probe.model.family import Family
 from prom_probe.model.meter import Cell, Meter
@@ -12,6 +13,9 @@ from prom_probe.web.message import Answer, Pending, Request, Response, plain
 from prom_probe.web.queries import Queries, QueryLimits, describe
 from prom_probe.web.reply import ApiError, failure
 from prom_probe.web.routes import Route, maybe_route
+
+if TYPE_CHECKING:
+    from prom_probe.web.receiver import Receiver
 
 REQUESTS = Family("prom_probe_http_requests_total", "counter", "HTTP requests answered, by route and status code.")
 QUERY_SECONDS = Family(
@@ -36,7 +40,7 @@ class App:
     """Answers requests. All calls from the loop's thread.
 
     `meter`: where our own metrics go. `log(level, message)`. `clock`: wall-clock seconds. `allowed_hosts`: names by
-    which, beside loopback's own, a loopback API listener may be called.
+    which, beside loopback's own, a loopback API listener may be called. `receiver`: takes remote writes, None for none.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class App:
         log: Callable[[str, str], None],
         clock: Callable[[], float] = time.time,
         allowed_hosts: Iterable[str] = (),
+        receiver: Receiver | None = None,
     ) -> None:
         self.log = log
         self.clock = clock
@@ -64,6 +69,7 @@ class App:
             queries=self._queries,
             query_seconds=meter.histogram(QUERY_SECONDS, _QUERY_BOUNDS),
             scrape_seconds=meter.histogram(SCRAPE_SECONDS, _SCRAPE_BOUNDS),
+            receiver=receiver,
         )
 
     def answer(self, request: Request, *, api: bool, loopback: bool) -> Answer:
@@ -82,6 +88,11 @@ class App:
             answer.add_done_callback(lambda done: None if done.cancelled() else self.counted(done.result(), route.path))
             return answer
         return self.counted(answer, route.path)
+
+    def takes_large(self, path: str) -> bool:
+        """Whether a request to `path` on an API listener may have a large body."""
+        route = maybe_route(path)
+        return route is not None and route.large_body and self._context.receiver is not None
 
     def counted(self, response: Response, handler: str = _NO_ROUTE) -> Response:
         """`response`, counted as one of the route `handler`."""

@@ -16,6 +16,7 @@ from prom_probe.web.queries import Queries, QueryLimits
 if TYPE_CHECKING:
     from prom_probe.promql.engine import Engine
     from prom_probe.promql.queryable import Queryable
+    from prom_probe.web.receiver import Receiver
 
 
 class StoreStats(Protocol):
@@ -69,6 +70,7 @@ class Context:
     queries: Queries
     query_seconds: Histogram
     scrape_seconds: Histogram
+    receiver: Receiver | None = None  # None where remote write is off
     exposition: Exposition = field(default_factory=Exposition)
     _engine: Engine | None = None
     _loading: Lock = field(default_factory=Lock)

@@ -18,4 +18,6 @@ class HttpLimits:
     header_bytes: int = 16 * 1024  # the request line and all header fields
     header_fields: int = 100
     body_bytes: int = 1024 * 1024
+    large_body_bytes: int = 16 * 1024 * 1024  # for routes that take more
+    large_bodies: int = 4  # connections that hold a body of more than `body_bytes` at a time
     connections: int = 256  # per listener

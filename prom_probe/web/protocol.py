@@ -40,6 +40,12 @@ class Owner(Protocol):
     def answer(self, request: Request) -> Answer:
         """The answer to a request."""
 
+    def takes_large(self, path: str) -> bool:
+        """Whether a request to `path` may have a body of more than `limits.body_bytes`."""
+
+    def has_room_for_large(self) -> bool:
+        """Whether one more of them may be held now."""
+
     def refused(self, response: Response) -> None:
         """Count an answer that no request was whole enough for."""
 
@@ -73,6 +79,7 @@ class Connection(asyncio.BufferedProtocol):
         self._header_bytes = 0
         self._body: list[bytes] = []
         self._body_bytes = 0
+        self.large = False  # it, or one that is not answered yet, has more than the usual limit
         self._refusal: Response | None = None
         # The answers.
         self._queue: deque[Request] = deque()
@@ -181,8 +188,7 @@ class Connection(asyncio.BufferedProtocol):
         if "host" not in self._headers and self._parser.get_http_version() == "1.1":
             self._reject(400, "missing Host header")
         length = self._headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > self._limits.body_bytes:
-            self._reject(413)
+        self._admit(int(length) if length.isdigit() else self._limits.large_body_bytes + 1)
         expect = self._headers.get("expect")
         if expect is not None and self._refusal is None:
             if expect.lower() != "100-continue":
@@ -192,23 +198,23 @@ class Connection(asyncio.BufferedProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
-        if self._body_bytes > self._limits.body_bytes:
-            self._body.clear()
-            self._reject(413)
-        elif self._refusal is None:
+        self._admit(self._body_bytes)
+        if self._refusal is None:
             self._body.append(body)
+        else:
+            self._body.clear()
 
     def on_message_complete(self) -> None:
         self._reading = self._in_body = False
         self.whole_at = self._since = self._time()
         if self._refusal is not None or self._closing:
             return
-        path, _, query = _origin_form(self._url).partition(b"?")
+        path, query = _path_and_query(self._url)
         version = self._parser.get_http_version()
         self._queue.append(
             Request(
                 self._parser.get_method().decode("latin-1"),
-                path.decode("latin-1"),
+                path,
                 query,
                 self._headers,
                 b"".join(self._body),
@@ -218,6 +224,19 @@ class Connection(asyncio.BufferedProtocol):
         )
 
     # --- reading
+
+    def _admit(self, body_bytes: int) -> None:
+        """Refuse the request if its body, now known to have so many bytes, is too much."""
+        limits = self._limits
+        if body_bytes > limits.body_bytes and not self.large:
+            if not self._owner.takes_large(_path_and_query(self._url)[0]):
+                self._reject(413)
+            elif not self._owner.has_room_for_large():
+                self._reject(503, "too many large bodies at once")
+            else:
+                self.large = True
+        if body_bytes > limits.large_body_bytes:
+            self._reject(413)
 
     def _feed(self, data: memoryview | bytearray) -> None:
         """Parse `data`; requests that become whole are queued, what is wrong becomes `_refusal`."""
@@ -232,7 +251,8 @@ class Connection(asyncio.BufferedProtocol):
             self._reject(400, str(error))
         if self._reading:
             self._fed += 0 if self._began else len(data)
-            room = self._limits.header_bytes + (2 * self._limits.body_bytes if self._in_body else 0)
+            body_bytes = self._limits.large_body_bytes if self.large else self._limits.body_bytes
+            room = self._limits.header_bytes + (2 * body_bytes if self._in_body else 0)
             if self._fed > room:  # a field that never ends, or chunks of next to nothing
                 self._reject(413 if self._in_body else 431)
         self._began = False
@@ -262,6 +282,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._feed(data)
                 self._transport.resume_reading()
             else:
+                self.large = self.large and self._in_body
                 return
 
     # --- answering
@@ -408,13 +429,14 @@ class Connection(asyncio.BufferedProtocol):
             self._close()
 
 
-def _origin_form(url: bytes) -> bytes:
-    """The path and query of a request target, which proxies send with scheme and host before it."""
+def _path_and_query(url: bytes) -> tuple[str, bytes]:
+    """Of a request target, which proxies send with scheme and host before it."""
     scheme, found, rest = url.partition(b"://")
-    if not found or scheme.lower() not in (b"http", b"https"):
-        return url
-    _, slash, path = rest.partition(b"/")
-    return slash + path or b"/"
+    if found and scheme.lower() in (b"http", b"https"):
+        _, slash, path = rest.partition(b"/")
+        url = slash + path or b"/"
+    path, _, query = url.partition(b"?")
+    return path.decode("latin-1"), query
 
 
 _STATUS_LINES = {status: f"HTTP/1.1 {status} {reason}\r\n".encode() for status, reason in REASONS.items()}

@@ -88,7 +88,7 @@ class Queries:
             from prom_probe.web.heap import share_arena  # what it imports, numpy needs too
 
             share_arena()
-            sys.setswitchinterval(_SWITCH_INTERVAL_S)
+            share_interpreter()
             self._pool = ThreadPoolExecutor(self._max, "query")
         self._pool.submit(work, *args)
 
@@ -159,6 +159,11 @@ class Queries:
         self._waiting.remove(item)
         if not item.answer.done():
             item.answer.set_result(failure(ApiError("timeout", "query timed out in query queue")))
+
+
+def share_interpreter() -> None:
+    """Have threads that work give way to the loop soon."""
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
 
 
 class _Item:

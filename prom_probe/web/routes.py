@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
-from prom_probe.web import api_labels, api_query, api_status, federate, landing, pages
+from prom_probe.web import api_labels, api_query, api_status, federate, landing, pages, remote_write
 from prom_probe.web.context import Context
 from prom_probe.web.message import Answer, Request
 
@@ -15,7 +15,8 @@ Handler: TypeAlias = Callable[[Context, Request], Answer]
 class Route(NamedTuple):
     """`path` is the template: `:name` stands for one segment. `api`: only on API listeners.
 
-    `any_host`: answered whatever the Host header says, on loopback API listeners too.
+    `any_host`: answered whatever the Host header says, on loopback API listeners too. `large_body`: the client may send
+    more than forms need.
     """
 
     methods: tuple[str, ...]
@@ -23,6 +24,7 @@ class Route(NamedTuple):
     handler: Handler
     api: bool = True
     any_host: bool = False
+    large_body: bool = False
 
 
 _PAGE = ("GET", "HEAD")
@@ -42,6 +44,7 @@ ROUTES: tuple[Route, ...] = (
     Route(_GET, "/api/v1/label/:name/values", api_labels.label_values),
     Route(_FORM, "/api/v1/series", api_labels.series),
     Route(_GET, "/api/v1/metadata", api_labels.metadata),
+    Route(("POST",), "/api/v1/write", remote_write.write, large_body=True),
     Route(_GET, "/api/v1/rules", api_status.constant({"groups": []})),
     Route(_GET, "/api/v1/alerts", api_status.constant({"alerts": []})),
     Route(_GET, "/api/v1/targets", api_status.targets),

@@ -109,6 +109,12 @@ class Listener:
     def answer(self, request: Request) -> Answer:
         return self._app.answer(request, api=self._api, loopback=self._loopback)
 
+    def takes_large(self, path: str) -> bool:
+        return self._api and self._app.takes_large(path)
+
+    def has_room_for_large(self) -> bool:
+        return sum(connection.large for connection in self._connections) < self.limits.large_bodies
+
     def refused(self, response: Response) -> None:
         self._app.counted(response)
 
