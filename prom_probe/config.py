@@ -218,6 +218,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         tuple[str, ...],
         Option("api.allowed-host", str, "HOST", "A further Host header that a loopback API listener answers to.", True),
     ] = ()
+    web_enable_remote_write_receiver: Annotated[
+        bool,
+        Option(
+            "web.enable-remote-write-receiver", parse_switch, "", "Take remote writes on the query API's addresses."
+        ),
+    ] = False
     watch: Annotated[
         tuple[Watch, ...],
         Option("watch", parse_watch, "NAME=KIND:VALUE", f"Watch a process tree: {_WATCH_HELP}.", True),

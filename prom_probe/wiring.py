@@ -75,6 +75,7 @@ def serve(config: Config, argv: tuple[str, ...]) -> int:
     """`prom-probe run`: the exit status. ConfigError and CommandError where it cannot begin."""
     log = Log(config.log_level, config.log_format, "supervisor")
     _check_procfs(config)
+    _check_receiver(config)
     _load_probes()
     shared = Shared(config, log)
     try:
@@ -124,6 +125,17 @@ def _check_procfs(config: Config) -> None:
             stream.read(1)
     except OSError as error:
         raise ConfigError(f"cannot read {config.path_procfs}/stat: {error.strerror}", 1) from None
+
+
+def _check_receiver(config: Config) -> None:
+    """ConfigError where remote writes are wanted and what unpacks them is not there."""
+    if config.web_enable_remote_write_receiver:
+        from importlib.util import find_spec
+
+        if find_spec("cramjam") is None:
+            raise ConfigError(
+                "--web.enable-remote-write-receiver needs the package cramjam: pip install 'prom-probe[remote]'", 1
+            )
 
 
 def _choose_watches(shared: Shared, command: Command | None) -> None:
@@ -278,8 +290,19 @@ async def _aggregate(shared: Shared, lifeline: int) -> None:
         f"{format_size(config.storage_tsdb_retention_size)}",
         start_time_s=time.time() - (time.monotonic() - shared.started_s),
     )
+    receiver = None
+    if config.web_enable_remote_write_receiver:
+        from prom_probe.web.receiver import Receiver
+
+        receiver = Receiver(store, log)
     app = App(
-        store, meter=meter, limits=query_limits(config), about=about, log=log, allowed_hosts=config.api_allowed_host
+        store,
+        meter=meter,
+        limits=query_limits(config),
+        about=about,
+        log=log,
+        allowed_hosts=config.api_allowed_host,
+        receiver=receiver,
     )
     server = Server(app)
 
