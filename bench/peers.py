@@ -1,0 +1,141 @@
+"""Real peers on loopback for side-by-side figures: Prometheus, VictoriaMetrics, and us, each with its query API."""
+
+from __future__ import annotations
+
+import http.client
+import shutil
+import socket
+import struct
+import subprocess
+import tempfile
+import time
+from array import array
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import cramjam
+
+from prom_probe.model.labels import Labels
+
+_READY_S = 30.0
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+class Peer:
+    """A server process of ours with a Prometheus API; ended, its folder removed, at the end of the `with`."""
+
+    write_path = "/api/v1/write"
+    ready_path = "/-/ready"
+    query_prefix = "/api/v1"
+
+    def __init__(self, name: str, argv: Sequence[str], port: int, folder: Path) -> None:
+        self.name = name
+        self.port = port
+        self._folder = folder
+        self._log = (folder / "log").open("wb")
+        self._process = subprocess.Popen(argv, stdout=self._log, stderr=self._log, cwd=folder)
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+
+    def __enter__(self) -> Peer:
+        end = time.monotonic() + _READY_S
+        while time.monotonic() < end:
+            try:
+                if self.get(self.ready_path)[0] == 200:
+                    return self
+            except OSError:
+                self._connection.close()
+            time.sleep(0.05)
+        raise RuntimeError(f"{self.name} is not ready: {(self._folder / 'log').read_text()[-2000:]}")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+        self._process.terminate()
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        """(status, body) over one kept connection."""
+        self._connection.request("GET", path)
+        response = self._connection.getresponse()
+        return response.status, response.read()
+
+    def write(self, body: bytes) -> None:
+        """One remote write request."""
+        headers = {
+            "Content-Type": "application/x-protobuf",
+            "Content-Encoding": "snappy",
+            "X-Prometheus-Remote-Write-Version": "0.1.0",
+        }
+        self._connection.request("POST", self.write_path, body, headers)
+        response = self._connection.getresponse()
+        answer = response.read()
+        if response.status not in (200, 204):
+            raise RuntimeError(f"{self.name} answered {response.status}: {answer[:500]!r}")
+
+
+def prometheus() -> Peer:
+    """Debian's prometheus, its remote write receiver on."""
+    folder, port = Path(tempfile.mkdtemp()), free_port()
+    (folder / "prometheus.yml").write_text("global: {}\n")
+    flags = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
+    flags += [f"--web.listen-address=127.0.0.1:{port}", "--web.enable-remote-write-receiver"]
+    return Peer("Prometheus", ["prometheus", *flags], port, folder)
+
+
+class VictoriaMetrics(Peer):
+    """Its health has another path."""
+
+    ready_path = "/health"
+
+
+def victoria_metrics() -> Peer:
+    """Debian's victoria-metrics without its result cache."""
+    folder, port = Path(tempfile.mkdtemp()), free_port()
+    flags = [f"-storageDataPath={folder}/data", f"-httpListenAddr=127.0.0.1:{port}", "-search.disableCache"]
+    flags += ["-search.latencyOffset=0s", "-retentionPeriod=100y"]
+    return VictoriaMetrics("VictoriaMetrics", ["victoria-metrics", *flags], port, folder)
+
+
+def encode_write(series: Iterable[tuple[Labels, Sequence[int], array[float]]]) -> bytes:
+    """A remote write 1.0 request: snappy over a protobuf WriteRequest of (labels, timestamps in ms, values)."""
+    out = bytearray()
+    for labels, times, values in series:
+        body = bytearray()
+        for name, value in labels:
+            pair = _field(1, name.encode()) + _field(2, value.encode())
+            body += _field(1, pair)
+        for t, v in zip(times, values, strict=True):
+            sample = b"\x09" + struct.pack("<d", v) + b"\x10" + _varint(t)
+            body += b"\x12" + bytes((len(sample),)) + sample
+        out += _field(1, bytes(body))
+    return bytes(cramjam.snappy.compress_raw(bytes(out)))
+
+
+def _field(number: int, data: bytes) -> bytes:
+    return bytes((number << 3 | 2,)) + _varint(len(data)) + data
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
