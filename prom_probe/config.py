@@ -253,6 +253,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     storage_tsdb_max_series: Annotated[
         int, Option("storage.tsdb.max-series", parse_count, "N", "How many series the store takes.")
     ] = 10_000
+    storage_tsdb_decode_cache_size: Annotated[
+        int, Option("storage.tsdb.decode-cache-size", parse_size, "SIZE", "How much memory decoded blocks may take.")
+    ] = 8 << 20
     query_timeout: Annotated[
         float, Option("query.timeout", parse_duration, "DURATION", "How long a query may take.")
     ] = 30.0

@@ -269,6 +269,7 @@ async def _aggregate(shared: Shared, lifeline: int) -> None:
             retention_ms=round(config.storage_tsdb_retention_time * 1000),
             retention_bytes=config.storage_tsdb_retention_size,
             max_series=config.storage_tsdb_max_series,
+            decode_cache_bytes=config.storage_tsdb_decode_cache_size,
         )
     )
     aggregator = Aggregator(
