@@ -9,7 +9,6 @@ import struct
 import subprocess
 import tempfile
 import time
-from array import array
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -113,7 +112,7 @@ def victoria_metrics() -> Peer:
     return VictoriaMetrics("VictoriaMetrics", ["victoria-metrics", *flags], port, folder)
 
 
-def encode_write(series: Iterable[tuple[Labels, Sequence[int], array[float]]]) -> bytes:
+def encode_write(series: Iterable[tuple[Labels, Sequence[int], Sequence[float]]]) -> bytes:
     """A remote write 1.0 request: snappy over a protobuf WriteRequest of (labels, timestamps in ms, values)."""
     out = bytearray()
     for labels, times, values in series:

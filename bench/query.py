@@ -10,7 +10,6 @@ import json
 import sys
 import tempfile
 import time
-from array import array
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlencode
@@ -34,7 +33,7 @@ QUERIES = {
     "g": ("instant, 3,600 raw points", 'g{job="job-1",instance="host-003:9100"}[1h]', False),
 }
 
-Series = list[tuple[Labels, array[float]]]
+Series = list[tuple[Labels, Sequence[float]]]
 
 
 def prom_probe(cache: bool) -> Peer:
