@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, Protocol
 import msgspec
 
 from prom_probe.model.layout import Layout
+from prom_probe.sources.descriptors import Descriptors
 
 WatchKind = Literal["pid", "comm", "cmdline", "cgroup", "containers"]
 
@@ -74,13 +75,15 @@ class Context(msgspec.Struct):
     max_processes: int = 1000
     # Seconds for which a vanished container's final counters stay.
     hold_s: float = 120.0
+    # The process collector's message to the cgroup collector beside it: each live tree's oldest process.
+    tree_pids: dict[str, int] = {}
     log: Callable[[str, str], None] = _no_log  # level ("info", "warn", "error"), message
     monotonic: Callable[[], float] = time.monotonic
     boot_time: Callable[[], float] = _boot_time
     ticks_per_s: int = os.sysconf("SC_CLK_TCK")
     page_bytes: int = os.sysconf("SC_PAGE_SIZE")
-    # Descriptors to keep at most; None: as RLIMIT_NOFILE allows.
-    max_descriptors: int | None = None
+    # The descriptors that the collectors of a process keep, all together.
+    descriptors: Descriptors = msgspec.field(default_factory=Descriptors)
 
 
 class Collector(Protocol):

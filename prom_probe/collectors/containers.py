@@ -6,9 +6,8 @@ started in it from outside (`kubectl exec`); its processes share a cgroup that n
 
 from collections.abc import Collection
 
-from prom_probe.collectors.base import Context, Watch
+from prom_probe.collectors.base import Context
 from prom_probe.collectors.watch import Found, decode
-from prom_probe.sources.descriptors import Descriptors
 from prom_probe.sources.proc_pid_cgroup import read_proc_pid_cgroup
 from prom_probe.sources.proc_pid_cmdline import parse_proc_pid_cmdline, read_proc_pid_cmdline
 
@@ -23,7 +22,7 @@ class ContainersRule:
 
     revisit = True
 
-    def __init__(self, watch: Watch, context: Context, descriptors: Descriptors) -> None:
+    def __init__(self, context: Context) -> None:
         self._procfs = context.procfs
         self._own: Collection[int] = ()
         self._own_cgroup = self._cgroup("self")

@@ -15,7 +15,6 @@ from prom_probe.collectors.watch import Found, PidRule, decode
 from prom_probe.model.family import column
 from prom_probe.model.layout import Group, Layout
 from prom_probe.model.sample import STALE
-from prom_probe.sources.descriptors import Descriptors
 from prom_probe.sources.errors import ParseError
 from prom_probe.sources.proc_pid_io import parse_proc_pid_io
 from prom_probe.sources.proc_pid_stat import parse_proc_pid_stat
@@ -38,7 +37,7 @@ class ProcessCollector:
     def __init__(self, context: Context) -> None:
         self.layout = Layout()
         self._context = context
-        self._descriptors = Descriptors(context.max_descriptors)
+        self._descriptors = context.descriptors
         self._roster = self._make_roster()
         self._processes: dict[int, Process] = {}  # parents before their children
         self._youngest = 0
@@ -64,7 +63,7 @@ class ProcessCollector:
             self._tree(name)
 
     def _make_roster(self) -> Roster:
-        return Roster(self._context, self._descriptors)
+        return Roster(self._context)
 
     def collect(self) -> None:
         self.layout.maybe_compact()
@@ -213,7 +212,9 @@ class ProcessCollector:
             row[start + 8] = STALE if tree.denied_fds else tree.open_fds
             row[start + 9] = round(self._boot_time + tree.start / self._hz, 2)
             self._empty_since.pop(name, None)
+            self._context.tree_pids[name] = tree.oldest
             return
+        self._context.tree_pids.pop(name, None)
         row[start + 5 : start + 10] = array("d", [STALE] * 5)
         if name not in self._static:
             now = self._context.monotonic()

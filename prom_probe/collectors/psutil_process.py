@@ -12,7 +12,6 @@ from prom_probe.collectors.roster import Roster
 from prom_probe.collectors.tree import Process, Tree
 from prom_probe.collectors.watch import CmdlineRule, CommRule, Found, PidRule, Rule, RuleTable
 from prom_probe.model.sample import STALE
-from prom_probe.sources.descriptors import Descriptors
 
 # Columns of a tree and of a process that have another definition here, or none; see ProcessCollector.
 _TREE_ABSENT = (1, 2, 3, 4, 7)
@@ -29,7 +28,7 @@ class PsutilCmdlineRule(CmdlineRule):
             return []
 
 
-def _no_rule(watch: Watch, context: Context, descriptors: Descriptors) -> Rule:
+def _no_rule(watch: Watch, context: Context) -> Rule:
     raise ValueError(f"watch {watch.name!r}: there are no {watch.kind} watches on this platform")
 
 
@@ -46,7 +45,7 @@ class PsutilRoster(Roster):
     """A roster without /proc."""
 
     def __init__(self, context: Context) -> None:
-        super().__init__(context, Descriptors(0), PSUTIL_RULES)
+        super().__init__(context, PSUTIL_RULES)
         self._boot_time = context.boot_time()
 
     def _find_new(self) -> set[int]:

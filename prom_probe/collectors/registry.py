@@ -30,6 +30,12 @@ def _system(context: Context) -> Collector:
     return SystemCollector(context)
 
 
+def _cgroup(context: Context) -> Collector:
+    from prom_probe.collectors.cgroup import CgroupCollector
+
+    return CgroupCollector(context)
+
+
 def _workers(context: Context) -> Collector:
     from prom_probe.collectors.workers import WorkersCollector
 
@@ -39,6 +45,7 @@ def _workers(context: Context) -> Collector:
 # Each imports what it needs when it is made: a worker pays for its own collectors alone.
 COLLECTORS: dict[str, Callable[[Context], Collector]] = {
     "process": _process,
+    "cgroup": _cgroup,  # in one worker with "process" and with the same context, after it
     "system": _system,
     "workers": _workers,
 }

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from prom_probe.collectors.base import Context
 from prom_probe.collectors.watch import RULES, Found, PidRule, RuleTable
-from prom_probe.sources.descriptors import Descriptors, KeptFile
+from prom_probe.sources.descriptors import KeptFile
 from prom_probe.sources.errors import ParseError
 from prom_probe.sources.proc_loadavg import parse_proc_loadavg
 from prom_probe.sources.proc_pid_stat import parse_is_thread, parse_proc_pid_stat, read_proc_pid_stat
@@ -42,12 +42,12 @@ class Place(NamedTuple):
 class Roster:
     """`members` by PID. Whoever sees that a member is gone calls `forget`."""
 
-    def __init__(self, context: Context, descriptors: Descriptors, rules: RuleTable = RULES) -> None:
-        self.rules = [rules[watch.kind](watch, context, descriptors) for watch in context.watches]
+    def __init__(self, context: Context, rules: RuleTable = RULES) -> None:
+        self.rules = [rules[watch.kind](watch, context) for watch in context.watches]
         self.members: dict[int, Place] = {}
         self._context = context
         self._procfs = context.procfs
-        self._loadavg = KeptFile(f"{context.procfs}/loadavg", descriptors)
+        self._loadavg = KeptFile(f"{context.procfs}/loadavg", context.descriptors)
         self._known: set[str] = set()  # the names in /proc, processes and others
         self._revisits: dict[int, int] = {}
         self._sweep: list[str] = []

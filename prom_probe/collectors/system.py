@@ -13,7 +13,7 @@ from prom_probe.model.layout import Group, Layout
 from prom_probe.model.sample import STALE
 from prom_probe.sources.block_stat import list_block_devices, parse_block_stat
 from prom_probe.sources.cpu_limit import read_cpu_limit
-from prom_probe.sources.descriptors import Descriptors, KeptFile, read_once
+from prom_probe.sources.descriptors import KeptFile, read_once
 from prom_probe.sources.errors import ParseError
 from prom_probe.sources.proc_loadavg import parse_proc_loadavg
 from prom_probe.sources.proc_meminfo import parse_proc_meminfo
@@ -35,7 +35,7 @@ class SystemCollector:
     def __init__(self, context: Context) -> None:
         self.layout = Layout()
         self._context = context
-        self._descriptors = Descriptors(context.max_descriptors)
+        self._descriptors = context.descriptors
         self._sections = [
             _Stat(self, context),
             _Load(self, context),

@@ -44,6 +44,7 @@ class Tree:
         "denied_fds",
         "denied_io",
         "held",
+        "oldest",
         "open_fds",
         "peak_processes",
         "peak_resident",
@@ -69,7 +70,7 @@ class Tree:
         self.processes = self.threads = self.resident = self.virtual = self.open_fds = 0
         self.user = self.system = self.read = self.write = 0
         self.denied_io = self.denied_fds = 0
-        self.start = 0
+        self.start = self.oldest = 0
 
     def add(self, process: "Process") -> None:
         """Add what was last read of a process."""
@@ -87,7 +88,7 @@ class Tree:
         if not process.fds_readable:
             self.denied_fds += 1
         if process.start < self.start or not self.start:
-            self.start = process.start
+            self.start, self.oldest = process.start, process.pid
 
     def hold(self, user: int, system: int, read: int, write: int) -> None:
         """Count this from now on although no live process has it; negative: a live process has it too."""

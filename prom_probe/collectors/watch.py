@@ -6,7 +6,6 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 from prom_probe.collectors.base import Context, Watch
 from prom_probe.sources.cgroup_procs import CgroupProcs, find_cgroup
-from prom_probe.sources.descriptors import Descriptors
 from prom_probe.sources.errors import ParseError
 from prom_probe.sources.proc_pid_cmdline import parse_proc_pid_cmdline, read_proc_pid_cmdline
 
@@ -43,7 +42,7 @@ class PidRule:
 
     revisit = False
 
-    def __init__(self, watch: Watch, context: Context, descriptors: Descriptors) -> None:
+    def __init__(self, watch: Watch, context: Context) -> None:
         self.name = watch.name
         try:
             self.pid = int(watch.value)
@@ -81,7 +80,7 @@ class CommRule:
 
     revisit = True
 
-    def __init__(self, watch: Watch, context: Context, descriptors: Descriptors) -> None:
+    def __init__(self, watch: Watch, context: Context) -> None:
         self.name = watch.name
         self._matches = _compile(watch)
 
@@ -100,7 +99,7 @@ class CmdlineRule:
 
     revisit = True
 
-    def __init__(self, watch: Watch, context: Context, descriptors: Descriptors) -> None:
+    def __init__(self, watch: Watch, context: Context) -> None:
         self.name = watch.name
         self._matches = _compile(watch)
         self._procfs = context.procfs
@@ -128,11 +127,10 @@ class CgroupRule:
 
     revisit = False
 
-    def __init__(self, watch: Watch, context: Context, descriptors: Descriptors) -> None:
+    def __init__(self, watch: Watch, context: Context) -> None:
         self.name = watch.name
         self._path = watch.value
         self._context = context
-        self._descriptors = descriptors
         self._procs: CgroupProcs | None = None
         self._pids: set[int] = set()
         self._calls = 0
@@ -157,7 +155,7 @@ class CgroupRule:
             if directory is None:
                 self._say(f"is not there (below {self._context.cgroupfs})")
                 return
-            self._procs = CgroupProcs(directory, self._descriptors)
+            self._procs = CgroupProcs(directory, self._context.descriptors)
         self._procs.walk()
 
     def _say(self, what: str) -> None:
@@ -188,13 +186,13 @@ def _compile(watch: Watch) -> Callable[[str], object]:
         raise ValueError(f"watch {watch.name!r}: {watch.value!r} is not a regex: {error}") from None
 
 
-def _containers(watch: Watch, context: Context, descriptors: Descriptors) -> Rule:
+def _containers(watch: Watch, context: Context) -> Rule:
     from prom_probe.collectors.containers import ContainersRule
 
-    return ContainersRule(watch, context, descriptors)
+    return ContainersRule(context)
 
 
-RuleTable: TypeAlias = Mapping[str, Callable[[Watch, Context, Descriptors], Rule]]
+RuleTable: TypeAlias = Mapping[str, Callable[[Watch, Context], Rule]]
 
 RULES: RuleTable = {
     "pid": PidRule,

@@ -9,7 +9,6 @@ from prom_probe.collectors.base import Context, WorkerState
 from prom_probe.model.family import column
 from prom_probe.model.layout import Group, Layout
 from prom_probe.model.sample import STALE
-from prom_probe.sources.descriptors import Descriptors
 from prom_probe.sources.errors import ParseError
 from prom_probe.sources.proc_pid_stat import parse_proc_pid_stat, read_proc_pid_stat
 from prom_probe.sources.proc_pid_statm import parse_proc_pid_statm
@@ -24,7 +23,7 @@ class WorkersCollector:
     def __init__(self, context: Context) -> None:
         self.layout = Layout()
         self._context = context
-        self._descriptors = Descriptors(context.max_descriptors)
+        self._descriptors = context.descriptors
         self._workers: dict[str, _Worker] = {}
         self._start = self.layout.add((column(families.START_TIME.family),))
         self._started = STALE

@@ -9,6 +9,7 @@ from typing import TypeVar
 from prom_probe.collectors.base import Collector, Context, Watch
 from prom_probe.model.labels import format_labels
 from prom_probe.model.sample import is_stale
+from prom_probe.sources.descriptors import Descriptors
 from tests.fixtures.fake_proc import FakeProc
 
 C = TypeVar("C", bound=Collector)
@@ -47,7 +48,7 @@ class Machine:
             boot_time=lambda: 1_000_000.0,
             ticks_per_s=100,
             page_bytes=4096,
-            max_descriptors=0,
+            descriptors=Descriptors(0),
         )
         for name, value in settings.items():
             setattr(context, name, value)

@@ -15,6 +15,7 @@ import pytest
 
 from prom_probe.collectors.base import Context, Watch
 from prom_probe.collectors.process import ProcessCollector
+from prom_probe.sources.descriptors import Descriptors
 from prom_probe.sources.process_files import ProcessFiles
 from tests.unit.collector_harness import values
 
@@ -231,7 +232,7 @@ def test_descriptors_stay_within_the_budget_and_are_given_back(limit: int, kept:
     """The numbers are the same with and without them."""
     before = len(os.listdir("/proc/self/fd"))
     with sleeping_tree(20) as pid:
-        collector = collector_of(pid, max_descriptors=limit)
+        collector = collector_of(pid, descriptors=Descriptors(limit))
         for _ in range(3):
             collector.collect()
         assert len(os.listdir("/proc/self/fd")) - before <= kept + 2  # and the tree's own pipe
@@ -249,7 +250,7 @@ def test_a_collector_without_descriptors_left_still_collects() -> None:
     with sleeping_tree(10) as pid:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 20, hard))
         try:
-            collector = collector_of(pid, max_descriptors=1000)
+            collector = collector_of(pid, descriptors=Descriptors(1000))
             for _ in range(3):
                 collector.collect()
             assert processes(collector) == 11

@@ -10,6 +10,7 @@ import pytest
 
 from prom_probe.collectors.base import Context
 from prom_probe.collectors.system import SystemCollector
+from prom_probe.sources.descriptors import Descriptors
 from tests.unit.collector_harness import values
 
 HOST = Path(__file__).parents[1] / "fixtures" / "host"
@@ -71,7 +72,7 @@ def test_a_missing_source_costs_its_own_series_only(host: Path, source: str, pat
 def test_a_source_that_turns_into_nonsense_ends_its_series(host: Path, source: str, path: str, family: str) -> None:
     """The error names it."""
     log: list[str] = []
-    collector = make(host, log, max_descriptors=0)
+    collector = make(host, log, descriptors=Descriptors(0))
     assert any(series.startswith(family) for series in collect(collector))
     (host / path).write_bytes(b"a\nb\nnon: sense\n")
     assert not any(series.startswith(family) for series in collect(collector, 2))
@@ -81,7 +82,7 @@ def test_a_source_that_turns_into_nonsense_ends_its_series(host: Path, source: s
 
 def test_network_devices_come_and_go(host: Path) -> None:
     """A new one begins its series, a vanished one ends them."""
-    collector = make(host, max_descriptors=0)
+    collector = make(host, descriptors=Descriptors(0))
     collect(collector)
     path = host / "proc/net/dev"
     lines = path.read_text().splitlines()
@@ -104,7 +105,7 @@ def test_only_so_many_devices_get_series(host: Path) -> None:
 
 def test_a_disk_begins_with_its_first_use_and_ends_when_it_is_unplugged(host: Path) -> None:
     """The devices are looked for again now and then."""
-    collector = make(host, max_descriptors=0)
+    collector = make(host, descriptors=Descriptors(0))
     series = 'system_disk_read_bytes_total{device="sdb"}'
     assert series not in collect(collector)
     (host / "sys/block/sdb/stat").write_text("1 0 8 1 0 0 0 0 0 1 1\n")

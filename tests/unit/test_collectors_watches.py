@@ -9,7 +9,6 @@ import pytest
 from prom_probe.collectors.base import Watch
 from prom_probe.collectors.process import ProcessCollector
 from prom_probe.collectors.roster import Roster
-from prom_probe.sources.descriptors import Descriptors
 from tests.unit.collector_harness import Machine
 
 
@@ -25,7 +24,7 @@ class Finder:
 
     def __init__(self, machine: Machine, *watches: Watch) -> None:
         self.machine = machine
-        self.roster = Roster(machine.context(*watches), Descriptors(0))
+        self.roster = Roster(machine.context(*watches))
 
     def trees(self, times: int = 1) -> dict[str, list[int]]:
         """PIDs by tree, after so many collections."""

@@ -1,0 +1,60 @@
+"""The formats of cgroup files: flat keyed, single values, and those of block IO (admin-guide/cgroup-v2.rst)."""
+
+from prom_probe.sources.errors import ParseError
+
+# Version 1 has no word for "no limit": it is the largest number of pages.
+_NO_LIMIT = 1 << 62
+
+
+def parse_flat_keyed(data: bytes, source: str) -> dict[bytes, int]:
+    """cpu.stat, memory.stat, memory.events: a key and a number a line. Raises ParseError."""
+    fields = data.split()
+    try:
+        return dict(zip(fields[::2], map(int, fields[1::2]), strict=True))
+    except ValueError:
+        raise ParseError(source, data) from None
+
+
+def parse_limit(data: bytes, source: str) -> int | None:
+    """A number, or None for no limit. Raises ParseError."""
+    try:
+        number = None if data.strip() == b"max" else int(data)
+    except ValueError:
+        raise ParseError(source, data) from None
+    return None if number is None or number >= _NO_LIMIT else number
+
+
+def parse_number(data: bytes, source: str) -> int:
+    """A single number. Raises ParseError."""
+    try:
+        return int(data)
+    except ValueError:
+        raise ParseError(source, data) from None
+
+
+def parse_io_stat(data: bytes) -> dict[bytes, int]:
+    """Version 2's io.stat: rbytes, wbytes, rios, wios, ... summed over devices. Raises ParseError."""
+    sums: dict[bytes, int] = {}
+    for line in data.splitlines():
+        for field in line.split()[1:]:
+            key, _, value = field.partition(b"=")
+            try:
+                sums[key] = sums.get(key, 0) + int(value)
+            except ValueError:
+                raise ParseError("io.stat", line) from None
+    return sums
+
+
+def parse_blkio(data: bytes) -> dict[bytes, int]:
+    """Version 1's blkio.throttle.*: Read, Write, ... summed over devices. Raises ParseError."""
+    sums: dict[bytes, int] = {}
+    for line in data.splitlines():
+        fields = line.split()
+        if len(fields) == 3:
+            try:
+                sums[fields[1]] = sums.get(fields[1], 0) + int(fields[2])
+            except ValueError:
+                raise ParseError("blkio.throttle", line) from None
+        elif len(fields) != 2:  # the grand total
+            raise ParseError("blkio.throttle", line)
+    return sums

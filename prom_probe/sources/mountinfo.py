@@ -1,0 +1,45 @@
+"""/proc/PID/mountinfo: where a process sees which cgroup hierarchy, and what of it (proc_pid_mountinfo(5))."""
+
+import os
+from typing import NamedTuple
+
+from prom_probe.sources.errors import ParseError
+
+SOURCE = "/proc/PID/mountinfo"
+
+
+class CgroupMount(NamedTuple):
+    """A mount of a cgroup hierarchy."""
+
+    root: str  # the cgroup that the mount point shows, as seen from our cgroup namespace ("/../other" beside it)
+    point: str
+    device: int  # st_dev of what is below the mount point
+    options: frozenset[str]  # of version 1: its controllers, its name; empty for version 2
+
+
+def parse_mountinfo(data: bytes) -> list[CgroupMount]:
+    """The cgroup mounts, in the order in which they were made. Raises ParseError."""
+    mounts = []
+    for line in data.splitlines():
+        left, separator, right = line.partition(b" - ")
+        try:
+            if not separator:
+                raise ParseError(SOURCE, line)
+            kind, _, options = right.split(b" ", 2)
+            if kind not in (b"cgroup", b"cgroup2"):
+                continue
+            _, _, device, root, point, _ = left.split(b" ", 5)
+            major, minor = map(int, device.split(b":"))
+        except ValueError:
+            raise ParseError(SOURCE, line) from None
+        names = frozenset(options.decode().split(",")) if kind == b"cgroup" else frozenset[str]()
+        mounts.append(CgroupMount(_path(root), _path(point), os.makedev(major, minor), names))
+    return mounts
+
+
+def _path(text: bytes) -> str:
+    """Spaces and the like are written as octal escapes, \\040."""
+    if b"\\" in text:
+        first, *rest = text.split(b"\\")
+        text = first + b"".join(bytes([int(part[:3], 8)]) + part[3:] for part in rest)
+    return os.fsdecode(text)
