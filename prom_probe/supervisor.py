@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from prom_probe.command import FORWARDED, Command, CommandError, Ended
+from prom_probe.command import FORWARDED, Command, Ended
 from prom_probe.listen import Listener
 from prom_probe.log import Log
 from prom_probe.ring.board import Board
@@ -125,7 +125,9 @@ class Supervisor:
             worker.main(self._lifeline)
             status = 0
         except BaseException as error:
-            self._log.named(worker.name)("error", f"worker died: {type(error).__name__}: {error}", at=_place(error))
+            self._log.named(worker.name)(
+                "error", f"worker died: {type(error).__name__}: {error}", at=error_place(error)
+            )
         finally:
             os._exit(status)
 
@@ -251,12 +253,9 @@ def _name_process(name: str) -> None:
         pass
 
 
-def _place(error: BaseException) -> str:
+def error_place(error: BaseException) -> str:
     """file:line where `error` was raised."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     return f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace else "?"
-
-
-__all__ = ["CommandError", "Supervisor", "Worker"]
