@@ -142,9 +142,12 @@ def without_name(labels: Labels) -> Labels:
 
 
 def merged(vector: Vector) -> Vector:
-    """`vector` with the series that have equal labels made one; an error where two have a value at the same step."""
-    places: dict[Labels, int] = {}
-    target = [places.setdefault(labels, len(places)) for labels in vector.labels]
+    """`vector` with the series made one that have equal labels, names to be dropped or not told apart.
+
+    An error where two of them have a value at the same step.
+    """
+    places: dict[tuple[Labels, bool], int] = {}
+    target = [places.setdefault(key, len(places)) for key in zip(vector.labels, vector.drop, strict=True)]
     if len(places) == len(target):
         return vector
     values = np.zeros((len(places), vector.values.shape[1]))
@@ -155,8 +158,7 @@ def merged(vector: Vector) -> Vector:
             raise QueryError("execution", "vector cannot contain metrics with the same labelset")
         values[place][here] = vector.values[i][here]
         present[place] |= here
-    first = {place: i for i, place in reversed(list(enumerate(target)))}
-    return Vector(list(places), values, present, [vector.drop[first[place]] for place in range(len(places))])
+    return Vector([labels for labels, _ in places], values, present, [drop for _, drop in places])
 
 
 def named(vector: Vector) -> Vector:
