@@ -30,10 +30,10 @@ def parse_mountinfo(data: bytes) -> list[CgroupMount]:
                 continue
             _, _, device, root, point, _ = left.split(b" ", 5)
             major, minor = map(int, device.split(b":"))
-        except ValueError:
+            names = frozenset(os.fsdecode(options).split(",")) if kind == b"cgroup" else frozenset[str]()
+            mounts.append(CgroupMount(_path(root), _path(point), os.makedev(major, minor), names))
+        except (ValueError, OverflowError):
             raise ParseError(SOURCE, line) from None
-        names = frozenset(options.decode().split(",")) if kind == b"cgroup" else frozenset[str]()
-        mounts.append(CgroupMount(_path(root), _path(point), os.makedev(major, minor), names))
     return mounts
 
 

@@ -1,0 +1,344 @@
+"""The cgroup collector: both versions in the same words, limits that are none, and what stays after the end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from prom_probe.collectors import cgroup as module
+from prom_probe.collectors.base import Context, Watch
+from prom_probe.collectors.cgroup import CgroupCollector
+from prom_probe.collectors.process import ProcessCollector
+from tests.unit.collector_harness import Machine, values
+
+MIB = 1 << 20
+
+V2 = {
+    "cpu.stat": "usage_usec 12500000\nuser_usec 9000000\nsystem_usec 3500000\n"
+    "nr_periods 100\nnr_throttled 7\nthrottled_usec 250000\nnr_bursts 0\nburst_usec 0\n",
+    "cpu.max": "150000 100000\n",
+    "cpu.weight": "100\n",
+    "memory.current": f"{300 * MIB}\n",
+    "memory.max": f"{512 * MIB}\n",
+    "memory.peak": f"{400 * MIB}\n",
+    "memory.swap.current": "4096\n",
+    "memory.stat": f"anon {200 * MIB}\nfile {90 * MIB}\nkernel {10 * MIB}\nshmem 0\ninactive_file {60 * MIB}\n",
+    "memory.events": "low 0\nhigh 0\nmax 12\noom 2\noom_kill 1\noom_group_kill 0\n",
+    "io.stat": "8:0 rbytes=4096 wbytes=8192 rios=1 wios=2 dbytes=0 dios=0\n",
+    "pids.current": "17\n",
+    "pids.max": "100\n",
+    "cpu.pressure": "some avg10=0.00 avg60=0.00 avg300=0.00 total=1500000\n"
+    "full avg10=0.00 avg60=0.00 avg300=0.00 total=500000\n",
+    "memory.pressure": "some avg10=0.00 avg60=0.00 avg300=0.00 total=10\n"
+    "full avg10=0.00 avg60=0.00 avg300=0.00 total=5\n",
+    "io.pressure": "some avg10=0.00 avg60=0.00 avg300=0.00 total=20\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=15\n",
+}
+V1 = {
+    "cpu/cpu.stat": "nr_periods 100\nnr_throttled 7\nthrottled_time 250000000\n",
+    "cpu/cpu.cfs_quota_us": "150000\n",
+    "cpu/cpu.cfs_period_us": "100000\n",
+    "cpuacct/cpuacct.usage": "12500000000\n",
+    "cpuacct/cpuacct.usage_user": "9000000000\n",
+    "cpuacct/cpuacct.usage_sys": "3500000000\n",
+    "memory/memory.usage_in_bytes": f"{300 * MIB}\n",
+    "memory/memory.limit_in_bytes": f"{512 * MIB}\n",
+    "memory/memory.max_usage_in_bytes": f"{400 * MIB}\n",
+    "memory/memory.kmem.usage_in_bytes": f"{10 * MIB}\n",
+    "memory/memory.stat": f"cache 1\nrss 2\ntotal_cache {90 * MIB}\ntotal_rss {200 * MIB}\ntotal_swap 4096\n"
+    f"total_inactive_file {60 * MIB}\n",
+    "memory/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n",
+    "blkio/blkio.throttle.io_service_bytes_recursive": "8:0 Read 4096\n8:0 Write 8192\nTotal 12288\n",
+    "blkio/blkio.throttle.io_serviced_recursive": "8:0 Read 1\n8:0 Write 2\nTotal 3\n",
+    "pids/pids.current": "17\n",
+    "pids/pids.max": "100\n",
+}
+BOTH = {
+    "cpu_usage_seconds_total": 12.5,
+    "cpu_user_seconds_total": 9.0,
+    "cpu_system_seconds_total": 3.5,
+    "cpu_periods_total": 100,
+    "cpu_throttled_periods_total": 7,
+    "cpu_throttled_seconds_total": 0.25,
+    "cpu_limit_cpus": 1.5,
+    "memory_usage_bytes": 300 * MIB,
+    "memory_working_set_bytes": 240 * MIB,
+    "memory_limit_bytes": 512 * MIB,
+    "memory_peak_bytes": 400 * MIB,
+    "memory_anonymous_bytes": 200 * MIB,
+    "memory_file_bytes": 90 * MIB,
+    "memory_kernel_bytes": 10 * MIB,
+    "memory_swap_bytes": 4096,
+    "oom_kills_total": 1,
+    "io_read_bytes_total": 4096,
+    "io_write_bytes_total": 8192,
+    "io_reads_total": 1,
+    "io_writes_total": 2,
+    "pids": 17,
+    "pids_limit": 100,
+}
+ONLY_V2 = {
+    "cpu_weight": 100,
+    "memory_limit_hits_total": 12,
+    "pressure_cpu_waiting_seconds_total": 1.5,
+    "pressure_cpu_stalled_seconds_total": 0.5,
+    "pressure_memory_waiting_seconds_total": 0.00001,
+    "pressure_memory_stalled_seconds_total": 0.000005,
+    "pressure_io_waiting_seconds_total": 0.00002,
+    "pressure_io_stalled_seconds_total": 0.000015,
+}
+
+
+class Cgroups:
+    """A machine whose process 7 is in cgroup /app."""
+
+    def __init__(self, root: Path) -> None:
+        self.machine = Machine(root)
+        self.root = self.machine.cgroupfs
+        self.trees = {"job": 7}
+
+    def v2(self, files: dict[str, str], path: str = "app") -> None:
+        directory = self.root / path
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, text in {"cgroup.procs": "7\n", "cgroup.events": "", **files}.items():
+            (directory / name).write_text(text)
+        self._process("0::/app\n", f"{self._device()} / {self.root} rw - cgroup2 cgroup2 rw")
+
+    def v1(self, files: dict[str, str]) -> None:
+        lines = []
+        cgroups = []
+        for controller in sorted({name.split("/")[0] for name in files}):
+            (self.root / controller / "app").mkdir(parents=True)
+            (self.root / controller / "release_agent").touch()
+            (self.root / controller / "cgroup.procs").touch()
+            (self.root / controller / "app" / "cgroup.procs").write_text("7\n")
+            lines.append(f"{self._device()} / {self.root}/{controller} rw - cgroup cgroup rw,{controller}")
+            cgroups.append(f"3:{controller}:/app\n")
+        for name, text in files.items():
+            controller, file = name.split("/")
+            (self.root / controller / "app" / file).write_text(text)
+        self._process("".join(cgroups), *lines)
+
+    def _device(self) -> str:
+        device = os.stat(self.root).st_dev
+        return f"30 25 {os.major(device)}:{os.minor(device)}"
+
+    def _process(self, cgroup: str, *mounts: str) -> None:
+        self.machine.proc.process(7, cgroup=cgroup)
+        self.machine.proc.self_cgroup("0::/us\n")
+        (self.machine.proc.root / "self/mountinfo").write_text("".join(f"{line}\n" for line in mounts))
+
+    def make(self, *watches: Watch) -> CgroupCollector:
+        return self.machine.make(CgroupCollector, *watches, tree_pids=self.trees)
+
+    def collect(self, collector: CgroupCollector, times: int = 1) -> dict[str, float]:
+        """By name, without prefix and label."""
+        row = self.machine.collect(collector, times)
+        return {
+            series.removeprefix("cgroup_").removesuffix('{tree="job"}'): value
+            for series, value in row.items()
+            if series.startswith("cgroup_")
+        }
+
+    def readable(self, collector: CgroupCollector) -> float:
+        return values(collector)['prom_probe_source_readable{source="cgroup"}']
+
+
+@pytest.fixture
+def cgroups(tmp_path: Path) -> Cgroups:
+    return Cgroups(tmp_path)
+
+
+def test_version_2_is_read(cgroups: Cgroups) -> None:
+    """In base units, exposed."""
+    cgroups.v2(V2)
+    collector = cgroups.make()
+    assert cgroups.collect(collector) == pytest.approx(BOTH | ONLY_V2)
+    assert all(column.exposed for column in collector.layout.columns)
+    assert cgroups.readable(collector) == 1
+
+
+def test_version_1_is_told_in_the_same_words(cgroups: Cgroups) -> None:
+    """What it has no equal of is absent."""
+    cgroups.v1(V1)
+    assert cgroups.collect(cgroups.make()) == pytest.approx(BOTH)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_no_limit_is_no_series(cgroups: Cgroups, version: int) -> None:
+    """Not infinity, and not the machine's memory."""
+    if version == 2:
+        cgroups.v2(V2 | {"cpu.max": "max 100000\n", "memory.max": "max\n", "pids.max": "max\n"})
+    else:
+        none = {"cpu/cpu.cfs_quota_us": "-1\n", "pids/pids.max": "max\n"}
+        cgroups.v1(V1 | none | {"memory/memory.limit_in_bytes": "9223372036854771712\n"})
+    row = cgroups.collect(cgroups.make())
+    assert "cpu_usage_seconds_total" in row
+    assert not {"cpu_limit_cpus", "memory_limit_bytes", "pids_limit"} & row.keys()
+
+
+def test_a_controller_that_is_not_enabled_is_absent_quietly(cgroups: Cgroups) -> None:
+    """Version 2 has CPU time in every cgroup, and memory only where it is delegated."""
+    cgroups.v2({"cpu.stat": "usage_usec 5\nuser_usec 3\nsystem_usec 2\n"})
+    collector = cgroups.make()
+    assert cgroups.collect(collector).keys() == {
+        "cpu_usage_seconds_total",
+        "cpu_user_seconds_total",
+        "cpu_system_seconds_total",
+    }
+    assert cgroups.readable(collector) == 1
+    assert cgroups.machine.log == []
+
+
+def test_the_working_set_is_never_negative(cgroups: Cgroups) -> None:
+    """The two numbers are not of the same moment."""
+    cgroups.v2(V2 | {"memory.current": "4096\n"})
+    assert cgroups.collect(cgroups.make())["memory_working_set_bytes"] == 0
+
+
+def test_a_removed_cgroup_keeps_its_counters_for_a_while(cgroups: Cgroups) -> None:
+    """A container that the kernel killed: the scrape after its death still tells of it."""
+    cgroups.v2(V2)
+    collector = cgroups.make()
+    cgroups.collect(collector)
+    shutil.rmtree(cgroups.root / "app")
+    cgroups.machine.proc.end(7)
+    cgroups.trees.clear()
+    row = cgroups.collect(collector, 60)
+    assert row["oom_kills_total"] == 1
+    assert row["cpu_usage_seconds_total"] == 12.5
+    assert not {"memory_usage_bytes", "memory_limit_bytes", "pids"} & row.keys()
+    assert cgroups.collect(collector, 70) == {}
+
+
+def test_a_tree_that_comes_back_has_its_new_cgroup(cgroups: Cgroups) -> None:
+    """A restarted container."""
+    cgroups.v2(V2)
+    collector = cgroups.make()
+    cgroups.collect(collector)
+    shutil.rmtree(cgroups.root / "app")
+    cgroups.trees.clear()
+    cgroups.collect(collector, 5)
+    cgroups.v2(V2 | {"memory.events": "oom_kill 0\n"}, "new")
+    cgroups.machine.proc.process(8, cgroup="0::/new\n")
+    cgroups.trees["job"] = 8
+    assert cgroups.collect(collector)["oom_kills_total"] == 0
+
+
+def test_a_process_that_is_moved_is_followed(cgroups: Cgroups) -> None:
+    """Its cgroup is looked for again now and then."""
+    cgroups.v2(V2)
+    collector = cgroups.make()
+    cgroups.collect(collector)
+    cgroups.v2(V2 | {"pids.current": "3\n"}, "moved")
+    cgroups.machine.proc.process(7, cgroup="0::/moved\n")
+    assert cgroups.collect(collector, 31)["pids"] == 3
+
+
+def test_a_cgroup_watch_has_the_cgroup_that_is_watched(cgroups: Cgroups) -> None:
+    """Not the one below in which the oldest process happens to be."""
+    cgroups.v2(V2)
+    cgroups.v2(V2 | {"pids.current": "1\n"}, "app/inner")
+    cgroups.machine.proc.process(7, cgroup="0::/app/inner\n")
+    assert cgroups.collect(cgroups.make(Watch("job", "cgroup", "app")))["pids"] == 17
+
+
+def test_a_denied_cgroup_is_no_series(cgroups: Cgroups, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And said once; the next look finds it, when it may."""
+    cgroups.v2(V2)
+
+    def denied(procfs: str, pid: int, cgroupfs: str) -> dict[str, str]:
+        raise PermissionError(13, "Permission denied", "/proc/7/root")
+
+    collector = cgroups.make()
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "locate_cgroups", denied)
+        assert cgroups.collect(collector, 5) == {}
+    assert cgroups.readable(collector) == 0
+    assert [level for level, _ in cgroups.machine.log] == ["warn"]
+    assert cgroups.collect(collector, 30).keys() == (BOTH | ONLY_V2).keys()
+    assert cgroups.readable(collector) == 1
+
+
+def test_a_damaged_file_ends_the_series_while_it_is_so(cgroups: Cgroups) -> None:
+    """The log names it."""
+    cgroups.v2(V2)
+    collector = cgroups.make()
+    cgroups.collect(collector)
+    (cgroups.root / "app/memory.current").write_text("nonsense\n")
+    assert cgroups.collect(collector, 2) == {}
+    assert cgroups.readable(collector) == 0
+    assert len(cgroups.machine.log) == 1
+    assert "memory.current: cannot parse" in cgroups.machine.log[0][1]
+    (cgroups.root / "app/memory.current").write_text("4096\n")
+    assert cgroups.collect(collector)["memory_usage_bytes"] == 4096
+
+
+def test_the_process_collector_tells_where_the_trees_are(cgroups: Cgroups) -> None:
+    """Through the context that both are given."""
+    cgroups.v2(V2)
+    context = cgroups.machine.context(Watch("job", "pid", "7"))
+    processes, collector = ProcessCollector(context), CgroupCollector(context)
+    cgroups.machine.collect(processes)
+    assert context.tree_pids == {"job": 7}
+    assert "pids" in cgroups.collect(collector)
+    cgroups.machine.proc.end(7)
+    cgroups.machine.collect(processes)
+    assert context.tree_pids == {}
+
+
+@pytest.fixture
+def memory_cgroup() -> Iterator[Path]:
+    """A real cgroup with a memory limit of 24 MiB."""
+    root = Path("/sys/fs/cgroup/memory") if os.path.isdir("/sys/fs/cgroup/memory") else Path("/sys/fs/cgroup")
+    path = root / f"prom-probe-test-{os.getpid()}"
+    limit = "memory.limit_in_bytes" if root.name == "memory" else "memory.max"
+    try:
+        path.mkdir()
+    except OSError as error:
+        pytest.skip(f"needs root and a writable cgroupfs: {error}")
+    try:
+        if not (path / limit).exists():
+            pytest.skip("the memory controller is not delegated")
+        (path / limit).write_text(str(24 * MIB))
+        yield path
+    finally:
+        deadline = time.monotonic() + 10
+        while path.exists() and time.monotonic() < deadline:
+            try:
+                path.rmdir()
+            except OSError:
+                time.sleep(0.01)  # its last process is still on its way out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs cgroups")
+def test_an_oom_kill_between_two_collections_is_told(memory_cgroup: Path) -> None:
+    """The child is killed by the kernel; the counter of its tree's own cgroup rises."""
+    go, start = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.read(go, 1)
+        waste = []
+        while True:
+            waste.append(b"x" * MIB)
+    (memory_cgroup / "cgroup.procs").write_text(str(child))
+    context = Context(tree_pids={"t": child})
+    collector = CgroupCollector(context)
+    collector.collect()
+    before = values(collector)
+    assert before['cgroup_memory_limit_bytes{tree="t"}'] == 24 * MIB
+    assert before['cgroup_oom_kills_total{tree="t"}'] == 0
+    os.write(start, b"!")
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status)
+    context.tree_pids.clear()
+    collector.collect()
+    assert values(collector)['cgroup_oom_kills_total{tree="t"}'] == 1
+    collector.close()
+    for fd in (go, start):
+        os.close(fd)
