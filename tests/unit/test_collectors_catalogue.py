@@ -1,0 +1,71 @@
+"""The catalogue of metrics: complete, named as Prometheus names things, and true of what collectors send."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from prom_probe.collectors import cgroup_families, process_families, system_families, workers_families
+from prom_probe.collectors.base import Context, Watch, WorkerState
+from prom_probe.collectors.catalogue import DEFINITIONS
+from prom_probe.collectors.definition import Definition
+from prom_probe.collectors.registry import COLLECTORS
+from prom_probe.model.labels import METRIC_NAME
+from tests.unit.test_collectors_golden import FIXTURES
+
+BY_NAME = {definition.family.name: definition for definition in DEFINITIONS}
+PREFIXES = ("proctree_", "cgroup_", "system_", "prom_probe_")
+UNITS = {"": "", "seconds": "_seconds", "bytes": "_bytes"}
+
+
+def test_each_family_is_there_once() -> None:
+    """Everything that the tables declare."""
+    assert len(BY_NAME) == len(DEFINITIONS)
+    declared = {
+        value.family.name
+        for module in (process_families, system_families, workers_families, cgroup_families)
+        for value in vars(module).values()
+        if isinstance(value, Definition)
+    }
+    assert declared <= BY_NAME.keys()
+
+
+@pytest.mark.parametrize("definition", DEFINITIONS, ids=lambda definition: definition.family.name)
+def test_a_family_is_well_named_and_defined(definition: Definition) -> None:
+    """Base units, _total for counters alone, a help that is a sentence, a source and a definition."""
+    family = definition.family
+    assert family.name.startswith(PREFIXES)
+    assert re.fullmatch(r"[a-z][a-z0-9_]*", family.name)
+    assert family.name.endswith("_total") == (family.type == "counter")
+    assert family.name.removesuffix("_total").endswith(UNITS[family.unit])
+    for text in (family.help, definition.definition):
+        assert text[0].isupper() or text[0].isdigit()
+        assert text.endswith(".")
+        assert "\n" not in text
+    assert definition.source
+    assert definition.platforms in ("Linux", "Linux, macOS", "all")
+    assert len(set(definition.labels)) == len(definition.labels)
+
+
+def test_what_collectors_send_is_what_the_catalogue_says() -> None:
+    """Families, and the names of the labels of each series."""
+    context = Context(
+        watches=(Watch("web", "comm", "gunicorn: maste"),),
+        procfs=str(FIXTURES / "host" / "proc"),
+        sysfs=str(FIXTURES / "host" / "sys"),
+        read_workers=lambda: [WorkerState("process", 901, True, 2)],
+    )
+    seen = set()
+    for make in COLLECTORS.values():
+        collector = make(context)
+        for _ in range(3):
+            collector.collect()
+        for column in collector.layout.columns:
+            definition = BY_NAME[column.family.name]
+            assert definition.family is column.family
+            labels = {name for name, _ in column.labels if name != METRIC_NAME}
+            assert labels == set(definition.labels), column.family.name
+            seen.add(column.family.name)
+        collector.close()
+    assert {name for name in BY_NAME if not name.startswith("cgroup_")} <= seen
