@@ -224,11 +224,12 @@ DECODER = Decoder()  # one for all examples, so that what it remembers meets oth
 
 
 def test_varints_may_be_longer_than_they_need_to_be() -> None:
-    """And a timestamp may be negative, which takes ten bytes."""
+    """A timestamp may come twice, the last one counts; a negative one takes ten bytes."""
     odd = field(2, b"\x09" + struct.pack("<d", 1.5) + b"\x10\x85\x80\x80\x80\x80\x00")
     assert len(odd) == 18
-    short = field(2, b"\x09" + struct.pack("<d", 1.5) + b"\x10\x06\x18\x81\x80\x80\x00")
+    short = field(2, b"\x09" + struct.pack("<d", 1.5) + b"\x10\x06\x10\x87\x80\x80\x00")
     assert len(short) == 18
+    other = field(2, b"\x09" + struct.pack("<d", 1.5) + b"\x18\x85\x80\x80\x80\x80\x00")
     negative = field(2, b"\x10" + varint(-5))
-    request = decode(field(1, b"".join(label(*pair) for pair in UP) + odd + short + negative))
-    assert read(request) == [(UP, bits([(5, 1.5), (6, 1.5), (-5, 0.0)]))]
+    request = decode(field(1, b"".join(label(*pair) for pair in UP) + odd + short + other + negative))
+    assert read(request) == [(UP, bits([(5, 1.5), (7, 1.5), (0, 1.5), (-5, 0.0)]))]

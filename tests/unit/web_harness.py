@@ -24,6 +24,7 @@ from prom_probe.web.app import App
 from prom_probe.web.context import About
 from prom_probe.web.limits import HttpLimits
 from prom_probe.web.queries import QueryLimits
+from prom_probe.web.receiver import Receiver
 from prom_probe.web.server import Server
 
 NOW_S = 1_700_000_000.0
@@ -204,6 +205,7 @@ def serving(
     loopback: bool = True,
     allowed_hosts: Iterable[str] = (),
     unix: Path | None = None,
+    remote_write: bool = False,
 ) -> Iterator[Site]:
     """A server with one listener; it must end without a complaint of asyncio's."""
     sock = socket.socket(socket.AF_UNIX if unix else socket.AF_INET)
@@ -218,14 +220,19 @@ def serving(
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: failures.append(context))
         meter = Meter()
+
+        def log(level: str, message: str) -> None:
+            logged.append(f"{level}: {message}")
+
         app = App(
             store if store is not None else Store(),
             meter=meter,
             limits=limits or QueryLimits(),
             about=about or About({"version": "1.2.3"}),
-            log=lambda level, message: logged.append(f"{level}: {message}"),
+            log=log,
             clock=lambda: NOW_S,
             allowed_hosts=allowed_hosts,
+            receiver=Receiver(store, log) if remote_write else None,
         )
         server = Server(app, http)
         address = sock.getsockname()
