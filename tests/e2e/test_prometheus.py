@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.sidecar import Sidecar, program, wait_for
+from tests.e2e.sidecar import Sidecar, children, program, read_comm, wait_for
 
 TREE = os.path.basename(sys.executable)
 CPU = f'sum(rate(proctree_cpu_seconds_total{{tree="{TREE}"}}[10s]))'
@@ -67,15 +67,28 @@ def busy() -> Iterator[Sidecar]:
         yield sidecar
 
 
+def cpu_seconds(sidecar: Sidecar) -> float:
+    """What the busy loop has used, from the scheduler's own account."""
+    (loop,) = (pid for pid in children(sidecar.process.pid) if not read_comm(pid).startswith("pp-"))
+    return int(Path(f"/proc/{loop}/schedstat").read_text().split()[0]) / 1e9
+
+
 def test_a_real_prometheus_sees_what_we_see(busy: Sidecar, tmp_path: Path) -> None:
-    """For 20 s of scrapes a second: up is 1, a busy loop uses 1.0 CPUs, and our own answer is the same."""
+    """For 20 s of scrapes a second: up is 1, a busy loop uses a CPU, and our own answer is the same.
+
+    What the loop really gets is read beside: 1.0, or less where the machine is busy with other things too.
+    """
     prometheus = Prometheus(tmp_path, busy.web.removeprefix("http://"))
     try:
         wait_for("the first scrape", lambda: prometheus.value("up") == 1, 30)
-        wait_for("20 scrapes", lambda: (prometheus.value("count_over_time(up[1m])") or 0) >= 20, 60)
+        wait_for("10 scrapes", lambda: (prometheus.value("count_over_time(up[1m])") or 0) >= 10, 60)
+        begun, used = time.monotonic(), cpu_seconds(busy)
+        wait_for("20 scrapes", lambda: (prometheus.value("count_over_time(up[1m])") or 0) >= 21, 60)
+        truth = (cpu_seconds(busy) - used) / (time.monotonic() - begun)
         assert prometheus.value("min_over_time(up[1m])") == 1
         theirs, ours = prometheus.value(CPU), busy.value(CPU)
-        assert theirs == pytest.approx(1.0, abs=0.1)
+        assert truth > 0.3, "the machine is too busy to tell anything"
+        assert theirs == pytest.approx(truth, abs=0.1)
         assert ours == pytest.approx(theirs, rel=0.05)
         version = prometheus.value('count(prom_probe_build_info{version!=""})')
         assert version == 1
