@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import struct
 from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
 from functools import partial
 from itertools import count
+from struct import Struct
 from typing import TYPE_CHECKING
 
-from prom_probe.tsdb.encoding import column
-from prom_probe.tsdb.encoding.column import Encoded
-from prom_probe.tsdb.encoding.entry import ENTRY, BlockError, Entry
-from prom_probe.tsdb.encoding.forms import CONSTANT, FORMS, MAX_EXPONENT
+from prom_probe.tsdb.encoding import column, record
+from prom_probe.tsdb.encoding.record import BlockError, Record
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,12 +20,12 @@ if TYPE_CHECKING:
     from prom_probe.tsdb.cache import Cache
 
 MAGIC = b"PPb1"
-HEADER = struct.Struct("<4sIIIqq")
+HEADER = Struct("<4sIIIqq")
 
 MAX_TIMELINES = (1 << 16) - 1
 
 # Bytes of a block's objects beside its data and its refs.
-_BLOCK_COST = 600
+_BLOCK_COST = 1000
 
 _uids = count()
 
@@ -40,8 +38,10 @@ class Block:
     """
 
     __slots__ = (
-        "_streams",
-        "bytes",
+        "_ends",
+        "_heights",
+        "_records",
+        "_timeline_of",
         "columns",
         "data",
         "maxt",
@@ -50,6 +50,7 @@ class Block:
         "samples",
         "seen",
         "since",
+        "size",
         "timelines",
         "uid",
     )
@@ -57,44 +58,60 @@ class Block:
     def __init__(self, data: bytes | memoryview, refs: array[int], samples: int, since: int, seen: int) -> None:
         """Raises BlockError where `data` is no block, or none of so many columns."""
         self.data = memoryview(data)
-        self.columns, self.timelines, self.mint, self.maxt = _check(self.data)
-        self._streams = self.data[HEADER.size + ENTRY.size * (self.timelines + self.columns) :]
+        if len(data) < HEADER.size:
+            raise BlockError(f"{len(data)} bytes are no block")
+        magic, self.columns, self.timelines, length, self.mint, self.maxt = HEADER.unpack_from(data)
+        if magic != MAGIC:
+            raise BlockError(f"{bytes(magic)!r} is not how a block begins")
+        entries = self.columns + self.timelines
+        heights = HEADER.size + 4 * entries
+        timeline_of = heights + 2 * self.timelines
+        records = timeline_of + (2 * self.columns if self.timelines > 1 else 0)
+        if length != len(data) or records > length or not 0 < self.timelines <= MAX_TIMELINES or self.mint > self.maxt:
+            raise BlockError(f"{self.columns} columns and {self.timelines} timelines in {len(data)} bytes of {length}")
         if self.columns != len(refs):
             raise BlockError(f"a block of {self.columns} columns, with {len(refs)} series")
+        self._ends = self.data[HEADER.size : heights].cast("I")
+        self._heights = self.data[heights:timeline_of].cast("H")
+        self._timeline_of = self.data[timeline_of:records].cast("H")
+        self._records = self.data[records:]
         self.refs = refs
         self.samples = samples
         self.since = since
         self.seen = seen
-        self.bytes = len(data) + 8 * len(refs) + _BLOCK_COST
+        self.size = len(data) + 8 * len(refs) + _BLOCK_COST
         self.uid = next(_uids)
 
     def rows(self, timeline: int) -> int:
-        """The number of a timeline's rows."""
-        return self._entry(timeline).number
+        """The number of a timeline's rows. Raises BlockError where there is no such timeline."""
+        if timeline >= self.timelines or not self._heights[timeline]:
+            raise BlockError(f"there is no timeline {timeline} with rows")
+        return self._heights[timeline]
 
     def place(self, ref: int) -> int | None:
         """The column of series `ref`."""
         place = bisect_left(self.refs, ref)
         return place if place < len(self.refs) and self.refs[place] == ref else None
 
-    def column(self, place: int) -> tuple[Entry, memoryview]:
-        """A column's entry, which has its smallest and largest value and whether it rises, and its stream."""
-        return self.entry(self.timelines + place)
+    def timeline_of(self, place: int) -> int:
+        """The timeline of a column."""
+        return self._timeline_of[place] if self.timelines > 1 else 0
 
-    def entry(self, number: int) -> tuple[Entry, memoryview]:
-        """An entry and its stream: the timelines', then the columns'."""
-        entry = self._entry(number)
-        return entry, self._streams[self._entry(number - 1).end if number else 0 : entry.end]
+    def column(self, place: int) -> Record:
+        """A column's record, which also tells whether it rises, and its extremes. Raises BlockError."""
+        return self._record(self.timelines + place)
+
+    def time_record(self, timeline: int) -> Record:
+        """A timeline's record. Raises BlockError where it is damaged."""
+        return self._record(timeline)
 
     def words(self, place: int) -> array[int]:
         """A column's bits, decoded without numpy. Raises BlockError where it is damaged."""
-        entry, stream = self.column(place)
-        return column.decode(entry, stream, self.rows(entry.number))
+        return column.decode(self.column(place), self.rows(self.timeline_of(place)))
 
     def timestamps(self, timeline: int) -> list[int]:
         """A timeline's timestamps, decoded without numpy. Raises BlockError where it is damaged."""
-        entry, stream = self.entry(timeline)
-        return column.decode_numbers(entry, stream, entry.number)
+        return column.decode_numbers(self.time_record(timeline), self.rows(timeline))
 
     @property
     def height(self) -> int:
@@ -109,13 +126,13 @@ class Block:
 
     def timeline(self, ref: int) -> int | None:
         place = self.place(ref)
-        if place is None:
-            return None
-        return self.column(place)[0].number if self.timelines > 1 else 0
+        return None if place is None else self.timeline_of(place)
 
     def bounds(self, timeline: int) -> tuple[int, int]:
-        entry = self._entry(timeline)
-        return int(entry.low), int(entry.high)
+        if self.timelines == 1:
+            return self.mint, self.maxt
+        times = self.time_record(timeline)
+        return times.low, times.high
 
     def span(self, timeline: int, mint: int, maxt: int, cache: Cache) -> tuple[int, int]:
         low, high = self.bounds(timeline)
@@ -141,80 +158,52 @@ class Block:
 
         return cache.get((self.uid, timeline), self.maxt, partial(vector.load_times, self, timeline))
 
-    def _entry(self, number: int) -> Entry:
-        return Entry._make(ENTRY.unpack_from(self.data, HEADER.size + ENTRY.size * number))
+    def _record(self, number: int) -> Record:
+        start, end = self._ends[number - 1] if number else 0, self._ends[number]
+        if not start <= end <= len(self._records):
+            raise BlockError(f"record {number} is outside the block")
+        return record.parse(self._records[start:end])
 
 
 class BlockWriter:
     """Gathers timelines, then columns by ascending ref, into a block."""
 
     def __init__(self) -> None:
-        self._timelines: list[Encoded] = []
-        self._entries: list[bytes] = []
-        self._streams: list[bytes] = []
+        self._ends = array("I")
+        self._heights = array("H")
+        self._timeline_of = array("H")
+        self._records: list[bytes] = []
         self._refs = array("q")
         self._samples = 0
         self._end = 0
+        self._mint = self._maxt = 0
 
     def add_timeline(self, times: Sequence[int]) -> int:
         """Add strictly increasing timestamps, before any column; gives the timeline's number."""
-        encoded = column.encode_times(times)
-        self._timelines.append(encoded)
-        self._put(encoded, len(times))
-        return len(self._timelines) - 1
+        number = len(self._heights)
+        self._heights.append(len(times))
+        self._mint = min(self._mint, times[0]) if number else times[0]
+        self._maxt = max(self._maxt, times[-1]) if number else times[-1]
+        self._put(record.write(column.encode_times(times)))
+        return number
 
-    def add(self, ref: int, timeline: int, encoded: Encoded) -> None:
+    def add(self, ref: int, timeline: int, encoded: Record) -> None:
         """Add a column."""
         self._refs.append(ref)
-        self._samples += encoded.samples
-        self._put(encoded, timeline)
+        self._timeline_of.append(timeline)
+        self._samples += record.samples(encoded, self._heights[timeline])
+        self._put(record.write(encoded))
 
-    def _put(self, encoded: Encoded, number: int) -> None:
-        self._end += len(encoded.stream)
-        self._streams.append(encoded.stream)
-        self._entries.append(ENTRY.pack(*encoded.entry._replace(number=number, end=self._end)))
+    def _put(self, data: bytes) -> None:
+        self._end += len(data)
+        self._ends.append(self._end)
+        self._records.append(data)
 
     def finish(self, since: int, seen: int) -> Block:
         """The block."""
-        size = HEADER.size + ENTRY.size * len(self._entries) + self._end
-        mint = int(min(encoded.entry.low for encoded in self._timelines))
-        maxt = int(max(encoded.entry.high for encoded in self._timelines))
-        header = HEADER.pack(MAGIC, len(self._refs), len(self._timelines), size, mint, maxt)
-        return Block(b"".join([header, *self._entries, *self._streams]), self._refs, self._samples, since, seen)
-
-
-def _check(data: memoryview) -> tuple[int, int, int, int]:
-    """(columns, timelines, first and last timestamp) of a block whose header and entries make sense.
-
-    Raises BlockError. What it lets pass, the decoders read without leaving the block; a damaged stream is theirs to
-    notice.
-    """
-    if len(data) < HEADER.size:
-        raise BlockError(f"{len(data)} bytes are no block")
-    magic, columns, timelines, size, mint, maxt = HEADER.unpack_from(data)
-    if magic != MAGIC:
-        raise BlockError(f"{bytes(magic)!r} is not how a block begins")
-    if size != len(data):
-        raise BlockError(f"a block of {size} bytes in {len(data)}")
-    streams = size - HEADER.size - ENTRY.size * (columns + timelines)
-    if streams < 0 or not 0 < timelines <= MAX_TIMELINES:
-        raise BlockError(f"{columns} columns and {timelines} timelines do not fit")
-    end = 0
-    table = data[HEADER.size : size - streams]
-    for number, fields in enumerate(ENTRY.iter_unpack(table)):
-        entry = Entry._make(fields)
-        is_time = number < timelines
-        if not end <= entry.end <= streams:
-            raise BlockError(f"entry {number}: its stream ends at {entry.end}, between {end} and {streams}")
-        if entry.raw > entry.planes or entry.planes > 8 or entry.exponent > MAX_EXPONENT or entry.divisor == 0:
-            raise BlockError(f"entry {number}: it makes no sense")
-        if entry.form not in FORMS and (is_time or entry.form != CONSTANT):
-            raise BlockError(f"entry {number}: form {entry.form} is unknown")
-        if entry.number == 0 if is_time else entry.number >= timelines:
-            raise BlockError(f"entry {number}: {'no rows' if is_time else 'its timeline is unknown'}")
-        if is_time and not mint <= entry.low <= entry.high <= maxt:
-            raise BlockError(f"entry {number}: its timestamps are outside the block's")
-        end = entry.end
-    if end != streams:
-        raise BlockError(f"streams of {end} bytes in {streams}")
-    return columns, timelines, mint, maxt
+        tables = self._ends.tobytes() + self._heights.tobytes()
+        if len(self._heights) > 1:
+            tables += self._timeline_of.tobytes()
+        size = HEADER.size + len(tables) + self._end
+        header = HEADER.pack(MAGIC, len(self._refs), len(self._heights), size, self._mint, self._maxt)
+        return Block(b"".join([header, tables, *self._records]), self._refs, self._samples, since, seen)

@@ -9,18 +9,16 @@ from prom_probe.model.family import Column
 from prom_probe.model.sample import STALE_BYTES
 from prom_probe.model.series import Newest
 from prom_probe.tsdb.index import Series
+from prom_probe.tsdb.mapping import Mapping
 from prom_probe.tsdb.outcome import LayoutError, Outcome
-from prom_probe.tsdb.retention import present_columns
-from prom_probe.tsdb.run import Mapping, Run
+from prom_probe.tsdb.retention import PAUSE_MS, present_columns
+from prom_probe.tsdb.run import Run
 from prom_probe.tsdb.stream import Stream
 
 # Columns -> their series, None for a column that there is no room for.
 Admit: TypeAlias = Callable[[Sequence[Column]], Sequence[Series | None]]
 
 MAX_TIME = 1 << 53  # ms; a timestamp beyond is no timestamp
-
-# Bytes of a column: its struct, its places in lists, its entry in a dict with the int.
-_COLUMN_COST = 56 + 16 + 45 + 32
 
 
 class CollectorStream(Stream[Run]):
@@ -32,14 +30,15 @@ class CollectorStream(Stream[Run]):
         super().__init__()
         self.collector = collector
         self.mapping: Mapping | None = None
-        self.readmit_due = False
+        self._readmit_ms = 0  # when it is time to ask for room again
         self._newest: tuple[Mapping, int, bytes] | None = None
 
-    def announce(self, layout: int, start: int, columns: Sequence[Column], admit: Admit) -> None:
+    def announce(self, layout: int, start: int, columns: Sequence[Column], admit: Admit, lived_ms: int) -> None:
         """Take columns [start, start + len(columns)) of `layout`; `admit` gives their series, None where no room is.
 
         Columns that are known already change nothing; the first that differs from what is known begins a new epoch, of
-        which the columns before it stay part. Raises LayoutError where columns before `start` are unknown.
+        which the columns before it stay part. Raises LayoutError where columns before `start` are unknown, and where
+        `admit` does.
         """
         mapping = self.mapping
         known = mapping.columns if mapping is not None and mapping.layout == layout else []
@@ -53,30 +52,29 @@ class CollectorStream(Stream[Run]):
                 break
             same += 1
         fresh = columns[same:]
-        for place, column in enumerate(fresh, start + same):
-            _check(self.collector, place, column)
         if mapping is None or mapping.layout != layout or (fresh and start + same < len(known)):
-            self.close()
+            self._see(lived_ms)
             mapping = Mapping(layout)
             fresh = [*known[: start + same], *fresh]
         for column, series in zip(fresh, admit(fresh), strict=True):
             mapping.add(column, series)
         self.mapping = mapping
 
-    def readmit(self, admit: Admit) -> None:
-        """Ask again for room for the columns that have values and no series in the index."""
-        self.readmit_due = False
+    def maybe_readmit(self, admit: Admit, lived_ms: int) -> None:
+        """Ask again for room, now and then, for the columns that have values and no series in the index."""
         mapping = self.mapping
-        if mapping is None or self._newest is None or self._newest[0] is not mapping:
+        if lived_ms < self._readmit_ms or self._newest is None or self._newest[0] is not mapping or mapping is None:
             return
+        self._readmit_ms = lived_ms + PAUSE_MS
         lost = [
             place
             for place in present_columns(self._newest[2])
-            if (series := mapping.series[place]) is None or not series.indexed
+            if (series := mapping.series[place]) is None or series.gone
         ]
+        if not lost:
+            return
         found = dict(zip(lost, admit([mapping.columns[place] for place in lost]), strict=True))
         if any(found.values()):
-            self.close()
             self.mapping = Mapping(mapping.layout)
             for place, column in enumerate(mapping.columns):
                 self.mapping.add(column, found.get(place) or mapping.series[place])
@@ -94,17 +92,14 @@ class CollectorStream(Stream[Run]):
             if t_ms == newest[1] or any(isinstance(piece, Run) and piece.holds(t_ms, payload) for piece in self.pieces):
                 return Outcome.DUPLICATE, samples
             self.close()
-        run = self._open
-        if run is None:
-            run = Run(mapping, lived_ms)
-            run.append(t_ms, payload, samples, lived_ms)
-            self.begin(run)
-        else:
-            run.append(t_ms, payload, samples, lived_ms)
+        run = self._open if self._open is not None else Run(lived_ms)
+        run.append(mapping, t_ms, payload, samples, lived_ms)
         self._newest = (mapping, t_ms, payload)
+        if run is not self._open:
+            self.begin(run)
         if run.full:
             self.close()
-            self.readmit_due = True
+            self._see(lived_ms)
         return Outcome.APPENDED, samples
 
     def mark_stale(self, t_ms: int, lived_ms: int) -> None:
@@ -113,6 +108,14 @@ class CollectorStream(Stream[Run]):
         if newest is not None and newest[2] and self.mapping is not None:
             self.append(self.mapping.layout, t_ms + 1 if t_ms == newest[1] else t_ms, b"", lived_ms)
 
+    def _see(self, lived_ms: int) -> None:
+        """Note of the series in the newest row that they are alive, before some may be gone."""
+        if self._newest is not None:
+            mapping, _, payload = self._newest
+            for place in present_columns(payload):
+                if (series := mapping.series[place]) is not None:
+                    series.seen = lived_ms
+
     @property
     def refused(self) -> int:
         """How many columns have no series."""
@@ -120,7 +123,7 @@ class CollectorStream(Stream[Run]):
 
     def current_refs(self) -> Iterable[int]:
         """The refs of the series that have a column."""
-        return self.mapping.position.keys() if self.mapping is not None else ()
+        return self.mapping.refs() if self.mapping is not None else ()
 
     def alive_refs(self) -> Iterable[int]:
         """The refs of the series that have a value in the newest row, or were announced since."""
@@ -138,8 +141,7 @@ class CollectorStream(Stream[Run]):
                 yield series.ref
 
     def cost(self) -> int:
-        columns = len(self.mapping.columns) if self.mapping is not None else 0
-        return columns * _COLUMN_COST + super().cost()
+        return super().cost() + (self.mapping.cost if self.mapping is not None else 0)
 
     def newest(self) -> Newest | None:
         """The newest row, None before the first."""
@@ -147,11 +149,6 @@ class CollectorStream(Stream[Run]):
             return None
         mapping, t_ms, payload = self._newest
         return Newest(self.collector, mapping.layout, mapping.columns, t_ms, payload)
-
-
-def _check(collector: str, place: int, column: Column) -> None:
-    if not proper(column.labels):
-        raise LayoutError(f"{collector}: column {place}: labels unsorted, repeated, empty or not text: {column.labels}")
 
 
 def proper(labels: object) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from operator import attrgetter
 from sys import getsizeof
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from prom_probe.tsdb.stream import Stream
 
 _REF = attrgetter("ref")
+_FOREVER = 1 << 62
 # Bytes, with the collector's header where there is one: an entry of a dict with its share of spare room, a Posting with
 # its list, a Series with its ref.
 _DICT_SLOT = 45
@@ -27,19 +28,25 @@ class Series:
     """One series: its labels, its number, and who holds its samples. Only the writer changes it.
 
     `ref` grows with every new series and is never used again. `kept`: the series cap does not evict it. `seen`: the
-    store's lived milliseconds at its last known sample. `tail`: (t_ms, value) of its newest general append.
+    store's lived milliseconds when it was last known to be alive. `until`: the last epoch of the index that has it.
+    `tail`: (t_ms, value) of its newest general append.
     """
 
-    __slots__ = ("indexed", "kept", "labels", "owners", "ref", "seen", "tail")
+    __slots__ = ("kept", "labels", "owners", "ref", "seen", "tail", "until")
 
-    def __init__(self, labels: Labels, ref: int) -> None:
+    def __init__(self, labels: Labels, ref: int, seen: int) -> None:
         self.labels = labels
         self.ref = ref
         self.owners: tuple[Stream[Any], ...] = ()
         self.kept = False
-        self.indexed = True
-        self.seen = 0
+        self.seen = seen
+        self.until = _FOREVER
         self.tail: tuple[int, float] | None = None
+
+    @property
+    def gone(self) -> bool:
+        """Whether it has left the index."""
+        return self.until != _FOREVER
 
     def belong_to(self, owner: Stream[Any]) -> None:
         """Note that `owner` has samples of it, after its other owners."""
@@ -69,8 +76,8 @@ class Posting:
 class Index:
     """All series by label pair. One writer adds; readers in other threads see a prefix, bounded by their snapshot.
 
-    Lists only grow, so a reader that drops refs from its bound on sees what was there when it began. Series leave by
-    `without`, which makes a new index that shares what did not change.
+    Lists only grow, so a reader that leaves out what came after its snapshot sees what was there when it began. A
+    series that leaves is marked with the epoch in which it did; it is out of the lists when the index is made anew.
     """
 
     def __init__(self) -> None:
@@ -104,46 +111,22 @@ class Index:
         self.all.append(series)
         self.bytes += series.cost()
 
-    def without(self, gone: Collection[Series]) -> Index:
-        """An index without the series `gone`; this one stays as it is for its readers."""
-        gone = gone if isinstance(gone, set) else set(gone)
-        other = Index()
-        other.values = dict(self.values)
-        other.bytes = self.bytes - sum(series.cost() for series in gone)
-        other.all = [series for series in self.all if series not in gone]
-        touched: dict[str, set[str]] = {}
-        for series in gone:
-            for name, value in series.labels:
-                touched.setdefault(name, set()).add(value)
-        for name, wanted in touched.items():
-            values = other.values[name] = dict(self.values[name])
-            for value in wanted:
-                old = values[value]
-                left = Posting(old.pair)
-                left.members = [series for series in old.members if series not in gone]
-                if left.members:
-                    values[value] = left
-                else:
-                    del values[value]
-                    other.bytes -= left.cost()
-            if not values:
-                del other.values[name]
-                other.bytes -= getsizeof(name) + 64 + _DICT_SLOT
-        return other
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a snapshot sees of the store's series: an index as it was at `epoch`, with refs below `bound`."""
+
+    index: Index
+    bound: int
+    epoch: int
 
 
-def bounded(members: list[Series], bound: int) -> list[Series]:
-    """The series of `members` with a ref below `bound`."""
-    if not members or members[-1].ref < bound:
-        return members
-    return members[: bisect_left(members, bound, key=_REF)]
-
-
-def resolve(index: Index, matchers: Sequence[Matcher], bound: int, deadline: float | None) -> list[Series]:
-    """The series below `bound` that all `matchers` take, by ascending ref.
+def resolve(scope: Scope, matchers: Sequence[Matcher], deadline: float | None) -> list[Series]:
+    """The series in scope that all `matchers` take, by ascending ref.
 
     An absent label has the value "", as in Prometheus. Raises RegexError for a bad pattern, RegexTimeout at `deadline`.
     """
+    index = scope.index
     included: list[list[Series]] = []  # one list a matcher that needs the label
     excluded: list[list[Series]] = []
     pairs: list[tuple[tuple[str, str], list[Series]]] = []  # the plain `name="value"` ones
@@ -168,7 +151,7 @@ def resolve(index: Index, matchers: Sequence[Matcher], bound: int, deadline: flo
     result = _intersect(index, included, pairs)
     for members in excluded:
         result.difference_update(members)
-    return bounded(sorted(result, key=_REF), bound)
+    return sorted((one for one in result if one.ref < scope.bound and one.until >= scope.epoch), key=_REF)
 
 
 def _regex(matcher: Matcher) -> AnchoredRegex | None:

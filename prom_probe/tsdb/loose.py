@@ -31,7 +31,7 @@ _HARD_BYTES = 4 * MAX_BYTES
 class Buffers:
     """The samples of many series since the last cut, each series with timestamps of its own, strictly increasing."""
 
-    __slots__ = ("_tallest", "bytes", "counts", "samples", "seen", "series", "since", "slots", "times", "values")
+    __slots__ = ("_size", "_tallest", "counts", "samples", "seen", "series", "since", "slots", "times", "values")
 
     def __init__(self, lived_ms: int) -> None:
         self.slots: dict[int, int] = {}  # ref -> slot
@@ -39,7 +39,7 @@ class Buffers:
         self.times: list[array[int]] = []
         self.values: list[array[float]] = []
         self.counts = array("I")  # how many samples are whole: written last, copied by a snapshot
-        self.bytes = 0
+        self._size = 0
         self.samples = 0
         self._tallest = 0
         self.since = lived_ms
@@ -55,17 +55,23 @@ class Buffers:
             self.values.append(array("d"))
             self.counts.append(0)
             self.slots[series.ref] = slot
-            self.bytes += _SLOT_COST
+            self._size += _SLOT_COST
         self.times[slot].append(t_ms)
         self.values[slot].append(value)
         self.counts[slot] += 1
         self.samples += 1
-        self.bytes += _SAMPLE_COST
+        self._size += _SAMPLE_COST
         self._tallest = max(self._tallest, self.counts[slot])
 
     @property
+    def size(self) -> int:
+        return self._size
+
+    @property
     def full(self) -> bool:
-        return self._tallest >= MAX_ROWS or self.bytes >= MAX_BYTES
+        return self._tallest >= MAX_ROWS or self._size >= MAX_BYTES
+
+    def freeze(self) -> None: ...
 
     def seal(self) -> Sealing:
         return seal_buffers(self)
@@ -145,7 +151,7 @@ class LooseStream(Stream[Buffers]):
         buffers.append(series, t_ms, value)
         buffers.seen = series.seen = lived_ms
         series.tail = (t_ms, value)
-        if buffers.bytes >= _HARD_BYTES:
+        if buffers.size >= _HARD_BYTES:
             self.close()
         return Outcome.APPENDED
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from prom_probe.model.sample import STALE_BITS
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 # A series of general appends has ended for the cap's purposes when it was silent for so long (lived milliseconds).
 _SILENT_MS = 300_000
+
+# How often, in lived milliseconds, a full store looks for room.
+PAUSE_MS = 10_000
 
 
 class LivedTime:
@@ -55,38 +58,70 @@ def drop_excess(streams: Sequence[AnyStream], excess_bytes: int) -> bool:
         if not holders:
             break
         oldest = min(holders, key=lambda stream: stream.pieces[0].seen)
-        excess_bytes -= oldest.pieces[0].bytes
+        excess_bytes -= oldest.pieces[0].size
         oldest.drop_oldest()
         dropped = True
     return dropped
 
 
-def add_live_refs(live: set[int], streams: Sequence[AnyStream]) -> Iterator[None]:
-    """Add the refs that have samples or a column to `live`, a step a piece; all are in when the iteration ends."""
+def drop_live(refs: set[int], streams: Sequence[AnyStream]) -> Iterator[None]:
+    """Take what has samples or a column out of `refs`, a step a piece; all is done when the iteration ends."""
     done = set()
     for stream in streams:
         for piece in stream.pieces:
-            live.update(piece.live_refs())
+            refs.difference_update(piece.live_refs())
             done.add(piece)
             yield
     for stream in streams:  # what came meanwhile, in one step
-        live.update(stream.current_refs(), *(piece.live_refs() for piece in stream.pieces if piece not in done))
+        refs.difference_update(stream.current_refs())
+        for piece in stream.pieces:
+            if piece not in done:
+                refs.difference_update(piece.live_refs())
 
 
-def ended_local(members: Iterable[Series], streams: Sequence[AnyStream], lived_ms: int) -> list[Series]:
-    """The series that the cap may evict: not exposed, and without a value in their collector's newest row.
+class Ended:
+    """The local series that have ended, for the series cap: the one that ended longest ago goes first.
 
-    The one that ended longest ago comes first.
+    The list is made when one is needed and used up before it is made again, and that at most every PAUSE_MS: looking at
+    all series costs milliseconds.
     """
+
+    def __init__(self) -> None:
+        self._queue: list[tuple[int, Series]] = []  # (when it was seen, series), the oldest last
+        self._made_ms: int | None = None
+
+    def take(
+        self,
+        count: int,
+        keep: Container[Series],
+        members: Iterable[Series],
+        streams: Sequence[AnyStream],
+        lived_ms: int,
+    ) -> list[Series]:
+        """At most `count` of the series `members` that may go, `keep` aside."""
+        if len(self._queue) < count and (self._made_ms is None or lived_ms - self._made_ms >= PAUSE_MS):
+            self._made_ms = lived_ms
+            self._queue = _ended(members, streams, lived_ms)
+        taken: list[Series] = []
+        while self._queue and len(taken) < count:
+            seen, series = self._queue.pop()
+            if series.seen == seen and not series.kept and not series.gone and series not in keep:
+                taken.append(series)
+        return taken
+
+
+def _ended(members: Iterable[Series], streams: Sequence[AnyStream], lived_ms: int) -> list[tuple[int, Series]]:
+    """The series that are not exposed and have no value in their collector's newest row, the oldest last."""
     alive: set[int] = set()
     for stream in streams:
         alive.update(stream.alive_refs())
     ended = [
-        series
+        (series.seen, series)
         for series in members
-        if not series.kept and series.ref not in alive and not (series.tail and lived_ms - series.seen < _SILENT_MS)
+        if not (series.kept or series.gone or series.ref in alive)
+        and not (series.tail and lived_ms - series.seen < _SILENT_MS)
     ]
-    ended.sort(key=lambda series: (series.seen, series.ref))
+    ended.sort(key=lambda item: (-item[0], -item[1].ref))
     return ended
 
 

@@ -1,25 +1,24 @@
-"""Runs: the head's rows of one collector, as they came, and the mapping of their columns to series."""
+"""Runs: the head's rows of one collector, as they came."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from prom_probe.model.family import Column, Family
 from prom_probe.model.sample import STALE_BITS
-from prom_probe.tsdb.index import Series
+from prom_probe.tsdb.mapping import FrozenMapping, Mapping
 from prom_probe.tsdb.seal import seal_run
-from prom_probe.tsdb.stream import Sealing
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from prom_probe.tsdb.cache import Cache
+    from prom_probe.tsdb.stream import Sealing
 
-# A run is closed at so many rows or so many bytes, and then sealed into a block.
+# A head is closed at so many rows or so many bytes, and then sealed into a block.
 MAX_ROWS = 256
 MAX_BYTES = 1 << 20
 
@@ -29,70 +28,66 @@ _ROW_COST = 33 + 32 + 18
 # Up to so many columns are cut out of the rows one by one; for more, the rows are joined once.
 _FEW = 4
 
-
-class Mapping:
-    """The columns of one layout and the series that they belong to. Append-only; the writer's.
-
-    A series can have several columns: one that ended and, later in the same layout, one that began anew. `refused`
-    counts the columns that found no room; they have no series.
-    """
-
-    __slots__ = ("columns", "families", "layout", "position", "refused", "series", "twins")
-
-    def __init__(self, layout: int) -> None:
-        self.layout = layout
-        self.columns: list[Column] = []
-        self.families: dict[Family, Family] = {}
-        self.series: list[Series | None] = []
-        self.position: dict[int, int] = {}  # ref -> its first column
-        self.twins: dict[int, list[int]] = {}  # ref -> its further columns
-        self.refused = 0
-
-    def add(self, column: Column, series: Series | None) -> None:
-        place = len(self.series)
-        self.series.append(series)
-        # Of what a frame brought, only the series' own labels and one copy of each family are kept.
-        family = self.families.setdefault(column.family, column.family)
-        self.columns.append(Column(family, series.labels if series is not None else column.labels, column.exposed))
-        if series is None:
-            self.refused += 1
-        elif series.ref in self.position:
-            self.twins.setdefault(series.ref, []).append(place)
-        else:
-            self.position[series.ref] = place
+AnyMapping: TypeAlias = Mapping | FrozenMapping
 
 
 class Run:
-    """Consecutive rows of one mapping with strictly increasing timestamps. Append-only until it is closed.
+    """Consecutive rows of a collector with strictly increasing timestamps. Append-only until it is closed.
 
     A payload is packed little-endian float64, one per column from the first on; the staleness marker and what is beyond
-    its end are absent. Readers bound themselves to the rows that were there when their snapshot was made.
+    its end are absent. What a column is can change between two rows: `mappings` has (first row, mapping), ascending.
+    Readers bound themselves to the rows that were there when their snapshot was made.
     """
 
-    __slots__ = ("bytes", "mapping", "rows", "samples", "seen", "since", "times")
+    __slots__ = ("_size", "mappings", "rows", "samples", "seen", "since", "times")
 
-    def __init__(self, mapping: Mapping, lived_ms: int) -> None:
-        self.mapping = mapping
+    def __init__(self, lived_ms: int) -> None:
         self.times: list[int] = []
         self.rows: list[bytes] = []
-        self.bytes = 0
+        self.mappings: list[tuple[int, AnyMapping]] = []
+        self._size = 0
         self.samples = 0
-        self.since = lived_ms  # the store's lived time at its first row, and at its last
+        self.since = lived_ms
         self.seen = lived_ms
 
-    def append(self, t_ms: int, payload: bytes, samples: int, lived_ms: int) -> None:
+    def append(self, mapping: Mapping, t_ms: int, payload: bytes, samples: int, lived_ms: int) -> None:
+        if not self.mappings or self.mappings[-1][1] is not mapping:
+            self.freeze()
+            self.mappings.append((len(self.rows), mapping))
         self.rows.append(payload)
-        self.times.append(t_ms)  # a reader counts the timestamps, so the row comes first
-        self.bytes += len(payload) + _ROW_COST
+        self.times.append(t_ms)  # a reader counts the timestamps, so the rest comes first
+        self._size += len(payload) + _ROW_COST
         self.samples += samples
         self.seen = lived_ms
 
-    def live_refs(self) -> Iterable[int]:
-        return self.mapping.position.keys()
+    def freeze(self) -> None:
+        """Let go of the last mapping, which is the collector's no more."""
+        if self.mappings:
+            start, mapping = self.mappings[-1]
+            if isinstance(mapping, Mapping):
+                frozen = FrozenMapping(mapping)
+                self._size += frozen.cost
+                self.mappings[-1] = (start, frozen)
+
+    @property
+    def size(self) -> int:
+        return self._size
 
     @property
     def full(self) -> bool:
-        return len(self.times) >= MAX_ROWS or self.bytes >= MAX_BYTES
+        return len(self.times) >= MAX_ROWS or self._size >= MAX_BYTES
+
+    def holds(self, t_ms: int, payload: bytes) -> bool:
+        """Whether it has exactly this row."""
+        place = bisect_left(self.times, t_ms)
+        return place < len(self.times) and self.times[place] == t_ms and self.rows[place] == payload
+
+    def live_refs(self) -> Iterable[int]:
+        return [ref for _, mapping in self.mappings for ref in mapping.refs()]
+
+    def sections(self) -> Iterator[tuple[int, int, AnyMapping]]:
+        """Rows [start, end) and the mapping that they have."""
+        return sections(self.mappings, len(self.rows))
 
     def seal(self) -> Sealing:
         return seal_run(self)
@@ -100,49 +95,47 @@ class Run:
     def view(self) -> RunView:
         return RunView(self)
 
-    def holds(self, t_ms: int, payload: bytes) -> bool:
-        """Whether it has exactly this row."""
-        place = bisect_left(self.times, t_ms)
-        return place < len(self.times) and self.times[place] == t_ms and self.rows[place] == payload
+
+def sections(mappings: Sequence[tuple[int, AnyMapping]], rows: int) -> Iterator[tuple[int, int, AnyMapping]]:
+    """(start, end, mapping) of each mapping that has some of the first `rows` rows."""
+    for i, (start, mapping) in enumerate(mappings):
+        end = min(mappings[i + 1][0], rows) if i + 1 < len(mappings) else rows
+        if start < end:
+            yield start, end, mapping
 
 
 class RunView:
     """A run's rows at the time of a snapshot: a piece of a stream, all in one timeline, 0."""
 
-    __slots__ = ("count", "run")
+    __slots__ = ("_count", "_mappings", "_run")
 
     def __init__(self, run: Run) -> None:
-        self.run = run
-        self.count = len(run.times)
+        self._run = run
+        self._count = len(run.times)
+        self._mappings = run.mappings.copy()
 
     def timeline(self, ref: int) -> int | None:
-        return 0 if ref in self.run.mapping.position else None
+        return 0 if any(mapping.places(ref) for _, mapping in self._mappings) else None
 
     def bounds(self, timeline: int) -> tuple[int, int]:
-        return self.run.times[0], self.run.times[self.count - 1]
+        return self._run.times[0], self._run.times[self._count - 1]
 
     def span(self, timeline: int, mint: int, maxt: int, cache: Cache) -> tuple[int, int]:
-        times = self.run.times
-        return bisect_left(times, mint, 0, self.count), bisect_right(times, maxt, 0, self.count)
+        times = self._run.times
+        return bisect_left(times, mint, 0, self._count), bisect_right(times, maxt, 0, self._count)
 
     def times(self, timeline: int, lo: int, hi: int, cache: Cache) -> NDArray[np.int64]:
         import numpy as np
 
-        return np.array(self.run.times[lo:hi], np.int64)
+        return np.array(self._run.times[lo:hi], np.int64)
 
     def read(
         self, refs: Sequence[int], lo: int, hi: int, out: NDArray[np.uint64], cache: Cache
     ) -> tuple[bool, NDArray[np.bool_]]:
-        import numpy as np
-
-        mapping = self.run.mapping
-        rows = self.run.rows[lo:hi]
-        _gather(rows, [mapping.position.get(ref, -1) for ref in refs], out)
-        for i, ref in enumerate(refs):
-            for twin in mapping.twins.get(ref, ()):
-                later = np.empty((1, hi - lo), np.uint64)
-                _gather(rows, [twin], later)
-                np.copyto(out[i], later[0], where=later[0] != STALE_BITS)
+        for start, end, mapping in sections(self._mappings, self._count):
+            first, last = max(start, lo), min(end, hi)
+            if first < last:
+                _read(self._run.rows[first:last], mapping, refs, out[:, first - lo : last - lo])
         return not bool((out == STALE_BITS).any()), rising(out)
 
 
@@ -153,6 +146,19 @@ def rising(bits: NDArray[np.uint64]) -> NDArray[np.bool_]:
     values = bits.view(np.float64)
     up: NDArray[np.bool_] = np.all(values[:, 1:] >= values[:, :-1], axis=1)
     return up
+
+
+def _read(rows: list[bytes], mapping: AnyMapping, refs: Sequence[int], out: NDArray[np.uint64]) -> None:
+    """Series `refs` of rows that have one mapping."""
+    import numpy as np
+
+    places = [mapping.places(ref) for ref in refs]
+    _gather(rows, [some[0] if some else -1 for some in places], out)
+    for i, some in enumerate(places):
+        for place in some[1:]:
+            later = np.empty((1, len(rows)), np.uint64)
+            _gather(rows, [place], later)
+            np.copyto(out[i], later[0], where=later[0] != STALE_BITS)
 
 
 def _gather(rows: list[bytes], places: list[int], out: NDArray[np.uint64]) -> None:

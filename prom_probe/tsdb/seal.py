@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import heapq
 from array import array
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from itertools import groupby, repeat
+from typing import TYPE_CHECKING, NamedTuple
 
 from prom_probe.model.sample import STALE_BITS, STALE_BYTES
 from prom_probe.tsdb.block import Block, BlockWriter
-from prom_probe.tsdb.encoding import column
+from prom_probe.tsdb.encoding import column, record
 
 if TYPE_CHECKING:
     from prom_probe.tsdb.loose import Buffers
     from prom_probe.tsdb.run import Run
     from prom_probe.tsdb.stream import Sealing
+
+_PLACE = (1 << 32) - 1
+_STALE = array("Q", [STALE_BITS])
 
 
 def seal_run(run: Run) -> Sealing:
@@ -21,26 +26,48 @@ def seal_run(run: Run) -> Sealing:
 
     Rows without any sample are kept too: all series are absent there, which ends them.
     """
-    width = max(len(row) for row in run.rows) // 8
-    table = array("Q", b"".join([row + STALE_BYTES * (width - len(row) // 8) for row in run.rows]))
     writer = BlockWriter()
     writer.add_timeline(run.times)
-    mapping = run.mapping
-    for ref, place in sorted(mapping.position.items()):
-        if place >= width:
-            continue
-        words = table[place::width]
-        for twin in mapping.twins.get(ref, ()):
-            if twin < width:
-                words = _later(words, table[twin::width])
-        encoded = column.encode(words)
-        if encoded.samples:
+    tables: list[_Table] = []
+    columns: list[list[int]] = []  # of each table, ascending: its columns by series, as ref << 32 | place
+    for start, end, mapping in run.sections():
+        rows = run.rows[start:end]
+        width = max(len(row) for row in rows) // 8
+        words = array("Q", b"".join([row + STALE_BYTES * (width - len(row) // 8) for row in rows]))
+        tables.append(_Table(start, end, width, words))
+        columns.append(sorted(ref << 32 | place for place, ref in enumerate(mapping.by_column()[:width]) if ref))
+        yield
+    merged = heapq.merge(*(zip(some, repeat(number)) for number, some in enumerate(columns)))
+    for ref, same in groupby(merged, lambda item: item[0] >> 32):
+        encoded = column.encode(_assembled([(item & _PLACE, tables[number]) for item, number in same], len(run.rows)))
+        if encoded.flips != []:
             writer.add(ref, 0, encoded)
-            series = mapping.series[place]
-            if series is not None:
-                series.seen = max(series.seen, run.seen)
         yield
     return writer.finish(run.since, run.seen)
+
+
+class _Table(NamedTuple):
+    """Rows [start, end) of a run, which have one mapping, as one array."""
+
+    start: int
+    end: int
+    width: int
+    words: array[int]
+
+
+def _assembled(columns: list[tuple[int, _Table]], rows: int) -> array[int]:
+    """A series' words from its columns; of two in one row the later counts, unless it is absent."""
+    place, table = columns[0]
+    if len(columns) == 1 and table.end - table.start == rows:
+        return table.words[place :: table.width]
+    out = _STALE * rows
+    for place, table in columns:
+        words = table.words[place :: table.width]
+        before = out[table.start : table.end]
+        if before.count(STALE_BITS) < len(before):
+            words = array("Q", [b if b != STALE_BITS else a for a, b in zip(before, words, strict=True)])
+        out[table.start : table.end] = words
+    return out
 
 
 def seal_buffers(buffers: Buffers) -> Sealing:
@@ -64,32 +91,37 @@ def merge(blocks: Sequence[Block], *, shared: bool) -> Sealing:
 
     `shared`: the blocks have one timeline each and all series follow it, also where a block has no sample of them.
     """
-    refs = sorted(set().union(*(block.refs for block in blocks)))
-    whole = (0,) * len(blocks)
-    keys = [whole if shared else tuple(block.timeline(ref) for block in blocks) for ref in refs]
     writer = BlockWriter()
+    whole = (0,) * len(blocks)
     timelines: dict[tuple[int | None, ...], int] = {}
-    for key in keys or [whole]:  # without series there is a timeline still
+    for key in (whole,) if shared else (_timelines(blocks, ref) for ref in _refs(blocks)):
         if key not in timelines:
-            times = _joined(blocks, key)
+            times = _joined_times(blocks, key)
             if times is None:
                 return None
             timelines[key] = writer.add_timeline(times)
-            yield
-    for ref, key in zip(refs, keys, strict=True):
-        words = array("Q")
-        for block, timeline in zip(blocks, key, strict=True):
-            place = block.place(ref)
-            if place is not None:
-                words += block.words(place)
-            elif timeline is not None:
-                words += array("Q", [STALE_BITS]) * block.rows(timeline)
-        writer.add(ref, timelines[key], column.encode(words))
+        yield
+    for ref in _refs(blocks):
+        key = whole if shared else _timelines(blocks, ref)
+        writer.add(ref, timelines[key], _joined(blocks, ref, key))
         yield
     return writer.finish(blocks[0].since, blocks[-1].seen)
 
 
-def _joined(blocks: Sequence[Block], key: tuple[int | None, ...]) -> list[int] | None:
+def _refs(blocks: Sequence[Block]) -> Iterator[int]:
+    """The series of all blocks, ascending, each once."""
+    last = None
+    for ref in heapq.merge(*(block.refs for block in blocks)):
+        if ref != last:
+            yield ref
+        last = ref
+
+
+def _timelines(blocks: Sequence[Block], ref: int) -> tuple[int | None, ...]:
+    return tuple(block.timeline(ref) for block in blocks)
+
+
+def _joined_times(blocks: Sequence[Block], key: tuple[int | None, ...]) -> list[int] | None:
     """A timeline of each block one after the other; None where they do not rise."""
     times: list[int] = []
     for block, timeline in zip(blocks, key, strict=True):
@@ -101,6 +133,18 @@ def _joined(blocks: Sequence[Block], key: tuple[int | None, ...]) -> list[int] |
     return times
 
 
-def _later(first: array[int], second: array[int]) -> array[int]:
-    """A series' two columns as one: the later one counts where it has a value."""
-    return array("Q", [b if b != STALE_BITS else a for a, b in zip(first, second, strict=True)])
+def _joined(blocks: Sequence[Block], ref: int, key: tuple[int | None, ...]) -> record.Record:
+    """A series' column of each block one after the other, absent where a block with a timeline for it has none.
+
+    A column of one block alone, as short-lived processes have, is taken as it is.
+    """
+    heights = [0 if timeline is None else block.rows(timeline) for block, timeline in zip(blocks, key, strict=True)]
+    places = [block.place(ref) for block in blocks]
+    if sum(place is not None for place in places) == 1:
+        number, only = next((i, place) for i, place in enumerate(places) if place is not None)
+        alone = blocks[number].column(only)
+        return record.shifted(alone, heights[number], sum(heights[:number]), sum(heights))
+    words = array("Q")
+    for block, place, height in zip(blocks, places, heights, strict=True):
+        words += block.words(place) if place is not None else _STALE * height
+    return column.encode(words)

@@ -9,7 +9,7 @@ from prom_probe.model.labels import Labels
 from prom_probe.model.matcher import Matcher
 from prom_probe.model.series import SeriesGroup
 from prom_probe.tsdb.cache import Cache
-from prom_probe.tsdb.index import Index, Series, label_values_of, resolve
+from prom_probe.tsdb.index import Scope, Series, label_values_of, resolve
 
 if TYPE_CHECKING:
     from prom_probe.tsdb.stream import Stream
@@ -23,9 +23,8 @@ class Snapshot:
     (time.monotonic() seconds).
     """
 
-    def __init__(self, index: Index, bound: int, views: Mapping[Stream[Any], StreamView], cache: Cache) -> None:
-        self._index = index
-        self._bound = bound
+    def __init__(self, scope: Scope, views: Mapping[Stream[Any], StreamView], cache: Cache) -> None:
+        self._scope = scope
         self._views = views
         self._cache = cache
 
@@ -70,7 +69,7 @@ class Snapshot:
         return label_values_of(self._within(mint, maxt, matchers, deadline), name)
 
     def _resolve(self, matchers: Sequence[Matcher], deadline: float | None) -> list[Series]:
-        return resolve(self._index, matchers, self._bound, deadline)
+        return resolve(self._scope, matchers, deadline)
 
     def _within(self, mint: int, maxt: int, matchers: Sequence[Matcher], deadline: float | None) -> Iterator[Series]:
         for series in self._resolve(matchers, deadline):

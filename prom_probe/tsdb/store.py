@@ -14,10 +14,10 @@ from prom_probe.model.series import Newest
 from prom_probe.tsdb.block import Block
 from prom_probe.tsdb.cache import Cache
 from prom_probe.tsdb.collector import MAX_TIME, CollectorStream, proper
-from prom_probe.tsdb.index import Index, Series
+from prom_probe.tsdb.index import Index, Scope, Series
 from prom_probe.tsdb.loose import LooseStream
 from prom_probe.tsdb.outcome import LayoutError, Outcome
-from prom_probe.tsdb.retention import LivedTime, add_live_refs, drop_excess, drop_expired, ended_local
+from prom_probe.tsdb.retention import Ended, LivedTime, drop_excess, drop_expired, drop_live
 from prom_probe.tsdb.seal import merge
 from prom_probe.tsdb.snapshot import Snapshot
 from prom_probe.tsdb.stream import Head, Stream
@@ -28,8 +28,10 @@ __all__ = ["LayoutError", "Outcome", "Snapshot", "Store", "StoreOptions", "Store
 # A piece of a stream takes at most this part of the retention, so that what is dropped late, or at once, is little.
 _PARTS = 8
 
-# At the cap so many series leave at once, one part of the cap, since each time the index is made anew.
-_EVICT_PARTS = 50
+# The index is made anew when so many series in it are gone, and one part of all; so many series a step.
+_GONE_LEAST = 200
+_GONE_PARTS = 8
+_REINDEX_STEP = 200
 
 # A general append's series begins again if its newest sample is further in the future than this.
 _FUTURE_MS = 600_000
@@ -71,10 +73,13 @@ class Store:
         self._index = Index()
         self._by_labels: dict[Labels, Series] = {}
         self._next_ref = 1
+        self._epoch = 0  # of the index; it rises when series leave
+        self._ended = Ended()
         self._loose = LooseStream()
         self._collectors: dict[str, CollectorStream] = {}
         self._streams: tuple[Stream[Any], ...] = (self._loose,)  # replaced as a whole
-        self._job: Iterator[None] | None = None
+        self._upkeep: Iterator[None] | None = None
+        self._bulk: Iterator[None] | None = None
         self._sweep_due = False
         self._appended = 0
         self._rejected: Counter[str] = Counter()
@@ -89,11 +94,11 @@ class Store:
         stream = self._collectors.get(collector)
         if stream is None:
             stream = CollectorStream(collector)
-            stream.announce(layout, start, columns, self._admitter(stream))
+            stream.announce(layout, start, columns, self._admitter(stream), self._lived.ms)
             self._collectors[collector] = stream
             self._streams = (*self._streams, stream)
         else:
-            stream.announce(layout, start, columns, self._admitter(stream))
+            stream.announce(layout, start, columns, self._admitter(stream), self._lived.ms)
 
     def knows(self, collector: str, layout: int) -> bool:
         """Whether this is the collector's layout now."""
@@ -168,8 +173,7 @@ class Store:
         for stream in self._streams:
             stream.close_due(lived_ms - self.options.retention_ms // _PARTS)
         for collector in self._collectors.values():
-            if collector.readmit_due:
-                collector.readmit(self._admitter(collector))
+            collector.maybe_readmit(self._admitter(collector), lived_ms)
         self._drop(lived_ms)
         return self._work(perf_counter() + budget_s)
 
@@ -187,10 +191,9 @@ class Store:
 
     def snapshot(self) -> Snapshot:
         """The store as it is now, for any thread. Costs little; may be called from any thread."""
-        bound = self._next_ref
-        index = self._index
+        scope = Scope(self._index, self._next_ref, self._epoch)
         views: dict[Stream[Any], StreamView] = {stream: stream.view() for stream in self._streams}
-        return Snapshot(index, bound, views, self._cache)
+        return Snapshot(scope, views, self._cache)
 
     def stats(self) -> StoreStats:
         """Counts of what is stored and of what happened."""
@@ -213,31 +216,42 @@ class Store:
         self._sweep_due |= dropped
 
     def _work(self, until_s: float) -> bool:
-        """Advance the job at hand, and the next ones, until `until_s` (perf_counter seconds); True if one is left."""
-        while self._job is not None or self._next_job():
-            for _ in self._job or ():
+        """Advance the jobs at hand, and the next ones, until `until_s` (perf_counter seconds); True if one is left."""
+        while True:
+            job = self._upkeep = self._upkeep or self._next_upkeep()
+            if job is None:
+                job = self._bulk = self._bulk or self._next_bulk()
+            if job is None:
+                return False
+            for _ in job:
                 if perf_counter() >= until_s:
                     return True
-            self._job = None
-        return False
+            if job is self._upkeep:
+                self._upkeep = None
+            else:
+                self._bulk = None
 
-    def _next_job(self) -> bool:
+    def _next_upkeep(self) -> Iterator[None] | None:
+        """What gives memory back, and comes first."""
         if self._sweep_due:
             self._sweep_due = False
-            self._job = self._sweep()
-            return True
+            return self._sweep()
+        if len(self._index.all) - len(self._by_labels) > max(_GONE_LEAST, len(self._by_labels) // _GONE_PARTS):
+            return self._reindex()
+        return None
+
+    def _next_bulk(self) -> Iterator[None] | None:
+        """What makes the samples smaller."""
         for stream in self._streams:
             head = stream.closed_head()
             if head is not None:
-                self._job = self._seal(stream, head)
-                return True
+                return self._seal(stream, head)
         for stream in self._streams:
             options = self.options
             blocks = stream.mergeable(options.retention_bytes // _PARTS, options.retention_ms // _PARTS)
             if blocks:
-                self._job = self._merge(stream, blocks)
-                return True
-        return False
+                return self._merge(stream, blocks)
+        return None
 
     def _seal(self, stream: Stream[Any], head: Head) -> Iterator[None]:
         """Put a block in the place of a closed head."""
@@ -255,56 +269,67 @@ class Store:
 
     def _sweep(self) -> Iterator[None]:
         """Take the series that have neither samples nor a column out of the index."""
-        bound = self._next_ref
-        live: set[int] = set()
-        yield from add_live_refs(live, self._streams)
-        gone = [series for series in self._index.all if series.ref < bound and series.ref not in live]
-        if gone:
-            self._forget(gone)
+        ended = {series.ref for series in self._by_labels.values()}
+        yield from drop_live(ended, self._streams)
+        self._forget([series for series in self._by_labels.values() if series.ref in ended])
+
+    def _reindex(self) -> Iterator[None]:
+        """Make the index anew, without the series that are gone."""
+        index = Index()
+        old = self._index.all
+        done = 0
+        while done < len(old):
+            for series in old[done : done + _REINDEX_STEP]:
+                if not series.gone:
+                    index.add(series)
+            done += _REINDEX_STEP
+            yield
+        self._index = index
 
     def _admitter(self, stream: CollectorStream) -> Callable[[Sequence[Column]], list[Series | None]]:
         return lambda columns: self._admit(stream, columns)
 
     def _admit(self, stream: CollectorStream, columns: Sequence[Column]) -> list[Series | None]:
-        """The columns' series, made if need be; None where there is no room."""
+        """The columns' series, made if need be; None where there is no room. Raises LayoutError for bad labels."""
         known = [self._by_labels.get(column.labels) for column in columns]
-        needed = {
-            column.labels for column, series in zip(columns, known, strict=True) if not (series or column.exposed)
-        }
+        fresh = [column for column, series in zip(columns, known, strict=True) if series is None]
+        for column in fresh:
+            if not proper(column.labels):
+                text = "labels that are unsorted, repeated, empty or not text"
+                raise LayoutError(f"{stream.collector}: {text}: {column.labels!r}")
+        needed = {column.labels for column in fresh if not column.exposed}
         room = self._make_room(len(needed), {series for series in known if series}) if needed else 0
-        admitted: list[Series | None] = []
-        for column in columns:
-            series = self._by_labels.get(column.labels)
+        lived_ms = self._lived.ms
+        for place, column in enumerate(columns):
+            series = known[place] or self._by_labels.get(column.labels)
             if series is None and (column.exposed or room > 0):
                 room -= not column.exposed
                 series = self._create(column.labels)
             if series is not None:
                 series.kept |= column.exposed
+                series.seen = lived_ms
                 series.belong_to(stream)
-            admitted.append(series)
-        return admitted
+                known[place] = series
+        return known
 
     def _make_room(self, needed: int, keep: Collection[Series] = ()) -> int:
         """How many local series may be made, of `needed`; the oldest that ended go, `keep` aside."""
         room = self.options.max_series - len(self._by_labels)
         if room < needed:
-            ended = ended_local(self._index.all, self._streams, self._lived.ms)
-            wanted = max(needed - room, self.options.max_series // _EVICT_PARTS)
-            gone = [series for series in ended if series not in keep][:wanted]
-            if gone:
-                self._forget(gone)
-                room += len(gone)
+            gone = self._ended.take(needed - room, keep, self._index.all, self._streams, self._lived.ms)
+            self._forget(gone)
+            room += len(gone)
         return max(0, min(room, needed))
 
     def _create(self, labels: Labels) -> Series:
-        series = Series(self._index.intern(labels), self._next_ref)
+        series = Series(self._index.intern(labels), self._next_ref, self._lived.ms)
         self._index.add(series)
         self._by_labels[series.labels] = series
         self._next_ref += 1
         return series
 
     def _forget(self, gone: Collection[Series]) -> None:
-        self._index = self._index.without(gone)
         for series in gone:
-            series.indexed = False
+            series.until = self._epoch
             del self._by_labels[series.labels]
+        self._epoch += 1

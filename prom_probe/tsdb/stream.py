@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
 
 from prom_probe.tsdb.block import MAX_TIMELINES, Block
-from prom_probe.tsdb.encoding.entry import MAX_ROWS
+from prom_probe.tsdb.encoding.record import MAX_ROWS
 from prom_probe.tsdb.view import Piece, StreamView
 
 if TYPE_CHECKING:
@@ -15,22 +15,30 @@ if TYPE_CHECKING:
 # Work that gives a block, a step at a time; None where it turns out to be impossible.
 Sealing: TypeAlias = Generator[None, None, Block | None]
 
-# Blocks of fewer rows are merged, so many at a time.
+# Blocks of fewer rows are merged, so many at a time, into blocks of at most so many columns (the last step of a merge
+# takes as long as there are columns).
 _MERGED_ROWS = 1024
 _MERGE = 4
+_MAX_COLUMNS = 16_384
 
 
 class Head(Protocol):
     """A piece that is written: a run, or buffers. `since`, `seen`: the store's lived time at its first and last row."""
 
-    bytes: int
     samples: int
     since: int
     seen: int
 
     @property
+    def size(self) -> int:
+        """Bytes that it takes."""
+
+    @property
     def full(self) -> bool:
         """Whether it is time to close it."""
+
+    def freeze(self) -> None:
+        """Let go of what only writing needs."""
 
     def live_refs(self) -> Iterable[int]:
         """The series that it has or may have samples of."""
@@ -69,6 +77,8 @@ class Stream(Generic[H]):
 
     def close(self) -> None:
         """Let the next sample begin a new head."""
+        if self._open is not None:
+            self._open.freeze()
         self._open = None
 
     def close_due(self, lived_ms: int) -> None:
@@ -114,7 +124,7 @@ class Stream(Generic[H]):
             if window and (window[-1].uid in self._apart or (self.shared and window[-1].maxt >= piece.mint)):
                 window = []
             window = [*window[-_MERGE + 1 :], piece]
-            if len(window) < _MERGE or sum(block.bytes for block in window) > most_bytes:
+            if len(window) < _MERGE or sum(block.size for block in window) > most_bytes:
                 continue
             if window[-1].seen - window[0].since <= most_ms and _alike(window):
                 return tuple(window)
@@ -135,7 +145,7 @@ class Stream(Generic[H]):
 
     def cost(self) -> int:
         """Bytes that it takes."""
-        return sum(piece.bytes for piece in self.pieces)
+        return sum(piece.size for piece in self.pieces)
 
     def view(self) -> StreamView:
         """What is there now; nothing of it changes."""
@@ -145,4 +155,5 @@ class Stream(Generic[H]):
 def _alike(window: list[Block]) -> bool:
     heights = [block.height for block in window]
     fits = sum(heights) <= MAX_ROWS and sum(block.timelines for block in window) <= MAX_TIMELINES
+    fits &= sum(block.columns for block in window) <= _MAX_COLUMNS
     return fits and 2 * max(heights) <= sum(heights)

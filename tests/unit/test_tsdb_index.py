@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from prom_probe.model.labels import Labels, label_value, make_labels
 from prom_probe.model.matcher import Matcher
 from prom_probe.model.regex import RegexError, RegexTimeout
-from prom_probe.tsdb.index import Index, Series, bounded, resolve
+from prom_probe.tsdb.index import Index, Scope, Series, resolve
 
 _NAMES = st.sampled_from(["__name__", "job", "pid"])
 _WORDS = st.sampled_from(["a", "b", "ab", "abc", "1", "12", "x.y"])
@@ -25,8 +25,12 @@ _MATCHERS = st.one_of(
 def _index(labels: list[Labels]) -> Index:
     index = Index()
     for ref, one in enumerate(labels):
-        index.add(Series(index.intern(one), ref))
+        index.add(Series(index.intern(one), ref, 0))
     return index
+
+
+def _resolve(index: Index, matchers: list[Matcher], bound: int = 99, epoch: int = 0) -> list[int]:
+    return [series.ref for series in resolve(Scope(index, bound, epoch), matchers, None)]
 
 
 def _takes(matcher: Matcher, labels: Labels) -> bool:
@@ -41,28 +45,21 @@ def _takes(matcher: Matcher, labels: Labels) -> bool:
 def test_resolve_takes_what_every_matcher_takes(labels: list[Labels], matchers: list[Matcher], bound: int) -> None:
     """All four operators, patterns that match the empty value included, below the reader's bound."""
     expected = [i for i, one in enumerate(labels) if i < bound and all(_takes(m, one) for m in matchers)]
-    assert [series.ref for series in resolve(_index(labels), matchers, bound, None)] == expected
+    assert _resolve(_index(labels), matchers, bound) == expected
 
 
 @given(st.lists(_LABELS, unique=True, max_size=30), st.sets(st.integers(0, 29)), st.lists(_MATCHERS, max_size=3))
 @settings(max_examples=150, deadline=None)
-def test_without_forgets_and_leaves_the_old_index_alone(
-    labels: list[Labels], drop: set[int], matchers: list[Matcher]
+def test_series_that_left_show_in_older_snapshots_only(
+    labels: list[Labels], left: set[int], matchers: list[Matcher]
 ) -> None:
-    """An index without some series answers as one that never had them, bytes included; its readers see no change."""
+    """A series belongs to the epochs up to the one in which it left."""
     index = _index(labels)
-    before = [series.ref for series in resolve(index, matchers, 99, None)]
-    less = index.without({series for series in index.all if series.ref in drop})
-    assert [series.ref for series in resolve(less, matchers, 99, None)] == [ref for ref in before if ref not in drop]
-    assert [series.ref for series in resolve(index, matchers, 99, None)] == before
-    kept = Index()
-    for ref, one in enumerate(labels):
-        if ref not in drop:
-            kept.add(Series(one, ref))
-    assert less.bytes == kept.bytes
-    assert {name: set(values) for name, values in less.values.items()} == {
-        name: set(values) for name, values in kept.values.items()
-    }
+    before = _resolve(index, matchers)
+    for ref in left & set(range(len(labels))):
+        index.all[ref].until = 3
+    assert _resolve(index, matchers, epoch=3) == before
+    assert _resolve(index, matchers, epoch=4) == [ref for ref in before if ref not in left]
 
 
 def test_equal_pairs_are_one_object() -> None:
@@ -71,16 +68,10 @@ def test_equal_pairs_are_one_object() -> None:
     assert len({id(pair) for series in index.all for pair in series.labels if pair[0] == "job"}) == 1
 
 
-@pytest.mark.parametrize(("bound", "count"), [(0, 0), (3, 3), (5, 5), (99, 5)])
-def test_bounded_cuts_what_came_later(bound: int, count: int) -> None:
-    """A reader sees the refs below its snapshot's bound."""
-    assert len(bounded(_index([make_labels(f"m{i}") for i in range(5)]).all, bound)) == count
-
-
 def test_patterns_fail_clearly() -> None:
     """A bad pattern and a deadline that has passed are errors of their own."""
     index = _index([make_labels("m", {"job": "a" * 40})])
     with pytest.raises(RegexError):
-        resolve(index, [Matcher("job", "=~", "(")], 9, None)
+        _resolve(index, [Matcher("job", "=~", "(")])
     with pytest.raises(RegexTimeout):
-        resolve(index, [Matcher("job", "=~", "(a|aa)+b")], 9, time.monotonic() - 1)
+        resolve(Scope(index, 9, 0), [Matcher("job", "=~", "(a|aa)+b")], time.monotonic() - 1)

@@ -181,7 +181,7 @@ def test_announcements_out_of_place_are_refused_by_name() -> None:
 def test_labels_that_are_none_are_refused(labels: Labels) -> None:
     """Unsorted, repeated, empty or not text: the announcement fails with its place, the append is MALFORMED."""
     store = Store()
-    with pytest.raises(LayoutError, match="c: column 1: labels"):
+    with pytest.raises(LayoutError, match="c: labels that are unsorted, repeated, empty or not text"):
         store.announce("c", 0, 0, [*gauges(1), Column(GAUGE, labels)])
     assert store.append(labels, 0, 1.0) is Outcome.MALFORMED
     assert store.stats().series == 0
@@ -385,6 +385,8 @@ def test_series_cap_evicts_ended_local_series_first() -> None:
     assert store.append(make_labels("x"), 0, 1.0) is Outcome.SERIES_LIMIT
 
     store.append_row("c", 0, 3000, row([None] * 4 + [None, None, 1.0, 1.0, 1.0, 1.0]))
+    for now in range(0, 20_000, 1000):
+        store.maintain(now)
     store.announce("d", 0, 0, [local("d0"), column(GAUGE, i="exposed")])
     store.append_row("d", 0, 3000, row([1.0, 1.0]))
     left = store.snapshot().label_values("i", *ALWAYS, [Matcher("i", "!~", "[0-3]")])

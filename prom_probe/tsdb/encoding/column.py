@@ -1,118 +1,108 @@
-"""Columns: float64s, with gaps, as an entry and a stream, and back. Works without numpy."""
+"""Columns: float64s, with gaps, as a record, and back. Works without numpy."""
 
 from __future__ import annotations
 
-import struct
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import isnan, nan
-from typing import NamedTuple
 
 from prom_probe.model.sample import STALE_BITS, STALE_BYTES
-from prom_probe.tsdb.encoding import deltas
-from prom_probe.tsdb.encoding.entry import DEFLATED, GAPS, RISING, BlockError, Entry
-from prom_probe.tsdb.encoding.forms import CONSTANT, FORMS
-
-_GAP_COUNT = struct.Struct("<H")
+from prom_probe.tsdb.encoding import deltas, record
+from prom_probe.tsdb.encoding.forms import FORMS, MAX_EXPONENT, TIMES
+from prom_probe.tsdb.encoding.record import BlockError, Record
 
 
-class Encoded(NamedTuple):
-    """An encoded column: its entry, not yet placed (`number` and `end` are 0), its stream, its number of samples."""
-
-    entry: Entry
-    stream: bytes
-    samples: int
-
-
-def encode(words: array[int]) -> Encoded:
+def encode(words: array[int]) -> Record:
     """Encode the bits (uint64) of one or more float64s."""
-    rows = len(words)
     packed = words.tobytes()
-    flags, stream, samples = 0, b"", rows
+    flips: list[int] | None = None
     if STALE_BYTES in packed:
         flips = _flips(words)
-        if flips != [0]:
-            samples = sum(end - start for start, end in spans(flips, rows))
-            flags, stream = GAPS, array_bytes("H", [len(flips), *flips])
+        if flips == [0]:
+            flips = None  # the bytes lay across two values
+        elif not flips:
+            return Record(TIMES, False, False, 0, 0, 0, 0, 0, 1, 0, 0, flips, b"")
+        else:
             packed = _filled(words, flips).tobytes()
-    if packed == packed[:8] * rows:
-        (value,) = struct.unpack_from("<d", packed)
-        flags |= 0 if isnan(value) else RISING
-        first = int.from_bytes(packed[:8], "little", signed=True)
-        return Encoded(Entry(CONSTANT, flags, 0, 0, 0, 0, 0, 1, first, 0, value, value), stream, samples)
     values = array("d", packed).tolist()
-    number, numbers, exponent = next(
-        (number, *found) for number, form in FORMS.items() if (found := form.maybe_numbers(values, packed)) is not None
-    )
-    form = FORMS[number]
-    low, high = array("d", form.words([min(numbers), max(numbers)], exponent).tobytes())
-    rising = True
-    if isnan(low) or isnan(high):
-        rising = False
-        proper = [value for value in values if not isnan(value)]
-        low, high = min(proper, default=nan), max(proper, default=nan)
+    if packed == packed[:8] * len(values):
+        form, (first, *_), exponent = _numbers(values[:1], packed[:8])
+        rising = not isnan(values[0])
+        return Record(form, rising, False, 0, 0, exponent, first, 0, 1, first, first, flips, b"")
+    form, numbers, exponent = _numbers(values, packed)
     done = deltas.encode(numbers)
-    flags |= (RISING if rising and done.least >= 0 else 0) | (DEFLATED if done.deflated else 0)
-    entry = Entry(number, flags, done.planes, done.raw, exponent, 0, 0, done.divisor, done.first, done.bias, low, high)
-    return Encoded(entry, stream + done.stream, samples)
+    low, high = min(numbers), max(numbers)
+    rising = done.least >= 0 and not any(map(isnan, _values(form, [low, high], exponent)))
+    return Record(
+        form,
+        rising,
+        done.deflated,
+        done.planes,
+        done.raw,
+        exponent,
+        done.first,
+        done.bias,
+        done.divisor,
+        low,
+        high,
+        flips,
+        done.body,
+    )
 
 
-def encode_times(times: Sequence[int]) -> Encoded:
+def encode_times(times: Sequence[int]) -> Record:
     """Encode strictly increasing timestamps, ms."""
     done = deltas.encode(times)
-    flags = RISING | (DEFLATED if done.deflated else 0)
-    entry = Entry(
-        1, flags, done.planes, done.raw, 0, len(times), 0, done.divisor, done.first, done.bias, times[0], times[-1]
-    )
-    return Encoded(entry, done.stream, len(times))
+    sizes = (done.planes, done.raw, 0, done.first, done.bias, done.divisor)
+    return Record(TIMES, True, done.deflated, *sizes, times[0], times[-1], None, done.body)
 
 
-def decode(entry: Entry, stream: memoryview, rows: int) -> array[int]:
-    """The bits of a column's float64s. Raises BlockError where the stream is not what the entry says."""
-    flips, stream = split_gaps(entry.flags, stream)
-    if entry.form == CONSTANT:
-        words = array("Q", [entry.first & deltas.MASK]) * rows
-    else:
-        words = FORMS[entry.form].words(decode_numbers(entry, stream, rows), entry.exponent)
-    absent = 0
-    for start, end in spans(flips, rows) if entry.flags & GAPS else ():
-        words[absent:start] = array("Q", [STALE_BITS]) * (start - absent)
-        absent = end
-    if entry.flags & GAPS:
-        words[absent:rows] = array("Q", [STALE_BITS]) * (rows - absent)
-    return words
+def decode(column: Record, rows: int) -> array[int]:
+    """The bits of a column's float64s. Raises BlockError where the record is damaged."""
+    start, end = record.window(column, rows)
+    if start == end:
+        return array("Q", [STALE_BITS]) * rows
+    check(column)
+    words = FORMS[column.form].words(decode_numbers(column, end - start), column.exponent)
+    for first, last in record.gaps(column, rows):
+        words[first - start : last - start] = array("Q", [STALE_BITS]) * (last - first)
+    if end - start == rows:
+        return words
+    stale = array("Q", [STALE_BITS])
+    return stale * start + words + stale * (rows - end)
 
 
-def decode_numbers(entry: Entry, stream: memoryview, rows: int) -> list[int]:
-    """The integers of a stream without its gaps: of a timeline, the timestamps."""
-    planes = deltas.inflate(stream, rows, entry.planes, entry.raw, bool(entry.flags & DEFLATED))
-    return deltas.signed(deltas.decode(planes, rows, entry.first, entry.bias, entry.divisor))
+def decode_numbers(column: Record, rows: int) -> list[int]:
+    """The integers of a record's window of `rows` rows: of a timeline, the timestamps."""
+    planes = deltas.inflate(column.body, rows, column.planes, column.raw, column.deflated)
+    return deltas.signed(deltas.decode(planes, rows, column.first, column.bias, column.divisor))
 
 
-def split_gaps(flags: int, stream: memoryview) -> tuple[Sequence[int], memoryview]:
-    """(the rows at which the column changes between absent and present, the stream's rest)."""
-    if not flags & GAPS:
-        return (), stream
-    if len(stream) < 2:
-        raise BlockError("a stream that ends within its gaps")
-    (count,) = _GAP_COUNT.unpack_from(stream)
-    if len(stream) < 2 + 2 * count:
-        raise BlockError("a stream that ends within its gaps")
-    return struct.unpack_from(f"<{count}H", stream, 2), stream[2 + 2 * count :]
+def check(column: Record) -> None:
+    """Raise BlockError for a form or an exponent that there is not."""
+    if column.form not in FORMS or column.exponent > MAX_EXPONENT:
+        raise BlockError(f"form {column.form} with exponent {column.exponent} is unknown")
 
 
-def spans(flips: Sequence[int], rows: int) -> Iterator[tuple[int, int]]:
-    """The ranges of rows at which the column is present. Flips out of order or beyond the rows are cut to fit."""
-    at = 0
-    for i in range(0, len(flips), 2):
-        start = min(max(flips[i], at), rows)
-        at = min(max(flips[i + 1], start), rows) if i + 1 < len(flips) else rows
-        yield start, at
+def extremes(column: Record) -> tuple[float, float]:
+    """A column's smallest and largest value; NaN for both where it has a NaN or no value at all."""
+    if column.flips is not None and not column.flips:
+        return nan, nan
+    low, high = _values(column.form, deltas.signed([column.low, column.high]), column.exponent)
+    return (nan, nan) if isnan(low) or isnan(high) else (low, high)
 
 
-def array_bytes(code: str, items: Sequence[int]) -> bytes:
-    """Little-endian integers."""
-    return array(code, items).tobytes()
+def _numbers(values: list[float], packed: bytes) -> tuple[int, list[int], int]:
+    """(form, integers, exponent) of the first form that fits; the last one always does."""
+    for number, form in FORMS.items():
+        found = form.maybe_numbers(values, packed)
+        if found is not None:
+            return number, *found
+    raise AssertionError("the last form fits all values")
+
+
+def _values(form: int, numbers: list[int], exponent: int) -> array[float]:
+    return array("d", FORMS[form].words(numbers, exponent).tobytes())
 
 
 def _flips(words: array[int]) -> list[int]:
@@ -127,15 +117,10 @@ def _flips(words: array[int]) -> list[int]:
 
 
 def _filled(words: array[int], flips: list[int]) -> array[int]:
-    """The column with absent rows repeating the value before them; the ones before the first repeat that.
-
-    A column that is absent throughout stays as it is.
-    """
-    if not flips:
-        return words
-    out = array("Q")
-    for start, end in spans(flips, len(words)):
-        out.extend(array("Q", [out[-1] if out else words[start]]) * (start - len(out)))
+    """The rows from the first present one to the last; absent ones in between repeat the value before them."""
+    edges = [*flips, len(words)] if len(flips) % 2 else flips
+    out = words[edges[0] : edges[1]]
+    for start, end in zip(edges[2::2], edges[3::2], strict=True):
+        out.extend(array("Q", [out[-1]]) * (start - edges[0] - len(out)))
         out.extend(words[start:end])
-    out.extend(array("Q", [out[-1]]) * (len(words) - len(out)))
     return out

@@ -8,7 +8,7 @@ from math import exp, gcd
 from operator import sub
 from typing import NamedTuple
 
-from prom_probe.tsdb.encoding.entry import BlockError
+from prom_probe.tsdb.encoding.record import BlockError
 
 MASK = (1 << 64) - 1
 _INT64 = 1 << 63
@@ -22,7 +22,7 @@ _WORDS = {1: "B", 2: "H", 3: "I", 4: "I", 5: "Q", 6: "Q", 7: "Q", 8: "Q"}
 
 
 class Deltas(NamedTuple):
-    """Encoded integers: `n[i] = n[i-1] + bias + divisor * u[i]` modulo 2^64 from `first` on; `stream` has the u.
+    """Encoded integers: `n[i] = n[i-1] + bias + divisor * u[i]` modulo 2^64 from `first` on; `body` has the u.
 
     `least` is the smallest difference.
     """
@@ -34,7 +34,7 @@ class Deltas(NamedTuple):
     raw: int
     deflated: bool
     least: int
-    stream: bytes
+    body: bytes
 
 
 def encode(numbers: Sequence[int]) -> Deltas:
@@ -46,23 +46,18 @@ def encode(numbers: Sequence[int]) -> Deltas:
         deltas, bias, divisor = [d & MASK for d in differences], 0, 1
     else:
         deltas, bias = [d - least for d in differences], least
-        divisor = _divisor(gcd(*deltas))
-        if divisor > 1:
+        divisor = gcd(*deltas) or 1
+        if divisor >= _INT64:
+            divisor = 1
+        elif divisor > 1:
             deltas = [d // divisor for d in deltas]
     width = (max(deltas, default=0).bit_length() + 7) // 8
-    raw, deflated, stream = _write(deltas, width)
-    return Deltas(numbers[0], bias, divisor, width, raw, deflated, least, stream)
-
-
-def _divisor(common: int) -> int:
-    """A divisor of `common` that fits the entry's 32 bits."""
-    if common < 1 << 32:
-        return common or 1
-    return min(common & -common, 1 << 31)
+    raw, deflated, body = _write(deltas, width)
+    return Deltas(numbers[0], bias, divisor, width, raw, deflated, least, body)
 
 
 def _write(deltas: list[int], width: int) -> tuple[int, bool, bytes]:
-    """(planes stored as they are, whether the others are deflated, the stream)."""
+    """(planes stored as they are, whether the others are deflated, the body)."""
     if width == 0:
         return 0, False, b""
     words = array(_WORDS[width], [0])
@@ -83,21 +78,21 @@ def _write(deltas: list[int], width: int) -> tuple[int, bool, bytes]:
     return raw, False, b"".join(planes)
 
 
-def inflate(stream: bytes | memoryview, rows: int, planes: int, raw: int, deflated: bool) -> bytes:
-    """The planes of a stream, `planes * rows` bytes. Raises BlockError for anything else."""
+def inflate(body: bytes | memoryview, rows: int, planes: int, raw: int, deflated: bool) -> bytes:
+    """The planes of a body, `planes * rows` bytes. Raises BlockError for anything else."""
     size, cut = planes * rows, raw * rows
     if not deflated:
-        if len(stream) != size:
-            raise BlockError(f"a stream of {len(stream)} bytes where {size} are due")
-        return bytes(stream)
+        if len(body) != size:
+            raise BlockError(f"planes of {len(body)} bytes where {size} are due")
+        return bytes(body)
     inflater = zlib.decompressobj(-9)
     try:
-        rest = inflater.decompress(stream[cut:], size - cut + 1)
+        rest = inflater.decompress(body[cut:], size - cut + 1)
     except zlib.error as error:
-        raise BlockError(f"a damaged stream: {error}") from None
+        raise BlockError(f"damaged planes: {error}") from None
     if cut + len(rest) != size or not inflater.eof or inflater.unused_data:
-        raise BlockError("a stream of another length than its entry says")
-    return bytes(stream[:cut]) + rest
+        raise BlockError("planes of another length than their record says")
+    return bytes(body[:cut]) + rest
 
 
 def decode(planes: bytes, rows: int, first: int, bias: int, divisor: int) -> list[int]:

@@ -84,5 +84,5 @@ def _ordered_vector(numbers: NDArray[np.int64], exponents: NDArray[np.int64]) ->
 DECIMAL = Form("decimal", _maybe_decimal, _decimal_words, _decimal_vector)
 BITS = Form("bits", _ordered, _ordered_words, _ordered_vector)
 
-CONSTANT = 0  # no form: the entry says it all
-FORMS: dict[int, Form] = {1: DECIMAL, 2: BITS}  # by an entry's form; tried in this order, the last one always fits
+TIMES = 0  # a timeline's integers are no float64s
+FORMS: dict[int, Form] = {1: DECIMAL, 2: BITS}  # by a record's form; tried in this order, the last one always fits

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prom_probe.model.sample import STALE_BITS
-from prom_probe.tsdb.encoding.column import spans, split_gaps
+from prom_probe.tsdb.encoding import record
+from prom_probe.tsdb.encoding.column import check
 from prom_probe.tsdb.encoding.deltas import inflate
-from prom_probe.tsdb.encoding.entry import DEFLATED, GAPS, RISING, Entry
-from prom_probe.tsdb.encoding.forms import CONSTANT, FORMS
+from prom_probe.tsdb.encoding.forms import FORMS
+from prom_probe.tsdb.encoding.record import Record
 
 if TYPE_CHECKING:
     from prom_probe.tsdb.block import Block
@@ -24,22 +25,21 @@ _Rows = slice | NDArray[np.int64]
 
 
 class _Deltas:
-    """Columns of one form, still as unsigned deltas of one, two or four bytes: int64s come of them by `cumsum`."""
+    """Records of one width, still as unsigned deltas of one, two or four bytes: int64s come of them by `cumsum`."""
 
-    def __init__(self, where: _Rows, entries: Sequence[Entry], deltas: NDArray[Any]) -> None:
-        self.where = where
-        self.nbytes = (deltas.nbytes if entries[0].planes else 0) + 40 * len(entries)
+    def __init__(self, records: Sequence[Record], deltas: NDArray[Any]) -> None:
+        self.nbytes = (deltas.nbytes if records[0].planes else 0) + 40 * len(records)
         self._deltas = deltas
-        self._vector = FORMS[entries[0].form].vector
-        self._first = np.array([entry.first for entry in entries], np.int64)
-        self._bias = np.array([[entry.bias] for entry in entries], np.int64)
-        divisor = np.array([[entry.divisor] for entry in entries], np.int64)
+        self._form = records[0].form
+        self._first = np.array([record.first for record in records], np.int64)
+        self._bias = np.array([[record.bias] for record in records], np.int64)
+        divisor = np.array([[record.divisor] for record in records], np.int64)
         self._divisor = None if (divisor == 1).all() else divisor
-        self._exponent = np.array([entry.exponent for entry in entries], np.int64)
+        self._exponent = np.array([record.exponent for record in records], np.int64)
 
     def values(self, lo: int, hi: int) -> NDArray[np.uint64]:
         """The bits of rows [lo, hi)."""
-        return self._vector(self.numbers(hi)[:, lo:], self._exponent).view(np.uint64)
+        return FORMS[self._form].vector(self.numbers(hi)[:, lo:], self._exponent).view(np.uint64)
 
     def numbers(self, hi: int) -> NDArray[np.int64]:
         """The integers of rows [0, hi)."""
@@ -56,8 +56,7 @@ class _Deltas:
 class _Values:
     """Columns as finished values: the bits of float64s, one for all rows where they are constant."""
 
-    def __init__(self, where: _Rows, values: NDArray[np.uint64]) -> None:
-        self.where = where
+    def __init__(self, values: NDArray[np.uint64]) -> None:
         self.nbytes = values.nbytes
         self._values = values
 
@@ -65,14 +64,35 @@ class _Values:
         return self._values if self._values.shape[1] == 1 else self._values[:, lo:hi]
 
 
+class _Part:
+    """Columns that are present in the same rows [start, end), gaps within aside: they go to `where` in the output."""
+
+    def __init__(self, where: _Rows, start: int, end: int, content: _Deltas | _Values) -> None:
+        self.where = where
+        self.start = start
+        self.end = end
+        self.content = content
+
+    def read(self, lo: int, hi: int, out: NDArray[np.uint64]) -> bool:
+        """Write rows [lo, hi) into `out`; True if they are all present."""
+        first, last = max(lo, self.start), min(hi, self.end)
+        if (first, last) == (lo, hi):
+            out[self.where] = self.content.values(lo - self.start, hi - self.start)
+            return True
+        out[self.where] = STALE_BITS
+        if first < last:
+            out[self.where, first - lo : last - lo] = self.content.values(first - self.start, last - self.start)
+        return False
+
+
 class Columns:
     """Some columns of a block, ready to be written out, any rows of them, any number of times."""
 
     def __init__(
         self,
-        parts: Sequence[_Deltas | _Values],
+        parts: Sequence[_Part],
         absent: Sequence[int],
-        gaps: Sequence[tuple[int, list[tuple[int, int]]]],
+        gaps: Sequence[tuple[int, int, int]],
         rising: NDArray[np.bool_],
     ) -> None:
         self._parts = parts
@@ -82,21 +102,20 @@ class Columns:
 
     def read(self, lo: int, hi: int, out: NDArray[np.uint64]) -> bool:
         """Write rows [lo, hi) into `out`; True if no marker was among them."""
+        whole = not self._absent
         for part in self._parts:
-            out[part.where] = part.values(lo, hi)
+            whole &= part.read(lo, hi, out)
         if self._absent:
             out[self._absent] = STALE_BITS
-        whole = not self._absent
-        for i, absent in self._gaps:
-            for start, end in absent:
-                if start < hi and lo < end:
-                    out[i, max(start - lo, 0) : end - lo] = STALE_BITS
-                    whole = False
+        for row, start, end in self._gaps:
+            if start < hi and lo < end:
+                out[row, max(start - lo, 0) : end - lo] = STALE_BITS
+                whole = False
         return whole
 
     @property
     def nbytes(self) -> int:
-        return sum(part.nbytes + 200 for part in self._parts) + 100 * len(self._gaps) + 8 * len(self._absent)
+        return sum(part.content.nbytes + 300 for part in self._parts) + 100 * len(self._gaps) + 8 * len(self._absent)
 
 
 def load(block: Block, refs: Sequence[int]) -> tuple[Columns, int]:
@@ -105,27 +124,26 @@ def load(block: Block, refs: Sequence[int]) -> tuple[Columns, int]:
     Raises BlockError where one is damaged.
     """
     absent: list[int] = []
-    gaps: list[tuple[int, list[tuple[int, int]]]] = []
+    gaps: list[tuple[int, int, int]] = []
     rising = np.ones(len(refs), np.bool_)
-    alike: dict[tuple[int, int], list[tuple[int, Entry, bytes]]] = {}
-    height = 0
+    alike: dict[tuple[int, int, int, int], list[tuple[int, Record]]] = {}
     for row, ref in enumerate(refs):
         place = block.place(ref)
         if place is None:
             absent.append(row)
             continue
-        entry, stream = block.column(place)
-        height = height or block.rows(entry.number)
-        rising[row] = bool(entry.flags & RISING)
-        if entry.flags & GAPS:
-            flips, stream = split_gaps(entry.flags, stream)
-            edges = [0, *(edge for span in spans(flips, height) for edge in span), height]
-            gaps.append((row, [gap for gap in zip(edges[::2], edges[1::2], strict=True) if gap[0] < gap[1]]))
-        planes = b"" if entry.form == CONSTANT else _inflated(entry, stream, height)
-        alike.setdefault((entry.form, entry.planes), []).append((row, entry, planes))
+        one = block.column(place)
+        height = block.rows(block.timeline_of(place))
+        start, end = record.window(one, height)
+        if start == end:
+            absent.append(row)
+            continue
+        rising[row] = one.rising
+        gaps += [(row, *gap) for gap in record.gaps(one, height)]
+        alike.setdefault((one.form, one.planes, start, end), []).append((row, one))
     parts = [
-        _part(_where([one[0] for one in some]), [one[1] for one in some], [one[2] for one in some], height)
-        for some in alike.values()
+        _Part(_where([row for row, _ in some]), start, end, _content([one for _, one in some], end - start))
+        for (_, _, start, end), some in alike.items()
     ]
     columns = Columns(parts, absent, gaps, rising)
     return columns, columns.nbytes + 8 * len(refs)
@@ -133,14 +151,9 @@ def load(block: Block, refs: Sequence[int]) -> tuple[Columns, int]:
 
 def load_times(block: Block, timeline: int) -> tuple[NDArray[np.int64], int]:
     """A timeline's timestamps, int64[rows], and their size in bytes. Raises BlockError where it is damaged."""
-    entry, stream = block.entry(timeline)
-    deltas = _native([_inflated(entry, stream, entry.number)], entry.planes, entry.number)
-    times = _Deltas(slice(1), [entry], deltas).numbers(entry.number)[0]
+    height = block.rows(timeline)
+    times = _deltas([block.time_record(timeline)], height).numbers(height)[0]
     return times, times.nbytes
-
-
-def _inflated(entry: Entry, stream: memoryview, height: int) -> bytes:
-    return inflate(stream, height, entry.planes, entry.raw, bool(entry.flags & DEFLATED))
 
 
 def _where(rows: list[int]) -> _Rows:
@@ -148,26 +161,27 @@ def _where(rows: list[int]) -> _Rows:
     return slice(rows[0], rows[-1] + 1) if rows[-1] - rows[0] + 1 == len(rows) else np.array(rows)
 
 
-def _part(where: _Rows, entries: Sequence[Entry], streams: Sequence[bytes], height: int) -> _Deltas | _Values:
+def _content(records: Sequence[Record], height: int) -> _Deltas | _Values:
     """Columns of one form and width."""
-    if entries[0].form == CONSTANT:
-        return _Values(where, np.array([[entry.first] for entry in entries], np.int64).view(np.uint64))
-    planes = entries[0].planes
-    deltas = _Deltas(where, entries, _native(streams, planes, height))
-    return deltas if planes <= _WIDEST else _Values(where, deltas.values(0, height))
+    for one in records:
+        check(one)
+    deltas = _deltas(records, height)
+    if not any(one.planes or one.bias for one in records):
+        return _Values(deltas.values(0, 1))
+    return deltas if records[0].planes <= _WIDEST else _Values(deltas.values(0, height))
 
 
-def _native(streams: Sequence[bytes], planes: int, height: int) -> NDArray[Any]:
-    """Planes of bytes as unsigned integers, [streams, height]."""
+def _deltas(records: Sequence[Record], height: int) -> _Deltas:
+    planes = records[0].planes
+    inflated = [inflate(one.body, height, one.planes, one.raw, one.deflated) for one in records]
     if planes == 0:
-        return np.broadcast_to(np.uint8(0), (len(streams), height))
-    table = np.frombuffer(b"".join(streams), np.uint8).reshape(len(streams), planes, height)
+        return _Deltas(records, np.broadcast_to(np.uint8(0), (len(records), height)))
+    table = np.frombuffer(b"".join(inflated), np.uint8).reshape(len(records), planes, height)
     if planes == 1:
-        return table[:, 0]
-    out: NDArray[Any] = table[:, planes - 1].astype(
-        np.uint16 if planes == 2 else np.uint32 if planes <= 4 else np.uint64
-    )
+        return _Deltas(records, table[:, 0])
+    width = np.uint16 if planes == 2 else np.uint32 if planes <= 4 else np.uint64
+    out: NDArray[Any] = table[:, planes - 1].astype(width)
     for plane in range(planes - 2, -1, -1):
         np.left_shift(out, 8, out=out)
         np.bitwise_or(out, table[:, plane], out=out)
-    return out
+    return _Deltas(records, out)
