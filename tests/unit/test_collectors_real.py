@@ -124,7 +124,7 @@ def test_a_fork_storm_neither_loses_nor_doubles_time() -> None:
     """Hundreds of children, several at a time, that are seen or not; the counter never steps back."""
 
     def work() -> None:
-        for _ in range(40):
+        for _ in range(20):
             pids = [child(lambda: burn(0.002)) for _ in range(8)]
             for pid in pids:
                 os.waitpid(pid, 0)

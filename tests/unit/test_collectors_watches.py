@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from prom_probe.collectors import roster as module
 from prom_probe.collectors.base import Watch
 from prom_probe.collectors.process import ProcessCollector
 from prom_probe.collectors.roster import Roster
+from prom_probe.sources.proc_pid_stat import read_proc_pid_stat
+from tests.fixtures.fake_proc import stat_line
 from tests.unit.collector_harness import Machine
 
 
@@ -279,23 +283,26 @@ def test_a_gone_container_keeps_its_counters_for_a_while(pod: Machine) -> None:
     assert 'proctree_processes{tree="nginx"}' in pod.collect(collector)
 
 
-def test_ten_thousand_processes_are_looked_at_once(machine: Machine) -> None:
+def test_ten_thousand_processes_are_looked_at_once(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A later collection reads what is new, and a few others in turn."""
-    for pid in range(1000, 11000):
-        directory = machine.proc.root / str(pid)
-        directory.mkdir()
-        (directory / "stat").write_bytes(b"%d (x) S 1 1 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 1 0 5 0 0\n" % pid)
     machine.proc.process(100)
+    crowd = [str(pid) for pid in range(30000, 40000)]
+    looked: list[int] = []
+    listdir, read = os.listdir, read_proc_pid_stat
+
+    def list_crowd(path: str) -> list[str]:
+        return listdir(path) + crowd if path == machine.proc.path else listdir(path)
+
+    def read_crowd(procfs: str, pid: int) -> bytes:
+        looked.append(pid)
+        return stat_line(pid, b"x", 1, {}) if pid >= 30000 else read(procfs, pid)
+
+    monkeypatch.setattr(os, "listdir", list_crowd)
+    monkeypatch.setattr(module, "read_proc_pid_stat", read_crowd)
     finder = Finder(machine, Watch("job", "pid", "100"))
     assert finder.trees() == {"job": [100]}
-    looked: list[int] = []
-    look = finder.roster._look
-
-    def spy(pid: int, again: bool) -> object:
-        looked.append(pid)
-        return look(pid, again)
-
-    finder.roster._look = spy  # type: ignore[method-assign, assignment]
+    assert len(looked) > 10_000
+    looked.clear()
     machine.proc.process(20000, 100)
     assert finder.trees(3) == {"job": [100, 20000]}
     assert len(looked) < 20
