@@ -117,17 +117,19 @@ class Decoder:
 
     def _read_series(self, data: bytes, request: WriteRequest, times: dict[bytes, int]) -> None:
         labels, at = self._maybe_known(data)
+        fields: list[bytes] = []
         if labels is None:
-            at = _labels_end(data)
+            fields, at = _leading_labels(data)
         first, labels_end, end = len(request.times), at, len(data)
-        histograms, more_labels = 0, False
+        late: list[bytes] = []  # labels behind the first other field
+        histograms = 0
         while at < end:
             at = _read_samples(data, at, request, times)
             if at == end:
                 break
             number, start, at = read_field(data, at, end, _SERIES)
             if number == 1:
-                more_labels = True
+                late.append(data[start:at])
             elif number == 2:
                 t_ms, value = _read_sample(data, start, at)
                 request.times.append(t_ms)
@@ -136,10 +138,10 @@ class Decoder:
                 histograms += 1
         samples = len(request.times) - first
         try:
-            if more_labels:
-                labels = self._read_labels(data, end)
+            if late:
+                labels = self._read_labels(_leading_labels(data)[0] + late)
             elif labels is None:
-                labels = self._read_labels(data, labels_end)
+                labels = self._read_labels(fields)
                 self._remember(data[:labels_end], labels)
         except BadLabels as error:
             request.refused.add("malformed", samples + histograms, str(error))
@@ -175,21 +177,15 @@ class Decoder:
             self._pairs.clear()
             self._memory = size
 
-    def _read_labels(self, data: bytes, end: int) -> Labels:
-        """The labels among the fields up to `end`; BadLabels where they name no series."""
-        pairs: list[tuple[str, str]] = []
-        at = size = 0
-        while at < end:
-            number, start, at = read_field(data, at, end, _SERIES)
-            if number != 1:
-                continue
-            size += at - start
-            if size > MAX_LABELS_BYTES or len(pairs) == MAX_LABELS:
-                raise BadLabels(f"more than {MAX_LABELS} labels, or more than {MAX_LABELS_BYTES} bytes of them")
-            raw = data[start:at]
+    def _read_labels(self, fields: list[bytes]) -> Labels:
+        """The labels that these label fields make; BadLabels where they name no series."""
+        if len(fields) > MAX_LABELS or sum(map(len, fields)) > MAX_LABELS_BYTES:
+            raise BadLabels(f"more than {MAX_LABELS} labels, or more than {MAX_LABELS_BYTES} bytes of them")
+        pairs = []
+        for raw in fields:
             pair = self._pairs.get(raw)
             if pair is None:
-                pair = _read_label(raw, start)
+                pair = _read_label(raw)
                 self._make_room(400 + 3 * len(raw))
                 self._pairs[raw] = pair
             if pair[1]:  # an empty value means that the label is absent
@@ -206,16 +202,18 @@ def _maybe_series(data: memoryview, at: int, end: int) -> tuple[int, int, int] |
     return (1, start, stop) if stop <= end else None
 
 
-def _labels_end(data: bytes) -> int:
-    """Where the label fields at the beginning of a series end."""
+def _leading_labels(data: bytes) -> tuple[list[bytes], int]:
+    """The label fields at the beginning of a series, and where they end."""
+    fields = []
     at, end = 0, len(data)
     while at < end and data[at] == 1 << 3 | LEN:
-        _, _, at = read_field(data, at, end, _SERIES)
-    return at
+        _, start, at = read_field(data, at, end, _SERIES)
+        fields.append(data[start:at])
+    return fields, at
 
 
-def _read_label(raw: bytes, place: int) -> tuple[str, str]:
-    """Name and value; `place` is where `raw` stands in its series."""
+def _read_label(raw: bytes) -> tuple[str, str]:
+    """Name and value. Malformed has the place of the series, as far as is known here."""
     texts = [b"", b""]
     at, end = 0, len(raw)
     try:
@@ -224,7 +222,7 @@ def _read_label(raw: bytes, place: int) -> tuple[str, str]:
             if number <= 2:
                 texts[number - 1] = raw[start:at]
     except Malformed as error:
-        raise Malformed(str(error), place + error.at) from None
+        raise Malformed(f"a label of this time series: {error}", 0) from None
     try:
         return texts[0].decode(), texts[1].decode()
     except UnicodeDecodeError:

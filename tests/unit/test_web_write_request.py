@@ -165,7 +165,7 @@ def test_histograms_are_refused() -> None:
         (b"\x39abc", "at byte 0: field 7 goes 5 bytes beyond"),
         (field(1, b"\x10\x01"), "at byte 2: field 2 of wire type 0, not 2"),
         (series(UP, []) + field(1, b"\x12\x10\x09"), "beyond the end"),
-        (field(1, field(1, b"\x0a\x05a")), "at byte 4: field 1 goes 4 bytes beyond"),
+        (field(1, field(1, b"\x0a\x05a")), "at byte 2: a label of this time series: field 1 goes 4 bytes beyond"),
         (field(1, field(2, b"\x0d1234")), "at byte 4: field 1 of wire type 5, not 1"),
         (field(1, field(2, b"\x10" + b"\x80" * 11)), "at byte 5: a number that does not end"),
     ],

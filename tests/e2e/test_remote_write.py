@@ -1,0 +1,119 @@
+"""Real senders of remote writes: what they wrote is here, sample by sample."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.sidecar import Sidecar, program, wait_for
+
+SWITCH = "--web.enable-remote-write-receiver"
+
+
+def free_address() -> str:
+    """An address on loopback that was free a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+@contextmanager
+def running(folder: Path, args: Sequence[str]) -> Iterator[None]:
+    """A program, its output in a file."""
+    with (folder / "output.log").open("w") as log:
+        process = subprocess.Popen(args, stdout=log, stderr=log, cwd=folder)
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def matrix(url: str, expr: str, at_s: float) -> dict[tuple[tuple[str, str], ...], list[tuple[float, str]]]:
+    """A range selector's samples, from any Prometheus API; values as Python writes them, so that NaN equals NaN."""
+    form = urllib.parse.urlencode({"query": expr, "time": at_s})
+    with urllib.request.urlopen(f"{url}/api/v1/query?{form}", timeout=10) as response:
+        result: list[Any] = json.load(response)["data"]["result"]
+    return {
+        tuple(sorted(one["metric"].items())): [(t_s, repr(float(value))) for t_s, value in one["values"]]
+        for one in result
+    }
+
+
+def newest_s(url: str, expr: str) -> float:
+    """The timestamp of the newest sample of one series, 0 if there is none."""
+    times = [t_s for samples in matrix(url, expr, time.time()).values() for t_s, _ in samples]
+    return max(times, default=0.0)
+
+
+def test_a_real_prometheus_writes_to_us(tmp_path: Path) -> None:
+    """It scrapes itself and sends us all: each series is here with the same samples."""
+    address = free_address()
+    url = f"http://{address}"
+    with Sidecar("--", "sleep", "120", flags=[SWITCH]) as sidecar:
+        (tmp_path / "prometheus.yml").write_text(
+            "global: {scrape_interval: 500ms}\n"
+            f"scrape_configs: [{{job_name: itself, static_configs: [{{targets: ['{address}']}}]}}]\n"
+            f"remote_write: [{{url: '{sidecar.api}/api/v1/write', queue_config: {{batch_send_deadline: 200ms}}}}]\n"
+        )
+        args = [program("prometheus"), "--config.file=prometheus.yml", f"--web.listen-address={address}"]
+        with running(tmp_path, args):
+            first_s = wait_for("a sample", lambda: newest_s(sidecar.api, 'up{job="itself"}[1m]'), 40)
+            wait_for("ten scrapes", lambda: newest_s(sidecar.api, 'up{job="itself"}[1m]') > first_s + 5, 40)
+            end_s = first_s + 4.1
+            expr = '{job="itself"}[4s]'
+            wait_for("the same samples", lambda: matrix(sidecar.api, expr, end_s) == matrix(url, expr, end_s))
+            theirs = matrix(url, expr, end_s)
+            assert len(theirs) > 200
+            assert sum(map(len, theirs.values())) > 5 * len(theirs)
+            for failure in ("failed", "retried", "dropped"):
+                name = f"prometheus_remote_storage_samples_{failure}_total"
+                assert {v for samples in matrix(url, name + "[1m]", time.time()).values() for _, v in samples} <= {
+                    "0.0"
+                }
+        requests = {"handler": "/api/v1/write", "code": "204"}
+        assert (sidecar.metric("prom_probe_http_requests_total", **requests) or 0) > 5
+
+
+def test_a_real_vmagent_writes_to_us(tmp_path: Path) -> None:
+    """It scrapes our /metrics and sends it back to us: our own series are here twice, with equal values."""
+    vmagent = shutil.which("vmagent")
+    if vmagent is None:
+        pytest.skip("vmagent is not installed")
+    with Sidecar("--", "sleep", "120", flags=[SWITCH]) as sidecar:
+        target = sidecar.web.removeprefix("http://")
+        (tmp_path / "scrape.yml").write_text(
+            "global: {scrape_interval: 500ms}\n"
+            f"scrape_configs: [{{job_name: again, static_configs: [{{targets: ['{target}']}}]}}]\n"
+        )
+        args = [vmagent, "-promscrape.config=scrape.yml", f"-httpListenAddr={free_address()}"]
+        args += [f"-remoteWrite.url={sidecar.api}/api/v1/write", "-remoteWrite.flushInterval=200ms"]
+        args += ["-remoteWrite.tmpDataPath=queue"]
+        with running(tmp_path, args):
+            wait_for("its series", lambda: sidecar.value('up{job="again"}') == 1, 40)
+            again = 'count(proctree_threads{job="again"} == ignoring(job, instance) proctree_threads{job=""})'
+            wait_for("an equal value", lambda: sidecar.value(again) == 1)
+            assert (sidecar.value('count({job="again"})') or 0) > 30
+        rejected = "prom_probe_tsdb_rejected_samples_total"
+        assert not [(labels, n) for (name, labels), n in sidecar.metrics().items() if name == rejected and n]
+
+
+def test_it_is_off_unless_it_is_switched_on() -> None:
+    """404, which says how to switch it on."""
+    with Sidecar("--", "sleep", "60") as sidecar:
+        request = urllib.request.Request(f"{sidecar.api}/api/v1/write", data=b"", method="POST")
+        with pytest.raises(urllib.error.HTTPError) as raised:
+            urllib.request.urlopen(request, timeout=10)
+        with raised.value as answer:
+            assert answer.code == 404
+            assert SWITCH in answer.read().decode()
