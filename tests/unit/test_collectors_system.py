@@ -19,7 +19,7 @@ HOST = Path(__file__).parents[1] / "fixtures" / "host"
 @pytest.fixture
 def host(tmp_path: Path) -> Path:
     """A copy of the recorded machine, to change."""
-    shutil.copytree(HOST, tmp_path / "host")
+    shutil.copytree(HOST, tmp_path / "host", ignore=shutil.ignore_patterns("[0-9]*"))
     return tmp_path / "host"
 
 
