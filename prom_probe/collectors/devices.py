@@ -1,7 +1,7 @@
 """The columns of a machine's devices, which come and go."""
 
 from array import array
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Protocol
 
 from prom_probe.collectors.definition import Definition
@@ -34,8 +34,7 @@ class Devices:
             group = self._groups[device] = self._layout.add(self._make_columns(self._definitions, device=device))
         self._layout.row[group.start : group.start + len(self._definitions)] = array("d", values)
 
-    def keep(self, devices: Collection[str]) -> None:
+    def keep(self, devices: Iterable[str]) -> None:
         """End the series of all others."""
-        if len(self._groups) > len(devices) or not self._groups.keys() <= set(devices):
-            for gone in self._groups.keys() - set(devices):
-                self._layout.retire(self._groups.pop(gone))
+        for gone in self._groups.keys() - devices:
+            self._layout.retire(self._groups.pop(gone))

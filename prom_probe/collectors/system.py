@@ -141,7 +141,7 @@ class _Stat(_FileSection):
 
     def collect(self) -> None:
         cpu, *counts = parse_proc_stat(self._file.read())
-        self.write([*(ticks / self._hz for ticks in cpu), *counts])
+        self.write([*[ticks / self._hz for ticks in cpu], *counts])
 
 
 class _Load(_FileSection):
@@ -165,7 +165,7 @@ class _Memory(_FileSection):
 
     def collect(self) -> None:
         kib = parse_proc_meminfo(self._file.read(), self._keys)
-        self.write(STALE if value is None else value * 1024 for value in kib)
+        self.write([STALE if value is None else value * 1024 for value in kib])
 
 
 class _Pressure(_FileSection):
@@ -178,7 +178,7 @@ class _Pressure(_FileSection):
 
     def collect(self) -> None:
         totals = parse_pressure(self._file.read())[: len(self._group.columns)]
-        self.write(STALE if total is None else total / 1e6 for total in totals)
+        self.write([STALE if total is None else total / 1e6 for total in totals])
 
 
 class _Cpus(_Section):
