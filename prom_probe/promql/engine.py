@@ -153,6 +153,8 @@ def _range_result(value: Value, times: Ints, budget: Budget) -> Result:
     vector = named(value)
     rows = np.flatnonzero(vector.present.any(axis=1)).tolist()
     rows.sort(key=vector.labels.__getitem__)
+    if rows == list(range(len(vector.labels))):
+        return Result("matrix", vector.labels, times, vector.values, vector.present)
     budget.hold(9 * len(rows) * len(times))
     return Result("matrix", [vector.labels[i] for i in rows], times, vector.values[rows], vector.present[rows])
 

@@ -64,7 +64,7 @@ class Query:
     def read(self, matchers: Sequence[Matcher], mint: int, maxt: int) -> tuple[int, Iterator[SeriesGroup]]:
         """How many series there are at most, and them, as many at a time as keep a batch's arrays small.
 
-        A batch's memory is booked while the caller works on it.
+        A batch's memory is booked while there are some.
         """
         budget = self.budget
         try:
@@ -72,19 +72,21 @@ class Query:
         except RegexTimeout:
             raise timed_out() from None
         batch = max(1, min(_MAX_BATCH, BLOCK * series // max(samples, 1)))
-        return series, self._batches(matchers, mint, maxt, batch) if series else iter(())
+        size = 3 * 8 * batch * samples // max(series, 1)  # what a batch and decoding it take
+        return series, self._batches(matchers, mint, maxt, batch, size) if series else iter(())
 
-    def _batches(self, matchers: Sequence[Matcher], mint: int, maxt: int, batch: int) -> Iterator[SeriesGroup]:
+    def _batches(
+        self, matchers: Sequence[Matcher], mint: int, maxt: int, batch: int, size: int
+    ) -> Iterator[SeriesGroup]:
         budget = self.budget
+        budget.hold(size)
         try:
             for group in self.queryable.select(mint, maxt, matchers, batch=batch, deadline=budget.deadline):
-                size = group.values.nbytes
                 budget.check()
-                budget.hold(size)
                 yield group
-                budget.hold(-size)
         except RegexTimeout:
             raise timed_out() from None
+        budget.hold(-size)
 
 
 class Evaluator:
