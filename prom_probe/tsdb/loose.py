@@ -5,9 +5,10 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
+from struct import pack
 from typing import TYPE_CHECKING
 
-from prom_probe.model.sample import STALE_BITS, is_stale
+from prom_probe.model.sample import STALE_BITS
 from prom_probe.tsdb.index import Series
 from prom_probe.tsdb.outcome import Outcome
 from prom_probe.tsdb.run import MAX_BYTES, MAX_ROWS, rising
@@ -140,7 +141,7 @@ class LooseStream(Stream[Buffers]):
         """
         tail = series.tail
         if tail is not None and t_ms <= tail[0]:
-            if t_ms == tail[0] and (value == tail[1] or (value != value and is_stale(value) == is_stale(tail[1]))):
+            if t_ms == tail[0] and pack("<d", value) == pack("<d", tail[1]):
                 return Outcome.DUPLICATE
             if ahead_ms is None or not t_ms <= ahead_ms < tail[0]:
                 return Outcome.CONFLICT if t_ms == tail[0] else Outcome.OUT_OF_ORDER

@@ -1,5 +1,6 @@
 """The store against a model of plain lists, and its promises one by one."""
 
+import math
 import warnings
 from dataclasses import dataclass, field
 from unittest.mock import patch
@@ -425,3 +426,23 @@ def test_staleness_bits_warn_nobody() -> None:
         warnings.simplefilter("error")
         store = filled([(1000, [1.0, None]), (2000, [None, 2.0])], gauges(2))
         assert len(samples_of(store.snapshot())) == 2
+
+
+@pytest.mark.parametrize(
+    ("stored", "given", "outcome"),
+    [
+        (5.0, 5.0, Outcome.DUPLICATE),
+        (5.0, 6.0, Outcome.CONFLICT),
+        (5.0, math.nan, Outcome.CONFLICT),
+        (math.nan, math.nan, Outcome.DUPLICATE),
+        (math.nan, STALE, Outcome.CONFLICT),
+        (STALE, STALE, Outcome.DUPLICATE),
+        (0.0, -0.0, Outcome.CONFLICT),
+    ],
+)
+def test_a_duplicate_has_the_same_bits(stored: float, given: float, outcome: Outcome) -> None:
+    """A second sample at a series' newest timestamp is the same one, or another one."""
+    store = Store()
+    labels = make_labels("x")
+    assert store.append(labels, 1000, stored) is Outcome.APPENDED
+    assert store.append(labels, 1000, given) is outcome
