@@ -15,7 +15,7 @@ class Accountant:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._used = 0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finalizer may run inside
 
     @property
     def used(self) -> int:
