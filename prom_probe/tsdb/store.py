@@ -195,6 +195,10 @@ class Store:
         views: dict[Stream[Any], StreamView] = {stream: stream.view() for stream in self._streams}
         return Snapshot(scope, views, self._cache)
 
+    def blocks(self) -> list[Block]:
+        """The sealed blocks."""
+        return [piece for stream in self._streams for piece in stream.pieces if isinstance(piece, Block)]
+
     def stats(self) -> StoreStats:
         """Counts of what is stored and of what happened."""
         pieces = [piece for stream in self._streams for piece in stream.pieces]

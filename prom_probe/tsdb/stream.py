@@ -95,11 +95,9 @@ class Stream(Generic[H]):
         return oldest
 
     def replace(self, old: tuple[H | Block, ...], new: Block) -> bool:
-        """Put `new` in the place of the neighbours `old`; False if they are not all there any more."""
+        """Put `new` in the place of the neighbours `old`; False if the first of them has been dropped meanwhile."""
         for at, piece in enumerate(self.pieces):
             if piece is old[0]:
-                if self.pieces[at : at + len(old)] != old:
-                    break
                 self.pieces = (*self.pieces[:at], new, *self.pieces[at + len(old) :])
                 return True
         return False
@@ -121,7 +119,7 @@ class Stream(Generic[H]):
             if not isinstance(piece, Block) or piece.height >= _MERGED_ROWS:
                 window = []
                 continue
-            if window and (window[-1].uid in self._apart or (self.shared and window[-1].maxt >= piece.mint)):
+            if window and window[-1].uid in self._apart:
                 window = []
             window = [*window[-_MERGE + 1 :], piece]
             if len(window) < _MERGE or sum(block.size for block in window) > most_bytes:

@@ -9,13 +9,11 @@ from pathlib import Path
 import pytest
 
 from prom_probe.model.labels import make_labels
-from prom_probe.tsdb.block import Block
+from prom_probe.tsdb.index import Series
+from prom_probe.tsdb.loose import LooseStream
+from prom_probe.tsdb.retention import drop_live
 from prom_probe.tsdb.store import Outcome, Store, StoreOptions
 from tests.unit.tsdb_tools import drain, gauges, local, row, samples_of
-
-
-def _blocks(store: Store) -> list[Block]:
-    return [piece for stream in store._streams for piece in stream.pieces if isinstance(piece, Block)]
 
 
 def _beats(store: Store, count: int, width: int = 3, first: int = 0) -> None:
@@ -29,10 +27,10 @@ def test_rows_are_sealed_and_merged() -> None:
     store = Store()
     store.announce("c", 0, 0, gauges(3))
     _beats(store, 1000)
-    assert [block.height for block in _blocks(store)] == [256, 256, 256]
+    assert [block.height for block in store.blocks()] == [256, 256, 256]
     before = samples_of(store.snapshot())
     _beats(store, 50, first=1000)
-    assert [block.height for block in _blocks(store)] == [1024]
+    assert [block.height for block in store.blocks()] == [1024]
     after = samples_of(store.snapshot())
     assert {labels: samples[:1000] for labels, samples in after.items()} == before
     stats = store.stats()
@@ -46,7 +44,7 @@ def test_a_run_goes_on_through_new_layouts() -> None:
         store.announce("c", beat // 3, 0, [*gauges(2), local(f"p{beat // 5}")])
         store.append_row("c", beat // 3, beat * 1000, row([1.0, beat, 5.0]))
         drain(store, beat * 1000)
-    assert [block.height for block in _blocks(store)] == [256, 256]
+    assert [block.height for block in store.blocks()] == [256, 256]
     got = samples_of(store.snapshot())
     assert len(got[gauges(2)[1].labels]) == 600
     assert [t // 1000 for t, _ in got[local("p7").labels]] == [35, 36, 37, 38, 39]
@@ -60,7 +58,7 @@ def test_series_of_equal_timestamps_share_a_timeline_in_blocks() -> None:
             store.append(make_labels("x", {"i": str(i)}), beat * 1000, float(beat * i))
         store.append(make_labels("alone"), beat * 1000 + 7 * (beat % 3), float(beat))
         drain(store, beat * 1000)
-    (block,) = _blocks(store)
+    (block,) = store.blocks()
     assert (block.timelines, block.columns, block.height) == (2, 9, 1024)
     assert len(list(store.snapshot().select(0, 1 << 40, []))) == 2
     got = samples_of(store.snapshot())
@@ -77,7 +75,7 @@ def test_blocks_of_a_clock_set_back_stay_apart() -> None:
             store.append_row("c", 0, now + beat * 1000, row([float(beat)]))
             drain(store, now + beat * 1000)
         now -= 10_000
-    assert len(_blocks(store)) == 4
+    assert len(store.blocks()) == 4
     got = samples_of(store.snapshot())[gauges(1)[0].labels]
     assert [t for t, _ in got] == sorted({t for t, _ in got})
     assert len(got) == 256 + 3 * 10
@@ -95,7 +93,59 @@ def test_a_series_that_began_again_is_not_merged_out_of_order() -> None:
             assert store.append(labels, now, float(beat)) is Outcome.APPENDED
             drain(store, now)
     assert len(samples_of(store.snapshot())[labels]) == 1200
-    assert all(block.mint + hour > block.maxt for block in _blocks(store))
+    assert all(block.mint + hour > block.maxt for block in store.blocks())
+
+
+def test_a_series_that_began_anew_in_its_layout_is_one_column() -> None:
+    """Two columns of one series are one in the block: the later one counts where it has a value."""
+    store = Store()
+    one = gauges(1)[0]
+    store.announce("c", 0, 0, [one, *gauges(2)[1:]])
+    store.announce("c", 0, 2, [one])
+    for beat in range(256):
+        store.append_row("c", 0, beat * 1000, row([1.0, 2.0, None] if beat < 100 else [None, 2.0, 3.0]))
+    drain(store)
+    (block,) = store.blocks()
+    assert block.columns == 2
+    values = samples_of(store.snapshot())[one.labels]
+    assert [value for _, value in values] == [row([1.0])] * 100 + [row([3.0])] * 156
+
+
+def test_a_merge_gives_its_parts_cache_back() -> None:
+    """What was decoded of blocks that are merged does not stay in the decode cache."""
+    store = Store()
+    store.announce("c", 0, 0, gauges(3))
+    _beats(store, 1000)
+    samples_of(store.snapshot())
+    assert store._cache.bytes > 3 * 3 * 256
+    _beats(store, 24, first=1000)
+    assert store._cache.bytes == 0
+
+
+def test_a_column_without_samples_keeps_its_series() -> None:
+    """A series that is announced and has no value for longer than the retention is found when it gets one."""
+    store = Store(StoreOptions(retention_ms=60_000))
+    store.announce("c", 0, 0, gauges(2))
+    for beat in range(400):
+        store.append_row("c", 0, beat * 1000, row([1.0, None]))
+        drain(store, beat * 1000)
+    store.append_row("c", 0, 400_000, row([1.0, 2.0]))
+    assert gauges(2)[1].labels in samples_of(store.snapshot())
+
+
+def test_what_comes_during_a_sweep_is_not_swept() -> None:
+    """A series without samples that gets one while the pieces are gone through stays in the index."""
+    stream = LooseStream()
+    old, back = (Series(make_labels(name), ref, 0) for ref, name in enumerate(("old", "back"), 1))
+    stream.append(old, 1000, 1.0, lived_ms=0, ahead_ms=None)
+    stream.close()
+    refs = {1, 2, 3}
+    steps = drop_live(refs, [stream])
+    next(steps)
+    stream.append(back, 2000, 1.0, lived_ms=0, ahead_ms=None)
+    stream.close()
+    assert list(steps) == []
+    assert refs == {3}
 
 
 def test_work_is_done_in_small_steps() -> None:
@@ -108,7 +158,7 @@ def test_work_is_done_in_small_steps() -> None:
     while store.maintain(300_000, 0.0):
         steps += 1
     assert steps >= 20
-    assert [block.height for block in _blocks(store)] == [256]
+    assert [block.height for block in store.blocks()] == [256]
 
 
 def test_bytes_are_what_the_blocks_take() -> None:
@@ -119,7 +169,7 @@ def test_bytes_are_what_the_blocks_take() -> None:
     for beat in range(1024):
         store.append_row("c", 0, beat * 1000, row([random.Random(beat * i).random() for i in range(50)]))
     drain(store)
-    (block,) = _blocks(store)
+    (block,) = store.blocks()
     assert 0 <= store.stats().bytes - empty - len(block.data) - 8 * 50 <= 2000
     assert 6 * 50 * 1024 < len(block.data) < 8 * 50 * 1024
 
@@ -147,6 +197,9 @@ def test_memory_comes_back_with_the_series() -> None:
 _WITHOUT_NUMPY = """
 import sys
 from prom_probe.model.family import Family, column
+from prom_probe.tsdb.index import Series
+from prom_probe.tsdb.loose import LooseStream
+from prom_probe.tsdb.retention import drop_live
 from prom_probe.tsdb.store import Store
 store = Store()
 store.announce("c", 0, 0, [column(Family("g", "gauge", ""), i=str(i)) for i in range(3)])

@@ -284,6 +284,18 @@ def test_damaged_streams_are_noticed() -> None:
         deltas.inflate(b"abc", 4, 1, 0, False)
 
 
+@pytest.mark.parametrize("flips", [(3, 2), (2, 2), (0, 99), (50,), (0, 40, 30), (1, 5, 3, 9)], ids=repr)
+def test_gaps_that_do_not_fit_are_noticed(flips: tuple[int, ...]) -> None:
+    """Rows beyond the last, or out of order: an error from both decoders."""
+    good = column.encode(array("Q", _words([float(i) for i in range(50)])))
+    writer = BlockWriter()
+    writer.add_timeline(range(50))
+    with pytest.raises(BlockError, match="gaps"):
+        writer.add(0, 0, good._replace(flips=flips))
+    with pytest.raises(BlockError, match="gaps"):
+        column.decode(good._replace(flips=flips), 50)
+
+
 def test_forms_are_a_table() -> None:
     """The numbers in the files are what the drawing says."""
     assert FORMS == {1: DECIMAL, 2: BITS}

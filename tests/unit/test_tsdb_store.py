@@ -256,6 +256,10 @@ def test_a_dead_probe_ends_its_series() -> None:
     store.mark_stale("nobody", 5000)
     (group,) = store.snapshot().select(0, 10_000, [])
     assert group.timestamps.tolist() == [1000, 4000]
+    store.append_row("c", 0, 6000, row([1.0, 2.0]))
+    store.mark_stale("c", 6000)
+    (group,) = store.snapshot().select(5000, 10_000, [])
+    assert group.timestamps.tolist() == [6000, 6001]
     assert [line[-1].tobytes() for line in group.values] == [bits(STALE)] * 2
     assert store.newest()[0].payload == b""
 
@@ -289,8 +293,7 @@ def test_a_series_continues_across_layouts_and_twins() -> None:
 def test_a_series_of_two_streams_comes_once() -> None:
     """A series that a collector and then somebody else wrote is one series, with all its samples in order."""
     one = gauges(1)[0]
-    store = filled([(1000, [1.0]), (2000, [2.0]), (3000, [None])], [one])
-    store.append_row("c", 0, 9000, row([9.0]))
+    store = filled([(1000, [1.0]), (2000, [2.0]), (3000, [3.0]), (3500, [None]), (9000, [9.0])], [one])
     assert store.append(one.labels, 2500, 2.5) is Outcome.APPENDED
     assert store.append(one.labels, 4000, 4.0) is Outcome.APPENDED
     got = samples_of(store.snapshot())
@@ -394,6 +397,35 @@ def test_series_cap_evicts_ended_local_series_first() -> None:
     assert left == ["a1", "a2", "a3", "a4", "a5", "d0", "exposed"]
     store.announce("e", 0, 0, gauges(30))
     assert store.stats().series > 30
+
+
+def test_a_series_that_came_back_is_not_evicted() -> None:
+    """Who has ended is listed now and then; a series that was announced again since has not."""
+    store = Store(StoreOptions(max_series=4))
+    store.announce("c", 0, 0, [local(f"a{i}") for i in range(4)])
+    store.append_row("c", 0, 1000, row([1.0] * 4))
+    store.append_row("c", 0, 2000, row([None] * 4))
+    for now in range(0, 20_000, 1000):
+        store.maintain(now)
+    store.announce("d", 0, 0, [local("d0")])
+    assert store.snapshot().label_values("i", *ALWAYS, []) == ["a1", "a2", "a3"]
+    store.announce("c", 0, 4, [local("a1")])
+    store.append_row("c", 0, 3000, row([None] * 4 + [1.0]))
+    store.announce("d", 0, 1, [local("d1")])
+    store.append_row("d", 0, 3000, row([1.0, 1.0]))
+    assert store.snapshot().label_values("i", *ALWAYS, []) == ["a1", "a3", "d0", "d1"]
+
+
+def test_series_are_listed_by_time() -> None:
+    """A series without samples in the range is not among the series, the names or the values of it."""
+    store = filled([(1000, [1.0, None]), (2000, [1.0, None]), (3000, [None, 1.0])], gauges(2))
+    store.append(make_labels("late", {"zone": "z"}), 9000, 1.0)
+    drain(store)
+    snapshot = store.snapshot()
+    assert snapshot.series(8000, 10_000, []) == [make_labels("late", {"zone": "z"})]
+    assert snapshot.label_names(0, 8000, []) == ["__name__", "i"]
+    assert snapshot.label_values("i", 8000, 10_000, []) == []
+    assert snapshot.series(20_000, 30_000, []) == []
 
 
 def test_refused_columns_get_room_when_there_is_some() -> None:
