@@ -15,6 +15,7 @@ import pytest
 
 from prom_probe.collectors.base import Context, Watch
 from prom_probe.collectors.process import ProcessCollector
+from prom_probe.collectors.roster import Roster
 from prom_probe.sources.descriptors import Descriptors
 from prom_probe.sources.process_files import ProcessFiles
 from tests.unit.collector_harness import values
@@ -34,6 +35,10 @@ def running(work: Callable[[], object]) -> Iterator[int]:
             work()
         finally:
             os._exit(0)
+    try:
+        os.setpgid(pid, pid)
+    except OSError:
+        pass  # it was quicker
     try:
         yield pid
     finally:
@@ -201,6 +206,67 @@ def test_a_child_of_a_thread_is_found() -> None:
         os.read(ready, 1)
         collect_until(collector, lambda: processes(collector) == 2)
         assert values(collector)['proctree_threads{tree="t"}'] == 3
+        collector.close()
+    os.close(ready)
+    os.close(done)
+
+
+def test_a_thread_is_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes a PID, and has its process's parent; a child is found by its PID, without listing /proc."""
+    ready, done = os.pipe()
+    go, start = os.pipe()
+
+    def work() -> None:
+        import threading
+
+        os.read(go, 1)
+        threading.Thread(target=signal.pause, daemon=True).start()
+        child(sleep)
+        os.write(done, b"!")
+        sleep()
+
+    with running(lambda: (child(work), sleep())) as pid:
+        collector = collector_of(pid)
+        collector.collect()
+        collect_until(collector, lambda: processes(collector) == 2)
+        monkeypatch.setattr(Roster, "_list", lambda roster: set())
+        os.write(start, b"!")
+        os.read(ready, 1)
+        collect_until(collector, lambda: processes(collector) > 2)
+        for _ in range(3):
+            collector.collect()
+        assert processes(collector) == 3
+        assert values(collector)['proctree_threads{tree="t"}'] == 4
+        collector.close()
+    for fd in (ready, done, go, start):
+        os.close(fd)
+
+
+def test_an_orphan_that_sleeps_is_known_to_have_another_parent() -> None:
+    """It need not run to be adopted; whose heir a dead process's time is depends on it."""
+    ready, done = os.pipe()
+
+    def middle() -> None:
+        os.write(done, b"%d %d\n" % (os.getpid(), child(sleep)))
+        sleep()
+
+    def root() -> None:
+        child(middle)
+        os.wait()
+        sleep()
+
+    with running(root) as pid:
+        middle_pid, leaf_pid = map(int, os.read(ready, 100).split())
+        collector = collector_of(pid)
+        for _ in range(5):
+            collector.collect()
+        leaf = collector._processes[leaf_pid]
+        assert leaf.ppid == middle_pid
+        os.kill(middle_pid, signal.SIGKILL)
+        collect_until(collector, lambda: processes(collector) == 2)
+        for _ in range(2):
+            collector.collect()
+        assert leaf.ppid != middle_pid
         collector.close()
     os.close(ready)
     os.close(done)

@@ -237,6 +237,7 @@ def test_an_orphan_is_in_the_tree_of_its_cgroup(pod: Machine) -> None:
     finder = Finder(pod, CONTAINERS)
     finder.trees()
     pod.proc.process(42, 1, b"daemon", cgroup=B)
+    pod.proc.process(43, 1, b"stray", cgroup=C)
     assert finder.trees() == {"nginx": [7, 8], "python": [20, 42]}
 
 
