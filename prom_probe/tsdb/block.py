@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import count
 from struct import Struct
@@ -26,6 +26,9 @@ MAX_TIMELINES = (1 << 16) - 1
 
 # Bytes of a block's objects beside its data and its refs.
 _BLOCK_COST = 1000
+
+# So many series are looked up one by one; for more, numpy is quicker.
+_FEW = 16
 
 _uids = count()
 
@@ -114,6 +117,11 @@ class Block:
         return column.decode_numbers(self.time_record(timeline), self.rows(timeline))
 
     @property
+    def tallest(self) -> int:
+        """The most rows that a timeline has."""
+        return max(self._heights)
+
+    @property
     def height(self) -> int:
         """Its rows; of several timelines, the mean."""
         return self.rows(0) if self.timelines == 1 else max(1, self.samples // self.columns)
@@ -124,9 +132,14 @@ class Block:
     def view(self) -> Block:
         return self
 
-    def timeline(self, ref: int) -> int | None:
-        place = self.place(ref)
-        return None if place is None else self.timeline_of(place)
+    def timelines_of(self, refs: Sequence[int]) -> Sequence[int | None]:
+        if len(refs) > _FEW:
+            from prom_probe.tsdb.encoding import vector
+
+            places: Iterable[int | None] = vector.places(self.refs, refs)
+        else:
+            places = map(self.place, refs)
+        return [None if place is None else self.timeline_of(place) for place in places]
 
     def bounds(self, timeline: int) -> tuple[int, int]:
         if self.timelines == 1:

@@ -10,15 +10,13 @@ from prom_probe.model.sample import STALE_BYTES
 from prom_probe.model.series import Newest
 from prom_probe.tsdb.index import Series
 from prom_probe.tsdb.mapping import Mapping
-from prom_probe.tsdb.outcome import LayoutError, Outcome
+from prom_probe.tsdb.outcome import MAX_TIME, LayoutError, Outcome
 from prom_probe.tsdb.retention import PAUSE_MS, present_columns
 from prom_probe.tsdb.run import Run
 from prom_probe.tsdb.stream import Stream
 
 # Columns -> their series, None for a column that there is no room for.
 Admit: TypeAlias = Callable[[Sequence[Column]], Sequence[Series | None]]
-
-MAX_TIME = 1 << 53  # ms; a timestamp beyond is no timestamp
 
 
 class CollectorStream(Stream[Run]):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from prom_probe.model.sample import STALE_BITS
 from prom_probe.tsdb.index import Series
-from prom_probe.tsdb.outcome import Outcome
+from prom_probe.tsdb.outcome import MAX_TIME, Outcome
 from prom_probe.tsdb.run import MAX_BYTES, MAX_ROWS, rising
 from prom_probe.tsdb.seal import seal_buffers
 from prom_probe.tsdb.stream import Sealing, Stream
@@ -27,12 +27,26 @@ _SAMPLE_COST = 17  # with the arrays' spare room
 # Full buffers are closed between two batches, by `maintain`, so that series with equal timestamps stay together; this
 # is for a writer that outruns it.
 _HARD_BYTES = 4 * MAX_BYTES
+_HARD_ROWS = 16 * MAX_ROWS
 
 
 class Buffers:
     """The samples of many series since the last cut, each series with timestamps of its own, strictly increasing."""
 
-    __slots__ = ("_size", "_tallest", "counts", "samples", "seen", "series", "since", "slots", "times", "values")
+    __slots__ = (
+        "_size",
+        "counts",
+        "maxt",
+        "mint",
+        "samples",
+        "seen",
+        "series",
+        "since",
+        "slots",
+        "tallest",
+        "times",
+        "values",
+    )
 
     def __init__(self, lived_ms: int) -> None:
         self.slots: dict[int, int] = {}  # ref -> slot
@@ -42,7 +56,9 @@ class Buffers:
         self.counts = array("I")  # how many samples are whole: written last, copied by a snapshot
         self._size = 0
         self.samples = 0
-        self._tallest = 0
+        self.tallest = 0  # the most samples that one series has
+        self.mint = MAX_TIME
+        self.maxt = -MAX_TIME
         self.since = lived_ms
         self.seen = lived_ms
 
@@ -57,12 +73,14 @@ class Buffers:
             self.counts.append(0)
             self.slots[series.ref] = slot
             self._size += _SLOT_COST
+        self.mint = min(self.mint, t_ms)
+        self.maxt = max(self.maxt, t_ms)
         self.times[slot].append(t_ms)
         self.values[slot].append(value)
         self.counts[slot] += 1
         self.samples += 1
         self._size += _SAMPLE_COST
-        self._tallest = max(self._tallest, self.counts[slot])
+        self.tallest = max(self.tallest, self.counts[slot])
 
     @property
     def size(self) -> int:
@@ -70,7 +88,7 @@ class Buffers:
 
     @property
     def full(self) -> bool:
-        return self._tallest >= MAX_ROWS or self._size >= MAX_BYTES
+        return self.tallest >= MAX_ROWS or self._size >= MAX_BYTES
 
     def freeze(self) -> None: ...
 
@@ -92,13 +110,18 @@ class Buffers:
 class BuffersView:
     """Buffers as a snapshot sees them: a piece of the loose stream. A timeline's key is its timestamps' bytes."""
 
-    __slots__ = ("_buffers", "_counts")
+    __slots__ = ("_buffers", "_counts", "maxt", "mint")
 
     def __init__(self, buffers: Buffers) -> None:
         self._buffers = buffers
         self._counts = buffers.counts[:]
+        self.mint = buffers.mint
+        self.maxt = buffers.maxt
 
-    def timeline(self, ref: int) -> bytes | None:
+    def timelines_of(self, refs: Sequence[int]) -> Sequence[bytes | None]:
+        return [self._timeline(ref) for ref in refs]
+
+    def _timeline(self, ref: int) -> bytes | None:
         slot = self._buffers.slots.get(ref)
         if slot is None or slot >= len(self._counts) or not self._counts[slot]:
             return None
@@ -152,7 +175,7 @@ class LooseStream(Stream[Buffers]):
         buffers.append(series, t_ms, value)
         buffers.seen = series.seen = lived_ms
         series.tail = (t_ms, value)
-        if buffers.size >= _HARD_BYTES:
+        if buffers.size >= _HARD_BYTES or buffers.tallest >= _HARD_ROWS:
             self.close()
         return Outcome.APPENDED
 

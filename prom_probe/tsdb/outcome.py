@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+MAX_TIME = 1 << 53  # ms; a timestamp beyond is no timestamp
+
 
 class Outcome(StrEnum):
     """The answer to an append. All but APPENDED are counted by `Store.stats().rejected` under their value."""

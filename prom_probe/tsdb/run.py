@@ -114,11 +114,19 @@ class RunView:
         self._count = len(run.times)
         self._mappings = run.mappings.copy()
 
-    def timeline(self, ref: int) -> int | None:
-        return 0 if any(mapping.places(ref) for _, mapping in self._mappings) else None
+    @property
+    def mint(self) -> int:
+        return self._run.times[0]
+
+    @property
+    def maxt(self) -> int:
+        return self._run.times[self._count - 1]
+
+    def timelines_of(self, refs: Sequence[int]) -> Sequence[int | None]:
+        return [0 if any(mapping.places(ref) for _, mapping in self._mappings) else None for ref in refs]
 
     def bounds(self, timeline: int) -> tuple[int, int]:
-        return self._run.times[0], self._run.times[self._count - 1]
+        return self.mint, self.maxt
 
     def span(self, timeline: int, mint: int, maxt: int, cache: Cache) -> tuple[int, int]:
         times = self._run.times

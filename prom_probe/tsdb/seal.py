@@ -118,7 +118,7 @@ def _refs(blocks: Sequence[Block]) -> Iterator[int]:
 
 
 def _timelines(blocks: Sequence[Block], ref: int) -> tuple[int | None, ...]:
-    return tuple(block.timeline(ref) for block in blocks)
+    return tuple(block.timelines_of((ref,))[0] for block in blocks)
 
 
 def _joined_times(blocks: Sequence[Block], key: tuple[int | None, ...]) -> list[int] | None:

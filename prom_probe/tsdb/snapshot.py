@@ -72,9 +72,9 @@ class Snapshot:
         return resolve(self._scope, matchers, deadline)
 
     def _within(self, mint: int, maxt: int, matchers: Sequence[Matcher], deadline: float | None) -> Iterator[Series]:
-        for series in self._resolve(matchers, deadline):
-            if any(view.overlaps(series.ref, mint, maxt) for view in self._views_of(series)):
-                yield series
+        for views, members in self._by_views(self._resolve(matchers, deadline)):
+            found = {series for view in views for series in view.within(members, mint, maxt)}
+            yield from found
 
     def _views_of(self, series: Series) -> list[StreamView]:
         return [self._views[owner] for owner in series.owners if owner in self._views]

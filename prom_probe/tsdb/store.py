@@ -13,10 +13,10 @@ from prom_probe.model.labels import Labels
 from prom_probe.model.series import Newest
 from prom_probe.tsdb.block import Block
 from prom_probe.tsdb.cache import Cache
-from prom_probe.tsdb.collector import MAX_TIME, CollectorStream, proper
+from prom_probe.tsdb.collector import CollectorStream, proper
 from prom_probe.tsdb.index import Index, Scope, Series
 from prom_probe.tsdb.loose import LooseStream
-from prom_probe.tsdb.outcome import LayoutError, Outcome
+from prom_probe.tsdb.outcome import MAX_TIME, LayoutError, Outcome
 from prom_probe.tsdb.retention import Ended, LivedTime, drop_excess, drop_expired, drop_live
 from prom_probe.tsdb.seal import merge
 from prom_probe.tsdb.snapshot import Snapshot

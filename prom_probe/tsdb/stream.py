@@ -86,13 +86,11 @@ class Stream(Generic[H]):
         if self._open is not None and (self._open.full or self._open.since < lived_ms):
             self.close()
 
-    def drop_oldest(self) -> H | Block:
-        """Forget the piece that was written first, and give it."""
-        oldest, *rest = self.pieces
-        if oldest is self._open:
+    def drop_oldest(self) -> None:
+        """Forget the piece that was written first."""
+        if self.pieces[0] is self._open:
             self.close()
-        self.pieces = tuple(rest)
-        return oldest
+        self.pieces = self.pieces[1:]
 
     def replace(self, old: tuple[H | Block, ...], new: Block) -> bool:
         """Put `new` in the place of the neighbours `old`; False if the first of them has been dropped meanwhile."""
@@ -152,6 +150,9 @@ class Stream(Generic[H]):
 
 def _alike(window: list[Block]) -> bool:
     heights = [block.height for block in window]
-    fits = sum(heights) <= MAX_ROWS and sum(block.timelines for block in window) <= MAX_TIMELINES
-    fits &= sum(block.columns for block in window) <= _MAX_COLUMNS
-    return fits and 2 * max(heights) <= sum(heights)
+    return (
+        2 * max(heights) <= sum(heights)
+        and sum(block.tallest for block in window) <= MAX_ROWS
+        and sum(block.timelines for block in window) <= MAX_TIMELINES
+        and sum(block.columns for block in window) <= _MAX_COLUMNS
+    )

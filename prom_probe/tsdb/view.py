@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
+from itertools import pairwise
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from prom_probe.model.sample import STALE_BITS
@@ -18,8 +20,16 @@ if TYPE_CHECKING:
 class Piece(Protocol):
     """An immutable part of a stream. A timeline is a strictly increasing sequence of timestamps that series share."""
 
-    def timeline(self, ref: int) -> Any | None:
-        """The key of the timeline of series `ref`; None where the series has no samples in here."""
+    @property
+    def mint(self) -> int:
+        """No timestamp is before it."""
+
+    @property
+    def maxt(self) -> int:
+        """No timestamp is after it."""
+
+    def timelines_of(self, refs: Sequence[int]) -> Sequence[Any | None]:
+        """The key of each series' timeline; None where a series has no samples in here."""
 
     def bounds(self, timeline: Any) -> tuple[int, int]:
         """Its first and last timestamp, ms."""
@@ -60,16 +70,20 @@ class StreamView:
     def __init__(self, pieces: Sequence[Piece], *, shared: bool) -> None:
         self._pieces = pieces
         self._shared = shared
+        self._in_order = all(a.maxt < b.mint for a, b in pairwise(pieces))
 
-    def overlaps(self, ref: int, mint: int, maxt: int) -> bool:
-        """Whether series `ref` may have samples in the range."""
+    def within(self, members: Sequence[Series], mint: int, maxt: int) -> Iterator[Series]:
+        """Those of the series that may have samples in the range."""
+        left = list(members)
         for piece in reversed(self._pieces):
-            timeline = piece.timeline(ref)
-            if timeline is not None:
-                low, high = piece.bounds(timeline)
-                if low <= maxt and high >= mint:
-                    return True
-        return False
+            if left and piece.mint <= maxt and piece.maxt >= mint:
+                others = []
+                for series, timeline in zip(left, piece.timelines_of([series.ref for series in left]), strict=True):
+                    if timeline is not None and _overlap(piece.bounds(timeline), mint, maxt):
+                        yield series
+                    else:
+                        others.append(series)
+                left = others
 
     def count(self, members: Sequence[Series], mint: int, maxt: int, cache: Cache) -> tuple[int, int]:
         """(series, an upper bound of their samples) in the range."""
@@ -94,22 +108,32 @@ class StreamView:
         self, members: Sequence[Series], mint: int, maxt: int, cache: Cache
     ) -> list[tuple[list[_Rows], list[Series]]]:
         """The series that may have samples in the range, by the rows that they share."""
+        if self._in_order:
+            pieces = [piece for piece in self._pieces if piece.mint <= maxt and piece.maxt >= mint]
+        else:
+            pieces = list(self._pieces)  # what is out of the range may still cover what is in it
         if self._shared:
-            rows = _rows([_Part(piece, 0) for piece in self._pieces], mint, maxt, cache)
-            pieces = list(dict.fromkeys(one.part.piece for one in reversed(rows)))
-            some = [s for s in members if any(piece.timeline(s.ref) is not None for piece in pieces)]
+            rows = _rows([_Part(piece, 0) for piece in pieces], mint, maxt, cache)
+            some = list(self.within(members, mint, maxt)) if rows else []
+            some.sort(key=attrgetter("ref"))
             return [(rows, some)] if some else []
-        by_parts: dict[tuple[Hashable, ...], tuple[list[_Part], list[Series]]] = {}
-        for series in members:
-            parts = []
-            for piece in self._pieces:
-                timeline = piece.timeline(series.ref)
-                if timeline is not None:
-                    parts.append(_Part(piece, timeline))
-            if parts:
-                by_parts.setdefault(tuple(parts), (parts, []))[1].append(series)
-        buckets = [(_rows(parts, mint, maxt, cache), some) for parts, some in by_parts.values()]
-        return [bucket for bucket in buckets if bucket[0]]
+        refs = [series.ref for series in members]
+        keys: dict[tuple[Hashable, ...], list[Series]] = {}
+        for series, key in zip(
+            members, zip(*(piece.timelines_of(refs) for piece in pieces), strict=True), strict=False
+        ):
+            keys.setdefault(key, []).append(series)
+        buckets = []
+        for key, some in keys.items():
+            parts = [_Part(piece, one) for piece, one in zip(pieces, key, strict=True) if one is not None]
+            rows = _rows(parts, mint, maxt, cache)
+            if rows:
+                buckets.append((rows, some))
+        return buckets
+
+
+def _overlap(bounds: tuple[int, int], mint: int, maxt: int) -> bool:
+    return bounds[0] <= maxt and bounds[1] >= mint
 
 
 def _rows(parts: Sequence[_Part], mint: int, maxt: int, cache: Cache) -> list[_Rows]:

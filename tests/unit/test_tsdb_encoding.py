@@ -171,7 +171,8 @@ def test_selected_columns_in_any_order_of_forms() -> None:
     expected = [columns[ref // 10] if ref in (0, 10, 20, 30, 40, 50) else [STALE_BITS] * 50 for ref in refs]
     assert _read(block, refs, 0, 50) == expected
     assert _read(block, refs, 17, 31) == [line[17:31] for line in expected]
-    assert block.timeline(10) == 0 and block.timeline(11) is None
+    assert list(block.timelines_of([10, 11])) == [0, None]
+    assert list(block.timelines_of(range(60))) == [0 if ref % 10 == 0 else None for ref in range(60)]
 
 
 def test_a_block_without_columns_keeps_its_timestamps() -> None:

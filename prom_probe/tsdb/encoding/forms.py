@@ -77,7 +77,8 @@ def _ordered_words(numbers: list[int], exponent: int) -> array[int]:
 def _ordered_vector(numbers: NDArray[np.int64], exponents: NDArray[np.int64]) -> NDArray[np.float64]:
     import numpy as np
 
-    numbers ^= (numbers >> 63) & _FLIP
+    if numbers.min() < 0:
+        numbers ^= (numbers >> 63) & _FLIP
     return numbers.view(np.float64)
 
 

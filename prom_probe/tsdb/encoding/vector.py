@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,18 +19,24 @@ from prom_probe.tsdb.encoding.record import Record
 if TYPE_CHECKING:
     from prom_probe.tsdb.block import Block
 
-# Deltas of more planes take as much room as what they stand for, so the finished values are kept instead.
-_WIDEST = 4
+# Deltas of eight planes take as much room as what they stand for, so the finished values are kept instead.
+_WIDEST = 7
+
+# Planes are kept together as integers of four, two and one bytes: 7 planes are 4 + 2 + 1.
+_LIMBS = ((4, "<u4"), (2, "<u2"), (1, "u1"))
 
 _Rows = slice | NDArray[np.int64]
 
 
 class _Deltas:
-    """Records of one width, still as unsigned deltas of one, two or four bytes: int64s come of them by `cumsum`."""
+    """Records of one width, still as unsigned deltas of so many bytes: int64s come of them by `cumsum`.
 
-    def __init__(self, records: Sequence[Record], deltas: NDArray[Any]) -> None:
-        self.nbytes = (deltas.nbytes if records[0].planes else 0) + 40 * len(records)
-        self._deltas = deltas
+    `limbs`: the parts that a delta is the sum of, lowest first, each [records, rows], with the bits it is shifted by.
+    """
+
+    def __init__(self, records: Sequence[Record], rows: int, limbs: Sequence[tuple[int, NDArray[Any]]]) -> None:
+        self.nbytes = sum(limb.nbytes for _, limb in limbs) + 40 * len(records)
+        self._limbs = limbs or [(0, np.broadcast_to(np.uint8(0), (len(records), rows)))]
         self._form = records[0].form
         self._first = np.array([record.first for record in records], np.int64)
         self._bias = np.array([[record.bias] for record in records], np.int64)
@@ -43,11 +50,15 @@ class _Deltas:
 
     def numbers(self, hi: int) -> NDArray[np.int64]:
         """The integers of rows [0, hi)."""
-        deltas = self._deltas[:, :hi]
+        _, lowest = self._limbs[0]
         if self._divisor is None:
-            steps = np.add(deltas, self._bias, dtype=np.int64)
+            steps = np.add(lowest[:, :hi], self._bias, dtype=np.int64)
         else:
-            steps = np.multiply(deltas, self._divisor, dtype=np.int64)
+            steps = lowest[:, :hi].astype(np.int64)
+        for shift, limb in self._limbs[1:]:
+            steps += np.left_shift(limb[:, :hi], shift, dtype=np.int64)
+        if self._divisor is not None:
+            steps *= self._divisor
             steps += self._bias
         steps[:, 0] = self._first
         return np.cumsum(steps, axis=1, out=steps)
@@ -149,6 +160,15 @@ def load(block: Block, refs: Sequence[int]) -> tuple[Columns, int]:
     return columns, columns.nbytes + 8 * len(refs)
 
 
+def places(columns: array[int], refs: Sequence[int]) -> list[int | None]:
+    """The column of each series; None for those that have none."""
+    table, wanted = np.frombuffer(columns, np.int64), np.array(refs, np.int64)
+    found = table.searchsorted(wanted)
+    there = found < len(table)
+    there[there] = table[found[there]] == wanted[there]
+    return [place if hit else None for place, hit in zip(found.tolist(), there.tolist(), strict=True)]
+
+
 def load_times(block: Block, timeline: int) -> tuple[NDArray[np.int64], int]:
     """A timeline's timestamps, int64[rows], and their size in bytes. Raises BlockError where it is damaged."""
     height = block.rows(timeline)
@@ -171,17 +191,15 @@ def _content(records: Sequence[Record], height: int) -> _Deltas | _Values:
     return deltas if records[0].planes <= _WIDEST else _Values(deltas.values(0, height))
 
 
-def _deltas(records: Sequence[Record], height: int) -> _Deltas:
+def _deltas(records: Sequence[Record], rows: int) -> _Deltas:
+    """Records of one width, inflated."""
     planes = records[0].planes
-    inflated = [inflate(one.body, height, one.planes, one.raw, one.deflated) for one in records]
-    if planes == 0:
-        return _Deltas(records, np.broadcast_to(np.uint8(0), (len(records), height)))
-    table = np.frombuffer(b"".join(inflated), np.uint8).reshape(len(records), planes, height)
-    if planes == 1:
-        return _Deltas(records, table[:, 0])
-    width = np.uint16 if planes == 2 else np.uint32 if planes <= 4 else np.uint64
-    out: NDArray[Any] = table[:, planes - 1].astype(width)
-    for plane in range(planes - 2, -1, -1):
-        np.left_shift(out, 8, out=out)
-        np.bitwise_or(out, table[:, plane], out=out)
-    return _Deltas(records, out)
+    inflated = b"".join(inflate(one.body, rows, one.planes, one.raw, one.deflated) for one in records)
+    table = np.frombuffer(inflated, np.uint8).reshape(len(records), planes, rows)
+    limbs = []
+    at = 0
+    while at < planes:
+        size, kind = next((size, kind) for size, kind in _LIMBS if size <= planes - at)
+        limbs.append((8 * at, np.ascontiguousarray(table[:, at : at + size].transpose(0, 2, 1)).view(kind)[:, :, 0]))
+        at += size
+    return _Deltas(records, rows, limbs)
