@@ -51,7 +51,7 @@ class ProbeKind(NamedTuple):
 
 
 PROBES = {
-    "process": ProbeKind(("process", "workers"), lambda c: c.interval_process or c.interval, 256 << 10),
+    "process": ProbeKind(("process", "cgroup", "workers"), lambda c: c.interval_process or c.interval, 256 << 10),
     "system": ProbeKind(("system",), lambda c: c.interval_system or c.interval, 64 << 10),
 }
 
@@ -111,6 +111,7 @@ def serve(config: Config, argv: tuple[str, ...]) -> int:
 
 def _load_probes() -> None:
     """Import what probe workers run, so that they share its pages: 1.2 MB less in all than in each after its fork."""
+    import prom_probe.collectors.cgroup
     import prom_probe.collectors.process
     import prom_probe.collectors.registry
     import prom_probe.collectors.system
