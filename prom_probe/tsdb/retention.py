@@ -82,13 +82,13 @@ def drop_live(refs: set[int], streams: Sequence[AnyStream]) -> Iterator[None]:
 class Ended:
     """The local series that have ended, for the series cap: the one that ended longest ago goes first.
 
-    The list is made when one is needed and used up before it is made again, and that at most every PAUSE_MS: looking at
-    all series costs milliseconds.
+    The list is made when one is needed and used up before it is made again: looking at all series costs milliseconds.
+    So it is made at most once between two ticks, and when it was empty, not for PAUSE_MS.
     """
 
     def __init__(self) -> None:
         self._queue: list[tuple[int, Series]] = []  # (when it was seen, series), the oldest last
-        self._made_ms: int | None = None
+        self._next_ms = 0  # when it may be made again
 
     def take(
         self,
@@ -99,9 +99,9 @@ class Ended:
         lived_ms: int,
     ) -> list[Series]:
         """At most `count` of the series `members` that may go, `keep` aside."""
-        if len(self._queue) < count and (self._made_ms is None or lived_ms - self._made_ms >= PAUSE_MS):
-            self._made_ms = lived_ms
+        if len(self._queue) < count and lived_ms >= self._next_ms:
             self._queue = _ended(members, streams, lived_ms)
+            self._next_ms = lived_ms + (1 if self._queue else PAUSE_MS)
         taken: list[Series] = []
         while self._queue and len(taken) < count:
             seen, series = self._queue.pop()

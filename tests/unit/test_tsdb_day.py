@@ -1,0 +1,33 @@
+"""A day's life in a few seconds: processes come and go, a fork storm passes, and the store stays as it should."""
+
+from bench.day import LONG_LIVED, START_MS, Feed, Life
+from prom_probe.model.matcher import Matcher
+from prom_probe.tsdb.store import Store, StoreOptions
+
+_RETENTION_S = 600
+_CAP = 1500
+
+
+def test_churn_and_a_storm_leave_the_store_as_it_was() -> None:
+    """Bytes and series stay bounded, retention is held, and long-lived processes lose no detail."""
+    store, life = Store(StoreOptions(retention_ms=_RETENTION_S * 1000, max_series=_CAP)), Life()
+    feed = Feed(store, life)
+    calm = after = 0
+    for beat in range(2400):
+        life.beat(beat, 12 if 900 <= beat < 1200 else int(beat % 5 == 0))
+        feed.send(START_MS + beat * 1000, slices=50)
+        stats = store.stats()
+        assert stats.series <= _CAP + 40, "at most the cap and what is exposed"
+        if beat == 890:
+            calm = stats.bytes
+        if beat == 2399:
+            after = stats.bytes
+    assert after < 1.3 * calm
+    assert stats.rejected == {}
+    (group,) = store.snapshot().select(0, START_MS * 2, [Matcher("pid", "=", "117")])
+    times = group.timestamps.tolist()
+    assert len(group.labels) == 12 and group.dense
+    assert times == list(range(times[0], times[-1] + 1, 1000))
+    assert _RETENTION_S <= (times[-1] - times[0]) / 1000 <= _RETENTION_S * 9 / 8 + 2
+    alive = store.snapshot().series(times[-1], times[-1], [Matcher("comm", "=~", "worker.*")])
+    assert len(alive) == LONG_LIVED * 12
