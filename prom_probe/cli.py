@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -93,10 +94,10 @@ def once(as_json: bool, **flags: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the API's answer as it is.")
 def query(expr: str, start: str | None, end: str | None, step: str | None, url: str, as_json: bool) -> None:
     """Ask a running prom-probe (or Prometheus) for the PromQL expression EXPR."""
-    from prom_probe.client import ClientError, fetch, render
+    from prom_probe.client import ClientError, fetch, parse_span, render
 
     try:
-        answer = fetch(url, expr, start, end, step)
+        answer = fetch(url, expr, parse_span(start, end, step, time.time()))
     except ClientError as error:
         _fail(str(error), error.status)
     click.echo(answer.decode() if as_json else render(answer))

@@ -5,9 +5,8 @@ from __future__ import annotations
 import http.client
 import re
 import socket
-import time
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
@@ -25,19 +24,31 @@ class ClientError(Exception):
         self.status = status
 
 
-def fetch(url: str, expr: str, start: str | None, end: str | None, step: str | None) -> bytes:
-    """The API's JSON for an instant query, or, with `start`, a range query. ClientError for anything else."""
-    now = time.time()
+class Span(NamedTuple):
+    """When to evaluate: at `end_s`, or, with `start_s`, from there every `step_s` (Unix seconds)."""
+
+    start_s: float | None
+    end_s: float
+    step_s: float
+
+
+def parse_span(start: str | None, end: str | None, step: str | None, now: float) -> Span:
+    """The span that the flags ask for; `now` is what "now" and -DURATION are counted from. ClientError for bad ones."""
     end_s = _time(end or "now", now, "--end")
     if start is None:
         if step is not None:
             raise ClientError("--step goes with --start", 2)
-        form = {"query": expr, "time": f"{end_s:.3f}"}
-        return _post(url, "/api/v1/query", form)
+        return Span(None, end_s, 0.0)
     start_s = _time(start, now, "--start")
-    step_s = _step(step, end_s - start_s)
-    form = {"query": expr, "start": f"{start_s:.3f}", "end": f"{end_s:.3f}", "step": f"{step_s:.3f}"}
-    return _post(url, "/api/v1/query_range", form)
+    return Span(start_s, end_s, _step(step, end_s - start_s))
+
+
+def fetch(url: str, expr: str, span: Span) -> bytes:
+    """The API's JSON for an instant query, or, with a start, a range query. ClientError for anything else."""
+    if span.start_s is None:
+        return _post(url, "/api/v1/query", {"query": expr, "time": f"{span.end_s:.3f}"})
+    times = {"start": f"{span.start_s:.3f}", "end": f"{span.end_s:.3f}", "step": f"{span.step_s:.3f}"}
+    return _post(url, "/api/v1/query_range", {"query": expr, **times})
 
 
 def _time(text: str, now: float, flag: str) -> float:

@@ -10,31 +10,20 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from prom_probe import __version__
 from prom_probe.command import Command, Ended
-from prom_probe.config import Config, ConfigError, Watch, format_duration, format_size, shown_settings
+from prom_probe.config import Config, ConfigError, Watch, format_duration
 from prom_probe.listen import Listener, close, listen
 from prom_probe.log import Log
 from prom_probe.ring.board import Board
 from prom_probe.ring.doorbell import Doorbell
 from prom_probe.ring.layout import BEATS, create_ring, ring_cells
 from prom_probe.ring.slot import Slot
-from prom_probe.supervisor import Supervisor, Worker, error_place
+from prom_probe.supervisor import Supervisor, Worker
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop
-
     from prom_probe.collectors.base import Context
-    from prom_probe.web.queries import QueryLimits
 
 AGGREGATOR = "aggregator"
-
-# How often the aggregator looks into the rings without having been woken, and how often it measures itself.
-DRAIN_S = 0.1
-TICK_S = 1.0
-
-# While the store has work behind the scenes, its slices of 2 ms come this far apart: a fifth of a core at most.
-TIDY_PAUSE_S = 0.008
 
 _SLOT_BYTES = 256 << 10
 
@@ -248,121 +237,6 @@ def _run_aggregator(shared: Shared, lifeline: int) -> None:
     sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]
     import asyncio
 
-    asyncio.run(_aggregate(shared, lifeline))
+    from prom_probe.hosting import aggregate
 
-
-async def _aggregate(shared: Shared, lifeline: int) -> None:
-    import asyncio
-    import gc
-    import platform
-
-    from prom_probe.aggregator import Aggregator
-    from prom_probe.model.meter import Meter
-    from prom_probe.ring.consumer import Consumer
-    from prom_probe.tsdb.store import Store, StoreOptions
-    from prom_probe.web.app import App
-    from prom_probe.web.context import About
-    from prom_probe.web.server import Server
-
-    config, log = shared.config, shared.log.named(AGGREGATOR)
-    loop = asyncio.get_running_loop()
-    meter = Meter()
-    build_info = {"version": __version__, "python_version": platform.python_version()}
-    store = Store(
-        StoreOptions(
-            retention_ms=round(config.storage_tsdb_retention_time * 1000),
-            retention_bytes=config.storage_tsdb_retention_size,
-            max_series=config.storage_tsdb_max_series,
-            decode_cache_bytes=config.storage_tsdb_decode_cache_size,
-        )
-    )
-    aggregator = Aggregator(
-        store,
-        {name: Consumer(ring) for name, ring in shared.rings.items()},
-        meter,
-        intervals={name: kind.interval(config) for kind in PROBES.values() for name in kind.collectors},
-        build_info=build_info,
-        started_s=shared.started_s,
-        log=log,
-    )
-    about = About(
-        build_info=build_info,
-        ready=lambda: aggregator.collecting,
-        flags=lambda: shown_settings(config),
-        config_yaml=lambda: "".join(f"{key}: {value!r}\n" for key, value in shown_settings(config).items()),
-        reload_succeeded=lambda: True,
-        storage_retention=f"{format_duration(config.storage_tsdb_retention_time)} or "
-        f"{format_size(config.storage_tsdb_retention_size)}",
-        start_time_s=time.time() - (time.monotonic() - shared.started_s),
-    )
-    receiver = None
-    if config.web_enable_remote_write_receiver:
-        from prom_probe.web.receiver import Receiver
-
-        receiver = Receiver(store, log)
-    app = App(
-        store,
-        meter=meter,
-        limits=query_limits(config),
-        about=about,
-        log=log,
-        allowed_hosts=config.api_allowed_host,
-        receiver=receiver,
-    )
-    server = Server(app)
-
-    stopped = asyncio.Event()
-    loop.add_signal_handler(signal.SIGTERM, stopped.set)
-    loop.add_reader(lifeline, os._exit, 1)  # the supervisor is gone: nobody would restart or reap anything
-
-    def drain_woken() -> None:
-        shared.bell.clear()
-        aggregator.drain()
-
-    loop.add_reader(shared.bell.fd, drain_woken)
-    aggregator.drain()
-    _every(loop, DRAIN_S, aggregator.drain, log)
-    _every(loop, TICK_S, aggregator.tick, log)
-    _every(loop, TICK_S, lambda: aggregator.tidy() and TIDY_PAUSE_S, log)
-    for listener in shared.listeners:
-        await server.start(listener.sock, api=listener.api, loopback=listener.address.loopback)
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
-    await stopped.wait()
-    aggregator.drain()
-    aggregator.tick()
-    await server.drain(2.0)
-
-
-def _every(loop: AbstractEventLoop, period_s: float, work: Callable[[], float | None], log: Log) -> None:
-    """Call `work` every `period_s` by the loop's clock, or, where it gives a pause, after that.
-
-    A failure of it is a log line, and the next call comes.
-    """
-    due_s = loop.time() + period_s
-
-    def call() -> None:
-        nonlocal due_s
-        pause_s = None
-        try:
-            pause_s = work()
-        except Exception as error:
-            log("error", f"{type(error).__name__}: {error}", at=error_place(error))
-        due_s = loop.time() + pause_s if pause_s else max(due_s + period_s, loop.time())
-        loop.call_at(due_s, call)
-
-    loop.call_at(due_s, call)
-
-
-def query_limits(config: Config) -> QueryLimits:
-    """The query limits as the web room takes them, without importing the engine."""
-    from prom_probe.web.queries import QueryLimits
-
-    return QueryLimits(
-        timeout_s=config.query_timeout,
-        max_samples=config.query_max_samples,
-        max_memory_bytes=config.query_max_memory,
-        max_concurrency=config.query_max_concurrency,
-        lookback_delta_ms=round(config.query_lookback_delta * 1000),
-    )
+    asyncio.run(aggregate(shared, lifeline))

@@ -32,6 +32,7 @@ MAY_IMPORT = {
     "client": "config",
     "supervisor": "*",
     "wiring": "*",
+    "hosting": "*",
     "once": "collectors config log model wiring",
     "serve": "command config wiring",
     "cli": "serve config once client",

@@ -1,0 +1,171 @@
+"""The loops that serve: the aggregator's, which ingests too, and the one over a stored directory."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import platform
+import signal
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from prom_probe import __version__
+from prom_probe.aggregator import Aggregator
+from prom_probe.config import Config, format_duration, format_size, shown_settings
+from prom_probe.listen import Listener
+from prom_probe.log import Log
+from prom_probe.model.meter import Meter
+from prom_probe.ring.consumer import Consumer
+from prom_probe.supervisor import error_place
+from prom_probe.tsdb.store import Store, StoreOptions
+from prom_probe.web.app import App
+from prom_probe.web.context import About
+from prom_probe.web.queries import QueryLimits
+from prom_probe.web.server import Server
+from prom_probe.wiring import AGGREGATOR, PROBES
+
+if TYPE_CHECKING:
+    from prom_probe.wiring import Shared
+
+# How often the aggregator looks into the rings without having been woken, and how often it measures itself.
+DRAIN_S = 0.1
+TICK_S = 1.0
+
+# While the store has work behind the scenes, its slices of 2 ms come this far apart: a fifth of a core at most.
+TIDY_PAUSE_S = 0.008
+
+# How long open connections may take to end.
+DRAIN_CONNECTIONS_S = 2.0
+
+
+async def aggregate(shared: Shared, lifeline: int) -> None:
+    """Ingest and serve until SIGTERM; exit at once when `lifeline` says that the supervisor is gone."""
+    config, log = shared.config, shared.log.named(AGGREGATOR)
+    loop = asyncio.get_running_loop()
+    meter, store = Meter(), Store(store_options(config))
+    aggregator = Aggregator(
+        store,
+        {name: Consumer(ring) for name, ring in shared.rings.items()},
+        meter,
+        intervals={name: kind.interval(config) for kind in PROBES.values() for name in kind.collectors},
+        build_info=build_info(),
+        started_s=shared.started_s,
+        log=log,
+    )
+    about = make_about(config, shared.started_s, lambda: aggregator.collecting)
+    server = Server(make_app(config, store, meter, about, log))
+    stopped = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stopped.set)
+    loop.add_reader(lifeline, os._exit, 1)  # nobody would restart or reap anything
+
+    def drain_woken() -> None:
+        shared.bell.clear()
+        aggregator.drain()
+
+    loop.add_reader(shared.bell.fd, drain_woken)
+    aggregator.drain()
+    _every(loop, DRAIN_S, aggregator.drain, log)
+    _every(loop, TICK_S, aggregator.tick, log)
+    _every(loop, TICK_S, lambda: aggregator.tidy() and TIDY_PAUSE_S, log)
+    await _start(server, shared.listeners)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    await stopped.wait()
+    aggregator.drain()
+    aggregator.tick()
+    await server.drain(DRAIN_CONNECTIONS_S)
+
+
+async def serve_store(config: Config, store: Store, listeners: Sequence[Listener], log: Log) -> None:
+    """Serve what `store` has until SIGTERM or SIGINT."""
+    about = make_about(config, time.monotonic(), lambda: True)
+    server = Server(make_app(config, store, Meter(), about, log))
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    await _start(server, listeners)
+    await stopped.wait()
+    await server.drain(DRAIN_CONNECTIONS_S)
+
+
+async def _start(server: Server, listeners: Sequence[Listener]) -> None:
+    for listener in listeners:
+        await server.start(listener.sock, api=listener.api, loopback=listener.address.loopback)
+
+
+def build_info() -> dict[str, str]:
+    """What `prom_probe_build_info` and the status pages tell."""
+    return {"version": __version__, "python_version": platform.python_version()}
+
+
+def store_options(config: Config) -> StoreOptions:
+    """The store's part of the settings."""
+    return StoreOptions(
+        retention_ms=round(config.storage_tsdb_retention_time * 1000),
+        retention_bytes=config.storage_tsdb_retention_size,
+        max_series=config.storage_tsdb_max_series,
+        decode_cache_bytes=config.storage_tsdb_decode_cache_size,
+    )
+
+
+def make_about(config: Config, started_s: float, ready: Callable[[], bool]) -> About:
+    """What the status pages tell; `started_s` is monotonic."""
+    settings = shown_settings(config)
+    time_, size = config.storage_tsdb_retention_time, config.storage_tsdb_retention_size
+    return About(
+        build_info=build_info(),
+        ready=ready,
+        flags=lambda: settings,
+        config_yaml=lambda: "".join(f"{key}: {value!r}\n" for key, value in settings.items()),
+        reload_succeeded=lambda: True,
+        storage_retention=f"{format_duration(time_)} or {format_size(size)}",
+        start_time_s=time.time() - (time.monotonic() - started_s),
+    )
+
+
+def make_app(config: Config, store: Store, meter: Meter, about: About, log: Log) -> App:
+    """The application over `store`, with the remote write receiver where it is asked for."""
+    receiver = None
+    if config.web_enable_remote_write_receiver:
+        from prom_probe.web.receiver import Receiver
+
+        receiver = Receiver(store, log)
+    limits = QueryLimits(
+        timeout_s=config.query_timeout,
+        max_samples=config.query_max_samples,
+        max_memory_bytes=config.query_max_memory,
+        max_concurrency=config.query_max_concurrency,
+        lookback_delta_ms=round(config.query_lookback_delta * 1000),
+    )
+    return App(
+        store,
+        meter=meter,
+        limits=limits,
+        about=about,
+        log=log,
+        allowed_hosts=config.api_allowed_host,
+        receiver=receiver,
+    )
+
+
+def _every(loop: asyncio.AbstractEventLoop, period_s: float, work: Callable[[], float | None], log: Log) -> None:
+    """Call `work` every `period_s` by the loop's clock, or, where it gives a pause, after that.
+
+    A failure of it is a log line, and the next call comes.
+    """
+    due_s = loop.time() + period_s
+
+    def call() -> None:
+        nonlocal due_s
+        pause_s = None
+        try:
+            pause_s = work()
+        except Exception as error:
+            log("error", f"{type(error).__name__}: {error}", at=error_place(error))
+        due_s = loop.time() + pause_s if pause_s else max(due_s + period_s, loop.time())
+        loop.call_at(due_s, call)
+
+    loop.call_at(due_s, call)
