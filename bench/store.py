@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import random
 import subprocess
 import time
@@ -222,7 +221,8 @@ def main() -> None:
     args = parser.parse_args()
     series = [*counters(500, HOUR), *gauges(500, HOUR)]
     times = times_of(HOUR)
-    print_table(("mixed data: 500 + 500 series, 1 h at 1 s", "measured", "budget", ""), [*mixed(series, times)])
+    results = [*mixed(series, times), own_run()]
+    print_table(("mixed data: 500 + 500 series, 1 h at 1 s", "measured", "budget", ""), results)
     print()
     rows = one_series(series, times, args.tinyflux)
     head = ("samples stored", "rows: store", "rows: query", "appended: store", "appended: query", "tinyflux")
@@ -234,7 +234,7 @@ def main() -> None:
         ("one series' hour", "measured", "budget", ""),
         [
             verdict("slowest query, ms", worst, "{:.3f}", 0.5),
-            verdict("growth from 3.6 k to 3.6 M samples", max(filter(math.isfinite, growth)), "{:.2f}", 1.5),
+            verdict("growth from 3.6 k to 3.6 M samples", max(growth), "{:.2f}", 1.5),
         ],
     )
 
