@@ -157,13 +157,3 @@ Node: TypeAlias = Number | String | Selector | Matrix | Subquery | Call | Aggreg
 
 COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
 SET_OPERATORS = frozenset({"and", "or", "unless"})
-AGGREGATIONS = frozenset({"sum", "avg", "count", "min", "max", "group", "stddev", "stdvar"})
-# The aggregations with a parameter, and its type.
-PARAMETERS = {
-    "topk": Type.SCALAR,
-    "bottomk": Type.SCALAR,
-    "limitk": Type.SCALAR,
-    "limit_ratio": Type.SCALAR,
-    "quantile": Type.SCALAR,
-    "count_values": Type.STRING,
-}

@@ -1,4 +1,4 @@
-"""Bounds on a query's size, checked before it is parsed: recursion and time stay small whatever is sent."""
+"""Bounds on a query's size, checked before it is parsed: the grammar's recursion kills the process without."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ MAX_BYTES = 16 * 1024
 MAX_NESTING = 100
 MAX_OPERATORS = 200
 
-_OPERATOR_WORDS = frozenset({"and", "or", "unless", "atan2"})
-_OPERATOR_SIGNS = frozenset({"+", "-", "*", "/", "%", "^", "==", "!=", "<", "<=", ">", ">="})
+OPERATORS = frozenset("+-*/%^<>") | {"==", "!=", "<=", ">=", "and", "or", "unless", "atan2"}
 
 
 def check_length(text: str, max_bytes: int = MAX_BYTES) -> None:
@@ -22,23 +21,24 @@ def check_length(text: str, max_bytes: int = MAX_BYTES) -> None:
         raise QueryError("bad_data", f"query of {size} bytes is longer than the {max_bytes} bytes allowed")
 
 
-def check_shape(text: str, tokens: Sequence[Token]) -> None:
-    """Raises QueryError (bad_data) at the place where `tokens` of `text` nest too deeply or chain too long."""
-    depth = operators = 0
-    braces = 0  # the signs between braces are matchers, not operators
+def check_shape(text: str, tokens: Sequence[Token]) -> int:
+    """How deep the tree of `tokens` may be; raises QueryError (bad_data) at the place where that is too much."""
+    depth = deepest = operators = ranges = 0
+    braces = False  # the signs between braces are matchers, not operators
     for token in tokens:
-        if token.kind == "op":
-            if token.text in "([{":
-                depth += 1
-                braces += token.text == "{"
-                if depth > MAX_NESTING:
-                    raise parse_error(text, token.start, f"expression nests deeper than {MAX_NESTING} levels")
-            elif token.text in ")]}":
-                depth -= 1
-                braces -= token.text == "}"
-            elif not braces and token.text in _OPERATOR_SIGNS:
-                operators += 1
-        elif token.kind == "identifier" and not braces and token.text.lower() in _OPERATOR_WORDS:
-            operators += 1
-        if operators > MAX_OPERATORS:
+        word = token.text.lower() if token.kind in ("op", "identifier") else ""
+        if word and word in "([{":
+            depth += 1
+            deepest = max(deepest, depth)
+            ranges += word == "["  # subqueries nest to the left, without brackets inside each other
+            braces = word == "{"
+        elif word and word in ")]}":
+            depth -= 1
+            braces = False
+        elif not braces:
+            operators += word in OPERATORS
+        if depth > MAX_NESTING:
+            raise parse_error(text, token.start, f"expression nests deeper than {MAX_NESTING} levels")
+        if operators > MAX_OPERATORS or ranges > MAX_OPERATORS + 1:
             raise parse_error(text, token.start, f"expression has more than {MAX_OPERATORS} operators")
+    return deepest + operators + ranges

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, cast
 
 from prom_probe.promql.result import QueryError
 
@@ -18,17 +18,20 @@ class Token(NamedTuple):
     start: int
 
 
-_SPACE = re.compile(r"(?:[ \t\r\n]+|#[^\r\n]*)*")
-_NUMBER = re.compile(
-    r"0[xX]_?[0-9a-fA-F]+(?:_[0-9a-fA-F]+)*|"
-    r"(?:[0-9]+(?:_[0-9]+)*(?:\.[0-9]*(?:_[0-9]+)*)?|\.[0-9]+(?:_[0-9]+)*)(?:[eE][+-]?[0-9]+(?:_[0-9]+)*)?"
-)
-_DURATION = re.compile(r"(?:[0-9]+(?:ms|[smhdwy]))+")
-_WORD_END = re.compile(r"[A-Za-z0-9_]*")
-_STRING = re.compile(r'"(?:[^"\\\n]|\\[^\n])*"|' r"'(?:[^'\\\n]|\\[^\n])*'|`[^`]*`")
-_OP = re.compile(r"==|!=|=~|!~|<=|>=|[-+*/%^<>=@(){},\[\]]")
-_METRIC = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*")
-_LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_TOKEN = r"""
+    (?P<space> (?:[ \t\r\n]+|\#[^\r\n]*)+ )
+  | (?P<number>
+        (?: 0[xX]_?[0-9a-fA-F]+(?:_[0-9a-fA-F]+)*
+          | (?:[0-9]+(?:_[0-9]+)*(?:\.[0-9]*(?:_[0-9]+)*)?|\.[0-9]+(?:_[0-9]+)*)(?:[eE][+-]?[0-9]+(?:_[0-9]+)*)?
+        ) (?![\w.]) )
+  | (?P<duration> (?:[0-9]+(?:ms|[smhdwy]))+ (?![\w.]) )
+  | (?P<identifier> %s )
+  | (?P<string> "(?:[^"\\\n]|\\[^\n])*" | '(?:[^'\\\n]|\\[^\n])*' | `[^`]*` )
+  | (?P<op> ==|!=|=~|!~|<=|>=|[-+*/%%^<>=@(){},:[\]] )
+"""
+_OUTSIDE = re.compile(_TOKEN % "[A-Za-z_:][A-Za-z0-9_:]*", re.X)
+_INSIDE = re.compile(_TOKEN % "[A-Za-z_][A-Za-z0-9_]*", re.X)  # braces, and brackets, where a colon is a word
+_BAD_NUMBER = re.compile(r"\.?[0-9]\w*", re.ASCII)
 _CLOSERS = {"(": ")", "[": "]", "{": "}"}
 _UNCLOSED = {
     "(": "unclosed left parenthesis",
@@ -52,89 +55,63 @@ def place(text: str, start: int) -> str:
 def lex(text: str) -> list[Token]:
     """The tokens of `text`, brackets matched; raises QueryError (bad_data) with the place."""
     tokens: list[Token] = []
-    opened: list[Token] = []
-    at = _skip(text, 0)
+    opened: list[str] = []
+    at = 0
     while at < len(text):
-        token = _next(text, at, opened[-1].text if opened else "")
-        if token.text in _CLOSERS:
-            if token.text == "[" and opened and opened[-1].text == "[":
-                raise parse_error(text, at, "unexpected left bracket '['")
-            opened.append(token)
-        elif token.text in _NAMES and token.kind == "op":
-            if not opened or _CLOSERS[opened[-1].text] != token.text:
-                raise parse_error(text, at, f"unexpected {_NAMES[token.text]} '{token.text}'")
-            opened.pop()
-        tokens.append(token)
-        at = _skip(text, at + len(token.text))
+        inside = opened[-1] if opened else ""
+        found = (_INSIDE if inside in ("{", "[") else _OUTSIDE).match(text, at)
+        if not found:
+            raise parse_error(text, at, _unknown(text, at, inside))
+        kind, word = found.lastgroup, found[0]
+        if kind == "identifier" and inside != "{" and word.lower() in ("inf", "nan"):
+            kind = "number"
+        elif word in _CLOSERS:
+            opened.append(word)
+        elif word in _NAMES and (not opened or _CLOSERS[opened.pop()] != word):
+            raise parse_error(text, at, f"unexpected {_NAMES[word]} '{word}'")
+        if kind != "space":
+            tokens.append(Token(cast(Kind, kind), word, at))
+        at = found.end()
     if opened:
-        raise parse_error(text, len(text), _UNCLOSED[opened[-1].text])
+        raise parse_error(text, len(text), _UNCLOSED[opened[-1]])
     tokens.append(Token("end", "", len(text)))
     return tokens
 
 
-def _skip(text: str, at: int) -> int:
-    found = _SPACE.match(text, at)
-    return found.end() if found else at
-
-
-def _next(text: str, at: int, inside: str) -> Token:
-    """The token at `at`; `inside` is the innermost open bracket, on which the role of a colon depends."""
+def _unknown(text: str, at: int, inside: str) -> str:
+    """What is wrong with the word at `at`."""
     char = text[at]
-    if char.isdecimal() or (char == "." and text[at + 1 : at + 2].isdecimal()):
-        return _number(text, at)
-    if char == ":" and inside == "[":
-        return Token("op", ":", at)
-    if found := (_LABEL if inside == "{" else _METRIC).match(text, at):
-        word = found[0]
-        if inside == "[" and ":" in word:
-            word = word[: word.index(":")]
-        if inside != "{" and word.lower() in ("inf", "nan"):
-            return Token("number", word, at)
-        return Token("identifier", word, at)
-    if found := _STRING.match(text, at):
-        return Token("string", found[0], at)
+    if bad := _BAD_NUMBER.match(text, at):
+        return f'bad number or duration syntax: "{bad[0]}"'
     if char in "\"'`":
-        raise parse_error(text, at, f"unterminated {'raw' if char == '`' else 'quoted'} string")
-    if found := _OP.match(text, at):
-        return Token("op", found[0], at)
+        return f"unterminated {'raw' if char == '`' else 'quoted'} string"
     where = " inside braces" if inside == "{" else ""
     if char == "!":
-        raise parse_error(text, at, f"unexpected character after '!'{where}: {text[at + 1 : at + 2]!r}")
-    raise parse_error(text, at, f"unexpected character{where}: {char!r}")
+        return f"unexpected character after '!'{where}: {text[at + 1 : at + 2]!r}"
+    return f"unexpected character{where}: {char!r}"
 
 
-def _number(text: str, at: int) -> Token:
-    for kind, pattern in (("number", _NUMBER), ("duration", _DURATION)):
-        found = pattern.match(text, at)
-        if found and not (text[found.end() : found.end() + 1].isalnum() or text.startswith(("_", "."), found.end())):
-            return Token("number" if kind == "number" else "duration", found[0], at)
-    bad = _WORD_END.match(text, at)
-    raise parse_error(text, at, f'bad number or duration syntax: "{bad[0] if bad else text[at]}"')
+def number(text: str) -> float:
+    """The value of a number token: decimal, hexadecimal, octal with a leading zero, Inf, NaN."""
+    plain = text.replace("_", "").lower()
+    if plain.startswith("0x"):
+        return float(int(plain, 16))
+    if re.fullmatch("0[0-7]+", plain):
+        return float(int(plain, 8))
+    return float(plain)
 
 
-_UNITS_MS = {
-    "y": 365 * 86_400_000,
-    "w": 7 * 86_400_000,
-    "d": 86_400_000,
-    "h": 3_600_000,
-    "m": 60_000,
-    "s": 1000,
-    "ms": 1,
-}
 _PART = re.compile(r"([0-9]+)(ms|[smhdwy])")
+_UNITS_MS = {"y": 31_536_000_000, "w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
 
 
 def duration_ms(text: str) -> int:
     """`1h30m` in milliseconds; raises ValueError for units out of order or repeated, and for too long ones."""
-    order = list(_UNITS_MS)
-    last = -1
-    total = 0
-    for found in _PART.finditer(text):
-        rank = order.index(found[2])
-        if rank <= last:
-            raise ValueError(f'not a valid duration string: "{text}"')
-        last = rank
-        total += int(found[1]) * _UNITS_MS[found[2]]
+    parts = _PART.findall(text)
+    sizes = [_UNITS_MS[unit] for _, unit in parts]
+    if sizes != sorted(set(sizes), reverse=True):
+        raise ValueError(f'not a valid duration string: "{text}"')
+    total = sum(int(count) * size for (count, _), size in zip(parts, sizes, strict=True))
     if total > 1 << 53:
         raise ValueError("duration out of range")
     return total
@@ -154,21 +131,16 @@ def unquote(literal: str) -> str:
 
     def one(found: re.Match[bytes]) -> bytes:
         simple, octal, byte, short, long, other = found.groups()
-        if simple is not None:
-            if simple in b"'\"" and simple != literal[0].encode():
-                raise ValueError(f"unknown escape sequence \\{simple.decode()}")
-            return _SIMPLE.get(simple, simple)
-        if octal is not None or byte is not None:
-            code = int(octal, 8) if octal is not None else int(byte, 16)
-            if code > 255:
-                raise ValueError("escape sequence is an invalid Unicode code point")
-            return bytes([code])
+        if simple in (b"'", b'"') and simple != literal[0].encode():
+            other = simple
         if other is not None:
             raise ValueError(f"unknown escape sequence \\{other.decode(errors='replace')}")
-        code = int(short if short is not None else long, 16)
-        if code > 0x10FFFF or 0xD800 <= code < 0xE000:
+        if simple is not None:
+            return _SIMPLE.get(simple, simple)
+        code = int(octal, 8) if octal else int(byte or short or long, 16)
+        if code > (255 if octal else 0x10FFFF) or 0xD800 <= code < 0xE000:
             raise ValueError("escape sequence is an invalid Unicode code point")
-        return chr(code).encode()
+        return bytes([code]) if octal or byte else chr(code).encode()
 
     return _ESCAPE.sub(one, inside.encode(errors="surrogateescape")).decode(errors="surrogateescape")
 
