@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import count
 from struct import Struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from prom_probe.tsdb.encoding import column, record
 from prom_probe.tsdb.encoding.record import BlockError, Record
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from prom_probe.tsdb.cache import Cache
+
+# int64s, in memory or in a mapped file.
+Refs: TypeAlias = "array[int] | memoryview"
 
 MAGIC = b"PPb1"
 HEADER = Struct("<4sIIIqq")
@@ -58,32 +61,44 @@ class Block:
         "uid",
     )
 
-    def __init__(self, data: bytes | memoryview, refs: array[int], samples: int, since: int, seen: int) -> None:
+    def __init__(self, data: bytes | memoryview, refs: Refs, samples: int, since: int, seen: int) -> None:
         """Raises BlockError where `data` is no block, or none of so many columns."""
-        self.data = memoryview(data)
         if len(data) < HEADER.size:
             raise BlockError(f"{len(data)} bytes are no block")
         magic, self.columns, self.timelines, length, self.mint, self.maxt = HEADER.unpack_from(data)
         if magic != MAGIC:
             raise BlockError(f"{bytes(magic)!r} is not how a block begins")
-        entries = self.columns + self.timelines
-        heights = HEADER.size + 4 * entries
-        timeline_of = heights + 2 * self.timelines
-        records = timeline_of + (2 * self.columns if self.timelines > 1 else 0)
-        if length != len(data) or records > length or not 0 < self.timelines <= MAX_TIMELINES or self.mint > self.maxt:
+        if (
+            length != len(data)
+            or self._tables()[2] > length
+            or not 0 < self.timelines <= MAX_TIMELINES
+            or self.mint > self.maxt
+        ):
             raise BlockError(f"{self.columns} columns and {self.timelines} timelines in {len(data)} bytes of {length}")
         if self.columns != len(refs):
             raise BlockError(f"a block of {self.columns} columns, with {len(refs)} series")
-        self._ends = self.data[HEADER.size : heights].cast("I")
-        self._heights = self.data[heights:timeline_of].cast("H")
-        self._timeline_of = self.data[timeline_of:records].cast("H")
-        self._records = self.data[records:]
-        self.refs = refs
+        self.rest_on(memoryview(data), refs)
         self.samples = samples
         self.since = since
         self.seen = seen
         self.size = len(data) + 8 * len(refs) + _BLOCK_COST
         self.uid = next(_uids)
+
+    def _tables(self) -> tuple[int, int, int]:
+        """Where the tables behind the records' ends begin, and the records."""
+        heights = HEADER.size + 4 * (self.columns + self.timelines)
+        timeline_of = heights + 2 * self.timelines
+        return heights, timeline_of, timeline_of + (2 * self.columns if self.timelines > 1 else 0)
+
+    def rest_on(self, data: memoryview, refs: Refs) -> None:
+        """Let the block's bytes and refs, the same ones, lie here from now on; a reader meanwhile sees either."""
+        heights, timeline_of, records = self._tables()
+        self.data = data
+        self._ends = data[HEADER.size : heights].cast("I")
+        self._heights = data[heights:timeline_of].cast("H")
+        self._timeline_of = data[timeline_of:records].cast("H")
+        self._records = data[records:]
+        self.refs = refs
 
     def rows(self, timeline: int) -> int:
         """The number of a timeline's rows. Raises BlockError where there is no such timeline."""

@@ -8,6 +8,7 @@ from typing import TypeAlias
 from prom_probe.model.family import Column
 from prom_probe.model.sample import STALE_BYTES
 from prom_probe.model.series import Newest
+from prom_probe.tsdb.block import Block
 from prom_probe.tsdb.index import Series
 from prom_probe.tsdb.mapping import Mapping
 from prom_probe.tsdb.outcome import MAX_TIME, LayoutError, Outcome
@@ -93,12 +94,19 @@ class CollectorStream(Stream[Run]):
         run = self._open if self._open is not None else Run(lived_ms)
         run.append(mapping, t_ms, payload, samples, lived_ms)
         self._newest = (mapping, t_ms, payload)
+        if self.journal is not None:
+            self.journal.row(self.collector, run, mapping, t_ms, payload, lived_ms)
         if run is not self._open:
             self.begin(run)
         if run.full:
             self.close()
             self._see(lived_ms)
         return Outcome.APPENDED, samples
+
+    def restore(self, pieces: Sequence[Run | Block]) -> None:
+        """Begin with one or more closed pieces of an earlier life; its columns have to be announced anew."""
+        self.pieces = tuple(pieces)
+        self._newest = (Mapping(0), pieces[-1].view().maxt, b"")
 
     def mark_stale(self, t_ms: int, lived_ms: int) -> None:
         """End all series with an empty row."""

@@ -9,6 +9,8 @@ from struct import pack
 from typing import TYPE_CHECKING
 
 from prom_probe.model.sample import STALE_BITS
+from prom_probe.tsdb.block import Block
+from prom_probe.tsdb.encoding.record import BlockError
 from prom_probe.tsdb.index import Series
 from prom_probe.tsdb.outcome import MAX_TIME, Outcome
 from prom_probe.tsdb.run import MAX_BYTES, MAX_ROWS, rising
@@ -175,9 +177,33 @@ class LooseStream(Stream[Buffers]):
         buffers.append(series, t_ms, value)
         buffers.seen = series.seen = lived_ms
         series.tail = (t_ms, value)
+        if self.journal is not None:
+            self.journal.sample(buffers, series, t_ms, value, lived_ms)
         if buffers.size >= _HARD_BYTES or buffers.tallest >= _HARD_ROWS:
             self.close()
         return Outcome.APPENDED
 
+    def find_tail(self, ref: int) -> tuple[int, float] | None:
+        """The newest sample that the stream has of a series of an earlier life."""
+        for piece in reversed(self.pieces):
+            tail = _tail(piece, ref)
+            if tail is not None:
+                return tail
+        return None
+
     def current_refs(self) -> Iterable[int]:
         return self._open.live_refs() if self._open is not None else ()
+
+
+def _tail(piece: Buffers | Block, ref: int) -> tuple[int, float] | None:
+    if isinstance(piece, Buffers):
+        slot = piece.slots.get(ref)
+        return None if slot is None else (piece.times[slot][-1], piece.values[slot][-1])
+    place = piece.place(ref)
+    if place is None:
+        return None
+    try:
+        times, words = piece.timestamps(piece.timeline_of(place)), piece.words(place)
+    except BlockError:
+        return None
+    return times[-1], array("d", words[-1:].tobytes())[0]

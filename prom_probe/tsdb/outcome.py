@@ -18,5 +18,9 @@ class Outcome(StrEnum):
     SERIES_LIMIT = "series_limit"  # no room for another series
 
 
+class StorageError(ValueError):
+    """A directory that cannot be the store's; the text is one line that says which and why."""
+
+
 class LayoutError(ValueError):
     """An announcement that does not fit what is known of its collector; the text says where."""

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prom_probe.model.family import Column, Family
 from prom_probe.model.labels import Labels
@@ -14,16 +14,21 @@ from prom_probe.model.series import Newest
 from prom_probe.tsdb.block import Block
 from prom_probe.tsdb.cache import Cache
 from prom_probe.tsdb.collector import CollectorStream, proper
+from prom_probe.tsdb.encoding.record import BlockError
 from prom_probe.tsdb.index import Index, Scope, Series
 from prom_probe.tsdb.loose import LooseStream
-from prom_probe.tsdb.outcome import MAX_TIME, LayoutError, Outcome
+from prom_probe.tsdb.outcome import MAX_TIME, LayoutError, Outcome, StorageError
 from prom_probe.tsdb.retention import Ended, LivedTime, drop_excess, drop_expired, drop_live
 from prom_probe.tsdb.seal import merge
 from prom_probe.tsdb.snapshot import Snapshot
 from prom_probe.tsdb.stream import Head, Stream
 from prom_probe.tsdb.view import StreamView
 
-__all__ = ["LayoutError", "Outcome", "Snapshot", "Store", "StoreOptions", "StoreStats"]
+if TYPE_CHECKING:
+    from prom_probe.tsdb.disk.journal import Journal
+    from prom_probe.tsdb.disk.recovery import Recovered
+
+__all__ = ["LayoutError", "Outcome", "Snapshot", "StorageError", "Store", "StoreOptions", "StoreStats"]
 
 # A piece of a stream takes at most this part of the retention, so that what is dropped late, or at once, is little.
 _PARTS = 8
@@ -39,12 +44,20 @@ _FUTURE_MS = 600_000
 
 @dataclass(frozen=True, slots=True)
 class StoreOptions:
-    """What the store may keep. `max_series` bounds the local series; exposed ones always fit."""
+    """What the store may keep, and the directory where it does so; None for memory alone.
+
+    `max_series` bounds the local series; exposed ones always fit.
+    """
 
     retention_ms: int = 6 * 3_600_000
     retention_bytes: int = 32 << 20
     max_series: int = 10_000
     decode_cache_bytes: int = 8 << 20
+    path: str | None = None
+
+
+# For reading alone: nothing is dropped.
+_EVERYTHING = StoreOptions(retention_ms=1 << 62, retention_bytes=1 << 62, max_series=1 << 62)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +65,9 @@ class StoreStats:
     """What is in the store (`series`, `samples`, `bytes`, `pieces`), and what it took and refused since it began.
 
     `bytes` is what retention counts: pieces, index and columns; the decode cache is beside it. `rejected` counts
-    samples by reason.
+    samples by reason. With a path: `persistent`, whether what comes now goes to the disk; `disk_errors`, writes that
+    failed; `damaged`, files and records that could not be read at the start; `mapped_bytes`, the part of `bytes` that
+    lies in mapped files; `wal_bytes` and `block_file_bytes`, what the files take.
     """
 
     series: int
@@ -61,12 +76,21 @@ class StoreStats:
     pieces: int
     appended: int
     rejected: dict[str, int]
+    persistent: bool = False
+    disk_errors: int = 0
+    damaged: int = 0
+    mapped_bytes: int = 0
+    wal_bytes: int = 0
+    block_file_bytes: int = 0
 
 
 class Store:
     """The time-series database. All methods belong to one thread, the writer's, except `snapshot` and what it gives."""
 
-    def __init__(self, options: StoreOptions | None = None) -> None:
+    def __init__(
+        self, options: StoreOptions | None = None, *, report: Callable[[str, str], None] = lambda level, text: None
+    ) -> None:
+        """`report` takes (level, text): what happens to the disk. Raises StorageError where `path` cannot be used."""
         self.options = options or StoreOptions()
         self._lived = LivedTime()
         self._cache = Cache(self.options.decode_cache_bytes)
@@ -83,6 +107,31 @@ class Store:
         self._sweep_due = False
         self._appended = 0
         self._rejected: Counter[str] = Counter()
+        self._journal: Journal | None = None
+        if self.options.path is not None:
+            from prom_probe.tsdb.disk.opening import open_to_write
+
+            found, make_journal = open_to_write(self.options.path, self.options.max_series, report)
+            self._restore(found)
+            self._journal = self._loose.journal = make_journal(lambda: self._index.all)
+            for stream in self._streams:
+                stream.journal = self._journal
+
+    @classmethod
+    def open_read_only(cls, path: str, *, report: Callable[[str, str], None] = lambda level, text: None) -> Store:
+        """What is stored in `path`, in a store that writes nothing there and drops nothing.
+
+        Raises StorageError where there is no store, or while a process writes to it.
+        """
+        from prom_probe.tsdb.disk.opening import read
+
+        store = cls(_EVERYTHING)
+        found = read(path, report)
+        store._restore(found)
+        for collector, mapping in found.mappings.items():
+            if collector in store._collectors:
+                store._collectors[collector].mapping = mapping
+        return store
 
     def announce(self, collector: str, layout: int, start: int, columns: Sequence[Column]) -> None:
         """Columns [start, start + len(columns)) of a collector's layout; growth has `start` = the number known.
@@ -95,8 +144,7 @@ class Store:
         if stream is None:
             stream = CollectorStream(collector)
             stream.announce(layout, start, columns, self._admitter(stream), self._lived.ms)
-            self._collectors[collector] = stream
-            self._streams = (*self._streams, stream)
+            self._adopt(stream)
         else:
             stream.announce(layout, start, columns, self._admitter(stream), self._lived.ms)
 
@@ -155,6 +203,8 @@ class Store:
             if not self._make_room(1):
                 return Outcome.SERIES_LIMIT
             series = self._create(labels)
+        if series.tail is None and self._loose in series.owners:
+            series.tail = self._loose.find_tail(series.ref)
         series.belong_to(self._loose)
         ahead_ms = None if now_ms is None else now_ms + _FUTURE_MS
         return self._loose.append(series, t_ms, value, lived_ms=self._lived.ms, ahead_ms=ahead_ms)
@@ -176,6 +226,26 @@ class Store:
             collector.maybe_readmit(self._admitter(collector), lived_ms)
         self._drop(lived_ms)
         return self._work(perf_counter() + budget_s)
+
+    def flush(self) -> None:
+        """Let what was appended be written to the disk, in another thread; without a path nothing happens.
+
+        What a flush was called for is on the disk when its write is done, within milliseconds on most disks.
+        """
+        if self._journal is not None:
+            self._journal.flush()
+
+    def close(self) -> None:
+        """Write what was appended, and let go of the directory; what is appended from then on is in memory alone."""
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+            for stream in self._streams:
+                stream.journal = None
+
+    def newest_ms(self) -> int | None:
+        """The newest timestamp, None where nothing is stored."""
+        return max((piece.view().maxt for stream in self._streams for piece in stream.pieces), default=None)
 
     def newest(self) -> list[Newest]:
         """The newest row of each collector."""
@@ -202,6 +272,7 @@ class Store:
     def stats(self) -> StoreStats:
         """Counts of what is stored and of what happened."""
         pieces = [piece for stream in self._streams for piece in stream.pieces]
+        disk = self._journal.stats() if self._journal is not None else None
         return StoreStats(
             series=len(self._by_labels),
             samples=sum(piece.samples for piece in pieces),
@@ -209,6 +280,7 @@ class Store:
             pieces=len(pieces),
             appended=self._appended,
             rejected=dict(self._rejected),
+            **(disk._asdict() if disk is not None else {}),
         )
 
     def _bytes(self) -> int:
@@ -265,7 +337,10 @@ class Store:
 
     def _merge(self, stream: Stream[Any], blocks: tuple[Block, ...]) -> Iterator[None]:
         """Put one block in the place of several."""
-        block = yield from merge(blocks, shared=stream.shared)
+        try:
+            block = yield from merge(blocks, shared=stream.shared)
+        except BlockError:  # of a file that was damaged on purpose, or by a disk
+            block = None
         if block is None:
             stream.keep_apart(blocks)
         elif stream.replace(blocks, block):
@@ -324,6 +399,33 @@ class Store:
             self._forget(gone)
             room += len(gone)
         return max(0, min(room, needed))
+
+    def _adopt(self, stream: CollectorStream) -> None:
+        stream.journal = self._journal
+        self._collectors[stream.collector] = stream
+        self._streams = (*self._streams, stream)
+
+    def _restore(self, found: Recovered) -> None:
+        """Begin with what an earlier life left on the disk."""
+        self._lived.ms = found.lived_ms
+        self._next_ref = found.next_ref
+        known = {}
+        for series in found.series:
+            series.labels = self._index.intern(series.labels)
+            self._index.add(series)
+            self._by_labels[series.labels] = known[series.ref] = series
+        for name, pieces in found.streams().items():
+            if name is None:
+                self._loose.pieces = pieces
+            else:
+                stream = CollectorStream(name)
+                stream.restore(pieces)
+                self._adopt(stream)
+        for name, piece in found.in_order():
+            owner = self._loose if name is None else self._collectors[name]
+            for ref in piece.live_refs():
+                if ref in known:
+                    known[ref].belong_to(owner)
 
     def _create(self, labels: Labels) -> Series:
         series = Series(self._index.intern(labels), self._next_ref, self._lived.ms)

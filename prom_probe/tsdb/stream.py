@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
 
 from prom_probe.tsdb.block import MAX_TIMELINES, Block
@@ -11,6 +11,9 @@ from prom_probe.tsdb.view import Piece, StreamView
 
 if TYPE_CHECKING:
     from typing import Any
+
+    from prom_probe.tsdb.index import Series
+    from prom_probe.tsdb.mapping import Mapping
 
 # Work that gives a block, a step at a time; None where it turns out to be impossible.
 Sealing: TypeAlias = Generator[None, None, Block | None]
@@ -53,6 +56,22 @@ class Head(Protocol):
 H = TypeVar("H", bound=Head)
 
 
+class Journal(Protocol):
+    """Who is told what becomes of the pieces (`disk/journal.py`)."""
+
+    def row(self, collector: str, run: Any, mapping: Mapping, t_ms: int, payload: bytes, lived_ms: int) -> None:
+        """A row was appended to a collector's run."""
+
+    def sample(self, buffers: Any, series: Series, t_ms: int, value: float, lived_ms: int) -> None:
+        """A general append went to the buffers."""
+
+    def replaced(self, old: Sequence[Any], new: Block) -> None:
+        """Neighbours, or a closed head, have become one block."""
+
+    def dropped(self, piece: Any) -> None:
+        """The oldest piece is gone."""
+
+
 class Stream(Generic[H]):
     """Pieces in the order they were written: blocks and closed heads, then perhaps an open head.
 
@@ -68,6 +87,7 @@ class Stream(Generic[H]):
         self.pieces: tuple[H | Block, ...] = ()
         self._open: H | None = None
         self._apart: set[int] = set()  # blocks that cannot be merged with the next, by uid
+        self.journal: Journal | None = None
 
     def begin(self, head: H) -> H:
         """Let `head`, which is not empty, be the open piece."""
@@ -88,15 +108,20 @@ class Stream(Generic[H]):
 
     def drop_oldest(self) -> None:
         """Forget the piece that was written first."""
-        if self.pieces[0] is self._open:
+        oldest = self.pieces[0]
+        if oldest is self._open:
             self.close()
         self.pieces = self.pieces[1:]
+        if self.journal is not None:
+            self.journal.dropped(oldest)
 
     def replace(self, old: tuple[H | Block, ...], new: Block) -> bool:
         """Put `new` in the place of the neighbours `old`; False if the first of them has been dropped meanwhile."""
         for at, piece in enumerate(self.pieces):
             if piece is old[0]:
                 self.pieces = (*self.pieces[:at], new, *self.pieces[at + len(old) :])
+                if self.journal is not None:
+                    self.journal.replaced(old, new)
                 return True
         return False
 

@@ -160,7 +160,7 @@ def load(block: Block, refs: Sequence[int]) -> tuple[Columns, int]:
     return columns, columns.nbytes + 8 * len(refs)
 
 
-def places(columns: array[int], refs: Sequence[int]) -> list[int | None]:
+def places(columns: array[int] | memoryview, refs: Sequence[int]) -> list[int | None]:
     """The column of each series; None for those that have none."""
     table, wanted = np.frombuffer(columns, np.int64), np.array(refs, np.int64)
     found = table.searchsorted(wanted)

@@ -1,0 +1,116 @@
+"""Block files: a sealed block with its series and the heads that it holds, to bytes and back."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from struct import Struct
+from typing import NamedTuple, TypeAlias
+
+import msgspec
+
+from prom_probe.model.labels import Labels
+from prom_probe.tsdb.block import HEADER as BLOCK_HEADER
+from prom_probe.tsdb.block import Block
+from prom_probe.tsdb.collector import proper
+from prom_probe.tsdb.encoding.record import BlockError
+from prom_probe.tsdb.outcome import MAX_TIME
+
+MAGIC = b"PPf1"
+HEADER = Struct("<4sIQQqqQII")
+CHECKED_FROM = 8  # the CRC is of what comes from there on
+
+# Heads, mappings and refs are numbered below this, so that counting on from any of them fits 64 bits.
+MAX_NUMBER = 1 << 62
+
+# The series table of a file takes at most this, inflated.
+_MAX_TABLE = 1 << 28
+
+# A column's series: its labels, none where it is gone, and whether the series cap keeps it.
+Named: TypeAlias = tuple[Labels, bool]
+
+
+class Heads(NamedTuple):
+    """The heads [first, last] of a stream; `stream` is a collector, or None for general appends."""
+
+    stream: str | None
+    first: int
+    last: int
+
+
+class Content(NamedTuple):
+    """What a block file says."""
+
+    heads: Heads
+    block: Block
+    series: Sequence[Named]
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(tuple[str | None, list[Named]])
+
+
+def file_name(heads: Heads) -> str:
+    return f"{heads.first:016x}-{heads.last:016x}.block"
+
+
+def encode(block: Block, heads: Heads, series: Sequence[Named]) -> list[bytes | memoryview]:
+    """The file's bytes in parts; the block is not copied. Its parts but the first are `lay`'s to find."""
+    table = zlib.compress(_encoder.encode((heads.stream, series)), 1)
+    padding = bytes(-len(block.data) % 8)
+    parts: list[bytes | memoryview] = [block.data, padding, memoryview(block.refs).cast("B"), table]
+    sizes = (len(block.data), len(table))
+    header = HEADER.pack(MAGIC, 0, heads.first, heads.last, block.since, block.seen, block.samples, *sizes)
+    checksum = zlib.crc32(header[CHECKED_FROM:])
+    for part in parts:
+        checksum = zlib.crc32(part, checksum)
+    return [header[:4] + checksum.to_bytes(4, "little") + header[8:], *parts]
+
+
+def lay(data: memoryview) -> tuple[memoryview, memoryview]:
+    """Where a file has its block and its columns' refs. Raises BlockError where it is too short for them."""
+    if len(data) < HEADER.size + BLOCK_HEADER.size:
+        raise BlockError(f"{len(data)} bytes are no block file")
+    magic, *_, size, table = HEADER.unpack_from(data)
+    if magic != MAGIC:
+        raise BlockError(f"{magic!r} is not how a block file begins")
+    refs = HEADER.size + size + -size % 8
+    columns = BLOCK_HEADER.unpack_from(data, HEADER.size)[1]
+    if len(data) != refs + 8 * columns + table:
+        raise BlockError(f"{len(data)} bytes where {refs + 8 * columns + table} are due")
+    return data[HEADER.size : HEADER.size + size], data[refs : refs + 8 * columns].cast("q")
+
+
+def parse(data: memoryview) -> Content:
+    """What a file says; its CRC is not looked at. Raises BlockError where it makes no sense."""
+    body, refs = lay(data)
+    _, _, first, last, since, seen, samples, _, table = HEADER.unpack_from(data)
+    block = Block(body, refs, samples, since, seen)
+    if not (0 <= since <= seen < MAX_TIME and block.mint > -MAX_TIME and block.maxt < MAX_TIME):
+        raise BlockError("times that make no sense")
+    if not 0 < first <= last < MAX_NUMBER:
+        raise BlockError(f"heads {first} to {last}")
+    if len(refs) and not (refs[0] > 0 and refs[-1] < MAX_NUMBER and all(a < b for a, b in pairwise(refs))):
+        raise BlockError("refs that do not rise")
+    stream, series = _decode_table(data[len(data) - table :])
+    if len(series) != len(refs) or not all(not labels or proper(labels) for labels, _ in series):
+        raise BlockError(f"{len(refs)} columns with series that make no sense")
+    return Content(Heads(stream, first, last), block, series)
+
+
+def _decode_table(packed: memoryview) -> tuple[str | None, list[Named]]:
+    inflater = zlib.decompressobj()
+    try:
+        return _decoder.decode(inflater.decompress(packed, _MAX_TABLE))
+    except (zlib.error, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BlockError(f"damaged series table: {error}") from None
+
+
+def checksum_fits(parts: Iterator[bytes]) -> bool:
+    """Whether a file's bytes, in any parts of 8 or more, have the CRC that they say."""
+    start = next(parts, b"")
+    checksum = zlib.crc32(start[CHECKED_FROM:])
+    for part in parts:
+        checksum = zlib.crc32(part, checksum)
+    return len(start) >= CHECKED_FROM and checksum == int.from_bytes(start[4:8], "little")

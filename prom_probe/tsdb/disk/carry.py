@@ -1,0 +1,91 @@
+"""Heads that are written into the log from memory: as they were when they were captured, entry by entry."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
+from typing import TYPE_CHECKING, TypeAlias
+
+from prom_probe.model.family import Column, Family
+from prom_probe.tsdb.disk import log
+from prom_probe.tsdb.disk.blockfile import Heads, Named
+from prom_probe.tsdb.disk.log import Entry
+from prom_probe.tsdb.run import Run, sections
+
+if TYPE_CHECKING:
+    from prom_probe.tsdb.index import Series
+    from prom_probe.tsdb.loose import Buffers
+    from prom_probe.tsdb.mapping import FrozenMapping, Mapping
+
+# Gives the entries of a head; may be called in another thread, while the head is appended to.
+Carried: TypeAlias = Callable[[], Iterator[Entry]]
+
+# A mapping that is the collector's no more has forgotten its families; nobody will ask for them.
+_NO_FAMILY = Family("", "unknown", "")
+_NO_LAYOUT = -1
+
+_REF = attrgetter("ref")
+_NOBODY: Named = ((), False)
+
+
+class Register:
+    """The series by ref, for any thread: the index's list of all series, as it was when this was made."""
+
+    def __init__(self, members: Sequence[Series]) -> None:
+        self._members = members
+
+    def named(self, refs: Sequence[int]) -> list[Named]:
+        """The series of each ref, without labels where it is gone."""
+        return [self._named(ref) for ref in refs]
+
+    def _named(self, ref: int) -> Named:
+        place = bisect_left(self._members, ref, key=_REF)
+        if place == len(self._members):
+            return _NOBODY
+        series = self._members[place]
+        return (series.labels, series.kept) if series.ref == ref and not series.gone else _NOBODY
+
+
+def capture(heads: Heads, head: Run | Buffers, register: Register, numbers: Iterator[int]) -> Carried:
+    """The head's entries as of now; mappings are numbered from `numbers`."""
+    if isinstance(head, Run):
+        rows, mappings = len(head.times), head.mappings.copy()
+        return lambda: _run(heads, head, rows, mappings, register, numbers)
+    counts = head.counts[:]
+    return lambda: _buffers(heads, head, counts)
+
+
+def _run(
+    heads: Heads,
+    run: Run,
+    rows: int,
+    mappings: Sequence[tuple[int, Mapping | FrozenMapping]],
+    register: Register,
+    numbers: Iterator[int],
+) -> Iterator[Entry]:
+    yield log.entry(log.HeadRecord(heads.first, heads.stream))
+    for start, end, mapping in sections(mappings, rows):
+        number, refs = next(numbers), mapping.by_column()
+        named = register.named(refs)
+        columns = [Column(_NO_FAMILY, labels) for labels, _ in named]
+        found = [ref if labels else 0 for ref, (labels, _) in zip(refs, named, strict=True)]
+        yield log.columns_entry(number, _NO_LAYOUT, 0, columns, found, [kept for _, kept in named])
+        for row in range(start, end):
+            lived = run.seen if row else run.since
+            yield log.ROW_START.pack(log.ROW, heads.first, number, run.times[row], lived), run.rows[row]
+
+
+def _buffers(heads: Heads, buffers: Buffers, counts: array[int]) -> Iterator[Entry]:
+    yield log.entry(log.HeadRecord(heads.first, heads.stream))
+    lived = buffers.since
+    for slot, samples in enumerate(counts):
+        series = buffers.series[slot]
+        if series.gone or not samples:
+            continue
+        yield log.entry(log.SeriesRecord(series.ref, series.labels))
+        pairs = zip(buffers.times[slot][:samples], buffers.values[slot][:samples], strict=True)
+        packed = b"".join([log.SAMPLE.pack(series.ref, t_ms, value) for t_ms, value in pairs])
+        yield log.SAMPLES_START.pack(log.SAMPLES, heads.first, lived), packed
+        lived = buffers.seen

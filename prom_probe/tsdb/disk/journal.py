@@ -1,0 +1,304 @@
+"""The store's disk as its writer sees it: told of every row, sample, block and loss, it neither waits nor fails."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable, Sequence
+from itertools import chain, count
+from time import monotonic
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from prom_probe.tsdb.block import Block
+from prom_probe.tsdb.disk import log
+from prom_probe.tsdb.disk.blockfile import Heads
+from prom_probe.tsdb.disk.carry import Register, capture
+from prom_probe.tsdb.disk.folder import Folder, reason
+from prom_probe.tsdb.disk.place import Place
+from prom_probe.tsdb.disk.recorder import Recorder
+from prom_probe.tsdb.disk.writer import AppendLog, BeginSegment, DeleteFiles, Job, WriteBlock, Writer
+
+if TYPE_CHECKING:
+    from prom_probe.tsdb.disk.recovery import Recovered
+    from prom_probe.tsdb.index import Series
+    from prom_probe.tsdb.loose import Buffers
+    from prom_probe.tsdb.mapping import Mapping
+    from prom_probe.tsdb.run import Run
+
+    AnyPiece: TypeAlias = Run | Buffers | Block
+
+_SEGMENT_BYTES = 4 << 20
+_HAND_OVER_BYTES = 1 << 20  # so much is not kept until the next flush
+_MOST_WAITING_BYTES = 16 << 20
+_RETRY_S = 5.0
+_CLOSE_S = 10.0
+
+_ALL = 1 << 63  # a segment after all segments
+
+
+class DiskStats(NamedTuple):
+    """What `StoreStats` says of the disk."""
+
+    persistent: bool
+    disk_errors: int
+    damaged: int
+    mapped_bytes: int
+    wal_bytes: int
+    block_file_bytes: int
+
+
+class Journal:
+    """All methods belong to the store's writer; none but `wait` and `close` waits for the disk.
+
+    Each piece of a stream has a place. After a fault nothing is recorded until it is time to try again; then the log
+    begins anew, with all that is only in memory.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        found: Recovered,
+        report: Callable[[str, str], None],
+        members: Callable[[], Sequence[Series]],
+    ) -> None:
+        """`members` gives the series by ascending ref, in a list that only grows; `report` takes (level, text)."""
+        self._folder = folder
+        self._members = members
+        self._report = report
+        self._writer = Writer(folder)
+        self._numbers = count(found.next_number)
+        self._recorder = Recorder(self._numbers)
+        self._recording = True
+        self._places: dict[AnyPiece, Place] = {piece: place for place, piece in found.pieces}
+        self._dropped = found.dropped
+        self._segments = found.segments
+        self._files = found.files
+        self._segment = found.next_segment  # the newest one
+        self._began = False  # whether it is begun, by the first that is recorded
+        self._may_trim = True
+        self._leaving: set[int] = set()  # segments that are being deleted
+        self._undeleted: list[DeleteFiles] = []
+        self._errors = 0
+        self._faulty = False
+        self._retry_s = 0.0
+        self._damaged = found.damaged
+        self._delete(found.superseded)
+
+    def row(self, collector: str, run: Run, mapping: Mapping, t_ms: int, payload: bytes, lived_ms: int) -> None:
+        """A row was appended to `run`."""
+        place = self._place(collector, run)
+        if self._recording:
+            self._recorder.row(place.heads, mapping, t_ms, payload, lived_ms)
+            if self._recorder.size >= _HAND_OVER_BYTES:
+                self._hand_over()
+
+    def sample(self, buffers: Buffers, series: Series, t_ms: int, value: float, lived_ms: int) -> None:
+        """A general append went to `buffers`."""
+        place = self._place(None, buffers)
+        if self._recording:
+            self._recorder.sample(place.heads, series, t_ms, value, lived_ms)
+            if self._recorder.size >= _HAND_OVER_BYTES:
+                self._hand_over()
+
+    def replaced(self, old: Sequence[AnyPiece], new: Block) -> None:
+        """Neighbours of a stream, or a closed head, have become one block."""
+        places = [self._places.pop(piece) for piece in old]
+        for one in places:
+            one.cancel()
+        place = self._places[new] = Place.over(places)
+        if not self._faulty:
+            self._write(new, place)
+
+    def dropped(self, piece: AnyPiece) -> None:
+        """A stream's oldest piece is gone."""
+        place = self._places.pop(piece)
+        place.cancel()
+        self._delete(place.names())
+        self._dropped[place.heads.stream] = place.heads.last
+        self._may_trim = True
+        if self._recording:
+            self._recorder.dropped(place.heads)
+
+    def flush(self) -> None:
+        """Hand over what was recorded, see to what was done, and try again what failed."""
+        idle = self._writer.idle
+        self._settle()
+        if self._faulty and idle:
+            if self._whole():
+                self._faulty = False
+                self._report("info", f"storage: {self._folder.path}: writing again, what was kept in memory included")
+            elif monotonic() >= self._retry_s:
+                self._retry()
+        if self._recording:
+            self._hand_over()
+            if self._segments.get(self._segment, 0) >= _SEGMENT_BYTES:
+                self._begin_segment(self._segment)
+                self._recorder.begin_segment()
+        self._trim()
+
+    def wait(self, timeout_s: float = _CLOSE_S) -> bool:
+        """Flush, and wait until that is done; False if it took too long."""
+        self.flush()
+        done = self._writer.wait(timeout_s)
+        self._settle()
+        return done
+
+    def close(self) -> None:
+        """Write what is left, once more where that failed before, and let go of the folder."""
+        self.wait()
+        if self._faulty:
+            self._retry_s = 0.0
+            self.wait()
+            self.flush()
+        if self._writer.close(_CLOSE_S):
+            self._folder.close()
+        else:
+            self._report(
+                "error", f"storage: {self._folder.path}: the disk does not answer; the newest samples are lost"
+            )
+
+    def stats(self) -> DiskStats:
+        blocks = [piece for piece in self._places if isinstance(piece, Block) and isinstance(piece.data.obj, mmap.mmap)]
+        return DiskStats(
+            persistent=not self._faulty,
+            disk_errors=self._errors,
+            damaged=self._damaged,
+            wal_bytes=sum(self._segments.values()),
+            block_file_bytes=sum(self._files.values()),
+            mapped_bytes=sum(len(block.data) + 8 * len(block.refs) for block in blocks),
+        )
+
+    def _place(self, stream: str | None, head: AnyPiece) -> Place:
+        place = self._places.get(head)
+        if place is None:
+            number = next(self._numbers)
+            place = self._places[head] = Place(Heads(stream, number, number), self._segment)
+        return place
+
+    def _hand_over(self) -> None:
+        """Let the writer write what was recorded. If it does not keep up, recording ends until it does."""
+        if self._writer.waiting_bytes + self._recorder.size > _MOST_WAITING_BYTES:
+            self._stop_recording()
+            self._errors += 1
+            self._fault("the disk does not keep up")
+            return
+        size = self._recorder.size
+        entries = self._recorder.take()
+        if entries:
+            if not self._began:
+                self._begin_segment(0)
+            self._writer.submit(AppendLog(self._segment, entries, size))
+
+    def _begin_segment(self, before: int) -> None:
+        """Let a new segment begin, with the heads that begin in a segment before that one."""
+        self._segment += self._began
+        self._began = True
+        register = Register(self._members())
+        starts = [[log.entry(log.DroppedRecord(stream, number)) for stream, number in self._dropped.items()]]
+        carried = []
+        for piece, place in self._places.items():
+            if not isinstance(piece, Block) and place.segment is not None and place.segment < before:
+                carried.append(capture(place.heads, piece, register, self._numbers))
+                place.segment = self._segment
+        self._writer.submit(
+            BeginSegment(self._segment, lambda: chain(*starts, chain.from_iterable(one() for one in carried)))
+        )
+
+    def _write(self, block: Block, place: Place) -> None:
+        register = Register(self._members())
+        place.job = WriteBlock(block, place.heads, register.named, len(self._files))
+        self._writer.submit(place.job)
+
+    def _delete(self, names: Sequence[str]) -> None:
+        if names:
+            self._writer.submit(DeleteFiles(names))
+
+    def _trim(self) -> None:
+        """Delete the segments that nothing depends on any more."""
+        if not self._may_trim or self._faulty:
+            return
+        self._may_trim = False
+        needed = min((place.segment for place in self._places.values() if place.segment is not None), default=_ALL)
+        needed = min(needed, self._segment)
+        numbers = sorted(number for number in self._segments if number < needed and number not in self._leaving)
+        if numbers:
+            self._leaving.update(numbers)
+            self._writer.submit(DeleteFiles([self._folder.segment_name(number) for number in numbers], numbers))
+
+    def _settle(self) -> None:
+        """See to what the writer has done."""
+        done = self._writer.done
+        while done:
+            job, error = done.popleft()
+            if error is not None:
+                self._errors += 1
+                self._fault(f"cannot write: {reason(error)}")
+            self._settle_one(job, error)
+
+    def _settle_one(self, job: Job, error: Exception | None) -> None:
+        if isinstance(job, AppendLog | BeginSegment):
+            if error is not None:
+                self._stop_recording()
+            else:
+                self._segments[job.segment] = self._segments.get(job.segment, 0) + job.written
+                self._may_trim = True
+        elif isinstance(job, WriteBlock):
+            self._settle_block(job)
+        elif isinstance(job, DeleteFiles):
+            if error is not None:
+                self._undeleted.append(job)
+            else:
+                self._settle_deletion(job)
+
+    def _settle_block(self, job: WriteBlock) -> None:
+        place = self._places.get(job.block)
+        wanted = place is not None and place.job is job
+        if place is not None and wanted:
+            place.job = None
+        if not job.written:
+            return
+        self._files[job.name] = job.written
+        if place is not None and wanted:
+            self._delete(place.filed(job.name))
+            self._may_trim = True
+        else:  # it was merged or dropped while it was being written
+            self._delete([job.name])
+
+    def _settle_deletion(self, job: DeleteFiles) -> None:
+        self._leaving.difference_update(job.segments)
+        if job.skipped:
+            self._may_trim = True
+            return
+        for name in job.names:
+            self._files.pop(name, None)
+        for number in job.segments:
+            self._segments.pop(number, None)
+
+    def _fault(self, text: str) -> None:
+        if not self._faulty:
+            self._faulty = True
+            self._retry_s = monotonic() + _RETRY_S
+            self._report("error", f"storage: {self._folder.path}: {text}; going on in memory, trying again")
+
+    def _stop_recording(self) -> None:
+        self._recording = False
+        self._recorder.forget()
+
+    def _unfiled(self) -> list[tuple[Block, Place]]:
+        return [(piece, place) for piece, place in self._places.items() if isinstance(piece, Block) and not place.name]
+
+    def _whole(self) -> bool:
+        """Whether all is on the disk that should be, once the writer has nothing to do."""
+        return self._recording and not self._unfiled() and not self._undeleted
+
+    def _retry(self) -> None:
+        self._retry_s = monotonic() + _RETRY_S
+        if not self._recording:
+            self._recorder.begin_segment()
+            self._begin_segment(_ALL)
+            self._recording = True
+        for block, place in self._unfiled():
+            if place.job is None:
+                self._write(block, place)
+        undeleted, self._undeleted = self._undeleted, []
+        for job in undeleted:
+            self._writer.submit(job)

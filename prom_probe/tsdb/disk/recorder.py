@@ -1,0 +1,99 @@
+"""What is told of the head, as the records of a segment: who is spoken of is introduced first, once a segment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from prom_probe.tsdb.disk import log
+from prom_probe.tsdb.disk.blockfile import Heads
+from prom_probe.tsdb.disk.log import Entry
+
+if TYPE_CHECKING:
+    from prom_probe.tsdb.index import Series
+    from prom_probe.tsdb.mapping import Mapping
+
+_SAMPLES_BYTES = 1 << 16  # of general appends in one record
+
+
+class Recorder:
+    """Gathers records until they are taken. A row's payload is not copied."""
+
+    def __init__(self, numbers: Iterator[int]) -> None:
+        self.size = 0  # bytes of what is gathered
+        self._numbers = numbers
+        self._entries: list[Entry] = []
+        self._heads: set[int] = set()
+        self._mappings: dict[str, tuple[Mapping, int, int]] = {}  # of each collector: its number, columns introduced
+        self._series: set[int] = set()
+        self._samples = bytearray()
+        self._samples_of = (0, 0)  # their head, lived ms
+
+    def begin_segment(self) -> None:
+        """Introduce everything anew from here on, and forget what was gathered."""
+        self.forget()
+        self._heads.clear()
+        self._mappings.clear()
+        self._series.clear()
+        self._samples_of = (0, 0)
+
+    def forget(self) -> None:
+        self.size = 0
+        self._entries = []
+        self._samples.clear()
+
+    def take(self) -> list[Entry]:
+        """What was gathered since it was taken last."""
+        self._end_samples()
+        entries, self._entries = self._entries, []
+        self.size = 0
+        return entries
+
+    def row(self, heads: Heads, mapping: Mapping, t_ms: int, payload: bytes, lived_ms: int) -> None:
+        number = self._introduce(heads, mapping)
+        self._put((log.ROW_START.pack(log.ROW, heads.first, number, t_ms, lived_ms), payload))
+
+    def sample(self, heads: Heads, series: Series, t_ms: int, value: float, lived_ms: int) -> None:
+        if self._samples_of != (heads.first, lived_ms) or len(self._samples) >= _SAMPLES_BYTES:
+            self._end_samples()
+            self._introduce_head(heads)
+            self._samples_of = (heads.first, lived_ms)
+        if series.ref not in self._series:
+            self._series.add(series.ref)
+            self._put(log.entry(log.SeriesRecord(series.ref, series.labels)))
+        self._samples += log.SAMPLE.pack(series.ref, t_ms, value)
+        self.size += log.SAMPLE.size
+
+    def dropped(self, heads: Heads) -> None:
+        self._put(log.entry(log.DroppedRecord(heads.stream, heads.last)))
+
+    def _put(self, record: Entry) -> None:
+        self._entries.append(record)
+        self.size += log.framed_size(record)
+
+    def _end_samples(self) -> None:
+        if self._samples:
+            self._entries.append((log.SAMPLES_START.pack(log.SAMPLES, *self._samples_of), bytes(self._samples)))
+            self._samples.clear()
+
+    def _introduce_head(self, heads: Heads) -> None:
+        if heads.first not in self._heads:
+            self._heads.add(heads.first)
+            self._put(log.entry(log.HeadRecord(heads.first, heads.stream)))
+
+    def _introduce(self, heads: Heads, mapping: Mapping) -> int:
+        """The mapping's number, once all its columns are in the segment."""
+        self._introduce_head(heads)
+        name = heads.stream or ""
+        known, number, columns = self._mappings.get(name, (None, 0, 0))
+        if known is not mapping:
+            number, columns = next(self._numbers), 0
+        elif columns == len(mapping.columns):
+            return number
+        fresh = mapping.series[columns:]
+        refs = [series.ref if series is not None else 0 for series in fresh]
+        more = mapping.columns[columns:]
+        kept = [column.exposed for column in more]
+        self._put(log.columns_entry(number, mapping.layout, columns, more, refs, kept))
+        self._mappings[name] = (mapping, number, len(mapping.columns))
+        return number

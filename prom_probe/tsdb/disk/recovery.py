@@ -1,0 +1,233 @@
+"""What a store's folder holds: block files, then the log; what cannot be read is set aside and reported."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from prom_probe.model.labels import Labels
+from prom_probe.tsdb.block import Block
+from prom_probe.tsdb.disk import blockfile, files
+from prom_probe.tsdb.disk.blockfile import Content, Heads
+from prom_probe.tsdb.disk.folder import Folder, reason
+from prom_probe.tsdb.disk.log import SegmentReader
+from prom_probe.tsdb.disk.place import Place
+from prom_probe.tsdb.disk.replay import Replay
+from prom_probe.tsdb.disk.writer import map_file
+from prom_probe.tsdb.encoding.record import BlockError
+from prom_probe.tsdb.index import Series
+from prom_probe.tsdb.outcome import StorageError
+
+if TYPE_CHECKING:
+    from prom_probe.tsdb.loose import Buffers
+    from prom_probe.tsdb.mapping import Mapping
+    from prom_probe.tsdb.run import Run
+
+    AnyPiece: TypeAlias = Run | Buffers | Block
+
+_READ_BYTES = 1 << 20
+
+
+@dataclass(slots=True)
+class Recovered:
+    """What was found. `pieces` are in the order in which they were written, `series` by ascending ref."""
+
+    pieces: list[tuple[Place, AnyPiece]] = field(default_factory=list)
+    series: list[Series] = field(default_factory=list)
+    mappings: dict[str, Mapping] = field(default_factory=dict)  # of each collector the newest that the log has
+    dropped: dict[str | None, int] = field(default_factory=dict)  # of each stream: heads up to this are gone
+    segments: dict[int, int] = field(default_factory=dict)  # number -> bytes
+    files: dict[str, int] = field(default_factory=dict)  # block files: name -> bytes
+    superseded: list[str] = field(default_factory=list)  # block files that are to be deleted
+    damaged: int = 0
+    lived_ms: int = 0
+    next_ref: int = 1
+    next_number: int = 1
+    next_segment: int = 1
+
+    def in_order(self) -> Iterator[tuple[str | None, AnyPiece]]:
+        """The pieces with their streams."""
+        for place, piece in self.pieces:
+            yield place.heads.stream, piece
+
+    def streams(self) -> dict[str | None, tuple[Any, ...]]:
+        """The pieces of each stream."""
+        out: dict[str | None, list[AnyPiece]] = {}
+        for stream, piece in self.in_order():
+            out.setdefault(stream, []).append(piece)
+        return {stream: tuple(pieces) for stream, pieces in out.items()}
+
+
+def recover(folder: Folder, max_series: int, report: Callable[[str, str], None], *, repair: bool) -> Recovered:
+    """Read the folder; with `repair`, cut off and set aside what cannot be read.
+
+    Of the series that the cap does not keep, about `max_series` are found again, those seen last first. Raises
+    StorageError where a file may not be read.
+    """
+    return _Recovery(folder, max_series, report, repair).run()
+
+
+class _Recovery:
+    def __init__(self, folder: Folder, max_series: int, report: Callable[[str, str], None], repair: bool) -> None:
+        self._folder = folder
+        self._max_series = max_series
+        self._report = report
+        self._repair = repair
+        self._found = Recovered()
+        self._series: dict[int, Series] = {}
+        self._highest_ref = 0
+        self._highest = 0
+        self._blocks: dict[str | None, list[tuple[Heads, str, Block]]] = {}  # of each stream, the newest first
+
+    def run(self) -> Recovered:
+        listing = self._folder.list()
+        found = self._found
+        if self._repair:
+            for name in listing.unfinished:
+                self._try(lambda name=name: files.remove(self._folder.join(name)))  # type: ignore[misc]
+        # The newest first, and of two that end with the same head the larger one: it is made of the others.
+        for first, last, name in sorted(listing.blocks, key=lambda block: (-block[1], block[0])):
+            self._take_block(first, last, name)
+        replay = Replay(self._series, self._held)
+        for number, name in sorted(listing.segments.items()):
+            found.next_segment = number + 1
+            self._take_segment(replay, number, name)
+        found.dropped, found.mappings = replay.dropped, replay.newest
+        self._highest = max(self._highest, replay.highest)
+        found.pieces = sorted([*self._block_pieces(), *self._heads(replay)], key=lambda item: item[0].heads.first)
+        found.series = self._choose(found.pieces)
+        found.next_ref = 1 + max(self._highest_ref, max(self._series, default=0))
+        found.next_number = 1 + self._highest
+        found.lived_ms = max((piece.seen for _, piece in found.pieces), default=0)
+        return found
+
+    def _take_block(self, first: int, last: int, name: str) -> None:
+        try:
+            content = self._read_block(name)
+        except (BlockError, OSError) as error:
+            self._set_aside(name, error)
+            return
+        heads, block, series = content
+        if (heads.first, heads.last) != (first, last):
+            self._set_aside(name, BlockError(f"it holds the heads {heads.first} to {heads.last}"))
+            return
+        others = self._blocks.setdefault(heads.stream, [])
+        if others and others[-1][0].first <= last:
+            if others[-1][0].first <= first:
+                self._found.superseded.append(name)
+            else:
+                self._set_aside(name, BlockError(f"it holds heads that {others[-1][1]} holds too"))
+            return
+        others.append((heads, name, block))
+        self._highest = max(self._highest, last)
+        self._highest_ref = max(self._highest_ref, block.refs[-1] if len(block.refs) else 0)
+        for ref, (labels, kept) in zip(block.refs, series, strict=True):
+            known = self._series.get(ref)
+            if known is None and labels and (kept or len(self._series) < self._max_series):
+                known = self._series[ref] = Series(labels, ref, block.seen)
+            if known is not None:
+                known.kept |= kept
+
+    def _read_block(self, name: str) -> Content:
+        path = self._folder.join(name)
+        try:
+            if not blockfile.checksum_fits(_read(path)):
+                raise BlockError("its checksum is wrong")
+            data = map_file(path, len(self._found.files))
+        except PermissionError:
+            raise StorageError(f"{path}: permission denied") from None
+        content = blockfile.parse(data)
+        self._found.files[name] = len(data)
+        return content
+
+    def _held(self, stream: str | None, number: int) -> bool:
+        """Whether a block file has this head."""
+        blocks = self._blocks.get(stream, [])
+        place = bisect_right(blocks, -number, key=lambda item: -item[0].last) - 1
+        return place >= 0 and blocks[place][0].first <= number
+
+    def _take_segment(self, replay: Replay, number: int, name: str) -> None:
+        path = self._folder.join(name)
+        replay.segment = number
+        bad = 0
+        try:
+            with open(path, "rb") as stream:
+                size = os.fstat(stream.fileno()).st_size
+                reader = SegmentReader(stream, size)
+                for payload in reader:
+                    try:
+                        replay.take(payload)
+                    except ValueError:
+                        bad += 1
+        except PermissionError:
+            raise StorageError(f"{path}: permission denied") from None
+        except (ValueError, OSError) as error:
+            self._set_aside(name, error)
+            return
+        bad += reader.damaged
+        if bad:
+            self._damage(f"{path}: left out {bad} damaged records")
+        if reader.end < size:
+            self._damage(f"{path}: cut off {size - reader.end} bytes at its end, which were not written to the last")
+            if self._repair:
+                self._try(lambda: os.truncate(path, reader.end))
+        self._found.segments[number] = reader.end
+
+    def _block_pieces(self) -> Iterator[tuple[Place, AnyPiece]]:
+        for stream, blocks in self._blocks.items():
+            for heads, name, block in blocks:
+                if heads.last <= self._found.dropped.get(stream, 0):
+                    self._found.superseded.append(name)
+                else:
+                    yield Place(heads, None, name), block
+
+    def _heads(self, replay: Replay) -> Iterator[tuple[Place, AnyPiece]]:
+        for found in replay.heads.values():
+            piece = found.piece
+            if piece is not None and found.heads.last > self._found.dropped.get(found.heads.stream, 0):
+                piece.freeze()
+                yield Place(found.heads, found.segment), piece
+
+    def _choose(self, pieces: list[tuple[Place, AnyPiece]]) -> list[Series]:
+        """The series of the pieces; of several with the same labels the one made last."""
+        used: set[int] = set()
+        for _, piece in pieces:
+            for ref in piece.live_refs():
+                series = self._series.get(ref)
+                if series is not None:
+                    series.seen = max(series.seen, piece.seen)
+                    used.add(ref)
+        chosen: dict[Labels, Series] = {}
+        for ref in sorted(used):
+            series = self._series[ref]
+            chosen[series.labels] = series
+        return sorted(chosen.values(), key=attrgetter("ref"))
+
+    def _set_aside(self, name: str, error: Exception) -> None:
+        path = self._folder.join(name)
+        self._found.files.pop(name, None)
+        text = reason(error) if isinstance(error, OSError) else str(error)
+        self._damage(f"{path}: set aside: {text}" if self._repair else f"{path}: passed over: {text}")
+        if self._repair:
+            self._try(lambda: files.rename(path, path + ".damaged"))
+
+    def _damage(self, text: str) -> None:
+        self._found.damaged += 1
+        self._report("error", f"storage: {text}")
+
+    def _try(self, repair: Callable[[], None]) -> None:
+        try:
+            repair()
+        except OSError as error:
+            self._report("warn", f"storage: {self._folder.path}: cannot repair: {reason(error)}")
+
+
+def _read(path: str) -> Iterator[bytes]:
+    """A file's bytes; read, not mapped, so that a disk that fails is an OSError, and the pages are not ours."""
+    with open(path, "rb", buffering=0) as stream:
+        while chunk := stream.read(_READ_BYTES):
+            yield chunk

@@ -1,0 +1,176 @@
+"""The log's records back to heads: runs and buffers, with their series."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+from prom_probe.model.labels import Labels
+from prom_probe.model.sample import STALE_BYTES
+from prom_probe.tsdb.collector import proper
+from prom_probe.tsdb.disk import log
+from prom_probe.tsdb.disk.blockfile import MAX_NUMBER, Heads
+from prom_probe.tsdb.index import Series
+from prom_probe.tsdb.loose import Buffers
+from prom_probe.tsdb.mapping import Mapping
+from prom_probe.tsdb.outcome import MAX_TIME
+from prom_probe.tsdb.run import Run
+
+if TYPE_CHECKING:
+    AnyHead: TypeAlias = Run | Buffers
+
+# A head has fewer rows than a block may have.
+_MOST_ROWS = (1 << 16) - 1
+
+
+class FoundHead:
+    """A head of the log. `piece` is made by its first row; there is none for heads that a block file holds."""
+
+    __slots__ = ("heads", "held", "piece", "segment")
+
+    def __init__(self, heads: Heads, held: bool, segment: int) -> None:
+        self.heads = heads
+        self.held = held
+        self.piece: AnyHead | None = None
+        self.segment = segment
+
+
+class Replay:
+    """Takes payloads in the order in which they were written; each raises ValueError where it makes no sense.
+
+    `held(stream, number)`: whether a block file has that head. `series` are known ones by ref, to which those of the
+    log are added. `segment` is the one that is being read.
+    """
+
+    def __init__(self, series: dict[int, Series], held: Callable[[str | None, int], bool]) -> None:
+        self.segment = 0
+        self.heads: dict[int, FoundHead] = {}
+        self.dropped: dict[str | None, int] = {}
+        self.newest: dict[str, Mapping] = {}  # of each collector the mapping of its newest row
+        self.highest = 0  # number
+        self._series = series
+        self._held = held
+        self._mappings: dict[int, Mapping] = {}
+
+    def take(self, payload: bytes) -> None:
+        kind = payload[0]
+        if kind == log.ROW:
+            self._row(payload)
+        elif kind == log.SAMPLES:
+            self._samples(payload)
+        elif kind in log.KINDS:
+            self._say(log.decode(payload))
+        else:
+            raise ValueError(f"records of kind {kind} are unknown")
+
+    def _say(self, said: log.Said) -> None:
+        if isinstance(said, log.HeadRecord):
+            self._count(said.number)
+            if said.number not in self.heads:
+                heads = Heads(said.stream, said.number, said.number)
+                self.heads[said.number] = FoundHead(heads, self._held(said.stream, said.number), self.segment)
+        elif isinstance(said, log.SeriesRecord):
+            self._know(said.ref, said.labels, kept=False)
+        elif isinstance(said, log.DroppedRecord):
+            self._count(said.number)
+            self.dropped[said.stream] = max(said.number, self.dropped.get(said.stream, 0))
+        else:
+            self._columns(said)
+
+    def _columns(self, said: log.ColumnsRecord) -> None:
+        self._count(said.mapping)
+        mapping = self._mappings.get(said.mapping) or Mapping(said.layout)
+        known = len(mapping.columns)
+        if not 0 <= said.start <= known:
+            raise ValueError(f"columns from {said.start} on, where {known} are known")
+        fresh = range(known - said.start, len(said.columns))
+        try:
+            columns = [said.column(place) for place in fresh]
+        except IndexError:
+            raise ValueError("a column of no family") from None
+        refs = [said.columns[place].ref for place in fresh]
+        series = [
+            self._know(ref, column.labels, kept=column.exposed) if ref else None
+            for ref, column in zip(refs, columns, strict=True)
+        ]
+        for column, one in zip(columns, series, strict=True):
+            mapping.add(column, one)
+        self._mappings[said.mapping] = mapping
+
+    def _row(self, payload: bytes) -> None:
+        if len(payload) < log.ROW_START.size:
+            raise ValueError("a row that is cut short")
+        _, number, mapping_number, t_ms, lived_ms = log.ROW_START.unpack_from(payload)
+        head, mapping = self._head(number), self._mappings.get(mapping_number)
+        if mapping is None or head.heads.stream is None:
+            raise ValueError("a row of no mapping")
+        values = payload[log.ROW_START.size :]
+        if len(values) % 8 or len(values) > 8 * len(mapping.columns):
+            raise ValueError(f"a row of {len(values)} bytes for {len(mapping.columns)} columns")
+        _check_times(t_ms, lived_ms)
+        self.newest[head.heads.stream] = mapping
+        if head.held:
+            return
+        if head.piece is None:
+            head.piece, head.segment = Run(lived_ms), self.segment
+        run = head.piece
+        if not isinstance(run, Run) or len(run.times) >= _MOST_ROWS:
+            raise ValueError("a row of a head that takes none")
+        if not run.times or t_ms > run.times[-1]:
+            samples = len(values) // 8 - values.count(STALE_BYTES)
+            run.append(mapping, t_ms, values, samples, max(lived_ms, run.seen))
+
+    def _samples(self, payload: bytes) -> None:
+        start = log.SAMPLES_START.size
+        if len(payload) < start or (len(payload) - start) % log.SAMPLE.size:
+            raise ValueError("samples that are cut short")
+        _, number, lived_ms = log.SAMPLES_START.unpack_from(payload)
+        head = self._head(number)
+        if head.heads.stream is not None:
+            raise ValueError("samples of a head that takes none")
+        if head.held:
+            return
+        samples = []
+        for ref, t_ms, value in log.SAMPLE.iter_unpack(memoryview(payload)[start:]):
+            _check_times(t_ms, lived_ms)
+            series = self._series.get(ref)
+            if series is None:
+                raise ValueError("a sample of no series")
+            samples.append((series, t_ms, value))
+        if head.piece is None:
+            head.piece, head.segment = Buffers(lived_ms), self.segment
+        buffers = head.piece
+        assert isinstance(buffers, Buffers)
+        for series, t_ms, value in samples:
+            newest = buffers.newest_ms(series.ref)
+            if newest is None or (t_ms > newest and buffers.tallest < _MOST_ROWS):
+                buffers.append(series, t_ms, value)
+        buffers.seen = max(lived_ms, buffers.seen)
+
+    def _head(self, number: int) -> FoundHead:
+        head = self.heads.get(number)
+        if head is None:
+            raise ValueError("samples of no head")
+        return head
+
+    def _count(self, number: int) -> None:
+        if not 0 < number < MAX_NUMBER:
+            raise ValueError(f"the number {number}")
+        self.highest = max(self.highest, number)
+
+    def _know(self, ref: int, labels: Labels, *, kept: bool) -> Series:
+        """The series, made if need be. Raises ValueError where the ref or the labels make no sense."""
+        series = self._series.get(ref)
+        if series is None:
+            if not 0 < ref < MAX_NUMBER or not proper(labels):
+                raise ValueError("a series without proper labels")
+            series = self._series[ref] = Series(labels, ref, 0)
+        elif series.labels != labels:
+            raise ValueError("a series of two names")
+        series.kept |= kept
+        return series
+
+
+def _check_times(t_ms: int, lived_ms: int) -> None:
+    if not (-MAX_TIME < t_ms < MAX_TIME and 0 <= lived_ms < MAX_TIME):
+        raise ValueError("a time that makes no sense")
