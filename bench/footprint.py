@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 from bench.report import Row, print_table
@@ -39,13 +40,39 @@ def measure(pids: dict[str, int]) -> dict[str, int]:
     return {name: pss_kib(pid) for name, pid in pids.items()}
 
 
+def load(sidecar: Sidecar, hours: float) -> None:
+    """As many series as a 50-process tree has, by remote write, until the store has them sealed."""
+    from bench.dataset import counters, gauges
+    from bench.peers import encode_write
+
+    samples = int(hours * 3600)
+    series = [*counters(300, samples), *gauges(300, samples)]
+    start_ms = (int(time.time()) - samples) * 1000
+    headers = {"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy"}
+    for first in range(0, samples, 100):
+        times = range(start_ms + first * 1000, start_ms + min(first + 100, samples) * 1000, 1000)
+        body = encode_write((labels, times, values[first : first + 100]) for labels, values in series)
+        request = urllib.request.Request(f"{sidecar.api}/api/v1/write", body, headers)
+        urllib.request.urlopen(request, timeout=30).close()
+    before, since = 0.0, time.monotonic()
+    while time.monotonic() - since < 5:
+        time.sleep(0.5)
+        now = sidecar.metric("prom_probe_tsdb_storage_bytes") or 0
+        if abs(now - before) > 50_000:
+            before, since = now, time.monotonic()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0, help="how long to run before the first measurement")
+    parser.add_argument("--hours", type=float, default=0.0, help="load so many hours of samples first, a second each")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    with Sidecar("--", sys.executable, "-c", TREE) as sidecar:
+    flags = ["--web.enable-remote-write-receiver"] if args.hours else []
+    with Sidecar("--", sys.executable, "-c", TREE, flags=flags) as sidecar:
         wait_for("50 processes", lambda: (sidecar.metric("proctree_processes", tree=TREE_NAME) or 0) >= 50)
+        if args.hours:
+            load(sidecar, args.hours)
         pids = {"supervisor": sidecar.process.pid}
         pids |= {read_comm(pid): pid for pid in children(sidecar.process.pid) if read_comm(pid).startswith("pp-")}
         used, start = {name: cpu_seconds(pid) for name, pid in pids.items()}, time.monotonic()
@@ -74,6 +101,8 @@ def main() -> None:
     rows.append(("total", f"{total[0]:.1f}", f"{total[1]:.1f}", f"{total[2]:.2%}"))
     print_table(("Process", f"PSS MiB after {args.seconds:g} s", "after range queries", "CPU of one core"), rows)
     print(f"{samples:g} samples in {bytes_ / 1024:.0f} KiB; budgets: 36 MB before, 52 MB after, 1 % CPU")
+    if args.hours:
+        print(f"without the samples' own bytes: {total[0] - bytes_ / (1 << 20):.1f} MiB; budget 36 MB")
 
 
 if __name__ == "__main__":

@@ -220,12 +220,20 @@ class Store:
         """
         self._lived.tick(now_ms)
         lived_ms = self._lived.ms
-        for stream in self._streams:
-            stream.close_due(lived_ms - self.options.retention_ms // _PARTS)
+        self._close_due()
         for collector in self._collectors.values():
             collector.maybe_readmit(self._admitter(collector), lived_ms)
         self._drop(lived_ms)
         return self._work(perf_counter() + budget_s)
+
+    def settle(self, budget_s: float = 0.002) -> bool:
+        """One slice of sealing alone, for a writer that outruns `maintain`; True if work is left."""
+        self._close_due()
+        return self._work(perf_counter() + budget_s)
+
+    def _close_due(self) -> None:
+        for stream in self._streams:
+            stream.close_due(self._lived.ms - self.options.retention_ms // _PARTS)
 
     def flush(self) -> None:
         """Let what was appended be written to the disk, in another thread; without a path nothing happens.

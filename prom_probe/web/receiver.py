@@ -44,6 +44,9 @@ class Appendable(Protocol):
     def reject(self, reason: str, samples: int) -> None:
         """Count samples that were refused before."""
 
+    def settle(self) -> bool:
+        """One slice of sealing, about 2 ms; True if work is left."""
+
 
 class Receiver:
     """Owned by the loop's thread. Requests are stored in the order in which they came, one at a time."""
@@ -93,6 +96,9 @@ class Receiver:
             self._store.reject(reason, samples)
         offered = len(request.times) + refused.counts.total()
         await self._append(request)
+        # The sender waits until its samples are sealed: a fast one would fill the memory faster than that is done.
+        while self._store.settle():
+            await asyncio.sleep(0)
         return plain(400, _account(refused, offered)) if refused.counts else Response(204)
 
     def _decode(self, body: bytes) -> WriteRequest:

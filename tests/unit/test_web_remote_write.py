@@ -38,6 +38,7 @@ class Notebook:
     def __init__(self) -> None:
         self.samples: list[tuple[Labels, int, bytes]] = []
         self.rejected: Counter[str] = Counter()
+        self.settled = 0
         self.on_append: Callable[[], None] = lambda: None
 
     def append(self, labels: Labels, t_ms: int, value: float) -> Outcome:
@@ -47,6 +48,10 @@ class Notebook:
 
     def reject(self, reason: str, samples: int) -> None:
         self.rejected[reason] += samples
+
+    def settle(self) -> bool:
+        self.settled += 1
+        return self.settled % 3 != 0
 
 
 def new_store(**options: int) -> Store:
@@ -112,6 +117,13 @@ def test_values_go_through_bit_by_bit(samples: list[tuple[int, int]]) -> None:
     store = Notebook()
     assert [answer.status for answer in received(store, pack(data))] == [204]
     assert store.samples == wanted
+
+
+def test_the_sender_waits_until_its_samples_are_sealed() -> None:
+    """So that a fast one cannot fill the memory with unsealed ones."""
+    store = Notebook()
+    assert [answer.status for answer in received(store, pack(message((UP, [(NOW_MS, 1.0)]))))] == [204]
+    assert store.settled == 3
 
 
 PROTO = "application/x-protobuf"
