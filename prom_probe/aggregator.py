@@ -41,6 +41,12 @@ _F = {
         Family("prom_probe_tsdb_storage_bytes", "gauge", "Bytes that the store's samples and index take.", "bytes"),
         Family("prom_probe_tsdb_appended_samples_total", "counter", "Samples taken into the store."),
         Family("prom_probe_tsdb_rejected_samples_total", "counter", "Samples refused by the store, by reason."),
+        Family("prom_probe_tsdb_persistent", "gauge", "Whether what is appended now goes to the disk."),
+        Family("prom_probe_tsdb_disk_errors_total", "counter", "Writes to the disk that failed."),
+        Family("prom_probe_tsdb_damaged_total", "counter", "Files and records that could not be read at the start."),
+        Family("prom_probe_tsdb_wal_bytes", "gauge", "Bytes of the write-ahead log.", "bytes"),
+        Family("prom_probe_tsdb_block_file_bytes", "gauge", "Bytes of the block files.", "bytes"),
+        Family("prom_probe_tsdb_mapped_bytes", "gauge", "The part of the storage bytes in mapped files.", "bytes"),
         Family("prom_probe_build_info", "gauge", "Constant 1, labelled by version and Python's version."),
         Family("prom_probe_uptime_seconds", "gauge", "Time since prom_probe was started.", "seconds"),
     )
@@ -189,5 +195,15 @@ class Aggregator:
         cell(_F["prom_probe_tsdb_samples"]).set(stats.samples)
         cell(_F["prom_probe_tsdb_storage_bytes"]).set(stats.bytes)
         cell(_F["prom_probe_tsdb_appended_samples_total"]).set(stats.appended)
+        if self._store.options.path is not None:
+            for name, value in (
+                ("persistent", stats.persistent),
+                ("disk_errors_total", stats.disk_errors),
+                ("damaged_total", stats.damaged),
+                ("wal_bytes", stats.wal_bytes),
+                ("block_file_bytes", stats.block_file_bytes),
+                ("mapped_bytes", stats.mapped_bytes),
+            ):
+                cell(_F[f"prom_probe_tsdb_{name}"]).set(value)
         for reason, count in stats.rejected.items():
             cell(_F["prom_probe_tsdb_rejected_samples_total"], reason=reason).set(count)

@@ -1,4 +1,4 @@
-"""The command line: run, once, query, check-config, version."""
+"""The command line: run, once, query, serve, check-config, version."""
 
 from __future__ import annotations
 
@@ -91,16 +91,36 @@ def once(as_json: bool, **flags: Any) -> None:
 @click.option("--end", metavar="TIME", help="End of the range, or the time of an instant query.  [default: now]")
 @click.option("--step", metavar="DURATION", help="Distance of the range's points.  [default: 1/60 of it, at least 1s]")
 @click.option("--url", metavar="URL", default="http://127.0.0.1:19991", show_default=True, help="Any Prometheus API.")
+@click.option("--storage.tsdb.path", "path", metavar="DIR", help="Ask what a run has stored in DIR, and no API.")
 @click.option("--json", "as_json", is_flag=True, help="Print the API's answer as it is.")
-def query(expr: str, start: str | None, end: str | None, step: str | None, url: str, as_json: bool) -> None:
-    """Ask a running prom-probe (or Prometheus) for the PromQL expression EXPR."""
+def query(
+    expr: str, start: str | None, end: str | None, step: str | None, url: str, path: str | None, as_json: bool
+) -> None:
+    """Ask a running prom-probe (or Prometheus) for the PromQL expression EXPR.
+
+    With --storage.tsdb.path, ask what a finished run has stored; "now" is then its last moment.
+    """
     from prom_probe.client import ClientError, fetch, parse_span, render
 
     try:
-        answer = fetch(url, expr, parse_span(start, end, step, time.time()))
+        if path is None:
+            answer = fetch(url, expr, parse_span(start, end, step, time.time()))
+        else:
+            from prom_probe.offline import query_stored
+
+            answer = query_stored(path, expr, start, end, step)
     except ClientError as error:
         _fail(str(error), error.status)
     click.echo(answer.decode() if as_json else render(answer))
+
+
+@cli.command()
+@_config_options
+def serve(**flags: Any) -> None:
+    """Answer the query API over what a run has stored in --storage.tsdb.path, read-only and without probes."""
+    from prom_probe.offline import serve_stored
+
+    serve_stored(_make_config(flags))
 
 
 @cli.command("check-config")

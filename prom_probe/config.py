@@ -244,6 +244,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     run_linger: Annotated[
         float, Option("run.linger", parse_duration, "DURATION", "Serve on for this long after COMMAND's end.")
     ] = 0.0
+    storage_tsdb_path: Annotated[
+        str | None, Option("storage.tsdb.path", str, "DIR", "Keep the samples in this directory too.")
+    ] = None
+    storage_tsdb_wal_flush_interval: Annotated[
+        float,
+        Option("storage.tsdb.wal-flush-interval", parse_interval, "DURATION", "How often the newest ones go there."),
+    ] = 1.0
     storage_tsdb_retention_time: Annotated[
         float, Option("storage.tsdb.retention.time", parse_duration, "DURATION", "How long samples are kept.")
     ] = 21_600.0

@@ -44,7 +44,7 @@ async def aggregate(shared: Shared, lifeline: int) -> None:
     """Ingest and serve until SIGTERM; exit at once when `lifeline` says that the supervisor is gone."""
     config, log = shared.config, shared.log.named(AGGREGATOR)
     loop = asyncio.get_running_loop()
-    meter, store = Meter(), Store(store_options(config))
+    meter, store = Meter(), Store(store_options(config), report=log)
     aggregator = Aggregator(
         store,
         {name: Consumer(ring) for name, ring in shared.rings.items()},
@@ -58,17 +58,23 @@ async def aggregate(shared: Shared, lifeline: int) -> None:
     server = Server(make_app(config, store, meter, about, log))
     stopped = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
-    loop.add_reader(lifeline, os._exit, 1)  # nobody would restart or reap anything
+
+    def orphaned() -> None:
+        store.close()
+        os._exit(1)  # nobody would restart or reap anything
 
     def drain_woken() -> None:
         shared.bell.clear()
         aggregator.drain()
 
+    loop.add_reader(lifeline, orphaned)
     loop.add_reader(shared.bell.fd, drain_woken)
     aggregator.drain()
     _every(loop, DRAIN_S, aggregator.drain, log)
     _every(loop, TICK_S, aggregator.tick, log)
     _every(loop, TICK_S, lambda: aggregator.tidy() and TIDY_PAUSE_S, log)
+    if config.storage_tsdb_path is not None:
+        _every(loop, config.storage_tsdb_wal_flush_interval, store.flush, log)
     await _start(server, shared.listeners)
     gc.collect()
     gc.freeze()
@@ -77,6 +83,7 @@ async def aggregate(shared: Shared, lifeline: int) -> None:
     aggregator.drain()
     aggregator.tick()
     await server.drain(DRAIN_CONNECTIONS_S)
+    store.close()
 
 
 async def serve_store(config: Config, store: Store, listeners: Sequence[Listener], log: Log) -> None:
@@ -108,6 +115,7 @@ def store_options(config: Config) -> StoreOptions:
         retention_bytes=config.storage_tsdb_retention_size,
         max_series=config.storage_tsdb_max_series,
         decode_cache_bytes=config.storage_tsdb_decode_cache_size,
+        path=config.storage_tsdb_path,
     )
 
 

@@ -67,6 +67,7 @@ def serve(config: Config, argv: tuple[str, ...]) -> int:
     """`prom-probe run`: the exit status. ConfigError and CommandError where it cannot begin."""
     log = Log(config.log_level, config.log_format, "supervisor")
     _check_procfs(config)
+    _check_storage(config)
     _check_receiver(config)
     _load_probes()
     shared = Shared(config, log)
@@ -131,6 +132,18 @@ def _check_receiver(config: Config) -> None:
             )
 
 
+def _check_storage(config: Config) -> None:
+    """ConfigError where the directory cannot be used: here it is one line, in the aggregator it would be many."""
+    if config.storage_tsdb_path is not None:
+        from prom_probe.tsdb.disk import folder
+        from prom_probe.tsdb.outcome import StorageError
+
+        try:
+            folder.check(config.storage_tsdb_path)
+        except StorageError as error:
+            raise ConfigError(str(error), 1) from None
+
+
 def _choose_watches(shared: Shared, command: Command | None) -> None:
     from prom_probe.sources.container import in_container, in_shared_pid_namespace
 
@@ -168,7 +181,8 @@ def _print_summary(shared: Shared, command: Command, ended: Ended, duration_s: f
     parts = [ended.text, f"ran {format_duration(round(duration_s, 1))}", f"CPU {ended.cpu_seconds:.2f} s"]
     summary = read_summaries(shared.slots["process"].read()).get(command.name)
     if summary is not None:
-        parts.append(f"peak memory {_mebibytes(max(summary.peak_resident_bytes, ended.peak_bytes))}")
+        if peak := max(summary.peak_resident_bytes, ended.peak_bytes):
+            parts.append(f"peak memory {_mebibytes(peak)}")
         children = max(0, summary.processes_seen - 1)  # seen: what lives between two collections is not
         parts.append(
             f"{children} {'child' if children == 1 else 'children'} seen (at most {summary.peak_processes} at once)"

@@ -33,9 +33,10 @@ MAY_IMPORT = {
     "supervisor": "*",
     "wiring": "*",
     "hosting": "*",
+    "offline": "client config hosting listen log promql tsdb web",
     "once": "collectors config log model wiring",
     "serve": "command config wiring",
-    "cli": "serve config once client",
+    "cli": "serve config once client offline",
 }
 
 FILES = sorted(PACKAGE.rglob("*.py"))

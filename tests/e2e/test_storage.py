@@ -1,0 +1,112 @@
+"""Samples on disk: a run is studied after its end, goes on after a restart, and outlives its aggregator."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from itertools import pairwise
+from pathlib import Path
+
+from tests.e2e.sidecar import FREE, Sidecar, wait_for
+
+TREE = 'proctree_processes{tree="sleep"}'
+
+
+def prom_probe(*args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "prom_probe.cli", *args], capture_output=True, text=True, timeout=30)
+
+
+def stored_times(path: Path) -> list[float]:
+    """When the tree was sampled, by `prom-probe query` over the directory."""
+    done = prom_probe("query", "--json", f"--storage.tsdb.path={path}", f"{TREE}[1h]")
+    assert done.returncode == 0, done.stderr
+    (series,) = json.loads(done.stdout)["data"]["result"]
+    return [t for t, _ in series["values"]]
+
+
+def test_a_finished_run_is_studied_afterwards(tmp_path: Path) -> None:
+    """`query` in one go, `serve` for Grafana; both read-only, and in the words of the API."""
+    path = tmp_path / "run"
+    with Sidecar("--", "sleep", "4", flags=["--interval=100ms", f"--storage.tsdb.path={path}"]) as sidecar:
+        assert sidecar.wait() == 0
+    times = stored_times(path)
+    assert len(times) > 30
+    assert max(b - a for a, b in pairwise(times)) < 1
+    table = prom_probe("query", f"--storage.tsdb.path={path}", f"max_over_time({TREE}[1m])")
+    assert table.stdout == '{tree="sleep"}  1\n'
+    before = {entry.name: entry.stat().st_mtime_ns for entry in os.scandir(path)}
+    args = ["serve", "--web.listen-address=", f"--api.listen-address={FREE}", f"--storage.tsdb.path={path}"]
+    with subprocess.Popen([sys.executable, "-m", "prom_probe.cli", *args], stderr=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stderr is not None
+            url = server.stderr.readline().rpartition("url=")[2].strip()
+            with urllib.request.urlopen(f"{url}/api/v1/label/tree/values", timeout=10) as response:
+                assert json.load(response)["data"] == ["sleep"]
+            with urllib.request.urlopen(f"{url}/api/v1/metadata?metric=proctree_processes", timeout=10) as response:
+                assert json.load(response)["data"]["proctree_processes"][0]["type"] == "gauge"
+            server.send_signal(signal.SIGTERM)
+            assert server.wait(10) == 0
+        finally:
+            server.kill()
+    assert {entry.name: entry.stat().st_mtime_ns for entry in os.scandir(path)} == before
+
+
+def test_a_clean_restart_loses_nothing(tmp_path: Path) -> None:
+    """The second run goes on where the first one ended; both are one history."""
+    path = tmp_path / "run"
+    flags = ["--interval=100ms", f"--storage.tsdb.path={path}"]
+    with Sidecar("--", "sleep", "1.5", flags=flags) as sidecar:
+        assert sidecar.wait() == 0
+    first = stored_times(path)
+    with Sidecar("--", "sleep", "30", flags=flags) as sidecar:
+        wait_for("new samples", lambda: sidecar.value(f"timestamp({TREE}) > {first[-1] + 0.2}"))
+        ((series,),) = [sidecar.query(f"{TREE}[1h]")]
+        assert [t for t, _ in series["values"]][: len(first)] == first
+
+
+def test_a_killed_aggregator_comes_back_with_its_samples(tmp_path: Path) -> None:
+    """All but the last flush interval, and the rings' frames of the meantime; nothing twice."""
+    flags = ["--interval=100ms", f"--storage.tsdb.path={tmp_path / 'run'}", "--storage.tsdb.wal-flush-interval=100ms"]
+    with Sidecar("--", "sleep", "60", flags=flags) as sidecar:
+        wait_for("samples", lambda: len(sidecar.query(f"{TREE}[1m]")[0]["values"]) > 30)
+        first = sidecar.worker("aggregator")
+        killed = time.time()
+        os.kill(first, signal.SIGKILL)
+        wait_for("a new aggregator", lambda: sidecar.worker("aggregator") not in (0, first))
+        wait_for("new samples", lambda: sidecar.value(f"timestamp({TREE}) > {killed + 1}"))
+        times = [t for t, _ in sidecar.query(f"{TREE}[1m]")[0]["values"]]
+        assert len([t for t in times if t < killed - 0.5]) >= 20
+        assert len(set(times)) == len(times)
+        assert max(b - a for a, b in pairwise(times)) < 0.8
+        wait_for("the disk's metrics", lambda: sidecar.metric("prom_probe_tsdb_persistent") == 1)
+        assert (sidecar.metric("prom_probe_tsdb_wal_bytes") or 0) > 0
+
+
+def test_a_directory_in_use_or_unusable_is_one_clear_line(tmp_path: Path) -> None:
+    """For a second run, for queries beside a run, and for a path that is no directory."""
+    path = tmp_path / "run"
+    with Sidecar("--", "sleep", "30", flags=[f"--storage.tsdb.path={path}"]) as sidecar:
+        wait_for("samples", lambda: sidecar.value("proctree_processes"))
+        for args in (
+            ["run", f"--web.listen-address={FREE}", f"--storage.tsdb.path={path}", "--", "true"],
+            ["query", f"--storage.tsdb.path={path}", "up"],
+        ):
+            done = prom_probe(*args)
+            assert done.returncode == 1
+            assert done.stderr.count("\n") == 1
+            assert "in use" in done.stderr
+    (tmp_path / "file").write_text("")
+    for args, text in (
+        (["run", f"--storage.tsdb.path={tmp_path}/file", "--", "true"], f"{tmp_path}/file: "),
+        (["query", f"--storage.tsdb.path={tmp_path}/none", "up"], f"{tmp_path}/none: "),
+        (["serve"], "serve needs --storage.tsdb.path"),
+    ):
+        done = prom_probe(*args)
+        assert done.returncode in (1, 2)
+        assert done.stderr.startswith(f"prom-probe: {text}"), done.stderr
+        assert done.stderr.count("\n") == 1
