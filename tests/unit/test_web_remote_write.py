@@ -54,9 +54,9 @@ class Notebook:
         return self.settled % 3 != 0
 
 
-def new_store(**options: int) -> Store:
+def new_store(max_series: int = 10_000) -> Store:
     """A store that lives at NOW."""
-    store = Store(StoreOptions(**options))
+    store = Store(StoreOptions(max_series=max_series))
     store.maintain(NOW_MS)
     return store
 
