@@ -54,9 +54,9 @@ class Notebook:
         return self.settled % 3 != 0
 
 
-def new_store(max_series: int = 10_000) -> Store:
+def new_store(max_series: int = 10_000, retention_ms: int = 6 * 3_600_000) -> Store:
     """A store that lives at NOW."""
-    store = Store(StoreOptions(max_series=max_series))
+    store = Store(StoreOptions(max_series=max_series, retention_ms=retention_ms))
     store.maintain(NOW_MS)
     return store
 
