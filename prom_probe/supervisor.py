@@ -98,13 +98,16 @@ class Supervisor:
     def _start(self, worker: Worker) -> None:
         worker.due_s = 0.0
         worker.started_s = time.monotonic()
+        # Until the child has handlers of its own, ours would swallow a SIGTERM that is meant to end it.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
         pid = os.fork()
         if pid == 0:
-            self._become(worker)
+            self._become(worker, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         worker.pid = pid
         self._board.started(worker.name, pid)
 
-    def _become(self, worker: Worker) -> None:
+    def _become(self, worker: Worker, mask: set[int | signal.Signals]) -> None:
         """In the child: run the worker. Never returns.
 
         A process group of its own keeps it from signals that are meant for COMMAND or for us.
@@ -120,6 +123,7 @@ class Supervisor:
                 except (OSError, ValueError):
                     pass
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             for fd in (self._signals_fd, self._signals_write, self._lifeline_write):
                 os.close(fd)
             worker.main(self._lifeline)

@@ -8,6 +8,7 @@ until its kept descriptor says that it is gone.
 
 import os
 from collections.abc import Collection, Iterable
+from time import thread_time
 from typing import NamedTuple
 
 from prom_probe.collectors.base import Context
@@ -17,8 +18,9 @@ from prom_probe.sources.errors import ParseError
 from prom_probe.sources.proc_loadavg import parse_proc_loadavg
 from prom_probe.sources.proc_pid_stat import parse_is_thread, parse_proc_pid_stat, read_proc_pid_stat
 
-# A listing may take one part in this many of the time.
+# A listing may take one part in this many of the time, and is not put off for longer than so many seconds.
 _LISTING_SHARE = 500
+_LISTING_PAUSE_S = 2.0
 # Collections after which /proc is listed anyway: a restored process has an old PID, and a container's loadavg may lie.
 _LIST_ANYWAY = 10
 # New PIDs that are cheaper to look at than a listing.
@@ -136,14 +138,14 @@ class Roster:
         return new
 
     def _list(self) -> set[int]:
-        start = self._context.monotonic()
+        start = thread_time()  # not the wall clock, which counts what others did meanwhile
         names = os.listdir(self._procfs)
         new = [name for name in names if name not in self._known]
         if len(names) - len(new) < len(self._known):
             self._known.intersection_update(names)
         self._known.update(new)
-        end = self._context.monotonic()
-        self._list_at = end + (end - start) * _LISTING_SHARE
+        pause_s = min((thread_time() - start) * _LISTING_SHARE, _LISTING_PAUSE_S)
+        self._list_at = self._context.monotonic() + pause_s
         self._since_listing = 0
         return {int(name) for name in new if name.isdigit()}
 
