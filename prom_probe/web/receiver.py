@@ -25,6 +25,9 @@ _LOOK_AFTER = 16
 
 _EXAMPLE_CHARS = 300
 
+# So long after the last request its memory goes back to the kernel.
+_TRIM_S = 1.0
+
 _WHY: dict[str, str] = {
     Outcome.CONFLICT: "with another value at a stored timestamp",
     Outcome.OUT_OF_ORDER: "out of order",
@@ -57,6 +60,7 @@ class Receiver:
         self._decoder = Decoder()
         self._waiting: deque[tuple[bytes, Pending]] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._trimming: asyncio.TimerHandle | None = None
 
     def write(self, body: bytes) -> Pending:
         """Store what a request's body has: 204 if that was everything, 400 with the reasons otherwise."""
@@ -84,12 +88,25 @@ class Receiver:
                 answer.set_result(response)
             await asyncio.sleep(0)
         self._task = None
+        if self._trimming is None:
+            self._trimming = asyncio.get_running_loop().call_later(_TRIM_S, self._trim)
+
+    def _trim(self) -> None:
+        """Give the heap's free pages back, unless more is being written, whose end comes here again."""
+        self._trimming = None
+        if self._task is None:
+            from prom_probe.web.heap import trim
+
+            asyncio.get_running_loop().run_in_executor(None, trim)
 
     async def _answer(self, body: bytes) -> Response:
         if decompressed_bytes(body) <= _INLINE_BYTES:
             request = self._decode(body)
         else:
+            from prom_probe.web.heap import share_arena
+
             share_interpreter()
+            share_arena()
             request = await asyncio.to_thread(self._decode, body)
         refused = request.refused
         for reason, samples in refused.counts.items():
