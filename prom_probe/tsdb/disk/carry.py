@@ -65,7 +65,7 @@ def _run(
     register: Register,
     numbers: Iterator[int],
 ) -> Iterator[Entry]:
-    yield log.entry(log.HeadRecord(heads.first, heads.stream))
+    yield log.entry(log.HeadRecord(heads.first, heads.stream, rows))
     for start, end, mapping in sections(mappings, rows):
         number, refs = next(numbers), mapping.by_column()
         named = register.named(refs)
@@ -78,12 +78,11 @@ def _run(
 
 
 def _buffers(heads: Heads, buffers: Buffers, counts: array[int]) -> Iterator[Entry]:
-    yield log.entry(log.HeadRecord(heads.first, heads.stream))
+    there = [(slot, samples) for slot, samples in enumerate(counts) if samples and not buffers.series[slot].gone]
+    yield log.entry(log.HeadRecord(heads.first, heads.stream, sum(samples for _, samples in there)))
     lived = buffers.since
-    for slot, samples in enumerate(counts):
+    for slot, samples in there:
         series = buffers.series[slot]
-        if series.gone or not samples:
-            continue
         yield log.entry(log.SeriesRecord(series.ref, series.labels))
         pairs = zip(buffers.times[slot][:samples], buffers.values[slot][:samples], strict=True)
         packed = b"".join([log.SAMPLE.pack(series.ref, t_ms, value) for t_ms, value in pairs])

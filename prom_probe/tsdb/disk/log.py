@@ -26,10 +26,14 @@ Entry: TypeAlias = tuple[bytes, bytes]
 
 
 class HeadRecord(msgspec.Struct, frozen=True, array_like=True):
-    """A head begins; `stream` is a collector, or None for general appends."""
+    """A head is spoken of; `stream` is a collector, or None for general appends.
+
+    `again`: so many rows (samples, of general appends) follow, which are the whole head until then.
+    """
 
     number: int
     stream: str | None
+    again: int = 0
 
 
 class LoggedColumn(msgspec.Struct, frozen=True, array_like=True):

@@ -187,7 +187,7 @@ class _Recovery:
 
     def _heads(self, replay: Replay) -> Iterator[tuple[Place, AnyPiece]]:
         for found in replay.heads.values():
-            piece = found.piece
+            piece = found.best()
             if piece is not None and found.heads.last > self._found.dropped.get(found.heads.stream, 0):
                 piece.freeze()
                 yield Place(found.heads, found.segment), piece

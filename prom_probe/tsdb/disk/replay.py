@@ -24,15 +24,44 @@ _MOST_ROWS = (1 << 16) - 1
 
 
 class FoundHead:
-    """A head of the log. `piece` is made by its first row; there is none for heads that a block file holds."""
+    """A head of the log; nothing is kept of those that a block file holds.
 
-    __slots__ = ("heads", "held", "piece", "segment")
+    `piece` is made by the first row. While a head is written `again`, its rows go to another one, which takes its place
+    once it is whole.
+    """
 
-    def __init__(self, heads: Heads, held: bool, segment: int) -> None:
+    __slots__ = ("again", "awaited", "heads", "held", "piece", "segment")
+
+    def __init__(self, heads: Heads, held: bool) -> None:
         self.heads = heads
         self.held = held
         self.piece: AnyHead | None = None
-        self.segment = segment
+        self.again: AnyHead | None = None
+        self.awaited = 0  # rows or samples that are still to come again
+        self.segment = 0
+
+    def writing(self, lived_ms: int, segment: int) -> AnyHead:
+        """The piece that the next row belongs to."""
+        make = Buffers if self.heads.stream is None else Run
+        if self.piece is None and self.again is None:
+            self.segment = segment
+        if self.awaited:
+            self.again = self.again or make(lived_ms)
+            return self.again
+        self.piece = self.piece or make(lived_ms)
+        return self.piece
+
+    def wrote(self, count: int, segment: int) -> None:
+        """Note that so many rows or samples were read."""
+        if self.awaited:
+            self.awaited = max(0, self.awaited - count)
+            if not self.awaited:
+                self.piece, self.segment, self.again = self.again, segment, None
+
+    def best(self) -> AnyHead | None:
+        """What there is of it, also where damage keeps it from being whole."""
+        pieces = [piece for piece in (self.piece, self.again) if piece is not None]
+        return max(pieces, key=lambda piece: piece.samples, default=None)
 
 
 class Replay:
@@ -68,7 +97,10 @@ class Replay:
             self._count(said.number)
             if said.number not in self.heads:
                 heads = Heads(said.stream, said.number, said.number)
-                self.heads[said.number] = FoundHead(heads, self._held(said.stream, said.number), self.segment)
+                self.heads[said.number] = FoundHead(heads, self._held(said.stream, said.number))
+            if said.again > 0:
+                self.heads[said.number].awaited = said.again
+                self.heads[said.number].again = None
         elif isinstance(said, log.SeriesRecord):
             self._know(said.ref, said.labels, kept=False)
         elif isinstance(said, log.DroppedRecord):
@@ -111,14 +143,13 @@ class Replay:
         self.newest[head.heads.stream] = mapping
         if head.held:
             return
-        if head.piece is None:
-            head.piece, head.segment = Run(lived_ms), self.segment
-        run = head.piece
-        if not isinstance(run, Run) or len(run.times) >= _MOST_ROWS:
-            raise ValueError("a row of a head that takes none")
-        if not run.times or t_ms > run.times[-1]:
-            samples = len(values) // 8 - values.count(STALE_BYTES)
-            run.append(mapping, t_ms, values, samples, max(lived_ms, run.seen))
+        run = head.writing(lived_ms, self.segment)
+        assert isinstance(run, Run)
+        if run.times and (t_ms <= run.times[-1] or len(run.times) >= _MOST_ROWS):
+            raise ValueError("a row that does not come after the one before")
+        samples = len(values) // 8 - values.count(STALE_BYTES)
+        run.append(mapping, t_ms, values, samples, max(lived_ms, run.seen))
+        head.wrote(1, self.segment)
 
     def _samples(self, payload: bytes) -> None:
         start = log.SAMPLES_START.size
@@ -137,15 +168,15 @@ class Replay:
             if series is None:
                 raise ValueError("a sample of no series")
             samples.append((series, t_ms, value))
-        if head.piece is None:
-            head.piece, head.segment = Buffers(lived_ms), self.segment
-        buffers = head.piece
+        buffers = head.writing(lived_ms, self.segment)
         assert isinstance(buffers, Buffers)
         for series, t_ms, value in samples:
             newest = buffers.newest_ms(series.ref)
-            if newest is None or (t_ms > newest and buffers.tallest < _MOST_ROWS):
-                buffers.append(series, t_ms, value)
+            if newest is not None and (t_ms <= newest or buffers.tallest >= _MOST_ROWS):
+                raise ValueError("a sample that does not come after the one before")
+            buffers.append(series, t_ms, value)
         buffers.seen = max(lived_ms, buffers.seen)
+        head.wrote(len(samples), self.segment)
 
     def _head(self, number: int) -> FoundHead:
         head = self.heads.get(number)
