@@ -12,8 +12,8 @@ from array import array
 from collections.abc import Callable
 
 from bench.report import Row, percentile, print_table
-from prom_probe.codec import Announce, Batch, WireColumn, decode, encode
-from prom_probe.model.family import Family
+from prom_probe.codec import Batch, decode, encode
+from prom_probe.model.family import Column, Family, column
 from prom_probe.ring.consumer import Consumer
 from prom_probe.ring.doorbell import Doorbell
 from prom_probe.ring.layout import create_ring
@@ -73,70 +73,70 @@ def _burst(send: Callable[[bytes], object], drain: Callable[[], None], count: in
     return times
 
 
-def latency(rate: int, seconds: float, datagram: bool) -> list[float]:
-    """Seconds from collection done to stored, at `rate` frames a second, from a probe process to an idle loop."""
+def latency(rate: int, seconds: float) -> tuple[list[float], list[float]]:
+    """(datagram, ring): seconds from collection done to stored, from a probe process to an idle loop.
+
+    Frames go the two ways in turn, `rate` a second each way, so that both see the same noise.
+    """
     ring, bell = create_ring(1 << 20), Doorbell()
     a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     b.setblocking(False)
     consumer = Consumer(ring)
+    count = int(rate * seconds)
     pid = os.fork()
     if pid == 0:
-        producer = Producer(ring, bell)
-        send: Callable[[bytes], object] = a.send if datagram else producer.push
+        ways: tuple[Callable[[bytes], object], ...] = (a.send, Producer(ring, bell).push)
         row = array("d", range(VALUES))
         beat = time.monotonic() + 0.2
-        for i in range(int(rate * seconds)):
-            beat += 1 / rate
-            if (left := beat - time.monotonic()) > 0:
-                select.select([], [], [], left)
-            send(frame(i, row))
+        for i in range(count):
+            for way, send in enumerate(ways):
+                beat += 0.5 / rate
+                if (left := beat - time.monotonic()) > 0:
+                    select.select([], [], [], left)
+                send(frame(2 * i + way, row))
         os._exit(0)
     store = Store(StoreOptions())
-    family = Family("bench", "gauge", "A value.")
-    columns = Announce(
-        "bench",
-        1,
-        0,
-        (family,),
-        tuple(WireColumn(0, (("__name__", "bench"), ("n", str(i))), False) for i in range(VALUES)),
-    ).full_columns()
-    store.announce("bench", 1, 0, columns)
-    times: list[float] = []
+    store.announce("bench", 1, 0, columns())
+    times: tuple[list[float], list[float]] = ([], [])
 
-    def take(payload: bytes) -> None:
+    def take(payload: bytes, way: int) -> None:
         batch = decode(payload)
         assert isinstance(batch, Batch)
         store.append_row(batch.collector, batch.layout, batch.t_ms, batch.values)
-        times.append((time.monotonic_ns() - batch.done_ns) / 1e9)
+        times[way].append((time.monotonic_ns() - batch.done_ns) / 1e9)
 
     def on_bell() -> None:
         bell.clear()
         for _, payload in consumer.pop():
-            take(payload)
+            take(payload, 1)
         consumer.commit()
 
     def on_datagram() -> None:
         try:
             while True:
-                take(b.recv(65536))
+                take(b.recv(65536), 0)
         except BlockingIOError:
             pass
 
     async def receive() -> None:
         loop = asyncio.get_running_loop()
-        if datagram:
-            loop.add_reader(b.fileno(), on_datagram)
-        else:
-            loop.add_reader(bell.fd, on_bell)
+        loop.add_reader(b.fileno(), on_datagram)
+        loop.add_reader(bell.fd, on_bell)
         deadline = loop.time() + seconds + 10
-        while len(times) < int(rate * seconds) and loop.time() < deadline:
+        while min(map(len, times)) < count and loop.time() < deadline:
             await asyncio.sleep(0.05)
 
     asyncio.run(receive())
     os.waitpid(pid, 0)
     a.close()
     b.close()
-    return times[rate // 10 :]
+    return times[0][count // 10 :], times[1][count // 10 :]
+
+
+def columns() -> list[Column]:
+    """What the frames' values are called."""
+    family = Family("bench", "gauge", "A value.")
+    return [column(family, exposed=False, n=str(i)) for i in range(VALUES)]
 
 
 def main() -> None:
@@ -147,8 +147,8 @@ def main() -> None:
     burst_ring(5000)
     for name, datagram_s, ring_s in (
         ("push, burst", burst_datagram(50_000), burst_ring(50_000)),
-        ("collected to stored, 1000/s", latency(1000, args.seconds, True), latency(1000, args.seconds, False)),
-        ("collected to stored, 10/s", latency(10, args.seconds, True), latency(10, args.seconds, False)),
+        ("collected to stored, 1000/s", *latency(1000, args.seconds)),
+        ("collected to stored, 20/s", *latency(20, args.seconds)),
     ):
         for quantile in (0.5, 0.99):
             peer, ours = percentile(datagram_s, quantile) * 1e6, percentile(ring_s, quantile) * 1e6
