@@ -65,8 +65,8 @@ class Recovered:
 def recover(folder: Folder, max_series: int, report: Callable[[str, str], None], *, repair: bool) -> Recovered:
     """Read the folder; with `repair`, cut off and set aside what cannot be read.
 
-    Of the series that the cap does not keep, about `max_series` are found again, those seen last first. Raises
-    StorageError where a file may not be read.
+    At most `max_series` are found again, those seen last, and all that the series cap keeps. Raises StorageError where
+    a file may not be read.
     """
     return _Recovery(folder, max_series, report, repair).run()
 
@@ -193,7 +193,7 @@ class _Recovery:
                 yield Place(found.heads, found.segment), piece
 
     def _choose(self, pieces: list[tuple[Place, AnyPiece]]) -> list[Series]:
-        """The series of the pieces; of several with the same labels the one made last."""
+        """The series of the pieces that are to be known: of several with the same labels the one made last."""
         used: set[int] = set()
         for _, piece in pieces:
             for ref in piece.live_refs():
@@ -205,7 +205,9 @@ class _Recovery:
         for ref in sorted(used):
             series = self._series[ref]
             chosen[series.labels] = series
-        return sorted(chosen.values(), key=attrgetter("ref"))
+        last = sorted(chosen.values(), key=lambda series: (series.kept, series.seen, series.ref), reverse=True)
+        kept = sum(series.kept for series in last)
+        return sorted(last[: max(kept, self._max_series)], key=attrgetter("ref"))
 
     def _set_aside(self, name: str, error: Exception) -> None:
         path = self._folder.join(name)
