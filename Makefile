@@ -43,10 +43,13 @@ lint: $(STAMP)-lint ## ruff and mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(STAMP)-test ## The benchmarks of collection, transport and footprint
+bench: $(STAMP)-test ## The benchmarks; bench.query beside Prometheus and VictoriaMetrics is run by itself
 	$(BIN)/python -m bench.collect
 	$(BIN)/python -m bench.transport
 	$(BIN)/python -m bench.footprint
+	$(BIN)/python -m bench.footprint --seconds 5 --hours 1
+	$(BIN)/python -m bench.store
+	$(BIN)/python -m bench.remote_write
 
 clean:
 	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis
