@@ -15,10 +15,14 @@ from prom_probe.web.message import Answer, Request, Response
 from prom_probe.web.params import MAX_TIME_MS, MIN_TIME_MS, form_of, limit_param
 from prom_probe.web.reply import success
 
+# The Prometheus whose API this is. Clients choose by it what they ask for; our own version is that of an ancient one.
+API_VERSION = "3.0.0"
+
 
 def buildinfo(context: Context, request: Request) -> Response:
     """Version and origin. Without `features`, which is how clients know a Prometheus."""
-    return success(dict(context.about.build_info))
+    ours = context.about.build_info
+    return success({**ours, "version": API_VERSION, "prom_probe_version": ours.get("version", "")})
 
 
 def config(context: Context, request: Request) -> Response:

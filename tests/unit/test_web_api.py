@@ -252,7 +252,7 @@ def test_status() -> None:
         start_time_s=NOW_S - 0.5,
     )
     with serving(FakeStore(), about=about) as site:
-        assert ask(site, "status/buildinfo") == {"version": "1.2.3"}
+        assert ask(site, "status/buildinfo") == {"version": "3.0.0", "prom_probe_version": "1.2.3"}
         assert ask(site, "status/config") == {"yaml": "interval: 1s\n"}
         assert ask(site, "status/flags") == {"interval": "1s"}
         info = ask(site, "status/runtimeinfo")
