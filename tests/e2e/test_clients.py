@@ -99,7 +99,8 @@ def test_promtool_shows_our_errors(sidecar: Sidecar) -> None:
 def test_the_python_client(sidecar: Sidecar, method: str) -> None:
     """Every question that the library can ask; with POST it sends URL parameters and an empty body."""
     try:
-        from prometheus_api_client import PrometheusApiClientException, PrometheusConnect
+        from prometheus_api_client import PrometheusConnect
+        from prometheus_api_client.exceptions import PrometheusApiClientException
     except ImportError:
         missing("prometheus-api-client is not installed")
     client = PrometheusConnect(sidecar.api, method=method, timeout=10)
