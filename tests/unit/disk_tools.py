@@ -44,6 +44,7 @@ class Disk:
 
     def __init__(self) -> None:
         self.steps = 0
+        self.failed = 0
         self.synced: dict[str, int] = {}
         self._paths: dict[int, str] = {}
         self._first, self._last, self._code = 1.0, 0.0, errno.EIO
@@ -59,6 +60,7 @@ class Disk:
         def call(*arguments: Any) -> Any:
             self.steps += 1
             if self._first <= self.steps <= self._last:
+                self.failed += 1
                 if name == "write":
                     whole = b"".join(arguments[1])
                     real(arguments[0], [whole[: len(whole) // 2]])

@@ -242,6 +242,66 @@ def test_the_series_cap_holds_after_a_restart(path: Path) -> None:
     again.close()
 
 
+def test_retention_goes_on_after_a_restart(path: Path) -> None:
+    """Lived time is kept: what was nearly old before the restart is old soon after it."""
+    now = 0
+    for life, beats in enumerate((600, 300, 300)):
+        store = _open(path, retention_ms=1_000_000)
+        store.announce("c", 0, 0, gauges(1))
+        for _ in range(beats):
+            now += 1000
+            store.append_row("c", 0, now, row([float(now)]))
+            store.append(make_labels("x"), now, 1.0)
+            drain(store, now)
+        first = {labels: samples[0][0] for labels, samples in samples_of(store.snapshot()).items()}
+        if life < 2:
+            assert set(first.values()) == {1000}
+        else:
+            assert len(first) == 2 and min(first.values()) > 1000
+        store.close()
+
+
+@pytest.mark.parametrize("lost", [1, 7, 60])
+def test_a_torn_tail_is_cut_off_and_told_once(path: Path, lost: int) -> None:
+    """The rest is there; the next life finds nothing wrong."""
+    store = _open(path)
+    store.announce("c", 0, 0, gauges(1))
+    _beats(store, 50, width=1)
+    store.close()
+    (name,) = _names(path, ".log")
+    size = (path / name).stat().st_size
+    os.truncate(path / name, size - lost)
+    reports: list[str] = []
+    again = Store.open_read_only(str(path), report=lambda level, text: reports.append(text))
+    assert (path / name).stat().st_size == size - lost
+    for _ in range(3):
+        again = _open(path, reports)
+        rows = len(samples_of(again.snapshot())[gauges(1)[0].labels])
+        assert 48 <= rows < 50
+        again.close()
+    assert len(reports) == 2 and all("cut off" in text and name in text for text in reports)
+
+
+def test_a_damaged_block_file_is_set_aside(path: Path) -> None:
+    """It is renamed and reported; what is in other files and in the log is there."""
+    store = _open(path)
+    store.announce("c", 0, 0, gauges(1))
+    _beats(store, 600, width=1)
+    _written(store)
+    store.close()
+    first, *_ = _names(path, ".block")
+    content = bytearray((path / first).read_bytes())
+    content[len(content) // 2] ^= 1
+    (path / first).write_bytes(content)
+    reports: list[str] = []
+    again = _open(path, reports)
+    assert again.stats().damaged == 1
+    assert len(samples_of(again.snapshot())[gauges(1)[0].labels]) in (600, 600 - 256)
+    assert _names(path, ".damaged") == [f"{first}.damaged"]
+    assert reports == [f"storage: {path / first}: set aside: its checksum is wrong"]
+    again.close()
+
+
 _HOLDER = """
 import sys
 from prom_probe.tsdb.store import Store, StoreOptions

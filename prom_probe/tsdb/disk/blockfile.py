@@ -14,7 +14,7 @@ from prom_probe.model.labels import Labels
 from prom_probe.tsdb.block import HEADER as BLOCK_HEADER
 from prom_probe.tsdb.block import Block
 from prom_probe.tsdb.collector import proper
-from prom_probe.tsdb.encoding.record import BlockError
+from prom_probe.tsdb.encoding.record import MAX_ROWS, BlockError
 from prom_probe.tsdb.outcome import MAX_TIME
 
 MAGIC = b"PPf1"
@@ -89,6 +89,12 @@ def parse(data: memoryview) -> Content:
     block = Block(body, refs, samples, since, seen)
     if not (0 <= since <= seen < MAX_TIME and block.mint > -MAX_TIME and block.maxt < MAX_TIME):
         raise BlockError("times that make no sense")
+    if not samples <= block.columns * MAX_ROWS or not (block.columns or block.timelines == 1):
+        raise BlockError(f"{samples} samples of {block.columns} columns")
+    for timeline in range(block.timelines):
+        block.rows(timeline)
+    if any(block.timeline_of(place) >= block.timelines for place in range(block.columns)):
+        raise BlockError("a column without a timeline")
     if not 0 < first <= last < MAX_NUMBER:
         raise BlockError(f"heads {first} to {last}")
     if len(refs) and not (refs[0] > 0 and refs[-1] < MAX_NUMBER and all(a < b for a, b in pairwise(refs))):

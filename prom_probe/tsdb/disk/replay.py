@@ -10,6 +10,7 @@ from prom_probe.model.sample import STALE_BYTES
 from prom_probe.tsdb.collector import proper
 from prom_probe.tsdb.disk import log
 from prom_probe.tsdb.disk.blockfile import MAX_NUMBER, Heads
+from prom_probe.tsdb.encoding.record import MAX_ROWS
 from prom_probe.tsdb.index import Series
 from prom_probe.tsdb.loose import Buffers
 from prom_probe.tsdb.mapping import Mapping
@@ -18,9 +19,6 @@ from prom_probe.tsdb.run import Run
 
 if TYPE_CHECKING:
     AnyHead: TypeAlias = Run | Buffers
-
-# A head has fewer rows than a block may have.
-_MOST_ROWS = (1 << 16) - 1
 
 
 class FoundHead:
@@ -145,7 +143,7 @@ class Replay:
             return
         run = head.writing(lived_ms, self.segment)
         assert isinstance(run, Run)
-        if run.times and (t_ms <= run.times[-1] or len(run.times) >= _MOST_ROWS):
+        if run.times and (t_ms <= run.times[-1] or len(run.times) >= MAX_ROWS):
             raise ValueError("a row that does not come after the one before")
         samples = len(values) // 8 - values.count(STALE_BYTES)
         run.append(mapping, t_ms, values, samples, max(lived_ms, run.seen))
@@ -172,7 +170,7 @@ class Replay:
         assert isinstance(buffers, Buffers)
         for series, t_ms, value in samples:
             newest = buffers.newest_ms(series.ref)
-            if newest is not None and (t_ms <= newest or buffers.tallest >= _MOST_ROWS):
+            if newest is not None and (t_ms <= newest or buffers.tallest >= MAX_ROWS):
                 raise ValueError("a sample that does not come after the one before")
             buffers.append(series, t_ms, value)
         buffers.seen = max(lived_ms, buffers.seen)
