@@ -110,4 +110,4 @@ def test_two_hundred_kills(tmp_path: Path) -> None:
                 assert must <= {t for t, _ in samples}, f"kill {kill}: {labels}"
                 assert all(t < end and value == bits(_value(t, i)) for t, value in samples)
             must = {t for t, _ in samples}
-    assert safe_at_all > 10 * _KILLS
+    assert safe_at_all > _KILLS
