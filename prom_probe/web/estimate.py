@@ -32,8 +32,8 @@ def is_cheap(queryable: Queryable, expr: str, start_ms: int, end_ms: int, step_m
     steps = (end_ms - start_ms) // step_ms + 1
     cost = _NODE * len(nodes) + _POINT * steps
     for node, range_ms in nodes:
-        if isinstance(node, Subquery):
-            return False
+        if isinstance(node, Subquery) or (isinstance(node, Call) and node.name == "label_replace"):
+            return False  # the one multiplies, the regex of the other may backtrack
         if isinstance(node, Selector):
             cost += _selector_cost(queryable, node, range_ms, start_ms, end_ms, steps, lookback_ms)
         if cost > _CHEAP_US:

@@ -310,6 +310,7 @@ class Counting:
         ('up{a=~"b|c"}', 1, 0, 1, True),
         ('up{a=~"(b+)+$"}', 1, 0, 1, False),
         ('up{a!~".*x"}', 1, 0, 1, False),
+        ('label_replace(up, "a", "$1", "b", "(b+)+$")', 1, 0, 1, False),
         ("sum(up) / sum by (a) (-up > 1) + topk(2, up)", 1, 0, 1, True),
         ("up + up + up + up + up + up + up", 1, 60, 1, False),
         ("1" + " + 1" * 199, 0, 0, 1, False),
