@@ -424,7 +424,7 @@ class Store:
             self._by_labels[series.labels] = known[series.ref] = series
         for name, pieces in found.streams().items():
             if name is None:
-                self._loose.pieces = pieces
+                self._loose.pieces = tuple(piece for piece in pieces if piece.samples)  # an empty one cannot be sealed
             else:
                 stream = CollectorStream(name)
                 stream.restore(pieces)
