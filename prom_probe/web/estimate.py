@@ -31,18 +31,26 @@ def is_cheap(queryable: Queryable, expr: str, start_ms: int, end_ms: int, step_m
         return True
     steps = (end_ms - start_ms) // step_ms + 1
     cost = _NODE * len(nodes) + _POINT * steps
+    raw = isinstance(nodes[0][0], Matrix)  # each sample is a point of the result
     for node, range_ms in nodes:
         if isinstance(node, Subquery) or (isinstance(node, Call) and node.name == "label_replace"):
             return False  # the one multiplies, the regex of the other may backtrack
         if isinstance(node, Selector):
-            cost += _selector_cost(queryable, node, range_ms, start_ms, end_ms, steps, lookback_ms)
+            cost += _selector_cost(queryable, node, range_ms, start_ms, end_ms, steps, lookback_ms, raw)
         if cost > _CHEAP_US:
             return False
     return True
 
 
 def _selector_cost(
-    queryable: Queryable, node: Selector, range_ms: int, start_ms: int, end_ms: int, steps: int, lookback_ms: int
+    queryable: Queryable,
+    node: Selector,
+    range_ms: int,
+    start_ms: int,
+    end_ms: int,
+    steps: int,
+    lookback_ms: int,
+    raw: bool,
 ) -> float:
     for matcher in node.matchers:
         if matcher.op in ("=~", "!~") and compile_anchored(matcher.value).literals is None:
@@ -61,6 +69,8 @@ def _selector_cost(
     if not series:
         return _SELECTOR
     timestamps = samples / series
+    if raw:
+        return _SELECTOR + _TIMESTAMP * timestamps + (_SAMPLE + _POINT) * samples
     window = timestamps * range_ms / (end_ms - mint)
     return (
         _SELECTOR
