@@ -40,6 +40,9 @@ _F = {
         Family("prom_probe_tsdb_samples", "gauge", "Samples in the store."),
         Family("prom_probe_tsdb_storage_bytes", "gauge", "Bytes that the store's samples and index take.", "bytes"),
         Family("prom_probe_tsdb_appended_samples_total", "counter", "Samples taken into the store."),
+        Family("prom_probe_tsdb_dropped_samples_total", "counter", "Samples that retention has dropped."),
+        Family("prom_probe_tsdb_sealed_blocks_total", "counter", "Blocks made of heads."),
+        Family("prom_probe_tsdb_merged_blocks_total", "counter", "Blocks made of smaller blocks."),
         Family("prom_probe_tsdb_rejected_samples_total", "counter", "Samples refused by the store, by reason."),
         Family("prom_probe_tsdb_persistent", "gauge", "Whether what is appended now goes to the disk."),
         Family("prom_probe_tsdb_disk_errors_total", "counter", "Writes to the disk that failed."),
@@ -195,6 +198,9 @@ class Aggregator:
         cell(_F["prom_probe_tsdb_samples"]).set(stats.samples)
         cell(_F["prom_probe_tsdb_storage_bytes"]).set(stats.bytes)
         cell(_F["prom_probe_tsdb_appended_samples_total"]).set(stats.appended)
+        cell(_F["prom_probe_tsdb_dropped_samples_total"]).set(stats.dropped)
+        cell(_F["prom_probe_tsdb_sealed_blocks_total"]).set(stats.sealed)
+        cell(_F["prom_probe_tsdb_merged_blocks_total"]).set(stats.merged)
         if self._store.options.path is not None:
             for name, value in (
                 ("persistent", stats.persistent),

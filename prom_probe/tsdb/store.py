@@ -65,9 +65,10 @@ class StoreStats:
     """What is in the store (`series`, `samples`, `bytes`, `pieces`), and what it took and refused since it began.
 
     `bytes` is what retention counts: pieces, index and columns; the decode cache is beside it. `rejected` counts
-    samples by reason. With a path: `persistent`, whether what comes now goes to the disk; `disk_errors`, writes that
-    failed; `damaged`, files and records that could not be read at the start; `mapped_bytes`, the part of `bytes` that
-    lies in mapped files; `wal_bytes` and `block_file_bytes`, what the files take.
+    samples by reason. `dropped` counts those that retention has dropped, `sealed` and `merged` the blocks made of heads
+    and of smaller blocks. With a path: `persistent`, whether what comes now goes to the disk; `disk_errors`, writes
+    that failed; `damaged`, files and records that could not be read at the start; `mapped_bytes`, the part of `bytes`
+    that lies in mapped files; `wal_bytes` and `block_file_bytes`, what the files take.
     """
 
     series: int
@@ -76,6 +77,9 @@ class StoreStats:
     pieces: int
     appended: int
     rejected: dict[str, int]
+    dropped: int
+    sealed: int
+    merged: int
     persistent: bool = False
     disk_errors: int = 0
     damaged: int = 0
@@ -107,6 +111,7 @@ class Store:
         self._sweep_due = False
         self._appended = 0
         self._rejected: Counter[str] = Counter()
+        self._sealed = self._merged = 0
         self._journal: Journal | None = None
         if self.options.path is not None:
             from prom_probe.tsdb.disk.opening import open_to_write
@@ -288,6 +293,9 @@ class Store:
             pieces=len(pieces),
             appended=self._appended,
             rejected=dict(self._rejected),
+            dropped=sum(stream.dropped for stream in self._streams),
+            sealed=self._sealed,
+            merged=self._merged,
             **(disk._asdict() if disk is not None else {}),
         )
 
@@ -340,8 +348,8 @@ class Store:
     def _seal(self, stream: Stream[Any], head: Head) -> Iterator[None]:
         """Put a block in the place of a closed head."""
         block = yield from head.seal()
-        if block is not None:
-            stream.replace((head,), block)
+        if block is not None and stream.replace((head,), block):
+            self._sealed += 1
 
     def _merge(self, stream: Stream[Any], blocks: tuple[Block, ...]) -> Iterator[None]:
         """Put one block in the place of several."""
@@ -352,6 +360,7 @@ class Store:
         if block is None:
             stream.keep_apart(blocks)
         elif stream.replace(blocks, block):
+            self._merged += 1
             self._cache.forget({old.uid for old in blocks})
 
     def _sweep(self) -> Iterator[None]:

@@ -87,6 +87,7 @@ class Stream(Generic[H]):
         self.pieces: tuple[H | Block, ...] = ()
         self._open: H | None = None
         self._apart: set[int] = set()  # blocks that cannot be merged with the next, by uid
+        self.dropped = 0  # samples
         self.journal: Journal | None = None
 
     def begin(self, head: H) -> H:
@@ -112,6 +113,7 @@ class Stream(Generic[H]):
         if oldest is self._open:
             self.close()
         self.pieces = self.pieces[1:]
+        self.dropped += oldest.samples
         if self.journal is not None:
             self.journal.dropped(oldest)
 
