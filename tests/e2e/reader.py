@@ -124,8 +124,8 @@ class Reader:
         return max(0, int(self.board[ACKNOWLEDGED]) + 1 - KEPT)
 
     def recent(self, width: int) -> Span:
-        """Beats that are acknowledged and must be there, at most `width`."""
-        last = int(self.board[ACKNOWLEDGED]) - self.rng.randrange(KEPT // 2 - width)
+        """Beats that are acknowledged and must be there, at most `width`, often up to the newest."""
+        last = int(self.board[ACKNOWLEDGED]) - self.rng.choice([0, self.rng.randrange(KEPT // 2 - width)])
         return Span(last + 1 - self.rng.randrange(1, width), last)
 
     def points(self, selector: str, span: Span) -> Points:

@@ -95,7 +95,10 @@ class Readers:
             assert process.poll() in (None, 0, -9), path.read_text()
 
     def wait(self) -> None:
-        for process, _ in self._processes:
+        """For the end of all that do not wait to be killed, then look at how they ended."""
+        for process, path in self._processes:
+            if path.name.startswith("killed"):
+                process.kill()
             process.wait(60)
         self.check()
 
