@@ -89,7 +89,8 @@ class Queries:
 
             share_arena()
             share_interpreter()
-            self._pool = ThreadPoolExecutor(self._max, "query")
+            # One more than queries run, so that the rest of an answer never waits for a query to end.
+            self._pool = ThreadPoolExecutor(self._max + 1, "query")
         self._pool.submit(work, *args)
 
     def _start(self, item: _Item) -> None:
@@ -127,15 +128,14 @@ class Queries:
         return failure(ApiError("internal", f"the query failed: {type(error).__name__}"))
 
     def _finish(self, item: _Item, body: bytes, rest: Iterator[bytes] | None, status: int) -> None:
-        if rest is None or item.answer.done():
-            self.release()
+        self._release()
         if item.answer.done():  # cancelled: the client is gone
             return
         content_type = item.content_type if status == 200 else JSON
-        stream = None if rest is None else _Stream(self, body, rest)
+        stream = None if rest is None else _Stream(self.submit, body, rest)
         item.answer.set_result(Response(status, b"" if stream else body, content_type, stream=stream))
 
-    def release(self) -> None:
+    def _release(self) -> None:
         """A query has ended: the next one may start."""
         self._free += 1
         while self._waiting and self._free:
@@ -180,13 +180,16 @@ class _Item:
 
 
 class _Stream:
-    """The rest of a large body, made in a thread as the client takes it; keeps its query's place until the end."""
+    """The rest of a large body, made in a thread as the client takes it.
 
-    def __init__(self, queries: Queries, first: bytes, rest: Iterator[bytes]) -> None:
-        self._queries = queries
+    Its query's place is free meanwhile, so that slow clients keep nobody waiting; the engine counts the memory of its
+    result until the stream is gone.
+    """
+
+    def __init__(self, submit: Callable[..., None], first: bytes, rest: Iterator[bytes]) -> None:
+        self._submit = submit
         self._first = first
         self._rest = rest
-        self._busy = self._closed = False
 
     def compress(self) -> None:
         self._rest = gzip_pieces(chain((self._first,), self._rest))
@@ -198,14 +201,11 @@ class _Stream:
             future.set_result(self._first)
             self._first = b""
             return future
-        self._busy = True
-        self._queries.submit(self._next, future)
+        self._submit(self._next, future)
         return future
 
     def close(self) -> None:
-        self._closed = True
-        if not self._busy:
-            self._queries.release()
+        self._rest = iter(())
 
     def _next(self, future: asyncio.Future[bytes]) -> None:
         """In a thread: make the next piece of a good size."""
@@ -221,9 +221,6 @@ class _Stream:
         _to_loop(future, self._hand_over, future, b"".join(taken), failed)
 
     def _hand_over(self, future: asyncio.Future[bytes], piece: bytes, failed: Exception | None) -> None:
-        self._busy = False
-        if self._closed:
-            self._queries.release()
         if future.done():
             return
         if failed is None:

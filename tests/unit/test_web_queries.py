@@ -19,7 +19,6 @@ from prom_probe.model.labels import Labels, make_labels
 from prom_probe.model.matcher import Matcher
 from prom_probe.model.regex import RegexTimeout
 from prom_probe.web.estimate import is_cheap
-from prom_probe.web.limits import HttpLimits
 from prom_probe.web.queries import QueryLimits
 from tests.unit.web_harness import NOW_MS, Client, FakeStore, Site, request, serving, stored, wait_for
 
@@ -227,16 +226,18 @@ def test_a_large_answer_comes_in_pieces() -> None:
         assert reply.json["data"] == want
 
 
-def test_a_slow_reader_of_a_stream_loses_its_place() -> None:
-    """What nobody takes is not made, and others get their turn."""
+def test_slow_readers_of_streams_keep_nobody_waiting() -> None:
+    """What they do not take is not made; meanwhile others get their turn."""
     store = WideStore(40_000)
-    with serving(store, limits=QueryLimits(max_concurrency=1), http=HttpLimits(stall_s=0.2)) as site:
-        client = Client(site.address, receive_bytes=4096)
-        client.send(request(SERIES))
-        assert client.sock.recv(100)
+    with serving(store, limits=QueryLimits(max_concurrency=1, timeout_s=5)) as site:
+        clients = [Client(site.address, receive_bytes=4096) for _ in range(3)]
+        for client in clients:
+            client.send(request(SERIES))
+            assert client.sock.recv(100)
         assert site.ask(SERIES + "&limit=1").status == 200
         assert not site.logged
-        client.close()
+        for client in clients:
+            client.close()
 
 
 def test_a_client_that_leaves_a_stream_frees_the_place() -> None:
