@@ -22,6 +22,7 @@ from prom_probe.supervisor import error_place
 from prom_probe.tsdb.store import Store, StoreOptions
 from prom_probe.web.app import App
 from prom_probe.web.context import About
+from prom_probe.web.heap import Trimmer
 from prom_probe.web.queries import QueryLimits
 from prom_probe.web.server import Server
 from prom_probe.wiring import AGGREGATOR, PROBES
@@ -35,6 +36,9 @@ TICK_S = 1.0
 
 # While the store has work behind the scenes, its slices of 2 ms come this far apart: a fifth of a core at most.
 TIDY_PAUSE_S = 0.008
+
+# How often it is looked whether the store has become much smaller.
+TRIM_S = 60.0
 
 # How long open connections may take to end.
 DRAIN_CONNECTIONS_S = 2.0
@@ -73,6 +77,7 @@ async def aggregate(shared: Shared, lifeline: int) -> None:
     _every(loop, DRAIN_S, aggregator.drain, log)
     _every(loop, TICK_S, aggregator.tick, log)
     _every(loop, TICK_S, lambda: aggregator.tidy() and TIDY_PAUSE_S, log)
+    _every(loop, TRIM_S, Trimmer(lambda: store.stats().bytes).look, log)
     if config.storage_tsdb_path is not None:
         _every(loop, config.storage_tsdb_wal_flush_interval, store.flush, log)
     await _start(server, shared.listeners)

@@ -7,11 +7,13 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import count
+from mmap import mmap
 from struct import Struct
 from typing import TYPE_CHECKING, TypeAlias
 
 from prom_probe.tsdb.encoding import column, record
 from prom_probe.tsdb.encoding.record import BlockError, Record
+from prom_probe.tsdb.pages import Pages, footprint, joined
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +30,7 @@ HEADER = Struct("<4sIIIqq")
 MAX_TIMELINES = (1 << 16) - 1
 
 # Bytes of a block's objects beside its data and its refs.
-_BLOCK_COST = 1000
+_BLOCK_COST = 1400
 
 # So many series are looked up one by one; for more, numpy is quicker.
 _FEW = 16
@@ -81,7 +83,7 @@ class Block:
         self.samples = samples
         self.since = since
         self.seen = seen
-        self.size = len(data) + 8 * len(refs) + _BLOCK_COST
+        self.size = footprint(len(data) + 8 * len(refs)) + _BLOCK_COST
         self.uid = next(_uids)
 
     def _tables(self) -> tuple[int, int, int]:
@@ -130,6 +132,11 @@ class Block:
     def timestamps(self, timeline: int) -> list[int]:
         """A timeline's timestamps, decoded without numpy. Raises BlockError where it is damaged."""
         return column.decode_numbers(self.time_record(timeline), self.rows(timeline))
+
+    @property
+    def in_file(self) -> bool:
+        """Whether it rests on a mapped file."""
+        return isinstance(self.data.obj, mmap) and not isinstance(self.data.obj, Pages)
 
     @property
     def tallest(self) -> int:
@@ -200,10 +207,9 @@ class BlockWriter:
         self._ends = array("I")
         self._heights = array("H")
         self._timeline_of = array("H")
-        self._records: list[bytes] = []
+        self._records = bytearray()
         self._refs = array("q")
         self._samples = 0
-        self._end = 0
         self._mint = self._maxt = 0
 
     def add_timeline(self, times: Sequence[int]) -> int:
@@ -223,15 +229,17 @@ class BlockWriter:
         self._put(record.write(encoded))
 
     def _put(self, data: bytes) -> None:
-        self._end += len(data)
-        self._ends.append(self._end)
-        self._records.append(data)
+        self._records += data
+        self._ends.append(len(self._records))
 
     def finish(self, since: int, seen: int) -> Block:
         """The block."""
         tables = self._ends.tobytes() + self._heights.tobytes()
         if len(self._heights) > 1:
             tables += self._timeline_of.tobytes()
-        size = HEADER.size + len(tables) + self._end
+        size = HEADER.size + len(tables) + len(self._records)
         header = HEADER.pack(MAGIC, len(self._refs), len(self._heights), size, self._mint, self._maxt)
-        return Block(b"".join([header, tables, *self._records]), self._refs, self._samples, since, seen)
+        refs = self._refs.tobytes()
+        whole = joined([refs, header, tables, self._records])
+        data = whole[len(refs) :]
+        return Block(data, whole[: len(refs)].cast("q"), self._samples, since, seen)

@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 
 _REF = attrgetter("ref")
 _FOREVER = 1 << 62
-# Bytes, with the collector's header where there is one: an entry of a dict with its share of spare room, a Posting with
-# its list, a Series with its ref.
+# Bytes, with the collector's header where there is one: an entry of a dict with its share of spare room, a place in a
+# list, a Posting with its list, a Series with its ref, a tail with its numbers.
 _DICT_SLOT = 45
-_POSTING = 64 + 72
-_SERIES = 104 + 32
+_LIST_SLOT = 9
+_POSTING = 48 + 88
+_SERIES = 88 + 32
+TAIL_COST = 64 + 32 + 32
 
 
 class Series:
@@ -57,7 +59,8 @@ class Series:
 
     def cost(self) -> int:
         """Bytes that it takes with its entries in the index, the postings' own aside."""
-        return _SERIES + getsizeof(self.labels) + 16 + 8 * len(self.labels) + _DICT_SLOT + 8
+        lists = _LIST_SLOT * (len(self.labels) + 1)
+        return _SERIES + getsizeof(self.labels) + lists + _DICT_SLOT + (TAIL_COST if self.tail is not None else 0)
 
 
 class Posting:
@@ -70,7 +73,7 @@ class Posting:
         self.members: list[Series] = []
 
     def cost(self) -> int:
-        return _POSTING + getsizeof(self.pair) + 16 + getsizeof(self.pair[1]) + _DICT_SLOT
+        return _POSTING + getsizeof(self.pair) + getsizeof(self.pair[1]) + _DICT_SLOT
 
 
 class Index:

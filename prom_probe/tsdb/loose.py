@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from struct import pack
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from prom_probe.tsdb.cache import Cache
 
-_SLOT_COST = 2 * 80 + 45 + 24 + 4  # two arrays, an entry of a dict, a place in three lists, a count
+_SLOT_COST = 2 * (80 + 24) + 45 + 24 + 4  # two arrays, an entry of a dict, a place in three lists, a count
 _SAMPLE_COST = 17  # with the arrays' spare room
 
 # Full buffers are closed between two batches, by `maintain`, so that series with equal timestamps stay together; this
@@ -94,7 +94,7 @@ class Buffers:
 
     def freeze(self) -> None: ...
 
-    def seal(self) -> Sealing:
+    def seal(self, known: Collection[int]) -> Sealing:
         return seal_buffers(self)
 
     def view(self) -> BuffersView:

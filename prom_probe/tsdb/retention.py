@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Container, Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from prom_probe.model.sample import STALE_BITS
@@ -87,7 +88,8 @@ class Ended:
     """
 
     def __init__(self) -> None:
-        self._queue: list[tuple[int, Series]] = []  # (when it was seen, series), the oldest last
+        self._queue: list[Series] = []  # the oldest last
+        self._seen = array("q")  # when each of them was seen
         self._next_ms = 0  # when it may be made again
 
     def take(
@@ -101,27 +103,34 @@ class Ended:
         """At most `count` of the series `members` that may go, `keep` aside."""
         if len(self._queue) < count and lived_ms >= self._next_ms:
             self._queue = _ended(members, streams, lived_ms)
+            self._seen = array("q", [series.seen for series in self._queue])
             self._next_ms = lived_ms + (1 if self._queue else PAUSE_MS)
         taken: list[Series] = []
         while self._queue and len(taken) < count:
-            seen, series = self._queue.pop()
+            seen, series = self._seen.pop(), self._queue.pop()
             if series.seen == seen and not series.kept and not series.gone and series not in keep:
                 taken.append(series)
         return taken
 
+    def clear(self) -> None:
+        """Let go of the list, which would keep alive what has left the index."""
+        self._queue.clear()
+        del self._seen[:]
 
-def _ended(members: Iterable[Series], streams: Sequence[AnyStream], lived_ms: int) -> list[tuple[int, Series]]:
+
+def _ended(members: Iterable[Series], streams: Sequence[AnyStream], lived_ms: int) -> list[Series]:
     """The series that are not exposed and have no value in their collector's newest row, the oldest last."""
     alive: set[int] = set()
     for stream in streams:
         alive.update(stream.alive_refs())
     ended = [
-        (series.seen, series)
+        series
         for series in members
         if not (series.kept or series.gone or series.ref in alive)
         and not (series.tail and lived_ms - series.seen < _SILENT_MS)
     ]
-    ended.sort(key=lambda item: (-item[0], -item[1].ref))
+    ended.reverse()  # of those seen at once, the lowest ref goes first
+    ended.sort(key=attrgetter("seen"), reverse=True)
     return ended
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -89,8 +89,8 @@ class Run:
         """Rows [start, end) and the mapping that they have."""
         return sections(self.mappings, len(self.rows))
 
-    def seal(self) -> Sealing:
-        return seal_run(self)
+    def seal(self, known: Collection[int]) -> Sealing:
+        return seal_run(self, known)
 
     def view(self) -> RunView:
         return RunView(self)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import groupby, repeat
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,22 +21,27 @@ _PLACE = (1 << 32) - 1
 _STALE = array("Q", [STALE_BITS])
 
 
-def seal_run(run: Run) -> Sealing:
-    """The block of a closed run: one timeline, and the columns that have samples.
+def seal_run(run: Run, known: Collection[int]) -> Sealing:
+    """The block of a closed run: one timeline, and the columns of the `known` series that have samples.
 
     Rows without any sample are kept too: all series are absent there, which ends them.
     """
     writer = BlockWriter()
     writer.add_timeline(run.times)
     tables: list[_Table] = []
-    columns: list[list[int]] = []  # of each table, ascending: its columns by series, as ref << 32 | place
+    columns: list[array[int]] = []  # of each table, ascending: its columns by series, as ref << 32 | place
     for start, end, mapping in run.sections():
         rows = run.rows[start:end]
         width = max(len(row) for row in rows) // 8
-        words = array("Q", b"".join([row + STALE_BYTES * (width - len(row) // 8) for row in rows]))
+        words = array("Q")
+        for row in rows:
+            words.frombytes(row)
+            words.frombytes(STALE_BYTES * (width - len(row) // 8))
         tables.append(_Table(start, end, width, words))
-        columns.append(sorted(ref << 32 | place for place, ref in enumerate(mapping.by_column()[:width]) if ref))
+        places = enumerate(mapping.by_column()[:width])
+        columns.append(array("q", sorted(ref << 32 | place for place, ref in places if ref in known)))
         yield
+    del known  # which is large
     merged = heapq.merge(*(zip(some, repeat(number)) for number, some in enumerate(columns)))
     for ref, same in groupby(merged, lambda item: item[0] >> 32):
         encoded = column.encode(_assembled([(item & _PLACE, tables[number]) for item, number in same], len(run.rows)))
@@ -86,32 +91,40 @@ def seal_buffers(buffers: Buffers) -> Sealing:
     return writer.finish(buffers.since, buffers.seen)
 
 
-def merge(blocks: Sequence[Block], *, shared: bool) -> Sealing:
-    """One block of neighbours, oldest first; None where a series' timestamps do not rise from block to block.
+def merge(blocks: Sequence[Block], known: Collection[int], *, shared: bool) -> Sealing:
+    """One block of the `known` series in neighbours, oldest first.
 
+    None where a series' timestamps do not rise from block to block, and where no timeline would be left.
     `shared`: the blocks have one timeline each and all series follow it, also where a block has no sample of them.
     """
     writer = BlockWriter()
+    columns = []  # of each block: the refs that stay
+    for block in blocks:
+        columns.append(array("q", filter(known.__contains__, block.refs)))
+        yield
+    del known  # which is large
     whole = (0,) * len(blocks)
     timelines: dict[tuple[int | None, ...], int] = {}
-    for key in (whole,) if shared else (_timelines(blocks, ref) for ref in _refs(blocks)):
+    for key in (whole,) if shared else (_timelines(blocks, ref) for ref in _union(columns)):
         if key not in timelines:
             times = _joined_times(blocks, key)
             if times is None:
                 return None
             timelines[key] = writer.add_timeline(times)
         yield
-    for ref in _refs(blocks):
+    if not timelines:
+        return None
+    for ref in _union(columns):
         key = whole if shared else _timelines(blocks, ref)
         writer.add(ref, timelines[key], _joined(blocks, ref, key))
         yield
     return writer.finish(blocks[0].since, blocks[-1].seen)
 
 
-def _refs(blocks: Sequence[Block]) -> Iterator[int]:
-    """The series of all blocks, ascending, each once."""
+def _union(columns: Sequence[array[int]]) -> Iterator[int]:
+    """The refs of all blocks, ascending, each once."""
     last = None
-    for ref in heapq.merge(*(block.refs for block in blocks)):
+    for ref in heapq.merge(*columns):
         if ref != last:
             yield ref
         last = ref

@@ -15,7 +15,7 @@ from prom_probe.tsdb.block import Block
 from prom_probe.tsdb.cache import Cache
 from prom_probe.tsdb.collector import CollectorStream, proper
 from prom_probe.tsdb.encoding.record import BlockError
-from prom_probe.tsdb.index import Index, Scope, Series
+from prom_probe.tsdb.index import TAIL_COST, Index, Scope, Series
 from prom_probe.tsdb.loose import LooseStream
 from prom_probe.tsdb.outcome import MAX_TIME, LayoutError, Outcome, StorageError
 from prom_probe.tsdb.retention import Ended, LivedTime, drop_excess, drop_expired, drop_live
@@ -212,7 +212,11 @@ class Store:
             series.tail = self._loose.find_tail(series.ref)
         series.belong_to(self._loose)
         ahead_ms = None if now_ms is None else now_ms + _FUTURE_MS
-        return self._loose.append(series, t_ms, value, lived_ms=self._lived.ms, ahead_ms=ahead_ms)
+        tailless = series.tail is None
+        outcome = self._loose.append(series, t_ms, value, lived_ms=self._lived.ms, ahead_ms=ahead_ms)
+        if tailless and series.tail is not None:
+            self._index.bytes += TAIL_COST
+        return outcome
 
     def reject(self, reason: str, samples: int) -> None:
         """Count samples that were refused before they came here."""
@@ -347,14 +351,14 @@ class Store:
 
     def _seal(self, stream: Stream[Any], head: Head) -> Iterator[None]:
         """Put a block in the place of a closed head."""
-        block = yield from head.seal()
+        block = yield from head.seal(self._known())
         if block is not None and stream.replace((head,), block):
             self._sealed += 1
 
     def _merge(self, stream: Stream[Any], blocks: tuple[Block, ...]) -> Iterator[None]:
         """Put one block in the place of several."""
         try:
-            block = yield from merge(blocks, shared=stream.shared)
+            block = yield from merge(blocks, self._known(), shared=stream.shared)
         except BlockError:  # of a file that was damaged on purpose, or by a disk
             block = None
         if block is None:
@@ -365,9 +369,10 @@ class Store:
 
     def _sweep(self) -> Iterator[None]:
         """Take the series that have neither samples nor a column out of the index."""
-        ended = {series.ref for series in self._by_labels.values()}
+        ended = self._known()
         yield from drop_live(ended, self._streams)
         self._forget([series for series in self._by_labels.values() if series.ref in ended])
+        self._ended.clear()
 
     def _reindex(self) -> Iterator[None]:
         """Make the index anew, without the series that are gone."""
@@ -381,6 +386,11 @@ class Store:
             done += _REINDEX_STEP
             yield
         self._index = index
+        self._by_labels = self._by_labels.copy()  # which a table with many free places makes smaller
+
+    def _known(self) -> set[int]:
+        """The series in the index; nothing else in a piece can be found again."""
+        return {series.ref for series in self._by_labels.values()}
 
     def _admitter(self, stream: CollectorStream) -> Callable[[Sequence[Column]], list[Series | None]]:
         return lambda columns: self._admit(stream, columns)

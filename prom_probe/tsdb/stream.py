@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Collection, Generator, Iterable, Sequence
 from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
 
 from prom_probe.tsdb.block import MAX_TIMELINES, Block
@@ -18,11 +18,9 @@ if TYPE_CHECKING:
 # Work that gives a block, a step at a time; None where it turns out to be impossible.
 Sealing: TypeAlias = Generator[None, None, Block | None]
 
-# Blocks of fewer rows are merged, so many at a time, into blocks of at most so many columns (the last step of a merge
-# takes as long as there are columns).
+# Blocks of fewer rows are merged, so many at a time.
 _MERGED_ROWS = 1024
 _MERGE = 4
-_MAX_COLUMNS = 16_384
 
 
 class Head(Protocol):
@@ -46,8 +44,8 @@ class Head(Protocol):
     def live_refs(self) -> Iterable[int]:
         """The series that it has or may have samples of."""
 
-    def seal(self) -> Sealing:
-        """Make a block of it, once it is closed."""
+    def seal(self, known: Collection[int]) -> Sealing:
+        """Make a block of it, once it is closed; a collector's series that are not in `known` are left out."""
 
     def view(self) -> Piece:
         """What is there now, for readers."""
@@ -181,5 +179,4 @@ def _alike(window: list[Block]) -> bool:
         2 * max(heights) <= sum(heights)
         and sum(block.tallest for block in window) <= MAX_ROWS
         and sum(block.timelines for block in window) <= MAX_TIMELINES
-        and sum(block.columns for block in window) <= _MAX_COLUMNS
     )

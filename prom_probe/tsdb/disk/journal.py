@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Callable, Sequence
 from itertools import chain, count
 from time import monotonic
@@ -157,7 +156,7 @@ class Journal:
             )
 
     def stats(self) -> DiskStats:
-        blocks = [piece for piece in self._places if isinstance(piece, Block) and isinstance(piece.data.obj, mmap.mmap)]
+        blocks = [piece for piece in self._places if isinstance(piece, Block) and piece.in_file]
         return DiskStats(
             persistent=not self._faulty,
             disk_errors=self._errors,
