@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from prom_probe.model.sample import STALE_BITS, STALE_BYTES
 from prom_probe.tsdb.block import Block, BlockWriter
 from prom_probe.tsdb.encoding import column, record
+from prom_probe.tsdb.pages import joined
 
 if TYPE_CHECKING:
     from prom_probe.tsdb.loose import Buffers
@@ -33,10 +34,9 @@ def seal_run(run: Run, known: Collection[int]) -> Sealing:
     for start, end, mapping in run.sections():
         rows = run.rows[start:end]
         width = max(len(row) for row in rows) // 8
-        words = array("Q")
-        for row in rows:
-            words.frombytes(row)
-            words.frombytes(STALE_BYTES * (width - len(row) // 8))
+        if not width:
+            continue
+        words = joined([part for row in rows for part in (row, STALE_BYTES * (width - len(row) // 8))]).cast("Q")
         tables.append(_Table(start, end, width, words))
         places = enumerate(mapping.by_column()[:width])
         columns.append(array("q", sorted(ref << 32 | place for place, ref in places if ref in known)))
@@ -52,22 +52,25 @@ def seal_run(run: Run, known: Collection[int]) -> Sealing:
 
 
 class _Table(NamedTuple):
-    """Rows [start, end) of a run, which have one mapping, as one array."""
+    """Rows [start, end) of a run, which have one mapping, as one array of words."""
 
     start: int
     end: int
     width: int
-    words: array[int]
+    words: memoryview
+
+    def column(self, place: int) -> array[int]:
+        return array("Q", self.words[place :: self.width].tobytes())
 
 
 def _assembled(columns: list[tuple[int, _Table]], rows: int) -> array[int]:
     """A series' words from its columns; of two in one row the later counts, unless it is absent."""
     place, table = columns[0]
     if len(columns) == 1 and table.end - table.start == rows:
-        return table.words[place :: table.width]
+        return table.column(place)
     out = _STALE * rows
     for place, table in columns:
-        words = table.words[place :: table.width]
+        words = table.column(place)
         before = out[table.start : table.end]
         if before.count(STALE_BITS) < len(before):
             words = array("Q", [b if b != STALE_BITS else a for a, b in zip(before, words, strict=True)])
