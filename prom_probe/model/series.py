@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from prom_probe.model.family import Column
 from prom_probe.model.labels import Labels
@@ -14,21 +14,50 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+class Table(Protocol):
+    """Values of series at common timestamps, which may be still encoded."""
+
+    def whole(self) -> NDArray[np.float64]:
+        """All of them: float64[series, n], read-only."""
+
+    def at(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Those at the places `index` (each 0 up to n - 1, in any order): float64[series, len(index)]."""
+
+
+class Whole:
+    """A table that is an array."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: NDArray[np.float64]) -> None:
+        self._values = values
+
+    def whole(self) -> NDArray[np.float64]:
+        return self._values
+
+    def at(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
+        return self._values.take(index, axis=1)
+
+
 @dataclass(frozen=True, slots=True)
 class SeriesGroup:
     """Series with common timestamps. A series is in one group of a selection, with all its samples of the range.
 
-    `timestamps`: int64[n], ms, strictly increasing. `values`: float64[len(labels), n]; the staleness marker (its bits)
-    stands both for "ended here" and for "no sample at this timestamp". Read-only: caches may own the arrays.
-    `dense`: no value is the staleness marker. `monotonic[i]`: series i has no decrease (so no counter reset) in here;
-    None where the store does not know.
+    `timestamps`: int64[n], ms, strictly increasing. `table`: the values; the staleness marker (its bits) stands both
+    for "ended here" and for "no sample at this timestamp". Read-only: caches may own the arrays. `dense`: no value is
+    the staleness marker. `monotonic`: no series has a decrease (so no counter reset) in here; False if not known.
     """
 
     labels: Sequence[Labels]
     timestamps: NDArray[np.int64]
-    values: NDArray[np.float64]
+    table: Table
     dense: bool = False
-    monotonic: Sequence[bool] | None = None
+    monotonic: bool = False
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """All values: float64[len(labels), n]. Decoded anew with each call where they are encoded."""
+        return self.table.whole()
 
 
 @dataclass(frozen=True, slots=True)

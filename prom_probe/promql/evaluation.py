@@ -11,7 +11,7 @@ import numpy as np
 from prom_probe.model.labels import Labels
 from prom_probe.model.matcher import Matcher
 from prom_probe.model.regex import RegexTimeout
-from prom_probe.model.series import SeriesGroup
+from prom_probe.model.series import SeriesGroup, Table, Whole
 from prom_probe.promql.aggregations import aggregate
 from prom_probe.promql.ast import (
     Aggregate,
@@ -35,6 +35,7 @@ from prom_probe.promql.values import Bools, Floats, Ints, Rows, Samples, Scalar,
 from prom_probe.promql.windows import BLOCK, Windows, is_stale, make_windows
 
 _MAX_BATCH = 128  # series
+_SPARSE = 4  # so many times as many, where few of their values are asked for
 _SUBQUERY_STEP_MS = 60_000
 
 # Some series of a range vector: labels, drop flags, windows.
@@ -61,18 +62,22 @@ class Query:
     def inform(self, message: str, start: int) -> None:
         self.infos[message] = f"PromQL info: {message} ({place(self.text, start)})"
 
-    def read(self, matchers: Sequence[Matcher], mint: int, maxt: int) -> tuple[int, Iterator[SeriesGroup]]:
+    def read(
+        self, matchers: Sequence[Matcher], mint: int, maxt: int, *, sparse: bool
+    ) -> tuple[int, Iterator[SeriesGroup]]:
         """How many series there are at most, and them, as many at a time as keep a batch's arrays small.
 
-        A batch's memory is booked while there are some.
+        `sparse`: few of a series' values are asked for, so that most batches are never decoded as a whole. A batch's
+        memory is booked while there are some.
         """
         budget = self.budget
         try:
             series, samples = self.queryable.count(mint, maxt, matchers, deadline=budget.deadline)
         except RegexTimeout:
             raise timed_out() from None
-        batch = max(1, min(_MAX_BATCH, BLOCK * series // max(samples, 1)))
-        size = 3 * 8 * batch * samples // max(series, 1)  # what a batch and decoding it take
+        batch = max(1, min(_MAX_BATCH, (_SPARSE if sparse else 1) * BLOCK * series // max(samples, 1)))
+        size = 8 * batch * samples // max(series, 1)
+        size += 2 * min(8 * BLOCK, size)  # what decoding it takes
         return series, self._batches(matchers, mint, maxt, batch, size) if series else iter(())
 
     def _batches(
@@ -195,14 +200,15 @@ class Evaluator:
         query = self.query
         ends = self._ends(node.at, node.offset_ms)
         oldest = ends - query.lookback_ms  # exclusive
-        most, groups = query.read(node.matchers, int(oldest[0]) + 1, int(ends[-1]))
+        most, groups = query.read(node.matchers, int(oldest[0]) + 1, int(ends[-1]), sparse=True)
         rows = Rows(most, self.steps, query.budget.hold)
         times = []
         for group in groups:
             last = np.searchsorted(group.timestamps, ends, side="right") - 1
-            when = group.timestamps.take(last, mode="clip")
+            there = np.maximum(last, 0)
+            when = group.timestamps.take(there)
             recent = (last >= 0) & (when > oldest)
-            found = group.values.take(last, axis=1, mode="clip")
+            found = group.table.at(there)
             here = np.broadcast_to(recent, found.shape) if group.dense else recent & ~is_stale(found)
             query.budget.read(found.size)
             rows.add(group.labels, [False] * len(group.labels), found, here)
@@ -212,25 +218,30 @@ class Evaluator:
                 times.append(np.repeat((when / 1000)[None, :], kept, axis=0))
         return rows.vector(), times
 
-    def windows(self, node: Node) -> tuple[int, Iterator[Batch]]:
-        """How many series a range selector or subquery gives at most, and them, batch by batch."""
+    def windows(self, node: Node, *, sparse: bool = False) -> tuple[int, Iterator[Batch]]:
+        """How many series a range selector or subquery gives at most, and them, batch by batch.
+
+        `sparse`: few values of each window will be asked for.
+        """
         if isinstance(node, Subquery):
             return self._subquery_windows(node)
         assert isinstance(node, Matrix)
         selector = node.selector
         ends = self._ends(selector.at, selector.offset_ms)
-        most, groups = self.query.read(selector.matchers, int(ends[0]) - node.range_ms + 1, int(ends[-1]))
+        mint, maxt = int(ends[0]) - node.range_ms + 1, int(ends[-1])
+        most, groups = self.query.read(selector.matchers, mint, maxt, sparse=sparse)
         return most, self._group_windows(groups, ends, node.range_ms)
 
     def _group_windows(self, groups: Iterator[SeriesGroup], ends: Ints, range_ms: int) -> Iterator[Batch]:
         budget = self.query.budget
         for group in groups:
-            budget.read(group.values.size)
+            budget.read(len(group.labels) * len(group.timestamps))
             absent = None if group.dense else is_stale(group.values)
             if absent is not None and not absent.any():
                 absent = None
+            drop = [False] * len(group.labels)
             yield from self._batch(
-                group.labels, [False] * len(group.labels), group.timestamps, group.values, absent, ends, range_ms
+                group.labels, drop, group.timestamps, group.table, absent, ends, range_ms, group.monotonic
             )
 
     def _subquery_windows(self, node: Subquery) -> tuple[int, Iterator[Batch]]:
@@ -247,22 +258,27 @@ class Evaluator:
             values = np.ascontiguousarray(vector.values[rows])
             absent = None if present.all() else ~present
             budget.read(values.size)
-            yield from self._batch(vector.labels[rows], vector.drop[rows], times, values, absent, ends, range_ms)
+            yield from self._batch(vector.labels[rows], vector.drop[rows], times, Whole(values), absent, ends, range_ms)
 
     def _batch(
         self,
         labels: Sequence[Labels],
         drop: Sequence[bool],
         times: Ints,
-        values: Floats,
+        table: Table,
         absent: Bools | None,
         ends: Ints,
         range_ms: int,
+        monotonic: bool = False,
     ) -> Iterator[Batch]:
         budget = self.query.budget
-        size = 0 if absent is None else 6 * values.nbytes  # what moving each row's samples together takes
+        size = 0 if absent is None else 48 * absent.size  # what moving each row's samples together takes
         budget.hold(size)
-        yield labels, drop, make_windows(times, values, absent, ends, range_ms, budget.check)
+        yield (
+            labels,
+            drop,
+            make_windows(times, table, len(labels), absent, ends, range_ms, budget.check, monotonic),
+        )
         budget.hold(-size)
 
     def _subquery(self, node: Subquery, ends: Ints) -> tuple[Vector, Ints]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from prom_probe.model.sample import STALE_BITS
+from prom_probe.model.series import Table, Whole
 from prom_probe.promql.values import Bools, Floats, Ints
 
 BLOCK = 1 << 17  # elements of a temporary array: 1 MiB, less than a millisecond in one numpy call
@@ -21,26 +22,56 @@ def is_stale(values: Floats) -> Bools:
     return found
 
 
-@dataclass(slots=True)
 class Windows:
     """`values`: [series, n]. Window w of series i is its samples `first[i, w]` up to, not including, `end[i, w]`.
 
     Where all series have all timestamps, `first`, `end` ([1, steps]) and `times` ([1, n], ms) are shared; else
     there is a row for each, and a row's samples are its leftmost. `ends`: [steps], ms, the windows' right ends.
-    `check` raises past the deadline.
+    `monotonic`: no series is known to have a decrease. `check` raises past the deadline.
+
+    What needs a few values of each window only asks for those: the others are not decoded then.
     """
 
-    values: Floats
-    times: Ints
-    first: Ints
-    end: Ints
-    ends: Ints
-    range_ms: int
-    check: Callable[[], None]
+    __slots__ = ("_table", "_values", "check", "end", "ends", "first", "monotonic", "range_ms", "series", "times")
+
+    def __init__(
+        self,
+        table: Table,
+        series: int,
+        times: Ints,
+        first: Ints,
+        end: Ints,
+        ends: Ints,
+        range_ms: int,
+        check: Callable[[], None],
+        monotonic: bool = False,
+    ) -> None:
+        self._table = table
+        self._values: Floats | None = None
+        self.series = series
+        self.times = times
+        self.first = first
+        self.end = end
+        self.ends = ends
+        self.range_ms = range_ms
+        self.check = check
+        self.monotonic = monotonic
+
+    @property
+    def values(self) -> Floats:
+        if self._values is None:
+            self._values = self._table.whole()
+        return self._values
+
+    @property
+    def nbytes(self) -> int:
+        """What the values take."""
+        return 8 * self.series * self.times.shape[1]
 
     @property
     def shape(self) -> tuple[int, int]:
-        return self.values.shape[0], self.first.shape[1]
+        steps: int = self.first.shape[1]
+        return self.series, steps
 
     @property
     def count(self) -> Ints:
@@ -51,14 +82,22 @@ class Windows:
         """Which windows have at least `least` samples: [series, steps]."""
         return np.broadcast_to(self.count >= least, self.shape)
 
+    def values_at(self, *indexes: Ints) -> list[Floats]:
+        """The values at each index ([series or 1, steps]), which is clipped to what there is: [series, steps]."""
+        limit = self.times.shape[1] - 1
+        if len(self.first) > 1 or self._values is not None:
+            return [pick(self.values, np.clip(index, 0, limit)) for index in indexes]
+        steps = self.first.shape[1]
+        found = self._table.at(np.clip(np.concatenate([index[0] for index in indexes]), 0, limit))
+        return [found[:, at : at + steps] for at in range(0, steps * len(indexes), steps)]
+
     def value_at(self, index: Ints) -> Floats:
-        """The values at `index` ([series or 1, steps]), which is clipped to what there is: [series, steps]."""
-        values: Floats = pick(self.values, np.clip(index, 0, self.values.shape[1] - 1))
-        return values
+        """The values at one index."""
+        return self.values_at(index)[0]
 
     def time_at(self, index: Ints) -> Ints:
         """The timestamps at `index`: [series or 1, steps], ms."""
-        index = np.clip(index, 0, self.values.shape[1] - 1)
+        index = np.clip(index, 0, self.times.shape[1] - 1)
         times: Ints = pick(self.times, index)
         return times
 
@@ -141,16 +180,24 @@ def sums_between(values: Floats, first: Ints, end: Ints) -> Floats:
 
 
 def make_windows(
-    times: Ints, values: Floats, absent: Bools | None, ends: Ints, range_ms: int, check: Callable[[], None]
+    times: Ints,
+    table: Table,
+    series: int,
+    absent: Bools | None,
+    ends: Ints,
+    range_ms: int,
+    check: Callable[[], None],
+    monotonic: bool = False,
 ) -> Windows:
     """The windows (end - range, end] over samples with common timestamps.
 
     `absent`: which values are no samples; None where all are. `ends` ascends.
     """
-    first = np.searchsorted(times, ends - range_ms, side="right")[None, :]
-    end = np.searchsorted(times, ends, side="right")[None, :]
+    first: Ints = np.searchsorted(times, ends - range_ms, side="right")[None, :]
+    end: Ints = np.searchsorted(times, ends, side="right")[None, :]
     if absent is None:
-        return Windows(values, times[None, :], first, end, ends, range_ms, check)
+        return Windows(table, series, times[None, :], first, end, ends, range_ms, check, monotonic)
+    values = table.whole()
     # Move each row's samples to its left; the windows move as much as there were samples before them.
     before = np.zeros((len(values), len(times) + 1), np.int64)
     np.cumsum(~absent, axis=1, out=before[:, 1:])
@@ -160,4 +207,4 @@ def make_windows(
     compact[row, place] = values[row, column]
     own = np.zeros(values.shape, np.int64)
     own[row, place] = times[column]
-    return Windows(compact, own, pick(before, first), pick(before, end), ends, range_ms, check)
+    return Windows(Whole(compact), series, own, pick(before, first), pick(before, end), ends, range_ms, check)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from prom_probe.tsdb.cache import Cache
+    from prom_probe.tsdb.encoding.vector import ColumnRows
 
 # int64s, in memory or in a mapped file.
 Refs: TypeAlias = "array[int] | memoryview"
@@ -30,7 +31,10 @@ HEADER = Struct("<4sIIIqq")
 MAX_TIMELINES = (1 << 16) - 1
 
 # Bytes of a block's objects beside its data and its refs.
-_BLOCK_COST = 1400
+_BLOCK_COST = 1900
+
+# The bounds of so many timelines are remembered.
+_MOST_BOUNDS = 16
 
 # So many series are looked up one by one; for more, numpy is quicker.
 _FEW = 16
@@ -46,6 +50,7 @@ class Block:
     """
 
     __slots__ = (
+        "_bounds",
         "_ends",
         "_heights",
         "_records",
@@ -85,6 +90,7 @@ class Block:
         self.seen = seen
         self.size = footprint(len(data) + 8 * len(refs)) + _BLOCK_COST
         self.uid = next(_uids)
+        self._bounds: dict[int, tuple[int, int]] = {}
 
     def _tables(self) -> tuple[int, int, int]:
         """Where the tables behind the records' ends begin, and the records."""
@@ -166,8 +172,13 @@ class Block:
     def bounds(self, timeline: int) -> tuple[int, int]:
         if self.timelines == 1:
             return self.mint, self.maxt
-        times = self.time_record(timeline)
-        return times.low, times.high
+        found = self._bounds.get(timeline)
+        if found is None:
+            times = self.time_record(timeline)
+            found = times.low, times.high
+            if len(self._bounds) < _MOST_BOUNDS:
+                self._bounds[timeline] = found
+        return found
 
     def span(self, timeline: int, mint: int, maxt: int, cache: Cache) -> tuple[int, int]:
         low, high = self.bounds(timeline)
@@ -179,14 +190,11 @@ class Block:
     def times(self, timeline: int, lo: int, hi: int, cache: Cache) -> NDArray[np.int64]:
         return self._times(timeline, cache)[lo:hi]
 
-    def read(
-        self, refs: Sequence[int], lo: int, hi: int, out: NDArray[np.uint64], cache: Cache
-    ) -> tuple[bool, NDArray[np.bool_]]:
+    def part(self, refs: Sequence[int], lo: int, hi: int, cache: Cache) -> ColumnRows:
         from prom_probe.tsdb.encoding import vector
 
         key = (self.uid, array("q", refs).tobytes())
-        columns = cache.get(key, self.maxt, partial(vector.load, self, refs))
-        return columns.read(lo, hi, out), columns.rising
+        return vector.ColumnRows(cache.get(key, self.maxt, partial(vector.load, self, refs)), lo, hi)
 
     def _times(self, timeline: int, cache: Cache) -> NDArray[np.int64]:
         from prom_probe.tsdb.encoding import vector

@@ -8,14 +8,14 @@ from collections.abc import Collection, Iterable, Sequence
 from struct import pack
 from typing import TYPE_CHECKING
 
-from prom_probe.model.sample import STALE_BITS
 from prom_probe.tsdb.block import Block
 from prom_probe.tsdb.encoding.record import BlockError
 from prom_probe.tsdb.index import Series
 from prom_probe.tsdb.outcome import MAX_TIME, Outcome
-from prom_probe.tsdb.run import MAX_BYTES, MAX_ROWS, rising
+from prom_probe.tsdb.run import MAX_BYTES, MAX_ROWS
 from prom_probe.tsdb.seal import seal_buffers
 from prom_probe.tsdb.stream import Sealing, Stream
+from prom_probe.tsdb.view import PlainRows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -142,15 +142,14 @@ class BuffersView:
 
         return np.frombuffer(timeline, np.int64)[lo:hi]
 
-    def read(
-        self, refs: Sequence[int], lo: int, hi: int, out: NDArray[np.uint64], cache: Cache
-    ) -> tuple[bool, NDArray[np.bool_]]:
+    def part(self, refs: Sequence[int], lo: int, hi: int, cache: Cache) -> PlainRows:
         import numpy as np
 
+        out = np.empty((len(refs), hi - lo), np.uint64)
         for i, ref in enumerate(refs):
             values = self._buffers.values[self._buffers.slots[ref]][lo:hi]
             out[i] = np.frombuffer(values.tobytes(), np.uint64)
-        return not bool((out == STALE_BITS).any()), rising(out)
+        return PlainRows(out)
 
 
 class LooseStream(Stream[Buffers]):

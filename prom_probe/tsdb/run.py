@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from prom_probe.model.sample import STALE_BITS
 from prom_probe.tsdb.mapping import FrozenMapping, Mapping
 from prom_probe.tsdb.seal import seal_run
+from prom_probe.tsdb.view import PlainRows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -137,23 +138,15 @@ class RunView:
 
         return np.array(self._run.times[lo:hi], np.int64)
 
-    def read(
-        self, refs: Sequence[int], lo: int, hi: int, out: NDArray[np.uint64], cache: Cache
-    ) -> tuple[bool, NDArray[np.bool_]]:
+    def part(self, refs: Sequence[int], lo: int, hi: int, cache: Cache) -> PlainRows:
+        import numpy as np
+
+        out = np.empty((len(refs), hi - lo), np.uint64)
         for start, end, mapping in sections(self._mappings, self._count):
             first, last = max(start, lo), min(end, hi)
             if first < last:
                 _read(self._run.rows[first:last], mapping, refs, out[:, first - lo : last - lo])
-        return not bool((out == STALE_BITS).any()), rising(out)
-
-
-def rising(bits: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Per row of float64 bits whether its values do not decrease; a NaN among them counts as a decrease."""
-    import numpy as np
-
-    values = bits.view(np.float64)
-    up: NDArray[np.bool_] = np.all(values[:, 1:] >= values[:, :-1], axis=1)
-    return up
+        return PlainRows(out)
 
 
 def _read(rows: list[bytes], mapping: AnyMapping, refs: Sequence[int], out: NDArray[np.uint64]) -> None:

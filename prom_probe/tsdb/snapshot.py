@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from prom_probe.model.labels import Labels
 from prom_probe.model.matcher import Matcher
 from prom_probe.model.series import SeriesGroup
 from prom_probe.tsdb.cache import Cache
 from prom_probe.tsdb.index import Scope, Series, label_values_of, resolve
+from prom_probe.tsdb.view import Bucket, StreamView, count, merge
 
 if TYPE_CHECKING:
     from prom_probe.tsdb.stream import Stream
-    from prom_probe.tsdb.view import StreamView
+
+
+# A query with more selectors than that looks them up twice.
+_MOST_FOUND = 8
+
+_Selection: TypeAlias = tuple[int, int, tuple[Matcher, ...]]
+
+
+class _Share(NamedTuple):
+    """Series that have the same streams, and their buckets where that is one."""
+
+    views: list[StreamView]
+    members: list[Series]
+    buckets: list[Bucket] | None
 
 
 class Snapshot:
@@ -27,14 +41,15 @@ class Snapshot:
         self._scope = scope
         self._views = views
         self._cache = cache
+        self._found: dict[_Selection, list[_Share]] = {}
 
     def select(
         self, mint: int, maxt: int, matchers: Sequence[Matcher], *, batch: int = 128, deadline: float | None = None
     ) -> Iterator[SeriesGroup]:
         """The matching series' samples in the range, decoded group by group as the caller asks."""
-        for views, members in self._by_views(self._resolve(matchers, deadline)):
-            if len(views) == 1:
-                yield from views[0].groups(members, mint, maxt, batch, self._cache)
+        for views, members, buckets in self._shares(mint, maxt, matchers, deadline):
+            if buckets is not None:
+                yield from views[0].groups(buckets, batch, self._cache)
             else:
                 yield from self._merged(views, members, mint, maxt)
 
@@ -43,8 +58,11 @@ class Snapshot:
     ) -> tuple[int, int]:
         """(series, samples) that `select` would give at most."""
         series = samples = 0
-        for views, members in self._by_views(self._resolve(matchers, deadline)):
-            counts = [view.count(members, mint, maxt, self._cache) for view in views]
+        for views, members, buckets in self._shares(mint, maxt, matchers, deadline):
+            counts = [
+                count(buckets if buckets is not None else view.buckets(members, mint, maxt, self._cache))
+                for view in views
+            ]
             series += min(len(members), sum(count[0] for count in counts))
             samples += sum(count[1] for count in counts)
         return series, samples
@@ -71,6 +89,19 @@ class Snapshot:
     def _resolve(self, matchers: Sequence[Matcher], deadline: float | None) -> list[Series]:
         return resolve(self._scope, matchers, deadline)
 
+    def _shares(self, mint: int, maxt: int, matchers: Sequence[Matcher], deadline: float | None) -> list[_Share]:
+        """What `select` and `count` go through. Remembered: a query asks for both, and its estimate did before."""
+        key = (mint, maxt, tuple(matchers))
+        found = self._found.get(key)
+        if found is None:
+            found = [
+                _Share(views, some, views[0].buckets(some, mint, maxt, self._cache) if len(views) == 1 else None)
+                for views, some in self._by_views(self._resolve(matchers, deadline))
+            ]
+            if len(self._found) < _MOST_FOUND:
+                self._found[key] = found
+        return found
+
     def _within(self, mint: int, maxt: int, matchers: Sequence[Matcher], deadline: float | None) -> Iterator[Series]:
         for views, members in self._by_views(self._resolve(matchers, deadline)):
             found = {series for view in views for series in view.within(members, mint, maxt)}
@@ -90,9 +121,11 @@ class Snapshot:
     def _merged(
         self, views: Sequence[StreamView], members: Sequence[Series], mint: int, maxt: int
     ) -> Iterator[SeriesGroup]:
-        from prom_probe.tsdb.view import merge
-
         for series in members:
-            groups = [group for view in views for group in view.groups([series], mint, maxt, 1, self._cache)]
+            groups = [
+                group
+                for view in views
+                for group in view.groups(view.buckets([series], mint, maxt, self._cache), 1, self._cache)
+            ]
             if groups:
                 yield groups[0] if len(groups) == 1 else merge(groups)

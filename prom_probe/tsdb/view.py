@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from itertools import pairwise
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from prom_probe.model.sample import STALE_BITS
-from prom_probe.model.series import SeriesGroup
+from prom_probe.model.series import SeriesGroup, Table, Whole
 from prom_probe.tsdb.cache import Cache
 from prom_probe.tsdb.index import Series
 
@@ -40,14 +40,102 @@ class Piece(Protocol):
     def times(self, timeline: Any, lo: int, hi: int, cache: Cache) -> NDArray[np.int64]:
         """The timestamps of rows [lo, hi)."""
 
-    def read(
-        self, refs: Sequence[int], lo: int, hi: int, out: NDArray[np.uint64], cache: Cache
-    ) -> tuple[bool, NDArray[np.bool_]]:
-        """Write rows [lo, hi) of the series `refs`, which share a timeline or are absent, into `out`.
+    def part(self, refs: Sequence[int], lo: int, hi: int, cache: Cache) -> Rows:
+        """Rows [lo, hi), at least one, of the series `refs`, which share a timeline or are absent."""
 
-        `out`: uint64[len(refs), hi - lo], the bits of the float64s, the staleness marker's for what is absent. Gives
-        whether no marker was written, and per series whether its values do not decrease (a marker may hide that).
-        """
+
+class Rows(Protocol):
+    """Some rows of a piece. `dense`: no marker is among them. `rising`: per series, whether no value decreases."""
+
+    dense: bool
+    rising: NDArray[np.bool_]
+
+    def write(self, out: NDArray[np.uint64]) -> None:
+        """Write all rows: the bits of the float64s, the staleness marker's for what is absent."""
+
+    def at(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The values at these rows, in any order, the first row being 0: where `dense` alone."""
+
+    def first(self) -> NDArray[np.float64]:
+        """The values of the first row: where `dense` alone."""
+
+    def last(self) -> NDArray[np.float64]:
+        """The values of the last row: where `dense` alone."""
+
+
+class PlainRows:
+    """Rows that are decoded: the bits of float64s, [series, rows]."""
+
+    __slots__ = ("_bits", "dense", "rising")
+
+    def __init__(self, bits: NDArray[np.uint64]) -> None:
+        import numpy as np
+
+        values = bits.view(np.float64)
+        self._bits = bits
+        self.dense = not bool((bits == STALE_BITS).any())
+        self.rising: NDArray[np.bool_] = np.all(values[:, 1:] >= values[:, :-1], axis=1)  # not with a NaN among them
+
+    def write(self, out: NDArray[np.uint64]) -> None:
+        out[:] = self._bits
+
+    def at(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
+        import numpy as np
+
+        return self._bits.view(np.float64).take(index, axis=1)
+
+    def first(self) -> NDArray[np.float64]:
+        import numpy as np
+
+        return self._bits.view(np.float64)[:, 0]
+
+    def last(self) -> NDArray[np.float64]:
+        import numpy as np
+
+        return self._bits.view(np.float64)[:, -1]
+
+
+class _Rows(Table):
+    """Rows that follow each other, of pieces that have no marker there."""
+
+    __slots__ = ("_counts", "_parts", "_series")
+
+    def __init__(self, parts: Sequence[Rows], counts: Sequence[int], series: int) -> None:
+        self._parts = parts
+        self._counts = counts
+        self._series = series
+
+    def whole(self) -> NDArray[np.float64]:
+        import numpy as np
+
+        bits = np.empty((self._series, sum(self._counts)), np.uint64)
+        start = 0
+        for part, count in zip(self._parts, self._counts, strict=True):
+            part.write(bits[:, start : start + count])
+            start += count
+        bits.flags.writeable = False
+        return bits.view(np.float64)
+
+    def at(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
+        import numpy as np
+
+        if len(self._parts) == 1:
+            return self._parts[0].at(index)
+        out = np.empty((self._series, len(index)))
+        start = 0
+        for part, count in zip(self._parts, self._counts, strict=True):
+            some = np.flatnonzero((index >= start) & (index < start + count))
+            if len(some):
+                out[:, some] = part.at(index[some] - start)
+            start += count
+        return out
+
+    def rising(self) -> bool:
+        """Whether no series has a value below the one before it."""
+        ends = zip(self._parts[1:], self._parts, strict=False)
+        return all(bool(part.rising.all()) for part in self._parts) and all(
+            bool((here.first() >= before.last()).all()) for here, before in ends
+        )
 
 
 class _Part(NamedTuple):
@@ -55,13 +143,26 @@ class _Part(NamedTuple):
     timeline: Any
 
 
-class _Rows(NamedTuple):
+class _Span(NamedTuple):
     """Rows [lo, hi) of a part; `first` is a bound below their timestamps."""
 
     part: _Part
     lo: int
     hi: int
     first: int
+
+
+# Series, and the rows of the range that they share.
+Bucket: TypeAlias = tuple[list[_Span], list[Series]]
+
+
+def count(buckets: Sequence[Bucket]) -> tuple[int, int]:
+    """(series, an upper bound of their samples)."""
+    series = samples = 0
+    for spans, some in buckets:
+        series += len(some)
+        samples += len(some) * sum(span.hi - span.lo for span in spans)
+    return series, samples
 
 
 class StreamView:
@@ -85,38 +186,26 @@ class StreamView:
                         others.append(series)
                 left = others
 
-    def count(self, members: Sequence[Series], mint: int, maxt: int, cache: Cache) -> tuple[int, int]:
-        """(series, an upper bound of their samples) in the range."""
-        series = samples = 0
-        for rows, some in self._buckets(members, mint, maxt, cache):
-            series += len(some)
-            samples += len(some) * sum(one.hi - one.lo for one in rows)
-        return series, samples
-
-    def groups(
-        self, members: Sequence[Series], mint: int, maxt: int, batch: int, cache: Cache
-    ) -> Iterator[SeriesGroup]:
-        """The samples of `members` in the range, at most `batch` series a group."""
-        for rows, some in self._buckets(members, mint, maxt, cache):
-            times = _times(rows, cache)
+    def groups(self, buckets: Sequence[Bucket], batch: int, cache: Cache) -> Iterator[SeriesGroup]:
+        """The samples of `buckets`, at most `batch` series a group."""
+        for spans, some in buckets:
+            times = _times(spans, cache)
             for start in range(0, len(some), batch):
-                group = _read(rows, times, some[start : start + batch], cache)
+                group = _read(spans, times, some[start : start + batch], cache)
                 if group is not None:
                     yield group
 
-    def _buckets(
-        self, members: Sequence[Series], mint: int, maxt: int, cache: Cache
-    ) -> list[tuple[list[_Rows], list[Series]]]:
+    def buckets(self, members: Sequence[Series], mint: int, maxt: int, cache: Cache) -> list[Bucket]:
         """The series that may have samples in the range, by the rows that they share."""
         if self._in_order:
             pieces = [piece for piece in self._pieces if piece.mint <= maxt and piece.maxt >= mint]
         else:
             pieces = list(self._pieces)  # what is out of the range may still cover what is in it
         if self._shared:
-            rows = _rows([_Part(piece, 0) for piece in pieces], mint, maxt, cache)
-            some = list(self.within(members, mint, maxt)) if rows else []
+            spans = _spans([_Part(piece, 0) for piece in pieces], mint, maxt, cache)
+            some = list(self.within(members, mint, maxt)) if spans else []
             some.sort(key=attrgetter("ref"))
-            return [(rows, some)] if some else []
+            return [(spans, some)] if some else []
         refs = [series.ref for series in members]
         keys: dict[tuple[Hashable, ...], list[Series]] = {}
         for series, key in zip(
@@ -126,9 +215,9 @@ class StreamView:
         buckets = []
         for key, some in keys.items():
             parts = [_Part(piece, one) for piece, one in zip(pieces, key, strict=True) if one is not None]
-            rows = _rows(parts, mint, maxt, cache)
-            if rows:
-                buckets.append((rows, some))
+            spans = _spans(parts, mint, maxt, cache)
+            if spans:
+                buckets.append((spans, some))
         return buckets
 
 
@@ -136,13 +225,13 @@ def _overlap(bounds: tuple[int, int], mint: int, maxt: int) -> bool:
     return bounds[0] <= maxt and bounds[1] >= mint
 
 
-def _rows(parts: Sequence[_Part], mint: int, maxt: int, cache: Cache) -> list[_Rows]:
+def _spans(parts: Sequence[_Part], mint: int, maxt: int, cache: Cache) -> list[_Span]:
     """The rows of the range in time order.
 
     Where a part begins before the one written before it ends, the clock was set back. What was written since then
     covers, from its first timestamp to its last, all that was written before.
     """
-    out: list[_Rows] = []
+    out: list[_Span] = []
     covers: list[tuple[int, int]] = []
     begin = end = None  # of what was written since the last step back
     for part in reversed(parts):
@@ -156,8 +245,8 @@ def _rows(parts: Sequence[_Part], mint: int, maxt: int, cache: Cache) -> list[_R
         for first, last in _uncovered(max(low, mint), min(high, maxt), covers):
             lo, hi = part.piece.span(part.timeline, first, last, cache)
             if lo < hi:
-                out.append(_Rows(part, lo, hi, first))
-    out.sort(key=lambda rows: rows.first)
+                out.append(_Span(part, lo, hi, first))
+    out.sort(key=lambda span: span.first)
     return out
 
 
@@ -178,48 +267,39 @@ def _uncovered(first: int, last: int, covers: Sequence[tuple[int, int]]) -> list
     return left
 
 
-def _times(rows: Sequence[_Rows], cache: Cache) -> NDArray[np.int64]:
+def _times(spans: Sequence[_Span], cache: Cache) -> NDArray[np.int64]:
     import numpy as np
 
-    times = np.concatenate([one.part.piece.times(one.part.timeline, one.lo, one.hi, cache) for one in rows])
+    times = np.concatenate([span.part.piece.times(span.part.timeline, span.lo, span.hi, cache) for span in spans])
     times.flags.writeable = False
     return times
 
 
 def _read(
-    rows: Sequence[_Rows], times: NDArray[np.int64], members: Sequence[Series], cache: Cache
+    spans: Sequence[_Span], times: NDArray[np.int64], members: Sequence[Series], cache: Cache
 ) -> SeriesGroup | None:
-    """The group of `members`, without those that have no sample in `rows`; None if none has."""
+    """The group of `members`, without those that have no sample in `spans`; None if none has."""
     import numpy as np
 
     refs = [series.ref for series in members]
-    bits = np.empty((len(refs), len(times)), np.uint64)
-    values = bits.view(np.float64)
-    rising = np.ones(len(refs), np.bool_)
-    dense = True
-    start = 0
-    for one in rows:
-        part = bits[:, start : start + one.hi - one.lo]
-        no_gaps, up = one.part.piece.read(refs, one.lo, one.hi, part, cache)
-        dense &= no_gaps
-        rising &= up
-        if start:
-            rising &= values[:, start] >= values[:, start - 1]
-        start += one.hi - one.lo
+    parts = [span.part.piece.part(refs, span.lo, span.hi, cache) for span in spans]
+    rows = _Rows(parts, [span.hi - span.lo for span in spans], len(refs))
     labels = [series.labels for series in members]
-    if not dense:
-        there = (bits != STALE_BITS).any(axis=1)
-        if not there.all():
-            if not there.any():
-                return None
-            values, rising = bits[there].view(np.float64), rising[there]
-            labels = [one for one, keep in zip(labels, there.tolist(), strict=True) if keep]
-    values.flags.writeable = False
-    return SeriesGroup(labels, times, values, dense, rising.tolist())
+    if all(part.dense for part in parts):
+        return SeriesGroup(labels, times, rows, True, rows.rising())
+    values = rows.whole()
+    there = (values.view(np.uint64) != STALE_BITS).any(axis=1)
+    if not there.all():
+        if not there.any():
+            return None
+        values = values[there]
+        values.flags.writeable = False
+        labels = [one for one, keep in zip(labels, there.tolist(), strict=True) if keep]
+    return SeriesGroup(labels, times, Whole(values))
 
 
 def merge(groups: Sequence[SeriesGroup]) -> SeriesGroup:
-    """One series' samples from several streams, oldest owner first; each covers those before it, as in `_rows`.
+    """One series' samples from several streams, oldest owner first; each covers those before it, as in `_spans`.
 
     A stream's markers before its first and after its last sample say nothing of the series, the last stream's aside.
     """
@@ -241,4 +321,4 @@ def merge(groups: Sequence[SeriesGroup]) -> SeriesGroup:
     order = np.argsort(times, kind="stable")
     times, values = times[order], np.concatenate([one[1] for one in kept])[order].reshape(1, -1)
     times.flags.writeable = values.flags.writeable = False
-    return SeriesGroup(groups[0].labels, times, values)
+    return SeriesGroup(groups[0].labels, times, Whole(values))

@@ -38,8 +38,11 @@ def federate(context: Context, request: Request) -> Answer:
 
 def _last(group: SeriesGroup) -> Iterator[tuple[Labels, tuple[int, float]]]:
     """The newest sample of each series that has not ended."""
+    import numpy as np
+
     t_ms = int(group.timestamps[-1])
-    for labels, value in zip(group.labels, group.values[:, -1].tolist(), strict=True):
+    newest = group.table.at(np.array([len(group.timestamps) - 1]))
+    for labels, value in zip(group.labels, newest[:, 0].tolist(), strict=True):
         if not is_stale(value):
             yield labels, (t_ms, value)
 

@@ -11,7 +11,7 @@ from prom_probe.model.labels import Labels, label_value, make_labels
 from prom_probe.model.matcher import Matcher
 from prom_probe.model.regex import compile_anchored
 from prom_probe.model.sample import STALE, STALE_BITS
-from prom_probe.model.series import SeriesGroup
+from prom_probe.model.series import SeriesGroup, Whole
 
 Sample = tuple[int, float]
 
@@ -56,7 +56,7 @@ class Memory:
             times = sorted({t for _, points in some for t in points})
             values = np.array([[points.get(t, STALE) for t in times] for _, points in some], np.float64)
             dense = not bool((values.view(np.int64) == STALE_BITS).any())
-            yield SeriesGroup([labels for labels, _ in some], np.array(times, np.int64), values, dense)
+            yield SeriesGroup([labels for labels, _ in some], np.array(times, np.int64), Whole(values), dense)
 
     def count(
         self, mint: int, maxt: int, matchers: Sequence[Matcher], *, deadline: float | None = None

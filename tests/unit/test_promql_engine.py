@@ -217,8 +217,9 @@ def test_functions_of_native_histograms_are_an_error(name: str) -> None:
 
 def test_memory_follows_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Aggregating a rate over more samples than fit the limit works, since they are read in batches."""
-    monkeypatch.setattr("prom_probe.promql.evaluation.BLOCK", 4096)
-    raw_bytes = 64 * 1000 * 8
+    for module in ("evaluation", "functions.base", "functions.rate"):
+        monkeypatch.setattr(f"prom_probe.promql.{module}.BLOCK", 4096)
+    raw_bytes = 256 * 1000 * 8
     engine = Engine(Limits(max_memory_bytes=raw_bytes))
     peak = 0
 
@@ -226,9 +227,9 @@ def test_memory_follows_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
         nonlocal peak
         peak = max(peak, engine.memory_used)
 
-    store = Memory(counters(64, 1000), together=True, on_group=look)
+    store = Memory(counters(256, 1000), together=True, on_group=look)
     result = engine.range(store, "sum by (job) (rate(x_total[1m]))", 60_000, 999_000, 60_000)
-    assert np.allclose(result.values, np.array([[1024.0], [1056.0]]))
+    assert np.allclose(result.values, np.array([[16384.0], [16512.0]]))
     assert 0 < peak < raw_bytes / 4
 
 

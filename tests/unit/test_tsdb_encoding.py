@@ -50,10 +50,18 @@ def _block(columns: list[list[int]], times: list[int] | None = None) -> Block:
 def _read(block: Block, refs: list[int], lo: int, hi: int) -> list[list[int]]:
     """Rows [lo, hi) of these series by vector operations."""
     out = np.empty((len(refs), hi - lo), np.uint64)
-    dense, rising = block.read(refs, lo, hi, out, Cache(1 << 20))
-    assert dense == (STALE_BITS not in out)
+    rows = block.part(refs, lo, hi, Cache(1 << 20))
+    rows.write(out)
+    assert rows.dense == (STALE_BITS not in out)
     values = out.view(np.float64)
-    for i in np.flatnonzero(rising):
+    if rows.dense:
+        middle = (hi - lo) // 2
+        index = np.array([hi - lo - 1, middle, 0, middle])
+        assert rows.at(index).view(np.uint64).tolist() == out[:, index].tolist()
+        assert rows.at(index[:1]).view(np.uint64).tolist() == out[:, index[:1]].tolist()
+        assert rows.first().view(np.uint64).tolist() == out[:, 0].tolist()
+        assert rows.last().view(np.uint64).tolist() == out[:, -1].tolist()
+    for i in np.flatnonzero(rows.rising):
         present = values[i][out[i] != STALE_BITS]
         assert (present[1:] >= present[:-1]).all()
     return [line.tolist() for line in out]
@@ -218,7 +226,7 @@ def _outcome(data: bytes, columns: int) -> list[object]:
 
 def _read_bits(block: Block, place: int, height: int) -> list[int]:
     out = np.empty((1, height), np.uint64)
-    block.read([place], 0, height, out, Cache(1 << 20))
+    block.part([place], 0, height, Cache(1 << 20)).write(out)
     line: list[int] = out[0].tolist()
     return line
 

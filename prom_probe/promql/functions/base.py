@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from prom_probe.promql.ast import Call, Type
 from prom_probe.promql.values import Bools, Floats, Rows, Value, Vector
+from prom_probe.promql.windows import BLOCK
 
 if TYPE_CHECKING:
     from prom_probe.promql.evaluation import Evaluator
@@ -40,24 +41,30 @@ def elementwise(compute: Callable[[Floats], Floats]) -> Function:
     return Function(call, (Type.VECTOR,))
 
 
-def windowed(kernel: Kernel, *scalars: Type, keep_name: bool = False, experimental: bool = False) -> Function:
+def windowed(
+    kernel: Kernel, *scalars: Type, keep_name: bool = False, sparse: bool = False, experimental: bool = False
+) -> Function:
     """A function of a range vector and then of scalars."""
 
     def call(ev: Evaluator, node: Call) -> Value:
-        return over_windows(ev, node, kernel, keep_name=keep_name)
+        return over_windows(ev, node, kernel, keep_name=keep_name, sparse=sparse)
 
     return Function(call, (Type.MATRIX, *scalars), experimental=experimental)
 
 
-def over_windows(ev: Evaluator, node: Call, kernel: Kernel, *, keep_name: bool = False) -> Vector:
-    """`kernel` over the windows of the call's range vector, batch by batch; series without any value are left out."""
+def over_windows(ev: Evaluator, node: Call, kernel: Kernel, *, keep_name: bool = False, sparse: bool = False) -> Vector:
+    """`kernel` over the windows of the call's range vector, batch by batch; series without any value are left out.
+
+    `sparse`: the kernel looks at a few values of each window (`Windows.values_at`), at others only in slices.
+    """
     scalars = [ev.scalar(argument) for argument in node.args if argument.type == Type.SCALAR]
     matrix = next(argument for argument in node.args if argument.type == Type.MATRIX)
     budget = ev.query.budget
-    most, batches = ev.windows(matrix)
+    most, batches = ev.windows(matrix, sparse=sparse)
     rows = Rows(most, ev.steps, budget.hold)
     for labels, drop, windows in batches:
-        working = 4 * (windows.values.nbytes + 8 * len(labels) * ev.steps)  # what a kernel's own arrays come to
+        # What a kernel's own arrays come to.
+        working = 4 * (min(8 * BLOCK, windows.nbytes) if sparse else windows.nbytes) + 32 * len(labels) * ev.steps
         budget.hold(working)
         values, present = kernel(windows, *scalars)
         budget.hold(-working)

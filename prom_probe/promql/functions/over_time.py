@@ -167,7 +167,7 @@ def _quantile_over_time(ev: Evaluator, node: Call) -> Value:
 
 def _absent_over_time(ev: Evaluator, node: Call) -> Value:
     found = np.zeros(ev.steps, np.bool_)
-    for _, _, windows in ev.windows(node.args[0])[1]:
+    for _, _, windows in ev.windows(node.args[0], sparse=True)[1]:
         found |= windows.having(1).any(axis=0)
     if found.all():
         return empty(ev.steps)
@@ -179,19 +179,19 @@ def _absent_over_time(ev: Evaluator, node: Call) -> Value:
 OVER_TIME = {
     "sum_over_time": windowed(_sum),
     "avg_over_time": windowed(_avg),
-    "count_over_time": windowed(_count),
+    "count_over_time": windowed(_count, sparse=True),
     "min_over_time": windowed(_extreme(np.fmin)),
     "max_over_time": windowed(_extreme(np.fmax)),
     "stddev_over_time": windowed(_deviation),
     "stdvar_over_time": windowed(_variance),
-    "last_over_time": windowed(_last, keep_name=True),
-    "present_over_time": windowed(_present),
+    "last_over_time": windowed(_last, keep_name=True, sparse=True),
+    "present_over_time": windowed(_present, sparse=True),
     "absent_over_time": Function(_absent_over_time, (Type.MATRIX,)),
     "quantile_over_time": Function(_quantile_over_time, (Type.SCALAR, Type.MATRIX)),
-    "first_over_time": windowed(_first, keep_name=True, experimental=True),
+    "first_over_time": windowed(_first, keep_name=True, sparse=True, experimental=True),
     "mad_over_time": windowed(_mad, experimental=True),
-    "ts_of_first_over_time": windowed(_first_time, experimental=True),
-    "ts_of_last_over_time": windowed(_last_time, experimental=True),
+    "ts_of_first_over_time": windowed(_first_time, sparse=True, experimental=True),
+    "ts_of_last_over_time": windowed(_last_time, sparse=True, experimental=True),
     "ts_of_min_over_time": windowed(_extreme_time(-1.0), experimental=True),
     "ts_of_max_over_time": windowed(_extreme_time(1.0), experimental=True),
 }

@@ -11,7 +11,7 @@ from prom_probe.promql.ast import Call, Type
 from prom_probe.promql.functions.base import Function, Kernel, over_windows, windowed
 from prom_probe.promql.result import QueryError
 from prom_probe.promql.values import Bools, Floats, Ints, Value
-from prom_probe.promql.windows import Windows, pick, sums_between
+from prom_probe.promql.windows import BLOCK, Windows, pick, sums_between
 
 if TYPE_CHECKING:
     from prom_probe.promql.evaluation import Evaluator
@@ -21,18 +21,31 @@ _COUNTER_ENDINGS = ("_total", "_sum", "_count", "_bucket")
 
 def _drops(windows: Windows) -> Floats | float:
     """What counter resets took away within each window: the sum of the values before them."""
-    values = windows.values
-    fell = values[:, 1:] < values[:, :-1]
-    if not fell.any():
+    if windows.monotonic:
         return 0.0
+    begin = np.minimum(windows.first + 1, windows.end)  # a window's first sample has none before it in there
+    found: Floats | None = None
+    height = max(1, BLOCK // windows.values.shape[1])
+    for top in range(0, windows.series, height):
+        rows = slice(top, top + height)
+        values = windows.values[rows]
+        fell = values[:, 1:] < values[:, :-1]
+        if fell.any():
+            found = np.zeros(windows.shape) if found is None else found
+            own = rows if len(begin) > 1 else slice(None)
+            found[rows] = _lost(values, fell, begin[own], windows.end[own])
+    return 0.0 if found is None else found
+
+
+def _lost(values: Floats, fell: Bools, begin: Ints, end: Ints) -> Floats:
+    """The sum of the values before those that `fell` ([series, n - 1]) between `begin` and `end`."""
     lost = np.zeros(values.shape)
     lost[:, 1:][fell] = values[:, :-1][fell]
-    begin = np.minimum(windows.first + 1, windows.end)  # a window's first sample has none before it in there
     endless = np.isinf(lost)
     if not endless.any():
-        return sums_between(lost, begin, windows.end)
-    total = sums_between(np.where(endless, 0.0, lost), begin, windows.end)
-    return np.where(sums_between(endless.astype(np.float64), begin, windows.end) > 0, np.inf, total)
+        return sums_between(lost, begin, end)
+    total = sums_between(np.where(endless, 0.0, lost), begin, end)
+    return np.where(sums_between(endless.astype(np.float64), begin, end) > 0, np.inf, total)
 
 
 def _extrapolated(windows: Windows, *, counter: bool, per_second: bool) -> tuple[Floats, Bools]:
@@ -41,7 +54,7 @@ def _extrapolated(windows: Windows, *, counter: bool, per_second: bool) -> tuple
     To an end that is closer than 1.1 times the mean distance of samples, else by half that distance; a counter not
     below zero.
     """
-    first, last = windows.value_at(windows.first), windows.value_at(windows.end - 1)
+    first, last = windows.values_at(windows.first, windows.end - 1)
     start, stop = windows.time_at(windows.first), windows.time_at(windows.end - 1)
     change = last - first
     if counter:
@@ -74,13 +87,14 @@ def _delta(windows: Windows) -> tuple[Floats, Bools]:
 
 
 def _irate(windows: Windows) -> tuple[Floats, Bools]:
-    last, before = windows.value_at(windows.end - 1), windows.value_at(windows.end - 2)
+    last, before = windows.values_at(windows.end - 1, windows.end - 2)
     seconds = (windows.time_at(windows.end - 1) - windows.time_at(windows.end - 2)) / 1000
     return np.where(last < before, last, last - before) / seconds, windows.having(2)
 
 
 def _idelta(windows: Windows) -> tuple[Floats, Bools]:
-    return windows.value_at(windows.end - 1) - windows.value_at(windows.end - 2), windows.having(2)
+    last, before = windows.values_at(windows.end - 1, windows.end - 2)
+    return last - before, windows.having(2)
 
 
 def _counted(windows: Windows, events: Bools) -> tuple[Floats, Bools]:
@@ -159,7 +173,7 @@ def _of_counter(kernel: Kernel) -> Function:
     """rate and increase: they tell of metrics that are no counters by their names."""
 
     def call(ev: Evaluator, node: Call) -> Value:
-        vector = over_windows(ev, node, kernel)
+        vector = over_windows(ev, node, kernel, sparse=True)
         for name in sorted({label_value(labels, METRIC_NAME) for labels in vector.labels}):
             if name and not name.endswith(_COUNTER_ENDINGS):
                 ev.query.inform(
@@ -174,9 +188,9 @@ def _of_counter(kernel: Kernel) -> Function:
 RATE = {
     "rate": _of_counter(_rate),
     "increase": _of_counter(_increase),
-    "delta": windowed(_delta),
-    "irate": windowed(_irate),
-    "idelta": windowed(_idelta),
+    "delta": windowed(_delta, sparse=True),
+    "irate": windowed(_irate, sparse=True),
+    "idelta": windowed(_idelta, sparse=True),
     "resets": windowed(_resets),
     "changes": windowed(_changes),
     "deriv": windowed(_regression),

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 # Deltas of eight planes take as much room as what they stand for, so the finished values are kept instead.
 _WIDEST = 7
 
+# So many rows of a block are remembered as they are looked at most often: its first and its last one.
+_EDGES = 2
+
 # Planes are kept together as integers of four, two and one bytes: 7 planes are 4 + 2 + 1.
 _LIMBS = ((4, "<u4"), (2, "<u2"), (1, "u1"))
 
@@ -43,6 +46,8 @@ class _Deltas:
         divisor = np.array([[record.divisor] for record in records], np.int64)
         self._divisor = None if (divisor == 1).all() else divisor
         self._exponent = np.array([record.exponent for record in records], np.int64)
+        # Deltas of one or two planes add up to less than 2^32 in a block, which has fewer than 2^16 rows.
+        self._sum_type = np.uint32 if records[0].planes <= 2 else np.int64
 
     def values(self, lo: int, hi: int) -> NDArray[np.uint64]:
         """The bits of rows [lo, hi)."""
@@ -63,6 +68,28 @@ class _Deltas:
         steps[:, 0] = self._first
         return np.cumsum(steps, axis=1, out=steps)
 
+    def at(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The values of the rows `index`: only they are multiplied and divided."""
+        numbers = self._sums(index).astype(np.int64, copy=False)
+        if self._divisor is not None:
+            numbers *= self._divisor
+        numbers += self._bias * index
+        numbers += self._first[:, np.newaxis]
+        return FORMS[self._form].vector(numbers, self._exponent)
+
+    def _sums(self, index: NDArray[np.int64]) -> Any:
+        """The deltas of rows 1 to i added up, for each i in `index`; modulo 2^64, as they were made."""
+        stop = int(index.max()) + 1
+        if len(index) == 1:
+            limbs = [(shift, limb[:, 1:stop].sum(axis=1, dtype=np.int64, keepdims=True)) for shift, limb in self._limbs]
+            return np.add.reduce([np.left_shift(one, shift) for shift, one in limbs])
+        (_, lowest), *others = self._limbs
+        steps: NDArray[Any] = lowest[:, :stop].astype(self._sum_type)
+        for shift, limb in others:
+            steps += np.left_shift(limb[:, :stop], shift, dtype=self._sum_type)
+        steps[:, 0] = 0
+        return np.cumsum(steps, axis=1, out=steps).take(index, axis=1)
+
 
 class _Values:
     """Columns as finished values: the bits of float64s, one for all rows where they are constant."""
@@ -74,6 +101,12 @@ class _Values:
     def values(self, lo: int, hi: int) -> NDArray[np.uint64]:
         return self._values if self._values.shape[1] == 1 else self._values[:, lo:hi]
 
+    def at(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
+        values = self._values.view(np.float64)
+        if values.shape[1] == 1:
+            return np.broadcast_to(values, (len(values), len(index)))
+        return values.take(index, axis=1)
+
 
 class _Part:
     """Columns that are present in the same rows [start, end), gaps within aside: they go to `where` in the output."""
@@ -84,16 +117,15 @@ class _Part:
         self.end = end
         self.content = content
 
-    def read(self, lo: int, hi: int, out: NDArray[np.uint64]) -> bool:
-        """Write rows [lo, hi) into `out`; True if they are all present."""
+    def write(self, lo: int, hi: int, out: NDArray[np.uint64]) -> None:
+        """Write rows [lo, hi) into `out`."""
         first, last = max(lo, self.start), min(hi, self.end)
         if (first, last) == (lo, hi):
             out[self.where] = self.content.values(lo - self.start, hi - self.start)
-            return True
+            return
         out[self.where] = STALE_BITS
         if first < last:
             out[self.where, first - lo : last - lo] = self.content.values(first - self.start, last - self.start)
-        return False
 
 
 class Columns:
@@ -109,24 +141,76 @@ class Columns:
         self._parts = parts
         self._absent = absent
         self._gaps = gaps
+        self._edges: dict[int, NDArray[np.float64]] = {}
         self.rising = rising
 
-    def read(self, lo: int, hi: int, out: NDArray[np.uint64]) -> bool:
-        """Write rows [lo, hi) into `out`; True if no marker was among them."""
-        whole = not self._absent
+    def dense(self, lo: int, hi: int) -> bool:
+        """Whether all columns are present in rows [lo, hi)."""
+        return (
+            not self._absent
+            and all(part.start <= lo and hi <= part.end for part in self._parts)
+            and not any(start < hi and lo < end for _, start, end in self._gaps)
+        )
+
+    def write(self, lo: int, hi: int, out: NDArray[np.uint64]) -> None:
+        """Write rows [lo, hi) into `out`, the marker where a column is absent."""
         for part in self._parts:
-            whole &= part.read(lo, hi, out)
+            part.write(lo, hi, out)
         if self._absent:
             out[self._absent] = STALE_BITS
         for row, start, end in self._gaps:
             if start < hi and lo < end:
                 out[row, max(start - lo, 0) : end - lo] = STALE_BITS
-                whole = False
-        return whole
+
+    def at(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The values of rows in which all columns are present."""
+        if len(self._parts) == 1:  # then it has all columns, in order
+            content, start = self._parts[0].content, self._parts[0].start
+            return content.at(index - start if start else index)
+        out = np.empty((len(self.rising), len(index)))
+        for part in self._parts:
+            out[part.where] = part.content.at(index - part.start)
+        return out
+
+    def edge(self, row: int) -> NDArray[np.float64]:
+        """The values of one such row, which is the same each time: the first or the last one."""
+        found = self._edges.get(row)
+        if found is None:
+            found = self.at(np.array([row]))[:, 0]
+            if len(self._edges) < _EDGES:
+                self._edges[row] = found
+        return found
 
     @property
     def nbytes(self) -> int:
-        return sum(part.content.nbytes + 300 for part in self._parts) + 100 * len(self._gaps) + 8 * len(self._absent)
+        edges = _EDGES * (8 * len(self.rising) + 200)
+        parts = sum(part.content.nbytes + 300 for part in self._parts)
+        return parts + edges + 100 * len(self._gaps) + 8 * len(self._absent)
+
+
+class ColumnRows:
+    """Rows [lo, hi) of some columns (`tsdb.view.Rows`)."""
+
+    __slots__ = ("_columns", "_hi", "_lo", "dense", "rising")
+
+    def __init__(self, columns: Columns, lo: int, hi: int) -> None:
+        self._columns = columns
+        self._lo = lo
+        self._hi = hi
+        self.dense = columns.dense(lo, hi)
+        self.rising = columns.rising
+
+    def write(self, out: NDArray[np.uint64]) -> None:
+        self._columns.write(self._lo, self._hi, out)
+
+    def at(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
+        return self._columns.at(index + self._lo)
+
+    def first(self) -> NDArray[np.float64]:
+        return self._columns.edge(self._lo)
+
+    def last(self) -> NDArray[np.float64]:
+        return self._columns.edge(self._hi - 1)
 
 
 def load(block: Block, refs: Sequence[int]) -> tuple[Columns, int]:
