@@ -66,7 +66,8 @@ class Windows:
     @property
     def nbytes(self) -> int:
         """What the values take."""
-        return 8 * self.series * self.times.shape[1]
+        samples: int = self.times.shape[1]
+        return 8 * self.series * samples
 
     @property
     def shape(self) -> tuple[int, int]:

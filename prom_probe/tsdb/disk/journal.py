@@ -135,10 +135,14 @@ class Journal:
         self._trim()
 
     def wait(self, timeout_s: float = _CLOSE_S) -> bool:
-        """Flush, and wait until that is done; False if it took too long."""
+        """Flush, and wait until that is done, what comes of it included; False if it took too long."""
         self.flush()
+        deadline = monotonic() + timeout_s
         done = self._writer.wait(timeout_s)
         self._settle()
+        while done and not self._writer.idle:  # a block that was written lets files go
+            done = self._writer.wait(deadline - monotonic())
+            self._settle()
         return done
 
     def close(self) -> None:

@@ -94,10 +94,13 @@ class Writer:
             except Exception as error:  # the one place where it ends up: it is reported by who reads `done`
                 failed = error
             size = job.size
+            reached = job.reached if isinstance(job, _Marker) else None
             self.done.append((job, failed))
             del job, failed  # `get` may wait for long, and they have memory
             self._finished_bytes += size
             self._finished += 1
+            if reached is not None:
+                reached.set()  # who waited for it finds the writer idle
         self.leave_segment()
 
     def leave_segment(self) -> None:
@@ -113,7 +116,7 @@ class _Marker:
         self.reached = Event()
 
     def do(self, writer: Writer) -> None:
-        self.reached.set()
+        pass
 
 
 class AppendLog:
