@@ -106,19 +106,25 @@ class Windows:
         """What a running total ([series, n + 1], 0 before the first sample) grows by in each window."""
         return pick(running, self.end) - pick(running, self.first)
 
-    def blocks(self, least: int = 1) -> Iterator[Block]:
-        """The windows with at least `least` samples, copied out, those of equal length together."""
+    def blocks(self, least: int = 1, *, without: Ints | None = None) -> Iterator[Block]:
+        """The windows with at least `least` samples, copied out, those of equal length together.
+
+        Those of the steps `without` are left out.
+        """
         lengths = self.count
+        if without is not None:
+            lengths = lengths.copy()
+            lengths[:, without] = 0
         for length in np.unique(lengths):
             if length < least:
                 continue
-            chosen = self._shared(int(length)) if len(lengths) == 1 else self._separate(int(length))
+            chosen = (self._shared if len(lengths) == 1 else self._separate)(int(length), lengths)
             for block in chosen:
                 self.check()
                 yield block
 
-    def _shared(self, length: int) -> Iterator[Block]:
-        steps = np.flatnonzero(self.count[0] == length)
+    def _shared(self, length: int, lengths: Ints) -> Iterator[Block]:
+        steps = np.flatnonzero(lengths[0] == length)
         rows, width = len(self.values), max(1, BLOCK // length)
         views = sliding_window_view(self.values, length, axis=1)
         times = sliding_window_view(self.times[0], length)
@@ -130,8 +136,8 @@ class Windows:
                 starts = self.first[0, some]
                 yield Block((place, some), views[place, starts], times[starts])
 
-    def _separate(self, length: int) -> Iterator[Block]:
-        rows, steps = np.nonzero(self.count == length)
+    def _separate(self, length: int, lengths: Ints) -> Iterator[Block]:
+        rows, steps = np.nonzero(lengths == length)
         width = max(1, BLOCK // length)
         for left in range(0, len(rows), width):
             row, step = rows[left : left + width], steps[left : left + width]

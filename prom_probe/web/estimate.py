@@ -18,7 +18,7 @@ _CHEAP_US = 1000.0
 
 # Microseconds, measured: a node; a selector; then for each timestamp, sample, and point of the result (its JSON
 # included); and for a point of a range function, each sample under its window.
-_NODE, _SELECTOR, _TIMESTAMP, _SAMPLE, _POINT, _WINDOW_SAMPLE = 20.0, 120.0, 0.14, 0.006, 0.16, 0.003
+_NODE, _SELECTOR, _TIMESTAMP, _SAMPLE, _POINT, _WINDOW_SAMPLE = 20.0, 120.0, 0.01, 0.006, 0.14, 0.003
 
 
 def is_cheap(queryable: Queryable, expr: str, start_ms: int, end_ms: int, step_ms: int, lookback_ms: int) -> bool:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import compress
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from prom_probe.web.reply import HEAD, encode, tail
 _SLICE = 4096
 
 _THIRTEEN_DIGITS = 10**12
-_POINT = b'"],[ssssssssss.mmm,"'
+_POINT = b'"],[ssssssssss.mmm,"%b'
 
 # Between these magnitudes msgspec and Prometheus write the same digits, without an exponent, but for msgspec's ".0".
 _PLAIN_MIN, _PLAIN_MAX = 1e-4, 1e15
@@ -63,23 +62,52 @@ def _vector(result: Result, limit: int) -> Iterator[bytes]:
 
 
 def _matrix(result: Result, limit: int) -> Iterator[bytes]:
+    series = _raw_series(result) if result.raw is not None else _series(result)
     opening = b'[{"metric":'
-    stamps = result.timestamps
-    times = point_starts(stamps)
-    for i, labels in enumerate(result.labels[:limit]):
-        yield opening + _metric(labels) + b',"values":['
-        if result.raw is not None:
-            if result.raw[i][0] is not stamps:  # series from one timeline share the array
-                stamps = result.raw[i][0]
-                times = point_starts(stamps)
-            yield from _points(times, result.raw[i][1])
-        elif result.present is None or result.present[i].all():
-            yield from _points(times, result.values[i])
-        else:
-            here = result.present[i]
-            yield from _points(list(compress(times, here.tolist())), result.values[i][here])
+    for labels, points in zip(result.labels[:limit], series, strict=False):
+        yield b'%b%b,"values":[' % (opening, _metric(labels))
+        yield from points
         opening = b'"]]},{"metric":'
     yield b"[]" if opening.startswith(b"[") else b'"]]}]'
+
+
+def _raw_series(result: Result) -> Iterator[Iterable[bytes]]:
+    """The points of series that have timestamps of their own, often the same ones."""
+    assert result.raw is not None
+    stamps: NDArray[np.int64] | None = None
+    templates: list[bytes] = []
+    for times, values in result.raw:
+        if times is not stamps:
+            stamps, templates = times, _templates(times)
+        yield _points(templates, values)
+
+
+def _series(result: Result) -> Iterator[Iterable[bytes]]:
+    """The points of series at the steps of a query, the numbers of several series formatted in one go."""
+    values, present = result.values, result.present
+    rows, steps = values.shape
+    if steps > _SLICE:
+        templates = _templates(result.timestamps)
+        for i in range(rows):
+            if present is None or present[i].all():
+                yield _points(templates, values[i])
+            else:
+                yield _points(_templates(result.timestamps[present[i]]), values[i][present[i]])
+        return
+    here = np.ones(steps, np.bool_)
+    template, pattern = _templates(result.timestamps), here.tobytes()
+    height = max(1, _SLICE // max(steps, 1))
+    for top in range(0, rows, height):
+        some = slice(top, top + height)
+        texts = numbers(values[some].ravel() if present is None else values[some][present[some]])
+        first = 0
+        for i in range(top, min(top + height, rows)):
+            here = here if present is None else present[i]
+            if here.tobytes() != pattern:  # most series have the same steps as the one before
+                template, pattern = _templates(result.timestamps[here]), here.tobytes()
+            last = first + pattern.count(1)
+            yield [part % tuple(texts[first:last]) for part in template]
+            first = last
 
 
 _WRITERS = {"scalar": _scalar, "string": _string, "vector": _vector, "matrix": _matrix}
@@ -89,25 +117,31 @@ def _metric(labels: Labels) -> bytes:
     return encode(dict(labels))
 
 
-def point_starts(timestamps: NDArray[np.int64]) -> list[bytes]:
-    """What stands before each value, with the end of the point before it: `"],[1.500,"`. Times ascend."""
-    count = len(timestamps)
-    if not count or timestamps[0] < _THIRTEEN_DIGITS or timestamps[-1] >= 10 * _THIRTEEN_DIGITS:
-        return [b'"],[%s,"' % timestamp(t) for t in timestamps.tolist()]
+def _templates(timestamps: NDArray[np.int64]) -> list[bytes]:
+    """`point_template` of each slice of a series' timestamps; the first point of all ends none before it."""
+    parts = [point_template(timestamps[first : first + _SLICE]) for first in range(0, len(timestamps), _SLICE)]
+    return [parts[0][3:], *parts[1:]] if parts else []
+
+
+def point_template(timestamps: NDArray[np.int64]) -> bytes:
+    """Points with `%b` for their values, each after the end of the one before it: `"],[1.500,"%b"],[3,"%b`.
+
+    Timestamps ascend.
+    """
+    if not len(timestamps):
+        return b""
+    seconds, rest = np.divmod(timestamps, 1000)
+    if not rest.any():
+        return b'"],[%b,"%%b' % encode(seconds.tolist())[1:-1].replace(b",", b',"%b"],[')
+    if not rest.all() or timestamps[0] < _THIRTEEN_DIGITS or timestamps[-1] >= 10 * _THIRTEEN_DIGITS:
+        return b"".join([b'"],[%b,"%%b' % timestamp(t) for t in timestamps.tolist()])
     # All have 13 digits, as has every time between 2001 and 2286: written in one call, then moved as columns.
-    digits = np.frombuffer(encode(timestamps.tolist()), np.uint8)[1:].reshape(count, 14)
-    whole = timestamps % 1000 == 0
-    text = np.empty((count, len(_POINT)), np.uint8)
+    digits = np.frombuffer(encode(timestamps.tolist()), np.uint8)[1:].reshape(-1, 14)
+    text = np.empty((len(digits), len(_POINT)), np.uint8)
     text[:] = np.frombuffer(_POINT, np.uint8)
     text[:, 4:14] = digits[:, :10]
     text[:, 15:18] = digits[:, 10:13]
-    if whole.all():
-        text = np.delete(text, slice(14, 18), axis=1)
-    starts: list[bytes] = text.view(f"S{text.shape[1]}").ravel().tolist()
-    if not whole.all():
-        for i in np.flatnonzero(whole).tolist():
-            starts[i] = b'"],[%s,"' % timestamp(int(timestamps[i]))
-    return starts
+    return text.tobytes()
 
 
 def timestamp(t_ms: int) -> bytes:
@@ -117,17 +151,10 @@ def timestamp(t_ms: int) -> bytes:
     return b"%s%d.%03d" % (sign, seconds, rest) if rest else b"%s%d" % (sign, seconds)
 
 
-def _points(starts: Sequence[bytes], values: NDArray[np.float64]) -> Iterator[bytes]:
+def _points(templates: Sequence[bytes], values: NDArray[np.float64]) -> Iterator[bytes]:
     """`[t,"v"],[t,"v"],…` in slices, without the last point's end."""
-    skip = 3  # the first point ends none
-    for first in range(0, len(starts), _SLICE):
-        texts = numbers(values[first : first + _SLICE])
-        pieces = [b""] * (2 * len(texts))
-        pieces[0::2] = starts[first : first + _SLICE]
-        pieces[1::2] = texts
-        pieces[0] = pieces[0][skip:]
-        skip = 0
-        yield b"".join(pieces)
+    for part, template in enumerate(templates):
+        yield template % tuple(numbers(values[part * _SLICE : (part + 1) * _SLICE]))
 
 
 def numbers(values: NDArray[np.float64]) -> list[bytes]:
@@ -135,8 +162,13 @@ def numbers(values: NDArray[np.float64]) -> list[bytes]:
     magnitude = np.abs(values)
     with np.errstate(invalid="ignore"):
         plain = ((magnitude >= _PLAIN_MIN) & (magnitude < _PLAIN_MAX)) | (values == 0)
-    texts = encode(values.tolist())[1:-1].replace(b".0,", b",").split(b",")
-    texts[-1] = texts[-1].removesuffix(b".0")
+        whole = np.trunc(values) == values
+        if whole.all() and plain.all() and not np.signbit(values[values == 0]).any():
+            return encode(values.astype(np.int64).tolist())[1:-1].split(b",")
+    text = encode(values.tolist())[1:-1]
+    if whole.any():
+        text = text.replace(b".0,", b",").removesuffix(b".0")
+    texts = text.split(b",")
     if not plain.all():
         for i in np.flatnonzero(~plain).tolist():
             texts[i] = number(float(values[i])).encode()

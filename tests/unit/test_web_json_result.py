@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from prom_probe.model.labels import Labels
 from prom_probe.promql.result import Result
-from prom_probe.web.json_result import fixed, number, numbers, point_starts, result_json, timestamp
+from prom_probe.web.json_result import fixed, number, numbers, point_template, result_json, timestamp
 
 UP: Labels = (("__name__", "up"), ("job", 'a"b'))
 DOWN: Labels = (("__name__", "down"),)
@@ -92,11 +92,11 @@ def test_timestamps(t_ms: int, written: str) -> None:
     st.integers(-(10**13), 10**14) | st.integers(10**12 - 3000, 10**12) | st.integers(10**13 - 3000, 10**13),
     st.lists(st.sampled_from([1, 500, 1000, 15_000]), max_size=20),
 )
-def test_point_starts_write_each_timestamp(first: int, steps: list[int]) -> None:
+def test_templates_have_each_timestamp(first: int, steps: list[int]) -> None:
     """All at once or one by one, with decimals or without."""
     times = np.cumsum([first, *steps])
-    assert point_starts(times) == [b'"],[%s,"' % timestamp(t) for t in times.tolist()]
-    assert point_starts(times[:0]) == []
+    assert point_template(times) == b"".join(b'"],[%s,"%%b' % timestamp(t) for t in times.tolist())
+    assert point_template(times[:0]) == b""
 
 
 def test_scalar_and_string() -> None:

@@ -303,7 +303,7 @@ class Counting:
         ("up", 1, 0, 1, True),
         ("up", 10_000, 0, 1, False),
         ("up", 100, 3600, 15, False),
-        ("quantile_over_time(0.9, up[5m])", 1, 3600, 15, False),
+        ("quantile_over_time(0.9, up[5m])", 5, 3600, 15, False),
         ("up[6h]", 1, 0, 1, False),
         ("up[5m]", 5, 0, 1, True),
         ("up[5m]", 30, 0, 1, False),

@@ -10,6 +10,7 @@ import numpy as np
 from prom_probe.promql.ast import Call, Matrix, Type
 from prom_probe.promql.functions.base import Function, over_windows, windowed
 from prom_probe.promql.functions.scalars import labels_of_absent
+from prom_probe.promql.functions.tail import fill_high_quantiles
 from prom_probe.promql.quantile import note_bad_quantiles, quantile
 from prom_probe.promql.values import Bools, Floats, Value, Vector, empty
 from prom_probe.promql.windows import Windows, pick, sums_between
@@ -142,7 +143,8 @@ def _deviation(windows: Windows) -> tuple[Floats, Bools]:
 
 def _quantile(windows: Windows, q: Floats) -> tuple[Floats, Bools]:
     out = np.zeros(windows.shape)
-    for block in windows.blocks():
+    done = fill_high_quantiles(windows, q, out)
+    for block in windows.blocks(without=done):
         out[block.place] = quantile(block.values, q[block.place[1]])
     return out, windows.having(1)
 

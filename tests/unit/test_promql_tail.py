@@ -1,0 +1,63 @@
+"""High quantiles from the largest values of stretches, beside the plain way."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from prom_probe.model.series import Whole
+from prom_probe.promql.functions.tail import fill_high_quantiles
+from prom_probe.promql.quantile import quantile
+from prom_probe.promql.values import Floats
+from prom_probe.promql.windows import Windows, make_windows
+
+
+def _windows(values: Floats, step: int, length: int) -> Windows:
+    """Windows of `length` samples that end every `step` samples, the first of them before the first sample."""
+    times = np.arange(values.shape[1]) * 1000
+    ends = np.arange(0, values.shape[1] * 1000, step * 1000)
+    return make_windows(times, Whole(values), len(values), None, ends, length * 1000, lambda: None)
+
+
+def _plain(windows: Windows, q: Floats) -> Floats:
+    out = np.zeros(windows.shape)
+    for block in windows.blocks():
+        out[block.place] = quantile(block.values.copy(), q[block.place[1]])
+    return out
+
+
+@given(
+    st.integers(0, 2**32), st.integers(10, 40), st.integers(20, 130), st.sampled_from([0.75, 0.9, 0.95, 0.99, 0.999, 1])
+)
+@settings(max_examples=200, deadline=None)
+def test_high_quantiles_are_those_of_the_whole_windows(seed: int, step: int, length: int, q: float) -> None:
+    """Whatever the windows' length and distance; most of these combinations take the short way."""
+    source = np.random.default_rng(seed)
+    values = source.choice([source.normal(size=(3, 700)), np.round(source.normal(size=(3, 700)), 1)])
+    windows = _windows(values, step, length)
+    wanted = np.full(windows.shape[1], float(q))
+    out = np.full(windows.shape, np.nan)
+    steps = fill_high_quantiles(windows, wanted, out)
+    plain = _plain(windows, wanted)
+    if steps is not None:
+        np.testing.assert_array_equal(out[:, steps], plain[:, steps])
+    else:
+        assert np.isnan(out).all()
+
+
+@pytest.mark.parametrize(
+    ("step", "length", "q", "taken"), [(15, 300, 0.99, True), (15, 300, 0.5, False), (15, 20, 0.99, False)]
+)
+def test_when_the_short_way_is_taken(step: int, length: int, q: float, taken: bool) -> None:
+    """Where few of a stretch's values are needed, and windows are made of several stretches."""
+    windows = _windows(np.random.default_rng(1).normal(size=(2, 1000)), step, length)
+    out = np.zeros(windows.shape)
+    assert (fill_high_quantiles(windows, np.full(windows.shape[1], q), out) is not None) == taken
+
+
+def test_values_that_are_no_numbers_take_the_plain_way() -> None:
+    """NaN counts as the smallest value, which partitioning does not know."""
+    values = np.random.default_rng(1).normal(size=(2, 1000))
+    values[1, 500] = np.nan
+    windows = _windows(values, 15, 300)
+    assert fill_high_quantiles(windows, np.full(windows.shape[1], 0.99), np.zeros(windows.shape)) is None
