@@ -31,10 +31,19 @@ def test_the_oldest_goes_first_and_never_for_an_older_one() -> None:
     cache = Cache(4000)
     scan = [(block, 0) for block in range(10)]
     assert _fill(cache, scan) == scan
-    assert _fill(cache, scan) == scan[:6]
+    assert [_fill(cache, scan) for _ in range(5)] == [scan[:6]] * 5
     assert _fill(cache, [(0, 1), (9, 1)]) == [(0, 1), (9, 1)]
     assert _fill(cache, [(9, 0), (9, 1), (8, 0), (7, 0), (6, 0)]) == [(6, 0)]
     assert cache.bytes <= 4000
+
+
+def test_what_nobody_asks_for_makes_room_for_older_samples() -> None:
+    """A look at the newest block does not keep the cache from a dashboard that asks for older ones again and again."""
+    cache = Cache(4000)
+    _fill(cache, [(9, 0), (9, 1), (9, 2), (9, 3)])
+    dashboard = [(1, 0), (2, 0), (3, 0)]
+    made = [len(_fill(cache, dashboard)) for _ in range(9)]
+    assert made[0] == 3 and made[-1] == 0
 
 
 def test_too_large_a_value_is_not_kept() -> None:
