@@ -30,6 +30,7 @@ def is_cheap(queryable: Queryable, expr: str, start_ms: int, end_ms: int, step_m
     except QueryError:
         return True
     steps = (end_ms - start_ms) // step_ms + 1
+    end_ms = start_ms + (steps - 1) * step_ms
     cost = _NODE * len(nodes) + _POINT * steps
     raw = isinstance(nodes[0][0], Matrix)  # each sample is a point of the result
     for node, range_ms in nodes:

@@ -165,10 +165,9 @@ def numbers(values: NDArray[np.float64]) -> list[bytes]:
         whole = np.trunc(values) == values
         if whole.all() and plain.all() and not np.signbit(values[values == 0]).any():
             return encode(values.astype(np.int64).tolist())[1:-1].split(b",")
-    text = encode(values.tolist())[1:-1]
-    if whole.any():
-        text = text.replace(b".0,", b",").removesuffix(b".0")
-    texts = text.split(b",")
+    texts = encode(values.tolist())[1:-1].split(b",")
+    for i in np.flatnonzero(whole & plain).tolist():
+        texts[i] = texts[i][:-2]
     if not plain.all():
         for i in np.flatnonzero(~plain).tolist():
             texts[i] = number(float(values[i])).encode()

@@ -32,6 +32,9 @@ _UNITS = (
 _DURATION = re.compile("".join(f"(?:([0-9]+){unit})?" for unit, _ in _UNITS) + "(?:([0-9]+)ms)?")
 _MAX_DURATION_MS = (1 << 63) // 1_000_000
 
+_HEX_DIGITS = "0123456789abcdefABCDEF"
+_BYTE_OF = {(high + low).encode(): bytes((int(high + low, 16),)) for high in _HEX_DIGITS for low in _HEX_DIGITS}
+
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -76,12 +79,11 @@ def unquote(raw: bytes, *, plus: bool = False) -> str:
         first, *parts = raw.split(b"%")
         pieces = [first]
         for part in parts:
-            digits = part[:2]
-            if len(digits) < 2 or not all(c in b"0123456789abcdefABCDEF" for c in digits):
-                raise ApiError(
-                    "bad_data", f'error parsing form values: invalid URL escape "%{digits.decode("latin-1")}"'
-                )
-            pieces += (bytes((int(digits, 16),)), part[2:])
+            byte = _BYTE_OF.get(part[:2])
+            if byte is None:
+                escape = part[:2].decode("latin-1")
+                raise ApiError("bad_data", f'error parsing form values: invalid URL escape "%{escape}"')
+            pieces += (byte, part[2:])
         raw = b"".join(pieces)
     try:
         return raw.decode()
