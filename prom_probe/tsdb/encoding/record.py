@@ -16,6 +16,8 @@ DEFLATED = 16
 _FORM = 3
 _HEAD = Struct("<BBBBBB")
 _COUNT = Struct("<H")
+_integer = int.from_bytes
+
 _NOT_A_RECORD = "a record that is cut short"
 
 
@@ -72,13 +74,19 @@ def parse(data: memoryview) -> Record:
     if len(data) < _HEAD.size:
         raise BlockError(_NOT_A_RECORD)
     flags, planes, exponent, sizes, more_sizes, high_size = _HEAD.unpack_from(data)
-    at = _HEAD.size
-    fields = []
-    for size in (sizes & 15, sizes >> 4, more_sizes & 15, more_sizes >> 4, high_size):
-        fields.append(int.from_bytes(data[at : at + size], "little", signed=True) if size else 0)
-        at += size
+    start = _HEAD.size
+    bias_at = start + (sizes & 15)
+    divisor_at = bias_at + (sizes >> 4)
+    low_at = divisor_at + (more_sizes & 15)
+    high_at = low_at + (more_sizes >> 4)
+    at = high_at + high_size
     if at > len(data):
         raise BlockError(_NOT_A_RECORD)
+    first = _integer(data[start:bias_at], "little", signed=True)
+    bias = _integer(data[bias_at:divisor_at], "little", signed=True)
+    divisor = _integer(data[divisor_at:low_at], "little", signed=True)
+    low = _integer(data[low_at:high_at], "little", signed=True)
+    high = _integer(data[high_at:at], "little", signed=True)
     flips: Sequence[int] | None = None
     if flags & GAPS:
         if at + 2 > len(data):
@@ -88,7 +96,6 @@ def parse(data: memoryview) -> Record:
             raise BlockError(_NOT_A_RECORD)
         flips = unpack_from(f"<{count}H", data, at + 2)
         at += 2 + 2 * count
-    first, bias, divisor, low, high = fields
     raw = planes >> 4
     planes &= 15
     if sizes & 15 > 8 or sizes >> 4 > 8 or more_sizes & 15 > 8 or divisor < 0 or raw > planes or planes > 8:

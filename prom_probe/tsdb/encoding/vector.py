@@ -224,19 +224,20 @@ def load(block: Block, refs: Sequence[int]) -> tuple[Columns, int]:
     gaps: list[tuple[int, int, int]] = []
     rising = np.ones(len(refs), np.bool_)
     alike: dict[tuple[int, int, int, int], list[tuple[int, Record]]] = {}
-    for row, ref in enumerate(refs):
-        place = block.place(ref)
+    for row, place in enumerate(places(block.refs, refs)):
         if place is None:
             absent.append(row)
             continue
         one = block.column(place)
         height = block.rows(block.timeline_of(place))
-        start, end = record.window(one, height)
+        start, end = (0, height) if one.flips is None else record.window(one, height)
         if start == end:
             absent.append(row)
             continue
-        rising[row] = one.rising
-        gaps += [(row, *gap) for gap in record.gaps(one, height)]
+        if not one.rising:
+            rising[row] = False
+        if one.flips is not None:
+            gaps += [(row, *gap) for gap in record.gaps(one, height)]
         alike.setdefault((one.form, one.planes, start, end), []).append((row, one))
     parts = [
         _Part(_where([row for row, _ in some]), start, end, _content([one for _, one in some], end - start))
