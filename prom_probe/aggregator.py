@@ -100,6 +100,10 @@ class Aggregator:
         self._latency = meter.histogram(_F["prom_probe_ingest_latency_seconds"], LATENCY_BOUNDS)
         meter.cell(_F["prom_probe_build_info"], **build_info).set(1)
 
+    def change_intervals(self, intervals: Mapping[str, float]) -> None:
+        """Expect other pauses between two collections from now on."""
+        self._intervals = intervals
+
     @property
     def collecting(self) -> bool:
         """Whether any probe's samples have arrived."""

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from prom_probe import __version__
-from prom_probe.config import OPTIONS, Config, ConfigError, Option, make_config
+from prom_probe.config import OPTIONS, Config, ConfigError, Option, Source, make_config
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -39,11 +39,15 @@ def _click_settings(option: Option) -> dict[str, Any]:
     return settings
 
 
-def _make_config(flags: dict[str, Any]) -> Config:
+def _source(flags: dict[str, Any]) -> Source:
     file = flags.pop("config_file")
     keys = {option.field: option.key for option in OPTIONS}
-    given = {keys[field]: value for field, value in flags.items() if value not in (None, ())}
-    return make_config(given, file=file)
+    given = {field: list(value) if isinstance(value, tuple) else value for field, value in flags.items() if value}
+    return Source({keys[field]: value for field, value in given.items()}, file)
+
+
+def _make_config(flags: dict[str, Any]) -> Config:
+    return _source(flags).read()
 
 
 @click.group(context_settings=_SETTINGS)
@@ -70,7 +74,8 @@ def run(command: tuple[str, ...], **flags: Any) -> None:
     """
     from prom_probe.serve import become
 
-    become(_make_config(flags), command)
+    source = _source(flags)
+    become(source.read(), source, command)
 
 
 @cli.command()

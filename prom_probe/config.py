@@ -160,13 +160,17 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 
 class Option(NamedTuple):
-    """How a field of Config is written: its key (the flag's name without dashes), its parser, its help."""
+    """How a field of Config is written: its key (the flag's name without dashes), its parser, its help.
+
+    `many`: several values. `restart`: a reload cannot change it.
+    """
 
     key: str
     parse: Callable[[str], Any]
     metavar: str
     help: str
     many: bool = False
+    restart: bool = False
 
     @property
     def field(self) -> str:
@@ -202,7 +206,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     web_listen_address: Annotated[
         _Addresses,
-        Option("web.listen-address", parse_address, "ADDR", f"Serve /metrics and health here {_ADDRESS_HELP}.", True),
+        Option(
+            "web.listen-address", parse_address, "ADDR", f"Serve /metrics and health here {_ADDRESS_HELP}.", True, True
+        ),
     ] = (Address("", 19990),)
     api_listen_address: Annotated[
         _Addresses,
@@ -211,6 +217,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             parse_address,
             "ADDR",
             f"Serve the query API, and the same, here {_ADDRESS_HELP}.",
+            True,
             True,
         ),
     ] = (Address("127.0.0.1", 19991),)
@@ -221,7 +228,21 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     web_enable_remote_write_receiver: Annotated[
         bool,
         Option(
-            "web.enable-remote-write-receiver", parse_switch, "", "Take remote writes on the query API's addresses."
+            "web.enable-remote-write-receiver",
+            parse_switch,
+            "",
+            "Take remote writes on the query API's addresses.",
+            restart=True,
+        ),
+    ] = False
+    web_enable_lifecycle: Annotated[
+        bool,
+        Option(
+            "web.enable-lifecycle",
+            parse_switch,
+            "",
+            "Let POST /-/reload on the query API's addresses read the settings anew.",
+            restart=True,
         ),
     ] = False
     watch: Annotated[
@@ -242,14 +263,21 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         bool, Option("expose.system", parse_switch, "", "Inside a container, show the whole host on /metrics too.")
     ] = False
     run_linger: Annotated[
-        float, Option("run.linger", parse_duration, "DURATION", "Serve on for this long after COMMAND's end.")
+        float,
+        Option("run.linger", parse_duration, "DURATION", "Serve on for this long after COMMAND's end.", restart=True),
     ] = 0.0
     storage_tsdb_path: Annotated[
-        str | None, Option("storage.tsdb.path", str, "DIR", "Keep the samples in this directory too.")
+        str | None, Option("storage.tsdb.path", str, "DIR", "Keep the samples in this directory too.", restart=True)
     ] = None
     storage_tsdb_wal_flush_interval: Annotated[
         float,
-        Option("storage.tsdb.wal-flush-interval", parse_interval, "DURATION", "How often the newest ones go there."),
+        Option(
+            "storage.tsdb.wal-flush-interval",
+            parse_interval,
+            "DURATION",
+            "How often the newest ones go there.",
+            restart=True,
+        ),
     ] = 1.0
     storage_tsdb_retention_time: Annotated[
         float, Option("storage.tsdb.retention.time", parse_duration, "DURATION", "How long samples are kept.")
@@ -273,7 +301,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         int, Option("query.max-memory", parse_size, "SIZE", "How much memory all running queries may take together.")
     ] = 64 << 20
     query_max_concurrency: Annotated[
-        int, Option("query.max-concurrency", parse_count, "N", "How many queries run at once; others wait.")
+        int,
+        Option("query.max-concurrency", parse_count, "N", "How many queries run at once; others wait.", restart=True),
     ] = 4
     query_lookback_delta: Annotated[
         float, Option("query.lookback-delta", parse_duration, "DURATION", "How old a sample an instant selector takes.")
@@ -282,9 +311,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         str, Option("log.level", one_of("debug", "info", "warn", "error"), "LEVEL", "debug, info, warn or error.")
     ] = "info"
     log_format: Annotated[str, Option("log.format", one_of("logfmt", "json"), "FORMAT", "logfmt or json.")] = "logfmt"
-    path_procfs: Annotated[str, Option("path.procfs", str, "DIR", "Where procfs is mounted.")] = "/proc"
-    path_sysfs: Annotated[str, Option("path.sysfs", str, "DIR", "Where sysfs is mounted.")] = "/sys"
-    path_cgroupfs: Annotated[str, Option("path.cgroupfs", str, "DIR", "Where cgroupfs is mounted.")] = "/sys/fs/cgroup"
+    path_procfs: Annotated[str, Option("path.procfs", str, "DIR", "Where procfs is mounted.", restart=True)] = "/proc"
+    path_sysfs: Annotated[str, Option("path.sysfs", str, "DIR", "Where sysfs is mounted.", restart=True)] = "/sys"
+    path_cgroupfs: Annotated[str, Option("path.cgroupfs", str, "DIR", "Where cgroupfs is mounted.", restart=True)] = (
+        "/sys/fs/cgroup"
+    )
 
 
 def _options() -> tuple[Option, ...]:
@@ -321,6 +352,17 @@ def make_config(
     if from_file:
         raise ConfigError(f"{file}: unknown key {min(from_file)}")
     return Config(**values)
+
+
+class Source(NamedTuple):
+    """Where the settings come from, for reading them again: the flags that were given, and the file's path."""
+
+    flags: dict[str, str | list[str]]
+    file: str | None = None
+
+    def read(self) -> Config:
+        """The Config of these flags, the environment and the file as it is now. ConfigError as `make_config`."""
+        return make_config(self.flags, file=self.file)
 
 
 def _parsed(option: Option, given: str | Iterable[str], place: str) -> Any:

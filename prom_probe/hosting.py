@@ -16,8 +16,10 @@ from prom_probe.aggregator import Aggregator
 from prom_probe.config import Config, format_duration, format_size, shown_settings
 from prom_probe.listen import Listener
 from prom_probe.log import Log
+from prom_probe.model.family import Family
 from prom_probe.model.meter import Meter
 from prom_probe.ring.consumer import Consumer
+from prom_probe.ring.doorbell import Doorbell
 from prom_probe.supervisor import error_place
 from prom_probe.tsdb.store import Store, StoreOptions
 from prom_probe.web.app import App
@@ -43,6 +45,16 @@ TRIM_S = 60.0
 # How long open connections may take to end.
 DRAIN_CONNECTIONS_S = 2.0
 
+RELOAD_SUCCESSFUL = Family(
+    "prom_probe_config_last_reload_successful", "gauge", "Whether the newest reading of the settings succeeded."
+)
+RELOAD_TIME = Family(
+    "prom_probe_config_last_reload_success_timestamp_seconds",
+    "gauge",
+    "When settings were last read successfully.",
+    "seconds",
+)
+
 
 async def aggregate(shared: Shared, lifeline: int) -> None:
     """Ingest and serve until SIGTERM; exit at once when `lifeline` says that the supervisor is gone."""
@@ -53,15 +65,30 @@ async def aggregate(shared: Shared, lifeline: int) -> None:
         store,
         {name: Consumer(ring) for name, ring in shared.rings.items()},
         meter,
-        intervals={name: kind.interval(config) for kind in PROBES.values() for name in kind.collectors},
+        intervals=intervals_of(config),
         build_info=build_info(),
         started_s=shared.started_s,
         log=log,
     )
-    about = make_about(config, shared.started_s, lambda: aggregator.collecting)
-    server = Server(make_app(config, store, meter, about, log))
+    reloads = Reloads(shared, meter)
+    about = make_about(
+        lambda: reloads.config, shared.started_s, lambda: aggregator.collecting, reloads, reload_bell=shared.reload_bell
+    )
+    app = make_app(config, store, meter, about, log)
+    server = Server(app)
     stopped = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
+
+    def reloaded() -> None:
+        new = reloads.maybe_take()
+        if new is not None:
+            log.change(new.log_level, new.log_format)
+            store.options = store_options(new)
+            aggregator.change_intervals(intervals_of(new))
+            app.change(query_limits(new), new.api_allowed_host)
+
+    loop.add_signal_handler(signal.SIGHUP, reloaded)
+    reloaded()  # what was reloaded before this process was
 
     def orphaned() -> None:
         store.close()
@@ -93,7 +120,7 @@ async def aggregate(shared: Shared, lifeline: int) -> None:
 
 async def serve_store(config: Config, store: Store, listeners: Sequence[Listener], log: Log) -> None:
     """Serve what `store` has until SIGTERM or SIGINT."""
-    about = make_about(config, time.monotonic(), lambda: True)
+    about = make_about(lambda: config, time.monotonic(), lambda: True)
     server = Server(make_app(config, store, Meter(), about, log))
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -124,17 +151,77 @@ def store_options(config: Config) -> StoreOptions:
     )
 
 
-def make_about(config: Config, started_s: float, ready: Callable[[], bool]) -> About:
-    """What the status pages tell; `started_s` is monotonic."""
-    settings = shown_settings(config)
-    time_, size = config.storage_tsdb_retention_time, config.storage_tsdb_retention_size
+class Reloads:
+    """The aggregator's side of reloads: takes the outcome, tells it in metrics, answers who waits for it."""
+
+    def __init__(self, shared: Shared, meter: Meter) -> None:
+        self.config = shared.config
+        self._board = shared.reloads
+        self._number = 0
+        self._waiting: list[asyncio.Future[str]] = []
+        self.successful = True
+        self._success = meter.cell(RELOAD_SUCCESSFUL)
+        self._at = meter.cell(RELOAD_TIME)
+        self._success.set(1)
+        self._at.set(time.time() - (time.monotonic() - shared.started_s))
+
+    def maybe_take(self) -> Config | None:
+        """The settings of a reload that has not been taken yet and succeeded."""
+        outcome = self._board.read()
+        if outcome is None or outcome.number == self._number:
+            return None
+        self._number, self.successful = outcome.number, not outcome.error
+        self._success.set(float(self.successful))
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(outcome.error)
+        if outcome.error:
+            return None
+        self._at.set(outcome.at_s)
+        self.config = outcome.config
+        return outcome.config
+
+    def next(self) -> asyncio.Future[str]:
+        """What the next reload fails with, "" for success."""
+        future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        return future
+
+
+def intervals_of(config: Config) -> dict[str, float]:
+    """Seconds between two collections, by collector."""
+    return {name: kind.interval(config) for kind in PROBES.values() for name in kind.collectors}
+
+
+def make_about(
+    config: Callable[[], Config],
+    started_s: float,
+    ready: Callable[[], bool],
+    reloads: Reloads | None = None,
+    *,
+    reload_bell: Doorbell | None = None,
+) -> About:
+    """What the status pages tell; `started_s` is monotonic. `config` gives the settings in force."""
+
+    def request_reload() -> asyncio.Future[str]:
+        assert reloads is not None and reload_bell is not None
+        future = reloads.next()
+        reload_bell.ring()
+        return future
+
+    def retention() -> str:
+        now = config()
+        return f"{format_duration(now.storage_tsdb_retention_time)} or {format_size(now.storage_tsdb_retention_size)}"
+
     return About(
         build_info=build_info(),
         ready=ready,
-        flags=lambda: settings,
-        config_yaml=lambda: "".join(f"{key}: {value!r}\n" for key, value in settings.items()),
-        reload_succeeded=lambda: True,
-        storage_retention=f"{format_duration(time_)} or {format_size(size)}",
+        flags=lambda: shown_settings(config()),
+        config_yaml=lambda: "".join(f"{key}: {value!r}\n" for key, value in shown_settings(config()).items()),
+        reload_succeeded=lambda: reloads is None or reloads.successful,
+        reload=request_reload if reloads is not None and config().web_enable_lifecycle else None,
+        storage_retention=retention,
         start_time_s=time.time() - (time.monotonic() - started_s),
     )
 
@@ -146,21 +233,25 @@ def make_app(config: Config, store: Store, meter: Meter, about: About, log: Log)
         from prom_probe.web.receiver import Receiver
 
         receiver = Receiver(store, log)
-    limits = QueryLimits(
+    return App(
+        store,
+        meter=meter,
+        limits=query_limits(config),
+        about=about,
+        log=log,
+        allowed_hosts=config.api_allowed_host,
+        receiver=receiver,
+    )
+
+
+def query_limits(config: Config) -> QueryLimits:
+    """The query engine's part of the settings."""
+    return QueryLimits(
         timeout_s=config.query_timeout,
         max_samples=config.query_max_samples,
         max_memory_bytes=config.query_max_memory,
         max_concurrency=config.query_max_concurrency,
         lookback_delta_ms=round(config.query_lookback_delta * 1000),
-    )
-    return App(
-        store,
-        meter=meter,
-        limits=limits,
-        about=about,
-        log=log,
-        allowed_hosts=config.api_allowed_host,
-        receiver=receiver,
     )
 
 

@@ -20,6 +20,10 @@ class Log:
         """The same log for another component (a worker)."""
         return Log(self._level, self._format, component)
 
+    def change(self, level: str, fmt: str) -> None:
+        """Go on with another level and format; logs that were named before are their own."""
+        self._level, self._format = level, fmt
+
     def __call__(self, level: str, message: str, **fields: object) -> None:
         if LEVELS[level] < LEVELS[self._level]:
             return

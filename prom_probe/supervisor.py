@@ -10,12 +10,13 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from prom_probe.command import FORWARDED, Command, Ended
 from prom_probe.listen import Listener
 from prom_probe.log import Log
 from prom_probe.ring.board import Board
+from prom_probe.ring.doorbell import Doorbell
 
 BACKOFF_FIRST_S = 0.1
 BACKOFF_MAX_S = 30.0
@@ -38,12 +39,15 @@ class Worker:
         self.started_s = 0.0
         self.backoff_s = BACKOFF_FIRST_S
         self.due_s = 0.0  # when to start it (again); 0 for not at all
+        self.replacing = False  # it was asked to end, so that a new one begins with other settings
 
 
 class Supervisor:
     """Runs `workers` (the aggregator is the last) and, where given, COMMAND, until it or a signal ends them all.
 
-    `collect_now` asks the probes for a collection and waits for it until a deadline (monotonic seconds).
+    `collect_now` asks the probes for a collection and waits for it until a deadline (monotonic seconds). `reload` reads
+    the settings anew, when `reload_bell` rings or a SIGHUP comes that is not COMMAND's, and gives the names of the
+    workers that are to begin again.
     """
 
     def __init__(
@@ -56,6 +60,8 @@ class Supervisor:
         listeners: list[Listener],
         command: Command | None = None,
         linger_s: float = 0.0,
+        reload: Callable[[], Sequence[str]] = tuple,
+        reload_bell: Doorbell | None = None,
     ) -> None:
         self._workers = workers
         self._board = board
@@ -64,6 +70,8 @@ class Supervisor:
         self._listeners = listeners
         self._command = command
         self._linger_s = linger_s
+        self._reload = reload
+        self._reload_bell = reload_bell
         self._signals_fd, self._signals_write = os.pipe()
         self._lifeline, self._lifeline_write = os.pipe()
         os.set_blocking(self._signals_fd, False)
@@ -122,7 +130,8 @@ class Supervisor:
                     signal.signal(number, signal.SIG_DFL)
                 except (OSError, ValueError):
                     pass
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            for number in (signal.SIGINT, signal.SIGHUP):  # a worker that takes SIGHUP says so later
+                signal.signal(number, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             for fd in (self._signals_fd, self._signals_write, self._lifeline_write):
                 os.close(fd)
@@ -142,7 +151,9 @@ class Supervisor:
             for number in self._wait(min(stop_s, self._next_start_s())):
                 if number == signal.SIGCHLD:
                     continue
-                if self._command is None or ended is not None:
+                if self._command is None and number == signal.SIGHUP:
+                    self._reload_now()
+                elif self._command is None or ended is not None:
                     if number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                         stop_s = 0.0
                 else:
@@ -164,11 +175,26 @@ class Supervisor:
     def _wait(self, until_s: float) -> bytes:
         """The signals that came by `until_s`, one byte each; returns early with the first."""
         left = max(0.0, until_s - time.monotonic())
+        bell = self._reload_bell
+        watched = [self._signals_fd] if bell is None else [self._signals_fd, bell.fd]
         try:
-            select.select([self._signals_fd], [], [], None if left == float("inf") else left)
+            ready, _, _ = select.select(watched, [], [], None if left == float("inf") else left)
+            if bell is not None and bell.fd in ready:
+                bell.clear()
+                self._reload_now()
             return os.read(self._signals_fd, 4096)
         except (BlockingIOError, InterruptedError):
             return b""
+
+    def _reload_now(self) -> None:
+        for name in self._reload():
+            worker = next(worker for worker in self._workers if worker.name == name)
+            worker.backoff_s = BACKOFF_FIRST_S
+            if worker.pid:
+                worker.replacing = True
+                os.kill(worker.pid, signal.SIGTERM)
+            else:
+                worker.due_s = time.monotonic()
 
     def _next_start_s(self) -> float:
         return min((worker.due_s for worker in self._workers if worker.due_s), default=float("inf"))
@@ -189,6 +215,11 @@ class Supervisor:
         if now_s - worker.started_s > HEALTHY_AFTER_S:
             worker.backoff_s = BACKOFF_FIRST_S
         worker.pid = 0
+        if worker.replacing:
+            worker.replacing = False
+            worker.due_s = now_s
+            self._board.ended(worker.name, restart=False)
+            return
         worker.due_s = now_s + worker.backoff_s
         self._board.ended(worker.name, restart=True)
         how = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"status {os.WEXITSTATUS(status)}"

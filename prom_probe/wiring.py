@@ -11,9 +11,11 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from prom_probe.command import Command, Ended
-from prom_probe.config import Config, ConfigError, Watch, format_duration
+from prom_probe.config import Config, ConfigError, Source, Watch, format_duration
 from prom_probe.listen import Listener, close, listen
 from prom_probe.log import Log
+from prom_probe.reload import Board as ReloadBoard
+from prom_probe.reload import concerns_probes, merge, read_anew
 from prom_probe.ring.board import Board
 from prom_probe.ring.doorbell import Doorbell
 from prom_probe.ring.layout import BEATS, create_ring, ring_cells
@@ -48,9 +50,12 @@ PROBES = {
 class Shared:
     """What the supervisor makes before it forks: every process has these by inheritance."""
 
-    def __init__(self, config: Config, log: Log) -> None:
+    def __init__(self, config: Config, log: Log, source: Source | None = None) -> None:
         self.config = config
+        self.source = source or Source({})
         self.log = log
+        self.reload_bell = Doorbell()
+        self.reloads = ReloadBoard()
         self.started_s = time.monotonic()
         self.supervisor_pid = os.getpid()
         self.bell = Doorbell()
@@ -63,14 +68,14 @@ class Shared:
         self.exposed_system = True
 
 
-def serve(config: Config, argv: tuple[str, ...]) -> int:
+def serve(config: Config, argv: tuple[str, ...], source: Source | None = None) -> int:
     """`prom-probe run`: the exit status. ConfigError and CommandError where it cannot begin."""
     log = Log(config.log_level, config.log_format, "supervisor")
     _check_procfs(config)
     _check_storage(config)
     _check_receiver(config)
     _load_probes()
-    shared = Shared(config, log)
+    shared = Shared(config, log, source)
     try:
         shared.listeners += [listen(address, api=False) for address in config.web_listen_address]
         shared.listeners += [listen(address, api=True) for address in config.api_listen_address]
@@ -88,6 +93,8 @@ def serve(config: Config, argv: tuple[str, ...]) -> int:
             listeners=shared.listeners,
             command=command,
             linger_s=config.run_linger,
+            reload=partial(_reload, shared, command),
+            reload_bell=shared.reload_bell,
         )
         ended = supervisor.run()
         if command is None or ended is None:
@@ -97,6 +104,29 @@ def serve(config: Config, argv: tuple[str, ...]) -> int:
     finally:
         for listener in shared.listeners:
             close(listener)
+
+
+def _reload(shared: Shared, command: Command | None) -> list[str]:
+    """Read the settings anew and tell the aggregator; gives the probes that are to begin again."""
+    before = shared.config
+    try:
+        wanted = read_anew(shared.source)
+    except ConfigError as error:
+        shared.log("error", "settings are not reloaded, the old ones stay in force", error=str(error))
+        shared.reloads.publish(before, str(error))
+    else:
+        shared.config, waiting = merge(before, wanted)
+        if waiting:
+            shared.log("warn", "these settings change with the next start only", keys=",".join(waiting))
+        shared.log.change(shared.config.log_level, shared.config.log_format)
+        if concerns_probes(before, shared.config):
+            _choose_watches(shared, command)
+        shared.log("info", "settings reloaded")
+        shared.reloads.publish(shared.config)
+    for row in shared.board.rows():
+        if row.name == AGGREGATOR and row.pid:
+            os.kill(row.pid, signal.SIGHUP)
+    return list(PROBES) if concerns_probes(before, shared.config) else []
 
 
 def _load_probes() -> None:
@@ -148,6 +178,7 @@ def _choose_watches(shared: Shared, command: Command | None) -> None:
     from prom_probe.sources.container import in_container, in_shared_pid_namespace
 
     procfs = shared.config.path_procfs
+    shared.watches = shared.config.watch
     if command is not None:
         shared.watches = (Watch(command.name, "pid", str(command.pid)), *shared.watches)
     elif not shared.watches and in_shared_pid_namespace(procfs):

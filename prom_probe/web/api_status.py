@@ -45,7 +45,7 @@ def runtimeinfo(context: Context, request: Request) -> Response:
             "reloadConfigSuccess": context.about.reload_succeeded(),
             "goroutineCount": threading.active_count(),
             "GOMAXPROCS": os.cpu_count(),
-            "storageRetention": context.about.storage_retention,
+            "storageRetention": context.about.storage_retention(),
         }
     )
 

@@ -103,6 +103,11 @@ class App:
         cell.add()
         return response
 
+    def change(self, limits: QueryLimits, allowed_hosts: Iterable[str]) -> None:
+        """Go on with other limits for queries, and other names by which a loopback API listener may be called."""
+        self._hosts = _LOOPBACK_NAMES.union(host.lower() for host in allowed_hosts)
+        self._context.change(limits)
+
     def close(self) -> None:
         """Start no more queries."""
         self._queries.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import Future
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
@@ -55,7 +56,8 @@ class About:
     config_yaml: Callable[[], str] = str  # without secrets
     flags: Callable[[], Mapping[str, str]] = dict
     reload_succeeded: Callable[[], bool] = lambda: True
-    storage_retention: str = ""  # "6h or 32MiB"
+    reload: Callable[[], Future[str]] | None = None  # asks for one and gives its error, "" for none; None: not allowed
+    storage_retention: Callable[[], str] = str  # "6h or 32MiB"
     start_time_s: float = 0.0
 
 
@@ -91,6 +93,12 @@ class Context:
                     )
                 )
             return self._engine
+
+    def change(self, limits: QueryLimits) -> None:
+        """Let the next query have other limits; those that run keep theirs."""
+        with self._loading:
+            self.limits = limits
+            self._engine = None
 
     @property
     def engine_loaded(self) -> bool:

@@ -1,11 +1,14 @@
-"""`/metrics`, `/-/healthy`, `/-/ready`: what a scraper and a kubelet ask for."""
+"""`/metrics`, `/-/healthy`, `/-/ready`, `/-/reload`: what a scraper, a kubelet and an operator ask for."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from prom_probe.web.context import Context
-from prom_probe.web.message import Request, Response, plain
+from prom_probe.web.message import Answer, Pending, Request, Response, plain
+
+_RELOAD_S = 10.0
 
 
 def metrics(context: Context, request: Request) -> Response:
@@ -14,6 +17,29 @@ def metrics(context: Context, request: Request) -> Response:
     body = context.exposition.render(context.store.newest())
     context.scrape_seconds.observe(time.perf_counter() - started)
     return Response(200, body, context.exposition.form.content_type)
+
+
+def reload(context: Context, request: Request) -> Answer:
+    """Read the settings anew: 200, or 500 with what is wrong with them; 403 where that is not allowed."""
+    if context.about.reload is None:
+        return plain(403, "Lifecycle API is not enabled; --web.enable-lifecycle does so.")
+    answer = Pending()
+    asked = context.about.reload()
+    late = asyncio.get_running_loop().call_later(_RELOAD_S, asked.cancel)
+
+    def done(outcome: asyncio.Future[str]) -> None:
+        late.cancel()
+        if answer.done():
+            return
+        if outcome.cancelled():
+            answer.set_result(plain(503, "the settings are not reloaded yet"))
+        elif error := outcome.result():
+            answer.set_result(plain(500, f"failed to reload config: {error}"))
+        else:
+            answer.set_result(plain(200, "the settings are reloaded"))
+
+    asked.add_done_callback(done)
+    return answer
 
 
 def healthy(context: Context, request: Request) -> Response:

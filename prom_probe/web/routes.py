@@ -36,6 +36,7 @@ ROUTES: tuple[Route, ...] = (
     Route(_PAGE, "/metrics", pages.metrics, api=False, any_host=True),
     Route(_PAGE, "/-/healthy", pages.healthy, api=False, any_host=True),
     Route(_PAGE, "/-/ready", pages.ready, api=False, any_host=True),
+    Route(("POST", "PUT"), "/-/reload", pages.reload),
     Route(_GET, "/federate", federate.federate),
     Route(_FORM, "/api/v1/query", api_query.query),
     Route(_FORM, "/api/v1/query_range", api_query.query_range),

@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "command": "",
     "listen": "config",
     "client": "config",
+    "reload": "config ring",
     "supervisor": "*",
     "wiring": "*",
     "hosting": "*",

@@ -248,7 +248,7 @@ def test_status() -> None:
         {"version": "1.2.3"},
         config_yaml=lambda: "interval: 1s\n",
         flags=lambda: {"interval": "1s"},
-        storage_retention="6h",
+        storage_retention=lambda: "6h",
         start_time_s=NOW_S - 0.5,
     )
     with serving(FakeStore(), about=about) as site:
