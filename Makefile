@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 VERSIONS := 3.11 3.12 3.13 3.14
 STAMP := $(VENV)/installed
 
-.PHONY: run test test-all lint bench clean
+.PHONY: run test test-all lint bench docs clean
 
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
@@ -50,6 +50,9 @@ bench: $(STAMP)-test ## The benchmarks; bench.query beside Prometheus and Victor
 	$(BIN)/python -m bench.footprint --seconds 5 --hours 1
 	$(BIN)/python -m bench.store
 	$(BIN)/python -m bench.remote_write
+
+docs: $(STAMP) ## The pages that are written from the code's own tables
+	$(BIN)/python -m prom_probe.config_doc > docs/configuration.md
 
 clean:
 	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,4 +1,4 @@
-"""The command line: run, once, query, serve, check-config, version."""
+"""The command line: run, once, query, serve, check-config, completion, version."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from prom_probe import __version__
-from prom_probe.config import OPTIONS, Config, ConfigError, Option, Source, make_config
+from prom_probe.config import OPTIONS, Config, ConfigError, Option, Source, find_config
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -131,9 +131,27 @@ def serve(**flags: Any) -> None:
 @cli.command("check-config")
 @click.argument("file")
 def check_config(file: str) -> None:
-    """Say whether FILE is a configuration that `run` would take."""
-    make_config({}, {}, file=file)
+    """Say whether FILE is a configuration that `run` would take, or the line and key of each fault."""
+    _, faults = find_config({}, {}, file=file)
+    for fault in faults:
+        click.echo(f"prom-probe: {fault}", err=True)
+    if faults:
+        sys.exit(2)
     click.echo(f"{file}: ok")
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print what makes SHELL complete prom-probe's commands and flags.
+
+    For bash: prom-probe completion bash > ~/.local/share/bash-completion/completions/prom-probe
+    """
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    assert kind is not None
+    click.echo(kind(cli, {}, "prom-probe", "_PROM_PROBE_COMPLETE").source())
 
 
 @cli.command()

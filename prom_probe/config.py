@@ -331,27 +331,51 @@ def shown_settings(config: Config) -> dict[str, str]:
     return {option.key: option.show(getattr(config, option.field)) for option in OPTIONS}
 
 
+_DEEPEST = 10  # mappings in one another
+
+
+class Given(NamedTuple):
+    """A setting of the file: what is written, and where (for an error's text)."""
+
+    value: str | list[str]
+    place: str
+
+
+def find_config(
+    flags: Mapping[str, str | Iterable[str]], environ: Mapping[str, str] = os.environ, *, file: str | None = None
+) -> tuple[Config, list[str]]:
+    """The Config of `flags` (by key), then the environment, then the YAML `file`, then the defaults; and all faults.
+
+    Several values in one variable are separated by commas. Each fault names its place; the Config lacks what is faulty.
+    """
+    values: dict[str, Any] = {}
+    from_file, faults = _read_file(file) if file else ({}, [])
+    for option in OPTIONS:
+        given = from_file.pop(option.key, None)
+        if option.key in flags:
+            source: Given | None = Given(_texts(flags[option.key]), option.flag)
+        elif option.variable in environ:
+            text = environ[option.variable]
+            source = Given(text.split(",") if option.many else text, option.variable)
+        else:
+            source = given
+        if source is not None:
+            try:
+                values[option.field] = _parsed(option, source.value)
+            except ValueError as error:
+                faults.append(f"{source.place}: {error}")
+    faults += [f"{given.place}: unknown key" for given in from_file.values()]
+    return Config(**values), faults
+
+
 def make_config(
     flags: Mapping[str, str | Iterable[str]], environ: Mapping[str, str] = os.environ, *, file: str | None = None
 ) -> Config:
-    """The Config of `flags` (by key), then the environment, then the YAML `file`, then the defaults.
-
-    Several values in one variable are separated by commas. ConfigError names the place of what is wrong.
-    """
-    values: dict[str, Any] = {}
-    from_file = _read_file(file) if file else {}
-    for option in OPTIONS:
-        if option.key in flags:
-            values[option.field] = _parsed(option, flags[option.key], option.flag)
-        elif option.variable in environ:
-            text = environ[option.variable]
-            values[option.field] = _parsed(option, text.split(",") if option.many else text, option.variable)
-        elif option.key in from_file:
-            values[option.field] = _parsed(option, from_file.pop(option.key), f"{file}: {option.key}")
-        from_file.pop(option.key, None)
-    if from_file:
-        raise ConfigError(f"{file}: unknown key {min(from_file)}")
-    return Config(**values)
+    """The same, without faults: ConfigError tells the first one, and how many more there are."""
+    config, faults = find_config(flags, environ, file=file)
+    if faults:
+        raise ConfigError(faults[0] + (f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""))
+    return config
 
 
 class Source(NamedTuple):
@@ -365,54 +389,63 @@ class Source(NamedTuple):
         return make_config(self.flags, file=self.file)
 
 
-def _parsed(option: Option, given: str | Iterable[str], place: str) -> Any:
-    try:
-        if option.many:
-            texts = [given] if isinstance(given, str) else list(given)
-            return tuple(option.parse(text.strip()) for text in texts if text.strip())
-        if not isinstance(given, str):
-            raise ValueError("takes one value, not a list")
-        return option.parse(given)
-    except ValueError as error:
-        raise ConfigError(f"{place}: {error}") from None
+def _texts(given: str | Iterable[str]) -> str | list[str]:
+    return given if isinstance(given, str) else list(given)
 
 
-def _read_file(path: str) -> dict[str, str | list[str]]:
-    """The YAML file's settings by key; nested mappings are joined by dots."""
+def _parsed(option: Option, given: str | list[str]) -> Any:
+    if option.many:
+        texts = [given] if isinstance(given, str) else given
+        return tuple(option.parse(text.strip()) for text in texts if text.strip())
+    if not isinstance(given, str):
+        raise ValueError("takes one value, not a list")
+    return option.parse(given)
+
+
+def _read_file(path: str) -> tuple[dict[str, Given], list[str]]:
+    """The YAML file's settings by key, nested mappings joined by dots, and what is wrong with them."""
     import yaml
 
     try:
         with open(path, encoding="utf-8") as stream:
-            document = yaml.safe_load(stream)
+            document = yaml.compose(stream, yaml.SafeLoader)
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+        return {}, [f"{path}: {getattr(error, 'strerror', None) or error}"]
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: {' '.join(str(error).split())}") from None
-    if document is None:
-        return {}
-    if not isinstance(document, dict):
-        raise ConfigError(f"{path}: not a mapping of keys to values")
-    flat: dict[str, str | list[str]] = {}
-    _flatten(document, "", path, flat)
-    return flat
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}:" if mark else ""
+        return {}, [f"{path}:{line} {getattr(error, 'problem', None) or ' '.join(str(error).split())}"]
+    found: dict[str, Given] = {}
+    faults: list[str] = []
+    if isinstance(document, yaml.MappingNode):
+        _flatten(document, "", path, found, faults)
+    elif document is not None and document.tag != "tag:yaml.org,2002:null":
+        faults.append(f"{path}: not a mapping of keys to values")
+    return found, faults
 
 
-def _flatten(node: Mapping[Any, Any], prefix: str, path: str, flat: dict[str, str | list[str]]) -> None:
-    for key, value in node.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, dict):
-            _flatten(value, f"{name}.", path, flat)
-        elif isinstance(value, list):
-            flat[name] = [_scalar(item, f"{path}: {name}") for item in value]
+def _flatten(node: Any, prefix: str, path: str, found: dict[str, Given], faults: list[str]) -> None:
+    """Take in a YAML mapping node's settings."""
+    from yaml import MappingNode, ScalarNode, SequenceNode
+
+    for key, value in node.value:
+        name = f"{prefix}{key.value}" if isinstance(key, ScalarNode) else f"{prefix}?"
+        place = f"{path}: line {key.start_mark.line + 1}: {name}"
+        items = value.value if isinstance(value, SequenceNode) else [value]
+        if name in found:
+            faults.append(f"{place}: given twice")
+        elif isinstance(value, MappingNode) and name.count(".") > _DEEPEST:  # an alias of itself, perhaps
+            faults.append(f"{place}: too many mappings in one another")
+        elif isinstance(value, MappingNode):
+            _flatten(value, f"{name}.", path, found, faults)
+        elif not all(isinstance(item, ScalarNode) for item in items):
+            faults.append(f"{place}: not a single value, nor a list of such")
+        elif isinstance(value, SequenceNode):
+            found[name] = Given([_scalar(item) for item in items], place)
         else:
-            flat[name] = _scalar(value, f"{path}: {name}")
+            found[name] = Given(_scalar(value), place)
 
 
-def _scalar(value: Any, place: str) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if value is None:
-        return ""
-    if isinstance(value, str | int | float):
-        return str(value)
-    raise ConfigError(f"{place}: not a single value: {value!r}")
+def _scalar(node: Any) -> str:
+    """A scalar as it is written; nothing for null."""
+    return "" if node.tag == "tag:yaml.org,2002:null" else str(node.value)

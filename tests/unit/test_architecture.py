@@ -31,6 +31,7 @@ MAY_IMPORT = {
     "listen": "config",
     "client": "config",
     "reload": "config ring",
+    "config_doc": "config",
     "supervisor": "*",
     "wiring": "*",
     "hosting": "*",

@@ -105,12 +105,15 @@ def test_flags_win_over_the_environment_over_the_file_over_defaults(tmp_path: Pa
     ("content", "error"),
     [
         ("interval: soon", "interval: not a duration such as 500ms, 1s or 1m30s: 'soon'"),
-        ("intervall: 1s", "unknown key intervall"),
-        ("query:\n  timeot: 1s", "unknown key query.timeot"),
+        ("intervall: 1s", "line 1: intervall: unknown key"),
+        ("query:\n  timeot: 1s", "line 2: query.timeot: unknown key"),
         ("interval: [1s]", "interval: takes one value, not a list"),
         ("watch: [{a: b}]", "watch: not a single value"),
         ("- a", "not a mapping"),
-        ("a: [", "while parsing a flow"),
+        ("a: [", "line 1: expected the node content"),
+        ("log.level: warn\nlog:\n  level: info", "line 3: log.level: given twice"),
+        ("query: &a {timeout: *a}", "too many mappings in one another"),
+        ("interval: soon\nquery.timeout: x\nfoo: 1", "(and 2 more)"),
     ],
 )
 def test_a_bad_file_is_one_line_that_names_the_key(tmp_path: Path, content: str, error: str) -> None:

@@ -1,0 +1,19 @@
+"""The configuration page is what the settings' table says."""
+
+from pathlib import Path
+
+from prom_probe.config import OPTIONS
+from prom_probe.config_doc import page
+
+PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
+
+
+def test_the_page_is_up_to_date() -> None:
+    """`make docs` writes it."""
+    assert PAGE.read_text() == page(), "run `make docs`"
+
+
+def test_every_setting_is_on_it() -> None:
+    """By flag and variable."""
+    text = page()
+    assert all(f"`{option.flag}" in text and f"`{option.variable}`" in text for option in OPTIONS)
