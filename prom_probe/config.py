@@ -235,6 +235,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             restart=True,
         ),
     ] = False
+    web_config_file: Annotated[
+        str | None,
+        Option("web.config.file", str, "FILE", "TLS, users and headers, as exporter-toolkit has them.", restart=True),
+    ] = None
     web_enable_lifecycle: Annotated[
         bool,
         Option(

@@ -30,6 +30,7 @@ from prom_probe.web.server import Server
 from prom_probe.wiring import AGGREGATOR, PROBES
 
 if TYPE_CHECKING:
+    from prom_probe.web.security import Security
     from prom_probe.wiring import Shared
 
 # How often the aggregator looks into the rings without having been woken, and how often it measures itself.
@@ -74,8 +75,9 @@ async def aggregate(shared: Shared, lifeline: int) -> None:
     about = make_about(
         lambda: reloads.config, shared.started_s, lambda: aggregator.collecting, reloads, reload_bell=shared.reload_bell
     )
-    app = make_app(config, store, meter, about, log)
-    server = Server(app)
+    security = maybe_security(config, log)
+    app = make_app(config, store, meter, about, log, security)
+    server = Server(app, security=security)
     stopped = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
 
@@ -107,6 +109,8 @@ async def aggregate(shared: Shared, lifeline: int) -> None:
     _every(loop, TRIM_S, Trimmer(lambda: store.stats().bytes).look, log)
     if config.storage_tsdb_path is not None:
         _every(loop, config.storage_tsdb_wal_flush_interval, store.flush, log)
+    if security is not None:
+        _every(loop, TICK_S, server.refresh, log)
     await _start(server, shared.listeners)
     gc.collect()
     gc.freeze()
@@ -121,7 +125,8 @@ async def aggregate(shared: Shared, lifeline: int) -> None:
 async def serve_store(config: Config, store: Store, listeners: Sequence[Listener], log: Log) -> None:
     """Serve what `store` has until SIGTERM or SIGINT."""
     about = make_about(lambda: config, time.monotonic(), lambda: True)
-    server = Server(make_app(config, store, Meter(), about, log))
+    security = maybe_security(config, log)
+    server = Server(make_app(config, store, Meter(), about, log, security), security=security)
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
@@ -226,7 +231,9 @@ def make_about(
     )
 
 
-def make_app(config: Config, store: Store, meter: Meter, about: About, log: Log) -> App:
+def make_app(
+    config: Config, store: Store, meter: Meter, about: About, log: Log, security: Security | None = None
+) -> App:
     """The application over `store`, with the remote write receiver where it is asked for."""
     receiver = None
     if config.web_enable_remote_write_receiver:
@@ -241,7 +248,17 @@ def make_app(config: Config, store: Store, meter: Meter, about: About, log: Log)
         log=log,
         allowed_hosts=config.api_allowed_host,
         receiver=receiver,
+        security=security,
     )
+
+
+def maybe_security(config: Config, log: Log) -> Security | None:
+    """What the web configuration file asks for, where there is one. Raises WebConfigError."""
+    if config.web_config_file is None:
+        return None
+    from prom_probe.web.security import Security
+
+    return Security(config.web_config_file, log)
 
 
 def query_limits(config: Config) -> QueryLimits:

@@ -51,6 +51,13 @@ def serve_stored(config: Config) -> None:
     """Until SIGTERM or SIGINT. ConfigError where it cannot begin."""
     if config.storage_tsdb_path is None:
         raise ConfigError("serve needs --storage.tsdb.path: where a run has stored its samples")
+    if config.web_config_file is not None:
+        from prom_probe.web.security import check
+
+        try:
+            check(config.web_config_file)
+        except ValueError as error:
+            raise ConfigError(str(error), 1) from None
     import asyncio
 
     from prom_probe.hosting import serve_store

@@ -6,12 +6,15 @@ import os
 import select
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import msgspec
 
 from prom_probe.config import OPTIONS, Config, ConfigError, Source
 from prom_probe.ring.slot import Slot
+
+T = TypeVar("T")
 
 # How long reading may take: the file may be a pipe that nobody writes to.
 READ_S = 5.0
@@ -50,29 +53,34 @@ class Board:
 
 
 def read_anew(source: Source) -> Config:
-    """The settings as they are written now. ConfigError where they cannot be used, or take too long to read.
+    """The settings as they are written now. ConfigError where they cannot be used, or take too long to read."""
+    return in_child(source.read, Config)
 
-    A child reads them, so that the parser's memory is gone afterwards.
+
+def in_child(work: Callable[[], T], kind: type[T]) -> T:
+    """What `work` gives, of a type that msgspec encodes; a ConfigError, or any ValueError of its as one.
+
+    A child does it, so that what it imports is gone afterwards.
     """
     read_fd, write_fd = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _read_in_child(source, write_fd)
+        _work_in_child(work, write_fd)
     os.close(write_fd)
     try:
-        return _answer(read_fd, pid)
+        return _answer(read_fd, pid, kind)
     finally:
         os.close(read_fd)
         os.waitpid(pid, 0)
 
 
-def _read_in_child(source: Source, write_fd: int) -> None:
+def _work_in_child(work: Callable[[], object], write_fd: int) -> None:
     """Never returns."""
     try:
         signal.set_wakeup_fd(-1)
         try:
-            answer: tuple[Config | None, str] = (source.read(), "")
-        except ConfigError as error:
+            answer: tuple[object, str] = (work(), "")
+        except ValueError as error:
             answer = (None, str(error))
         except Exception as error:
             answer = (None, f"reading the settings failed: {type(error).__name__}: {error}")
@@ -82,7 +90,7 @@ def _read_in_child(source: Source, write_fd: int) -> None:
         os._exit(0)
 
 
-def _answer(read_fd: int, pid: int) -> Config:
+def _answer(read_fd: int, pid: int, kind: type[T]) -> T:
     deadline_s = time.monotonic() + READ_S
     received = b""
     while True:
@@ -95,12 +103,12 @@ def _answer(read_fd: int, pid: int) -> Config:
             break
         received += chunk
     try:
-        config, error = msgspec.msgpack.decode(received, type=tuple[Config | None, str])
+        raw, error = msgspec.msgpack.decode(received, type=tuple[msgspec.Raw, str])
+        if error:
+            raise ConfigError(error, 1)
+        return msgspec.msgpack.decode(raw, type=kind)
     except msgspec.DecodeError:
         raise ConfigError("reading the settings ended without a result") from None
-    if config is None:
-        raise ConfigError(error)
-    return config
 
 
 def merge(running: Config, wanted: Config) -> tuple[Config, list[str]]:

@@ -15,7 +15,7 @@ from prom_probe.config import Config, ConfigError, Source, Watch, format_duratio
 from prom_probe.listen import Listener, close, listen
 from prom_probe.log import Log
 from prom_probe.reload import Board as ReloadBoard
-from prom_probe.reload import concerns_probes, merge, read_anew
+from prom_probe.reload import concerns_probes, in_child, merge, read_anew
 from prom_probe.ring.board import Board
 from prom_probe.ring.doorbell import Doorbell
 from prom_probe.ring.layout import BEATS, create_ring, ring_cells
@@ -66,6 +66,7 @@ class Shared:
         self.listeners: list[Listener] = []
         self.watches: tuple[Watch, ...] = config.watch
         self.exposed_system = True
+        self.tls = False
 
 
 def serve(config: Config, argv: tuple[str, ...], source: Source | None = None) -> int:
@@ -74,8 +75,10 @@ def serve(config: Config, argv: tuple[str, ...], source: Source | None = None) -
     _check_procfs(config)
     _check_storage(config)
     _check_receiver(config)
+    tls = _check_web_config(config)
     _load_probes()
     shared = Shared(config, log, source)
+    shared.tls = tls
     try:
         shared.listeners += [listen(address, api=False) for address in config.web_listen_address]
         shared.listeners += [listen(address, api=True) for address in config.api_listen_address]
@@ -162,6 +165,20 @@ def _check_receiver(config: Config) -> None:
             )
 
 
+def _check_web_config(config: Config) -> bool:
+    """Whether there is TLS. ConfigError where the web configuration cannot be used."""
+    path = config.web_config_file
+    if path is None:
+        return False
+
+    def look() -> bool:
+        from prom_probe.web.security import check
+
+        return check(path)
+
+    return in_child(look, bool)
+
+
 def _check_storage(config: Config) -> None:
     """ConfigError where the directory cannot be used: here it is one line, in the aggregator it would be many."""
     if config.storage_tsdb_path is not None:
@@ -190,7 +207,8 @@ def _choose_watches(shared: Shared, command: Command | None) -> None:
 
 def _announce(shared: Shared) -> None:
     for listener in shared.listeners:
-        shared.log("info", "listening", serves="api" if listener.api else "metrics", url=listener.url)
+        url = listener.url.replace("http://", "https://", 1) if shared.tls else listener.url
+        shared.log("info", "listening", serves="api" if listener.api else "metrics", url=url)
 
 
 def _collect_now(shared: Shared, deadline_s: float) -> None:
@@ -279,7 +297,8 @@ def _run_probe(shared: Shared, name: str, lifeline: int) -> None:
 def _run_aggregator(shared: Shared, lifeline: int) -> None:
     """The inside of the aggregator: one loop that ingests and serves."""
     # asyncio imports ssl where it can: 4 MB for nothing while no TLS is configured.
-    sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]
+    if not shared.tls:
+        sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]
     import asyncio
 
     from prom_probe.hosting import aggregate

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from prom_probe.model.family import Family
@@ -15,7 +17,9 @@ from prom_probe.web.reply import ApiError, failure
 from prom_probe.web.routes import Route, maybe_route
 
 if TYPE_CHECKING:
+    from prom_probe.web.passwords import Passwords
     from prom_probe.web.receiver import Receiver
+    from prom_probe.web.security import Security
 
 REQUESTS = Family("prom_probe_http_requests_total", "counter", "HTTP requests answered, by route and status code.")
 QUERY_SECONDS = Family(
@@ -54,10 +58,13 @@ class App:
         clock: Callable[[], float] = time.time,
         allowed_hosts: Iterable[str] = (),
         receiver: Receiver | None = None,
+        security: Security | None = None,
     ) -> None:
         self.log = log
         self.clock = clock
         self._meter = meter
+        self._security = security
+        self._checking: set[asyncio.Task[None]] = set()
         self._codes: dict[tuple[str, int], Cell] = {}
         self._hosts = _LOOPBACK_NAMES.union(host.lower() for host in allowed_hosts)
         self._queries = Queries(limits.max_concurrency, log)
@@ -72,9 +79,60 @@ class App:
             receiver=receiver,
         )
 
-    def answer(self, request: Request, *, api: bool, loopback: bool) -> Answer:
-        """The answer to `request` as it came to a listener: an API listener or not, on loopback only or not."""
+    def answer(self, request: Request, *, api: bool, loopback: bool, guarded: bool = False) -> Answer:
+        """The answer to `request` as it came to a listener: an API listener or not, on loopback only or not.
+
+        `guarded`: users have to show who they are, if there are any.
+        """
         route = maybe_route(request.path)
+        passwords = self._security.passwords if self._security is not None and guarded else None
+        if passwords is not None and (route is None or not route.open):
+            credentials = request.headers.get("authorization", "")
+            right = passwords.known(credentials)
+            if right is None:
+                return self._when_checked(passwords, credentials, route, request, api=api, loopback=loopback)
+            if not right:
+                return self.counted(_unauthorized(), route.path if route is not None else _NO_ROUTE)
+        return self._routed(route, request, api=api, loopback=loopback)
+
+    def _when_checked(
+        self,
+        passwords: Passwords,
+        credentials: str,
+        route: Route | None,
+        request: Request,
+        *,
+        api: bool,
+        loopback: bool,
+    ) -> Pending:
+        """The answer once the password has been looked at, in another thread."""
+        from prom_probe.web.passwords import Busy
+
+        answer = Pending()
+
+        async def check() -> None:
+            handler = route.path if route is not None else _NO_ROUTE
+            try:
+                right = await passwords.check(credentials)
+            except Busy:
+                response: Answer = self.counted(plain(503, "too many passwords wait to be checked"), handler)
+            else:
+                if right:
+                    response = self._routed(route, request, api=api, loopback=loopback)
+                else:
+                    response = self.counted(_unauthorized(), handler)
+            if isinstance(response, Pending):
+                answer.add_done_callback(partial(_cancel_too, response))
+                response = await response
+            if not answer.done():
+                answer.set_result(response)
+
+        task = asyncio.get_running_loop().create_task(check())
+        self._checking.add(task)
+        task.add_done_callback(self._checking.discard)
+        return answer
+
+    def _routed(self, route: Route | None, request: Request, *, api: bool, loopback: bool) -> Answer:
         if route is None or (route.api and not api):
             return self.counted(plain(404, "404 page not found"))
         try:
@@ -135,6 +193,15 @@ class App:
             if colon and not port.isdigit():
                 return False
         return name in self._hosts or _is_loopback_v4(name)
+
+
+def _cancel_too(inner: Pending, outer: asyncio.Future[Response]) -> None:
+    if outer.cancelled():
+        inner.cancel()
+
+
+def _unauthorized() -> Response:
+    return plain(401, headers=(("WWW-Authenticate", "Basic"),))
 
 
 def _is_loopback_v4(name: str) -> bool:

@@ -52,8 +52,8 @@ class Owner(Protocol):
     def log(self, level: str, message: str) -> None:
         """Say what went wrong on our side."""
 
-    def date(self) -> bytes:
-        """The Date header's line."""
+    def fixed_lines(self) -> bytes:
+        """The header lines of every answer: the date, and what is configured."""
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -327,7 +327,7 @@ class Connection(asyncio.BufferedProtocol):
             self._closing = True  # the end of the connection is the end of the body
         elif response.status != 204:
             extra += b"Content-Length: %d\r\n" % len(body)
-        head = _head(request, response, close=self._closing, extra=self._owner.date() + extra)
+        head = _head(request, response, close=self._closing, extra=self._owner.fixed_lines() + extra)
         self._since = self._taken_at = self._time()
         if request.method == "HEAD":
             self._send(head)
@@ -380,7 +380,7 @@ class Connection(asyncio.BufferedProtocol):
         self._closing = self._lingering = True
         self._queue.clear()
         self._since = self._time()
-        extra = self._owner.date() + b"Content-Length: %d\r\n" % len(response.body)
+        extra = self._owner.fixed_lines() + b"Content-Length: %d\r\n" % len(response.body)
         self._send(_head(None, response, close=True, extra=extra) + response.body)
         if self._transport.can_write_eof() and not self._transport.is_closing():
             self._transport.write_eof()
@@ -389,6 +389,11 @@ class Connection(asyncio.BufferedProtocol):
         self._closing = True
         if not self._transport.is_closing():
             self._transport.close()
+
+    def certificate(self) -> dict[str, object] | None:
+        """The client's certificate, as `ssl` gives it, where it has shown one."""
+        found: dict[str, object] | None = self._transport.get_extra_info("peercert")
+        return found
 
     def abort(self) -> None:
         """End the connection now, whatever is on its way."""

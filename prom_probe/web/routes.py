@@ -16,7 +16,7 @@ class Route(NamedTuple):
     """`path` is the template: `:name` stands for one segment. `api`: only on API listeners.
 
     `any_host`: answered whatever the Host header says, on loopback API listeners too. `large_body`: the client may send
-    more than forms need.
+    more than forms need. `open`: needs no password.
     """
 
     methods: tuple[str, ...]
@@ -25,6 +25,7 @@ class Route(NamedTuple):
     api: bool = True
     any_host: bool = False
     large_body: bool = False
+    open: bool = False
 
 
 _PAGE = ("GET", "HEAD")
@@ -34,8 +35,8 @@ _FORM = ("GET", "OPTIONS", "POST")
 ROUTES: tuple[Route, ...] = (
     Route(_PAGE, "/", landing.landing, api=False),
     Route(_PAGE, "/metrics", pages.metrics, api=False, any_host=True),
-    Route(_PAGE, "/-/healthy", pages.healthy, api=False, any_host=True),
-    Route(_PAGE, "/-/ready", pages.ready, api=False, any_host=True),
+    Route(_PAGE, "/-/healthy", pages.healthy, api=False, any_host=True, open=True),
+    Route(_PAGE, "/-/ready", pages.ready, api=False, any_host=True, open=True),
     Route(("POST", "PUT"), "/-/reload", pages.reload),
     Route(_GET, "/federate", federate.federate),
     Route(_FORM, "/api/v1/query", api_query.query),

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from typing import TYPE_CHECKING
 
 from prom_probe.web.app import App
 from prom_probe.web.limits import HttpLimits
 from prom_probe.web.message import Answer, Request, Response
 from prom_probe.web.protocol import Connection
+
+if TYPE_CHECKING:
+    from prom_probe.web.security import Security
 
 _BUFFER_BYTES = 64 * 1024
 _BACKLOG = 128
@@ -20,17 +24,26 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 class Server:
     """All listeners of one App. Owned by the loop's thread."""
 
-    def __init__(self, app: App, limits: HttpLimits | None = None) -> None:
+    def __init__(self, app: App, limits: HttpLimits | None = None, security: Security | None = None) -> None:
+        """`security`: of the listeners that can be reached over the network, that is all but Unix sockets."""
         self._app = app
         self._limits = limits or HttpLimits()
+        self._security = security
         self._listeners: list[Listener] = []
 
     async def start(self, sock: socket.socket, api: bool, loopback: bool) -> None:
         """Serve `sock`, which is bound and listening: with the query API or without, on loopback only or not."""
         by_name = sock.family != socket.AF_UNIX  # no browser comes by a Unix socket, so its Host says nothing
-        listener = Listener(self._app, self._limits, api=api, loopback=loopback and by_name)
+        security = self._security if by_name else None
+        listener = Listener(self._app, self._limits, api=api, loopback=loopback and by_name, security=security)
         self._listeners.append(listener)
         await listener.start(sock)
+
+    def refresh(self) -> None:
+        """Look whether the web configuration has changed; connections from now on have the new one."""
+        if self._security is not None and self._security.refresh():
+            for listener in self._listeners:
+                listener.renew()
 
     async def drain(self, timeout_s: float) -> None:
         """Take no more connections, let the answers under way end, cut off what is left after `timeout_s`."""
@@ -46,13 +59,18 @@ class Server:
 class Listener:
     """One listening socket and its connections."""
 
-    def __init__(self, app: App, limits: HttpLimits, *, api: bool, loopback: bool) -> None:
+    def __init__(
+        self, app: App, limits: HttpLimits, *, api: bool, loopback: bool, security: Security | None = None
+    ) -> None:
         self.limits = limits
         self.buffer = memoryview(bytearray(_BUFFER_BYTES))
         self._draining = False
         self._app = app
         self._api = api
         self._loopback = loopback
+        self._security = security
+        self._sock: socket.socket | None = None
+        self._renewing: asyncio.Task[None] | None = None
         self._connections: set[Connection] = set()
         self._empty = asyncio.Event()
         self._server: asyncio.Server | None = None
@@ -64,13 +82,35 @@ class Listener:
 
     async def start(self, sock: socket.socket) -> None:
         """Accept from `sock`."""
-        self._server = await self._loop.create_server(lambda: Connection(self), sock=sock, backlog=_BACKLOG)
+        context = self._security.context if self._security is not None else None
+        if context is not None and self._sock is None:
+            self._sock = sock.dup()  # what `renew` goes on with
+        self._server = await self._loop.create_server(
+            lambda: Connection(self),
+            sock=sock,
+            backlog=_BACKLOG,
+            ssl=context,
+            ssl_handshake_timeout=self.limits.header_s if context is not None else None,
+        )
+
+    def renew(self) -> None:
+        """Take new connections with the certificate that is in force now; those that are there keep theirs."""
+        if self._sock is not None and not self._draining:
+            self._renewing = self._loop.create_task(self._renew(self._sock.dup()))
+
+    async def _renew(self, sock: socket.socket) -> None:
+        before = self._server
+        await self.start(sock)
+        if before is not None:
+            before.close()
 
     def drain(self) -> None:
         """Close the socket here, end idle connections, and the others after their answer."""
         self._draining = True
         if self._server is not None:
             self._server.close()
+        if self._sock is not None:
+            self._sock.close()
         for connection in tuple(self._connections):
             connection.drain()
         self._maybe_empty()
@@ -97,6 +137,8 @@ class Listener:
         self._connections.add(connection)
         if self._draining:  # accepted in the last moment
             connection.drain()
+        if self._security is not None and not self._security.admits(connection.certificate()):
+            connection.abort()
         if self._timer is None:
             self._timer = self._loop.call_later(self._tick_s, self._tick)
         return room
@@ -107,7 +149,7 @@ class Listener:
         self._maybe_empty()
 
     def answer(self, request: Request) -> Answer:
-        return self._app.answer(request, api=self._api, loopback=self._loopback)
+        return self._app.answer(request, api=self._api, loopback=self._loopback, guarded=self._security is not None)
 
     def takes_large(self, path: str) -> bool:
         return self._api and self._app.takes_large(path)
@@ -121,8 +163,8 @@ class Listener:
     def log(self, level: str, message: str) -> None:
         self._app.log(level, message)
 
-    def date(self) -> bytes:
-        """The Date header's line, made once a second."""
+    def fixed_lines(self) -> bytes:
+        """The header lines of every answer; the Date is made once a second."""
         now = int(self._app.clock())
         if self._date[0] != now:
             t = time.gmtime(now)
@@ -131,7 +173,7 @@ class Listener:
                 f"{t.tm_hour:02d}:{t.tm_min:02d}:{t.tm_sec:02d} GMT\r\n"
             )
             self._date = (now, line.encode())
-        return self._date[1]
+        return self._date[1] if self._security is None else self._date[1] + self._security.headers
 
     def _tick(self) -> None:
         """Look at every connection's deadline; one timer for all costs a request nothing."""

@@ -1,0 +1,294 @@
+"""TLS, client certificates and users by `--web.config.file`: against real clients and a real Prometheus."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import os
+import socket
+import ssl
+import subprocess
+import urllib.error
+import urllib.request
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import bcrypt
+import pytest
+
+from tests.e2e.sidecar import Sidecar, program, wait_for
+
+PASSWORD = "correct horse"
+HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
+
+
+class Authority:
+    """A certificate authority of our own, by the openssl program."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test authority",
+                      "-keyout", "ca.key", "-out", "ca.crt")  # fmt: skip
+
+    def issue(self, name: str, sans: str = "IP:127.0.0.1,DNS:localhost") -> None:
+        """`name`.crt and `name`.key."""
+        self._openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}", "-keyout", f"{name}.key",
+                      "-out", f"{name}.csr")  # fmt: skip
+        (self.folder / f"{name}.ext").write_text(f"subjectAltName={sans}\n")
+        self._openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial",
+                      "-days", "2", "-extfile", f"{name}.ext", "-out", f"{name}.crt")  # fmt: skip
+
+    def _openssl(self, *args: str) -> None:
+        subprocess.run([program("openssl"), *args], cwd=self.folder, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    authority = Authority(tmp_path_factory.mktemp("tls"))
+    for name in ("server", "client"):
+        authority.issue(name)
+    return authority
+
+
+@pytest.fixture
+def folder(authority: Authority, tmp_path: Path) -> Path:
+    """A folder with the certificates, for one test to change."""
+    for file in authority.folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    return tmp_path
+
+
+def _address(url: str) -> tuple[str, str]:
+    host, _, port = url.partition("://")[2].rpartition(":")
+    return host, port
+
+
+def _write(folder: Path, text: str) -> Path:
+    file = folder / "web.yml"
+    file.write_text(text)
+    return file
+
+
+TLS = "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n"
+MUTUAL = TLS + "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.crt\n"
+USERS = f"basic_auth_users:\n  scraper: {HASH}\n"
+
+
+def _context(folder: Path, client: str = "") -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(folder / "ca.crt"))
+    if client:
+        context.load_cert_chain(folder / f"{client}.crt", folder / f"{client}.key")
+    return context
+
+
+def _get(url: str, context: ssl.SSLContext | None = None, user: str = "") -> tuple[int, dict[str, str]]:
+    """(status, headers)"""
+    headers = {"Authorization": f"Basic {base64.b64encode(user.encode()).decode()}"} if user else {}
+    try:
+        with urllib.request.urlopen(
+            urllib.request.Request(url, headers=headers), timeout=10, context=context
+        ) as answer:
+            answer.read()
+            return answer.status, dict(answer.headers)
+    except urllib.error.HTTPError as error:
+        return error.code, dict(error.headers)
+
+
+def test_tls_with_a_client_certificate(folder: Path) -> None:
+    """Who has none is not let in; old protocol versions are not spoken; the headers are there."""
+    file = _write(folder, MUTUAL + "http_server_config:\n  headers:\n    X-Frame-Options: deny\n")
+    with Sidecar(flags=[f"--web.config.file={file}"]) as sidecar:
+        status, headers = _get(sidecar.web + "/metrics", _context(folder, "client"))
+        assert status == 200 and headers["X-Frame-Options"] == "deny"
+        assert _get(sidecar.api + "/api/v1/query?query=1", _context(folder, "client"))[0] == 200
+        with pytest.raises((urllib.error.URLError, ConnectionError, http.client.HTTPException)):
+            _get(sidecar.web + "/metrics", _context(folder))
+        with pytest.raises((urllib.error.URLError, ConnectionError, http.client.HTTPException)):
+            _get(sidecar.web.replace("https:", "http:") + "/metrics")
+        old = _context(folder, "client")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
+        with pytest.raises((urllib.error.URLError, ConnectionError)):
+            _get(sidecar.web + "/metrics", old)
+        assert "Traceback" not in sidecar.stderr
+
+
+def test_only_certain_clients(folder: Path, authority: Authority) -> None:
+    """With client_allowed_sans a certificate needs one of these names too."""
+    file = _write(folder, MUTUAL + "  client_allowed_sans: [scraper.example]\n")
+    authority.issue("scraper", "DNS:scraper.example")
+    for name in ("scraper.crt", "scraper.key"):
+        (folder / name).write_bytes((authority.folder / name).read_bytes())
+    with Sidecar(flags=[f"--web.config.file={file}"]) as sidecar:
+        assert _get(sidecar.web + "/metrics", _context(folder, "scraper"))[0] == 200
+        with pytest.raises((urllib.error.URLError, ConnectionError, http.client.HTTPException)):
+            _get(sidecar.web + "/metrics", _context(folder, "client"))
+
+
+def test_a_new_certificate_without_a_restart(folder: Path, authority: Authority) -> None:
+    """New connections see it, an open one goes on; a broken file keeps the old one and is logged once."""
+    file = _write(folder, TLS)
+    with Sidecar(flags=[f"--web.config.file={file}"]) as sidecar:
+        host, port = _address(sidecar.web)
+
+        def serial() -> str:
+            raw = socket.create_connection((host, int(port)), 10)
+            with _context(folder).wrap_socket(raw, server_hostname="127.0.0.1") as tls:
+                found: Any = tls.getpeercert()
+                return str(found["serialNumber"])
+
+        kept = http.client.HTTPSConnection(host, int(port), context=_context(folder), timeout=10)
+        kept.request("GET", "/metrics")
+        assert kept.getresponse().read()
+        before = serial()
+        (folder / "server.crt").write_text("no certificate\n")
+        wait_for("the broken file is noticed", lambda: "is not reloaded" in sidecar.stderr)
+        assert serial() == before
+        authority.issue("server2")
+        for end in ("key", "crt"):
+            os.replace(authority.folder / f"server2.{end}", folder / f"server.{end}.new")
+        os.replace(folder / "server.key.new", folder / "server.key")
+        os.replace(folder / "server.crt.new", folder / "server.crt")
+        wait_for("the new certificate", lambda: serial() != before)
+        kept.request("GET", "/metrics")
+        assert kept.getresponse().status == 200
+        kept.close()
+
+
+def test_users_and_passwords(folder: Path) -> None:
+    """401 without the right ones; health needs none; wrong ones at rate harm nobody; the file is read again."""
+    file = _write(folder, USERS)
+    with Sidecar(flags=[f"--web.config.file={file}"]) as sidecar:
+        url = sidecar.web + "/metrics"
+        status, headers = _get(url)
+        assert status == 401 and headers["WWW-Authenticate"].startswith("Basic")
+        assert _get(url, user=f"scraper:{PASSWORD}")[0] == 200
+        for user in ("scraper:wrong", f"nobody:{PASSWORD}", "scraper:", ":", "scraper:" + "x" * 100, "scraper:\0"):
+            assert _get(url, user=user)[0] == 401, user
+        assert _get(sidecar.web + "/no/such/page")[0] == 401
+        assert _get(sidecar.api + "/api/v1/query?query=1")[0] == 401
+        assert _get(sidecar.web + "/-/healthy")[0] == 200 and _get(sidecar.web + "/-/ready")[0] in (200, 503)
+        for i in range(100):
+            assert _get(url, user=f"scraper:{i}")[0] == 401
+        assert _get(url, user=f"scraper:{PASSWORD}")[0] == 200
+        other = bcrypt.hashpw(b"other", bcrypt.gensalt(4)).decode()
+        file.write_text(f"basic_auth_users:\n  scraper: {other}\n")
+        wait_for("the new password", lambda: _get(url, user="scraper:other")[0] == 200)
+        assert _get(url, user=f"scraper:{PASSWORD}")[0] == 401
+        assert HASH not in sidecar.stderr and PASSWORD not in sidecar.stderr
+        status, body = sidecar.get(
+            "/api/v1/status/config", headers={"Authorization": "Basic " + base64.b64encode(b"scraper:other").decode()}
+        )
+        assert status == 200 and other.encode() not in body and b"web.yml" in body
+
+
+def test_many_wrong_passwords_do_not_keep_a_scraper_waiting(folder: Path) -> None:
+    """Checks wait in a queue of their own, with an end; who is known passes by."""
+    slow = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(10)).decode()
+    file = _write(folder, f"basic_auth_users:\n  scraper: {slow}\n")
+    with Sidecar(flags=[f"--web.config.file={file}"]) as sidecar:
+        host, port = _address(sidecar.web)
+        good = base64.b64encode(f"scraper:{PASSWORD}".encode()).decode()
+        assert _get(sidecar.web + "/metrics", user=f"scraper:{PASSWORD}")[0] == 200
+        attackers = []
+        for i in range(100):
+            sock = socket.create_connection((host, int(port)), 10)
+            wrong = base64.b64encode(f"scraper:wrong{i}".encode()).decode()
+            sock.sendall(f"GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {wrong}\r\n\r\n".encode())
+            attackers.append(sock)
+        for _ in range(20):
+            sock = socket.create_connection((host, int(port)), 10)
+            sock.sendall(f"GET /metrics HTTP/1.0\r\nAuthorization: Basic {good}\r\n\r\n".encode())
+            assert sock.recv(12) == b"HTTP/1.1 200"
+            sock.close()
+        codes = set()
+        for sock in attackers:
+            sock.settimeout(30)
+            codes.add(sock.recv(12)[-3:])
+            sock.close()
+        assert codes <= {b"401", b"503"} and b"401" in codes
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        (TLS.replace("server.crt", "absent.crt"), "line 2: tls_server_config.cert_file: "),
+        (TLS + "  min_version: TLS11\n", "line 4: tls_server_config.min_version: TLS11 is not secure"),
+        (TLS + "  cipher_suites: [TLS_RSA_WITH_RC4_128_SHA]\n", "cipher_suites: unknown: 'TLS_RSA_WITH_RC4_128_SHA'"),
+        (TLS + "  client_auth_type: RequireAnyClientCert\n", "takes unverified certificates"),
+        (TLS + "  client_auth_type: RequireAndVerifyClientCert\n", "needs a client_ca_file"),
+        (TLS.replace("server.key", "client.key"), "KEY_VALUES_MISMATCH"),
+        ("tls_server_config:\n  key_file: server.key\n", "missing cert_file"),
+        ("tls_server_confg: {}\n", "line 1: tls_server_confg: unknown key"),
+        ("basic_auth_users:\n  a: plain\n", "line 2: basic_auth_users.a: not a bcrypt hash"),
+        ("http_server_config:\n  headers:\n    X-Foo: bar\n", "line 3: http_server_config.headers.X-Foo: not one of"),
+        ("a: [", "line 1: "),
+        ("- a\n", "not a mapping"),
+    ],
+)
+def test_a_wrong_file_refuses_to_start_with_one_line(folder: Path, text: str, error: str) -> None:
+    """File, line, key, reason; never a secret."""
+    file = _write(folder, text)
+    sidecar = Sidecar(flags=[f"--web.config.file={file}"])
+    assert sidecar.wait() == 1
+    (line,) = sidecar.stderr.splitlines()
+    assert line.startswith("prom-probe: ") and error in line and "plain" not in line
+
+
+def test_promtool_accepts_what_we_do(folder: Path) -> None:
+    """The example file of the documentation, with all that we take."""
+    promtool = program("promtool")
+    text = (Path(__file__).parents[2] / "docs" / "web-config.example.yml").read_text()
+    file = _write(folder, text)
+    done = subprocess.run([promtool, "check", "web-config", str(file)], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with Sidecar(flags=[f"--web.config.file={file}"]) as sidecar:
+        assert _get(sidecar.web + "/-/healthy", _context(folder, "client"))[0] == 200
+
+
+@pytest.fixture
+def prometheus(folder: Path) -> Iterator[Any]:
+    """Starts a real Prometheus with this scrape configuration; gives its URL."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(scrape: str) -> str:
+        (folder / "prometheus.yml").write_text(f"scrape_configs:\n{scrape}")
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+        argv = [program("prometheus"), f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
+        argv.append(f"--web.listen-address=127.0.0.1:{port}")
+        log = (folder / "prometheus.log").open("wb")
+        started.append(subprocess.Popen(argv, stdout=log, stderr=log))
+        return f"http://127.0.0.1:{port}"
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_a_real_prometheus_scrapes_over_tls_with_certificate_and_password(folder: Path, prometheus: Any) -> None:
+    """`up` is 1 with them, and 0 without the certificate."""
+    file = _write(folder, MUTUAL + USERS)
+    with Sidecar(flags=[f"--web.config.file={file}"]) as sidecar:
+        target = ":".join(_address(sidecar.web))
+        common = f"    scheme: https\n    scrape_interval: 1s\n    static_configs: [{{targets: ['{target}']}}]\n"
+        users = f"    basic_auth: {{username: scraper, password: '{PASSWORD}'}}\n"
+        tls = f"    tls_config: {{ca_file: {folder}/ca.crt"
+        cert = f", cert_file: {folder}/client.crt, key_file: {folder}/client.key"
+        url = prometheus(
+            f"  - job_name: good\n{common}{users}{tls}{cert}}}\n  - job_name: bare\n{common}{users}{tls}}}\n"
+        )
+
+        def up() -> dict[str, str]:
+            with urllib.request.urlopen(f"{url}/api/v1/query?query=up", timeout=5) as answer:
+                result = json.load(answer)["data"]["result"]
+            return {one["metric"]["job"]: one["value"][1] for one in result}
+
+        wait_for("both were scraped", lambda: len(up()) == 2, 30)
+        wait_for("the good one is up", lambda: up()["good"] == "1", 30)
+        assert up()["bare"] == "0"
