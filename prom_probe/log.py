@@ -5,6 +5,10 @@ import time
 
 import msgspec
 
+# The same message is written so often in so many seconds; then it is counted, and the next one tells how often.
+_BURST, _PERIOD_S = 10, 10.0
+_MOST_MESSAGES = 100
+
 LEVELS = {"debug": 0, "info": 1, "warn": 2, "error": 3}
 
 
@@ -15,6 +19,7 @@ class Log:
         self._level = level
         self._format = fmt
         self._component = component
+        self._seen: dict[tuple[str, str], tuple[float, int]] = {}  # begin of its period, and how often since
 
     def named(self, component: str) -> "Log":
         """The same log for another component (a worker)."""
@@ -28,6 +33,11 @@ class Log:
         if LEVELS[level] < LEVELS[self._level]:
             return
         now = time.time()
+        held_back = self._held_back(level, message)
+        if held_back is None:
+            return
+        if held_back:
+            fields["repeated"] = held_back
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
         record = {"ts": stamp, "level": level, "component": self._component, "msg": message, **fields}
         if self._format == "json":
@@ -38,6 +48,18 @@ class Log:
             os.write(2, line + b"\n")
         except OSError:
             pass  # nobody reads it; that must not end a worker
+
+    def _held_back(self, level: str, message: str) -> int | None:
+        """How many lines like this were not written before it; None if it is not to be written either."""
+        now_s, key = time.monotonic(), (level, message)
+        began_s, count = self._seen.get(key, (now_s, 0))
+        if now_s - began_s >= _PERIOD_S:
+            self._seen[key] = (now_s, 1)
+            return max(0, count - _BURST)
+        if len(self._seen) >= _MOST_MESSAGES and key not in self._seen:
+            self._seen.clear()
+        self._seen[key] = (began_s, count + 1)
+        return 0 if count < _BURST else None
 
 
 def _quoted(text: str) -> str:
