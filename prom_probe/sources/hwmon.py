@@ -1,0 +1,86 @@
+"""/sys/class/hwmon, /sys/class/thermal: temperatures (Documentation/hwmon/sysfs-interface.rst, driver-api/thermal)."""
+
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from prom_probe.sources.descriptors import read_once
+from prom_probe.sources.errors import ParseError
+
+SOURCE = "/sys/class/hwmon"
+
+
+class Sensor(NamedTuple):
+    name: str  # of one sensor of the machine, "coretemp Package id 0"
+    path: str  # of the file with its temperature
+
+
+def list_sensors(sysfs: str) -> list[Sensor]:
+    """Those of hwmon, then the thermal zones that hwmon does not show. Raises FileNotFoundError where there is none."""
+    found: dict[str, str] = {}
+    chips: set[str] = set()
+    for chip in _entries(f"{sysfs}/class/hwmon", "hwmon"):
+        kind = _word(f"{chip}/name") or os.path.basename(chip)
+        chips.add(kind)
+        for number in _temperatures(chip):
+            label = _word(f"{chip}/temp{number}_label") or f"temp{number}"
+            _add(found, f"{kind} {label}", _device(chip), f"{chip}/temp{number}_input")
+    for zone in _entries(f"{sysfs}/class/thermal", "thermal_zone"):
+        kind = _word(f"{zone}/type") or os.path.basename(zone)
+        if kind not in chips:
+            _add(found, kind, os.path.basename(zone), f"{zone}/temp")
+    if not found:
+        raise FileNotFoundError(2, "no temperature is shown", f"{sysfs}/class/hwmon")
+    return [Sensor(name, path) for name, path in found.items()]
+
+
+def read_temperature(path: str) -> int:
+    """Thousandths of a degree Celsius. Raises OSError (a disk that sleeps has none), ParseError."""
+    return parse_temperature(read_once(path))
+
+
+def parse_temperature(data: bytes) -> int:
+    """Raises ParseError."""
+    try:
+        return int(data)
+    except ValueError:
+        raise ParseError(SOURCE, data) from None
+
+
+def _add(found: dict[str, str], name: str, place: str, path: str) -> None:
+    """Of two of the same name the second says where it is."""
+    if name in found:
+        name = f"{name} {place}"
+    found.setdefault(name, path)
+
+
+def _entries(directory: str, prefix: str) -> Iterator[str]:
+    try:
+        names = os.listdir(directory)
+    except OSError:
+        return
+    for name in sorted(names, key=lambda name: (len(name), name)):
+        if name.startswith(prefix):
+            yield f"{directory}/{name}"
+
+
+def _temperatures(chip: str) -> list[int]:
+    try:
+        names = os.listdir(chip)
+    except OSError:
+        return []
+    numbers = (name[4:-6] for name in names if name.startswith("temp") and name.endswith("_input"))
+    return sorted(int(number) for number in numbers if number.isdigit())
+
+
+def _device(chip: str) -> str:
+    """The name of the device that the chip belongs to, "nvme0"."""
+    device = f"{chip}/device"
+    return os.path.basename(os.path.realpath(device) if os.path.exists(device) else chip)
+
+
+def _word(path: str) -> str:
+    try:
+        return read_once(path).strip().decode("utf-8", "backslashreplace")
+    except OSError:
+        return ""

@@ -1,0 +1,23 @@
+"""Files of /proc/sys: single numbers, and fs/file-nr (proc_sys(5))."""
+
+from prom_probe.sources.errors import ParseError
+
+# What fs/file-max is set to where nobody wants a limit; some set half of it.
+_NO_LIMIT = 1 << 62
+
+
+def parse_sysctl(data: bytes) -> int:
+    """A number. Raises ParseError."""
+    try:
+        return int(data)
+    except ValueError:
+        raise ParseError("/proc/sys", data) from None
+
+
+def parse_file_nr(data: bytes) -> tuple[int, int | None]:
+    """(open files in use, the most there may be or None for no limit). Raises ParseError."""
+    try:
+        allocated, free, most = map(int, data.split())
+    except ValueError:
+        raise ParseError("/proc/sys/fs/file-nr", data) from None
+    return allocated - free, None if most >= _NO_LIMIT else most
