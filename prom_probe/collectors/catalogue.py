@@ -24,6 +24,7 @@ DEFINITIONS: tuple[Definition, ...] = (
     _process.PROCESS_IO_WRITE,
     _process.PROCESS_START_TIME,
     *cgroup_families.FAMILIES.values(),
+    *cgroup_families.IO_DEVICE.values(),
     _system.CPU,
     _system.CPUS,
     _system.CPUS_EFFECTIVE,

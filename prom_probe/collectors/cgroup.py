@@ -1,23 +1,35 @@
 """The cgroup collector: CPU, throttling, memory, OOM kills, IO and pressure of each tree's own cgroup."""
 
+import errno
 import os
 from array import array
+from collections.abc import Callable, Iterable
 
 from prom_probe.collectors.base import Context
-from prom_probe.collectors.cgroup_families import FAMILIES, INACTIVE_FILE, READINGS, Reading
-from prom_probe.collectors.definition import READABLE
-from prom_probe.model.family import column
+from prom_probe.collectors.cgroup_families import FAMILIES, IO_DEVICE
+from prom_probe.collectors.cgroup_readings import INACTIVE_FILE, IO_READINGS, READINGS, IoReading, Reading, cpu_limits
+from prom_probe.collectors.definition import READABLE, Definition
+from prom_probe.collectors.devices import Devices
+from prom_probe.model.family import Column, column
 from prom_probe.model.layout import Group, Layout
 from prom_probe.model.sample import STALE
+from prom_probe.sources.block_stat import read_device_name
+from prom_probe.sources.cgroup_files import parse_number
+from prom_probe.sources.cgroup_limits import read_effective_cpus, read_effective_memory
 from prom_probe.sources.cgroup_path import Directories, locate_cgroups, locate_named_cgroup
-from prom_probe.sources.cpu_limit import parse_cpu_cfs
 from prom_probe.sources.descriptors import Descriptors, KeptFile, read_once
 from prom_probe.sources.errors import ParseError
 
 # Collections after which a tree's cgroup is looked for again: a process can be moved.
 _LOCATE_EVERY = 30
+# Seconds between two readings of limits, which change seldom.
+_LIMITS_EVERY_S = 5.0
+# A file that was open, and one that was not, of a cgroup that was removed, or of a controller that was taken away.
+_GONE = (errno.ENODEV, errno.ENOENT)
 
 _NAMES = tuple(FAMILIES)
+_NONE = Descriptors(0)
+_ALL_READINGS: tuple[Reading | IoReading, ...] = (*READINGS, *IO_READINGS)
 
 
 class CgroupCollector:
@@ -28,7 +40,7 @@ class CgroupCollector:
     def __init__(self, context: Context) -> None:
         self.layout = Layout()
         self._context = context
-        self._descriptors = context.descriptors
+        self._device_names: dict[str, str] = {}
         self._watched = {watch.name: watch.value for watch in context.watches if watch.kind == "cgroup"}
         self._cgroups: dict[str, _Cgroup] = {}
         self._readable = self.layout.add((column(READABLE.family, source="cgroup"),))
@@ -70,26 +82,42 @@ class CgroupCollector:
                 self._say(f"cgroup of tree {tree!r}: {error}")
             return cgroup.readable  # gone: what is known of it stands until it has a successor
         cgroup.pid, cgroup.wait = pid, _LOCATE_EVERY
-        if directories != cgroup.directories:
-            cgroup.close()
-            cgroup.open(directories, self._descriptors)
+        cgroup.open(directories, context)
         return cgroup.readable
 
     def _read(self, tree: str, cgroup: "_Cgroup") -> bool:
-        try:
-            values = cgroup.read()
-            readable = True
-        except (OSError, ParseError) as error:
-            values = {}
-            readable = False
-            cgroup.wait = 0
-            self._say(f"cgroup of tree {tree!r}: {error}")
+        values = cgroup.read(self._context)
+        for problem in cgroup.problems:
+            self._say(f"cgroup of tree {tree!r}: {problem}")
         if values and cgroup.group is None:
             cgroup.group = self.layout.add(column(FAMILIES[name].family, tree=tree) for name in _NAMES)
         if cgroup.group is not None:
             start = cgroup.group.start
             self.layout.row[start : start + len(_NAMES)] = array("d", [values.get(name, STALE) for name in _NAMES])
-        return readable
+        self._write_devices(tree, cgroup)
+        return not cgroup.problems
+
+    def _write_devices(self, tree: str, cgroup: "_Cgroup") -> None:
+        if cgroup.devices is None:
+            if not cgroup.io:
+                return
+
+            def columns(definitions: Iterable[Definition], **labels: str) -> tuple[Column, ...]:
+                return tuple(column(definition.family, exposed=True, tree=tree, **labels) for definition in definitions)
+
+            cgroup.devices = Devices(self.layout, columns, IO_DEVICE.values())
+        for device, numbers in cgroup.io.items():
+            cgroup.devices.write(
+                device, [numbers.get(name, STALE) for name in IO_DEVICE], device=self._device_name(device)
+            )
+        cgroup.devices.keep(cgroup.io)
+
+    def _device_name(self, number: str) -> str:
+        """Of "8:0", "sda"; the number itself where nothing tells."""
+        name = self._device_names.get(number)
+        if name is None:
+            name = self._device_names[number] = read_device_name(self._context.sysfs, number) or number
+        return name
 
     def _is_over(self, cgroup: "_Cgroup") -> bool:
         """Whether the tree has been without a process for so long that its cgroup is of no interest any more."""
@@ -103,6 +131,8 @@ class CgroupCollector:
         cgroup.close()
         if cgroup.group is not None:
             self.layout.retire(cgroup.group)
+        if cgroup.devices is not None:
+            cgroup.devices.keep(())
 
     def _say(self, what: str) -> None:
         if what not in self._said and len(self._said) < 100:
@@ -130,47 +160,133 @@ class _Cgroup:
         self.readable = True
         self.directories: Directories = {}
         self.group: Group | None = None
+        self.devices: Devices | None = None
+        self.io: dict[str, dict[str, float]] = {}  # by device and short name; of a removed cgroup, the last
+        self.problems: list[str] = []  # of the newest readings
+        self._present: list[Reading | IoReading] = []
         self._files: list[tuple[KeptFile, Reading]] = []
+        self._seldom: list[tuple[KeptFile, Reading]] = []
+        self._io: list[tuple[KeptFile, IoReading]] = []
+        self._limits: dict[str, float] = {}
+        self._limit_problems: list[str] = []
+        self._due_s = 0.0
         self._last: dict[str, float] = {}
 
-    def open(self, directories: Directories, descriptors: Descriptors) -> None:
-        """Keep those files that the controllers have here."""
-        self.directories = directories
-        for reading in READINGS:
-            directory = directories.get(reading.controller)
-            if directory is not None and os.path.exists(f"{directory}/{reading.file}"):
-                self._files.append((KeptFile(f"{directory}/{reading.file}", descriptors), reading))
+    def open(self, directories: Directories, context: Context) -> None:
+        """Keep the files that the controllers have here, those of limits aside, which are opened for each reading."""
+        present = [reading for reading in _ALL_READINGS if _exists(directories, reading)]
+        if directories == self.directories and present == self._present:
+            return
+        self.close()
+        self.directories, self._present = directories, present
+        self._due_s = 0.0
+        for reading in present:
+            path = f"{directories[reading.controller]}/{reading.file}"
+            if isinstance(reading, IoReading):
+                self._io.append((KeptFile(path, context.descriptors), reading))
+            elif reading.seldom:
+                self._seldom.append((KeptFile(path, _NONE), reading))
+            else:
+                self._files.append((KeptFile(path, context.descriptors), reading))
 
-    def read(self) -> dict[str, float]:
-        """By short name, in base units. Of a cgroup that was removed, the last counters. Raises OSError, ParseError."""
+    def read(self, context: Context) -> dict[str, float]:
+        """By short name, in base units; what cannot be read is absent, and a problem. Of a cgroup that was removed,
+        the last counters."""
+        self.problems = []
         values: dict[str, float] = {}
-        for file, reading in self._files:
-            try:
-                values.update(reading.take(file.read()))
-            except PermissionError:
-                raise
-            except OSError:  # ENODEV, ENOENT: removed
-                return {name: value for name, value in self._last.items() if FAMILIES[name].family.type == "counter"}
-        if "cpu" in self.directories:
-            self._read_quota(self.directories["cpu"], values)
+        try:
+            for file, reading in self._files:
+                self._take(values, file, reading.take)
+            self._read_io(values)
+            now = context.monotonic()
+            if now >= self._due_s:
+                self._read_limits(context)
+                self._due_s = now + _LIMITS_EVERY_S - 0.05  # beats come a little early or late
+        except _Removed:
+            self.problems = []
+            return {name: value for name, value in self._last.items() if FAMILIES[name].family.type == "counter"}
+        self.problems += self._limit_problems
+        values |= self._limits
         inactive = values.pop(INACTIVE_FILE, None)
         if inactive is not None and "memory_usage" in values:
             values["working_set"] = max(0.0, values["memory_usage"] - inactive)
         self._last = values
         return values
 
-    def _read_quota(self, directory: str, values: dict[str, float]) -> None:
-        """Version 1's quota stands in two files."""
+    def _take(
+        self, values: dict[str, float], file: KeptFile, take: Callable[[bytes], Iterable[tuple[str, float]]]
+    ) -> None:
+        """One file's numbers. Raises _Removed."""
         try:
-            quota = read_once(f"{directory}/cpu.cfs_quota_us")
-            limit = parse_cpu_cfs(quota, read_once(f"{directory}/cpu.cfs_period_us"))
+            values.update(take(file.read()))
+        except OSError as error:
+            if error.errno in _GONE:
+                if not os.path.exists(f"{os.path.dirname(file.path)}/cgroup.procs"):
+                    raise _Removed from None
+                self.wait = 0  # its controller was taken away: look again at what there is
+            elif error.errno != errno.EOPNOTSUPP:  # a kernel that keeps no pressure
+                self.problems.append(str(error))
+        except (ParseError, OverflowError) as error:
+            self.problems.append(f"{file.path}: {error}")
+
+    def _read_io(self, values: dict[str, float]) -> None:
+        """Fill `io`, and the sums over devices. A cgroup that has done no IO has no line."""
+        io: dict[str, dict[str, float]] = {}
+        for file, reading in self._io:
+
+            def take(data: bytes, reading: IoReading = reading) -> Iterable[tuple[str, float]]:
+                sums = dict.fromkeys(reading.names.values(), 0.0)
+                for device, counts in reading.parse(data).items():
+                    numbers = io.setdefault(device, {})
+                    for key, name in reading.names.items():
+                        numbers[name] = float(counts.get(key, 0))
+                        sums[name] += numbers[name]
+                return sums.items()
+
+            self._take(values, file, take)
+        self.io = io
+
+    def _read_limits(self, context: Context) -> None:
+        others, self.problems = self.problems, []
+        self._limits = {}
+        for file, reading in self._seldom:
+            self._take(self._limits, file, reading.take)
+        self._read_effective(context)
+        self._limit_problems, self.problems = self.problems, others
+
+    def _read_effective(self, context: Context) -> None:
+        """What takes several files, and cgroups above."""
+        limits, directories = self._limits, self.directories
+        try:
+            if "cpu" in directories:  # version 1's quota stands in two files
+                quota = parse_number(read_once(f"{directories['cpu']}/cpu.cfs_quota_us"), "cpu.cfs_quota_us")
+                period = parse_number(read_once(f"{directories['cpu']}/cpu.cfs_period_us"), "cpu.cfs_period_us")
+                limits.update(cpu_limits(quota, period))
         except OSError:
-            return
-        if limit is not None:
-            values["cpu_limit"] = limit
+            pass  # a kernel without quotas
+        except ParseError as error:
+            self.problems.append(str(error))
+        try:
+            cpus = read_effective_cpus(directories, context.procfs, context.sysfs, self.pid)
+            if cpus is not None:
+                limits["cpus_effective"] = cpus
+            memory = read_effective_memory(directories)
+            if memory is not None:
+                limits["memory_limit_effective"] = memory
+        except (OSError, ParseError) as error:
+            self.problems.append(str(error))
 
     def close(self) -> None:
-        for file, _ in self._files:
+        for file, _ in (*self._files, *self._seldom, *self._io):
             file.close()
-        self._files = []
+        self._files, self._seldom, self._io = [], [], []
         self.directories = {}
+
+
+def _exists(directories: Directories, reading: Reading | IoReading) -> bool:
+    directory = directories.get(reading.controller)
+    return directory is not None and os.path.exists(f"{directory}/{reading.file}")
+
+
+class _Removed(Exception):
+    """The cgroup is no more."""

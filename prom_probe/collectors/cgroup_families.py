@@ -1,19 +1,7 @@
-"""The metrics of a tree's cgroup, and the files that each version has them in."""
-
-from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+"""The metrics of a tree's cgroup."""
 
 from prom_probe.collectors.definition import Definition, define
 from prom_probe.model.family import MetricType
-from prom_probe.sources.cgroup_files import (
-    parse_blkio,
-    parse_flat_keyed,
-    parse_io_stat,
-    parse_limit,
-    parse_number,
-)
-from prom_probe.sources.cpu_limit import parse_cpu_max
-from prom_probe.sources.proc_pressure import parse_pressure
 
 _WHOSE = "Of the cgroup that the tree's oldest process is in (for a cgroup watch: the one watched), and of those below."
 
@@ -88,7 +76,32 @@ FAMILIES: dict[str, Definition] = {
         "",
         "CPUs that the cgroup's quota allows.",
         "cpu.max; cpu.cfs_quota_us",
-        "Quota divided by period; absent where there is none.",
+        "Quota divided by period; absent where there is none. Read every 5 s.",
+    ),
+    "cpu_quota": _cgroup(
+        "cpu_quota_seconds",
+        "gauge",
+        "seconds",
+        "CPU time that the cgroup may use in a period.",
+        "cpu.max; cpu.cfs_quota_us",
+        "Absent where there is no limit. Read every 5 s.",
+    ),
+    "cpu_period": _cgroup(
+        "cpu_period_seconds",
+        "gauge",
+        "seconds",
+        "Length of a period of the CPU quota.",
+        "cpu.max; cpu.cfs_period_us",
+        "Absent where there is no limit. Read every 5 s.",
+    ),
+    "cpus_effective": _cgroup(
+        "cpus_effective",
+        "gauge",
+        "",
+        "CPUs that the cgroup can use.",
+        "cpu.max, cpuset.cpus.effective; cpu.cfs_quota_us, cpuset.effective_cpus; /proc/PID/status Cpus_allowed_list",
+        "The least of the CPU quotas and cpusets of the cgroup and of those above that can be seen, of the CPUs that "
+        "its oldest process may run on, and of those online. Read every 5 s.",
     ),
     "cpu_weight": _cgroup(
         "cpu_weight",
@@ -96,7 +109,15 @@ FAMILIES: dict[str, Definition] = {
         "",
         "The cgroup's share of contended CPUs, 1 to 10,000.",
         "cpu.weight",
-        "Version 2 only: version 1's shares have another scale.",
+        "Version 2 only: version 1's shares have another scale. Read every 5 s.",
+    ),
+    "cpu_shares": _cgroup(
+        "cpu_shares",
+        "gauge",
+        "",
+        "The cgroup's share of contended CPUs, 2 to 262,144.",
+        "cpu.shares",
+        "Version 1 only. Read every 5 s.",
     ),
     "memory_usage": _cgroup(
         "memory_usage_bytes",
@@ -119,7 +140,23 @@ FAMILIES: dict[str, Definition] = {
         "bytes",
         "Memory that the cgroup may use.",
         "memory.max; memory.limit_in_bytes",
-        "Absent where there is no limit; limits of cgroups above are not looked at.",
+        "Absent where there is no limit; limits of cgroups above are not looked at. Read every 5 s.",
+    ),
+    "memory_limit_effective": _cgroup(
+        "memory_limit_effective_bytes",
+        "gauge",
+        "bytes",
+        "Memory that the cgroup may use, limits above included.",
+        "memory.max; memory.stat hierarchical_memory_limit",
+        "The least limit of the cgroup and of those above that can be seen; absent where there is none. Every 5 s.",
+    ),
+    "memory_high": _cgroup(
+        "memory_high_bytes",
+        "gauge",
+        "bytes",
+        "Memory usage above which the cgroup is slowed down.",
+        "memory.high",
+        "Version 2 only; absent where there is no limit. Read every 5 s.",
     ),
     "memory_peak": _cgroup(
         "memory_peak_bytes",
@@ -149,14 +186,106 @@ FAMILIES: dict[str, Definition] = {
         "Kernel memory used for the cgroup.",
         "memory.stat kernel; memory.kmem.usage_in_bytes",
     ),
+    "slab": _cgroup(
+        "memory_slab_bytes",
+        "gauge",
+        "bytes",
+        "Kernel data structures of the cgroup.",
+        "memory.stat slab",
+        "Part of the kernel memory. Version 2 only.",
+    ),
+    "sock": _cgroup(
+        "memory_sockets_bytes",
+        "gauge",
+        "bytes",
+        "Memory of network buffers.",
+        "memory.stat sock",
+        "Version 2 only.",
+    ),
+    "shared": _cgroup(
+        "memory_shared_bytes",
+        "gauge",
+        "bytes",
+        "Shared memory and tmpfs.",
+        "memory.stat shmem; memory.stat total_shmem",
+        "Part of the page cache.",
+    ),
+    "mapped": _cgroup(
+        "memory_mapped_bytes",
+        "gauge",
+        "bytes",
+        "File pages that are mapped.",
+        "memory.stat file_mapped; memory.stat total_mapped_file",
+        "Part of the page cache.",
+    ),
+    "dirty": _cgroup(
+        "memory_dirty_bytes",
+        "gauge",
+        "bytes",
+        "Page cache that waits to be written.",
+        "memory.stat file_dirty; memory.stat total_dirty",
+    ),
+    "writeback": _cgroup(
+        "memory_writeback_bytes",
+        "gauge",
+        "bytes",
+        "Page cache that is being written.",
+        "memory.stat file_writeback; memory.stat total_writeback",
+    ),
+    "faults": _cgroup(
+        "page_faults_total",
+        "counter",
+        "",
+        "Page faults.",
+        "memory.stat pgfault; memory.stat total_pgfault",
+        "With and without IO.",
+    ),
+    "major_faults": _cgroup(
+        "major_page_faults_total",
+        "counter",
+        "",
+        "Page faults that needed IO.",
+        "memory.stat pgmajfault; memory.stat total_pgmajfault",
+    ),
     "swap": _cgroup("memory_swap_bytes", "gauge", "bytes", "Swap used.", "memory.swap.current; memory.stat total_swap"),
+    "swap_limit": _cgroup(
+        "memory_swap_limit_bytes",
+        "gauge",
+        "bytes",
+        "Swap that the cgroup may use.",
+        "memory.swap.max",
+        "Version 2 only: version 1 limits memory and swap together. Absent where there is no limit. Read every 5 s.",
+    ),
+    "low_events": _cgroup(
+        "memory_low_events_total",
+        "counter",
+        "",
+        "Times that memory was reclaimed although usage was below memory.low.",
+        "memory.events low",
+        "Version 2 only.",
+    ),
+    "high_events": _cgroup(
+        "memory_high_events_total",
+        "counter",
+        "",
+        "Times that processes were slowed down because usage was above memory.high.",
+        "memory.events high",
+        "Version 2 only.",
+    ),
     "limit_hits": _cgroup(
         "memory_limit_hits_total",
         "counter",
         "",
         "Times that usage was about to exceed the limit.",
-        "memory.events max",
-        "Version 2 only.",
+        "memory.events max; memory.failcnt",
+    ),
+    "ooms": _cgroup(
+        "oom_events_total",
+        "counter",
+        "",
+        "Times that the limit was reached and nothing could be reclaimed.",
+        "memory.events oom",
+        "Whether or not a process was killed for it. Version 2 only.",
     ),
     "oom_kills": _cgroup(
         "oom_kills_total",
@@ -204,7 +333,7 @@ FAMILIES: dict[str, Definition] = {
         "",
         "Processes and threads that the cgroup may have.",
         "pids.max",
-        "Absent where there is no limit.",
+        "Absent where there is no limit. Read every 5 s.",
     ),
     "cpu_waiting": _pressure("cpu", "waiting", "some", "Time in which some thread waited for a CPU."),
     "cpu_stalled": _pressure("cpu", "stalled", "full", "Time in which all threads waited for a CPU."),
@@ -214,160 +343,23 @@ FAMILIES: dict[str, Definition] = {
     "io_stalled": _pressure("io", "stalled", "full", "Time in which all threads waited for IO."),
 }
 
-# Not a metric, but needed for one.
-INACTIVE_FILE = "inactive_file"
 
-Values = Iterator[tuple[str, float]]
-
-
-class Reading(NamedTuple):
-    """A file of a controller's directory ("" for version 2), and what it gives, by short name, in base units."""
-
-    controller: str
-    file: str
-    take: Callable[[bytes], Values]
-
-
-def _keyed(source: str, names: Mapping[bytes, tuple[str, float]]) -> Callable[[bytes], Values]:
-    """Of a flat keyed file: by key, the short name and how many of its units make a base unit."""
-
-    def take(data: bytes) -> Values:
-        numbers = parse_flat_keyed(data, source)
-        return ((name, numbers[key] / unit) for key, (name, unit) in names.items() if key in numbers)
-
-    return take
+def _device(name: str, unit: str, help: str, key: str, blkio: str) -> Definition:
+    return define(
+        f"cgroup_io_device_{name}_total",
+        "counter",
+        unit,
+        help,
+        labels="tree device",
+        source=f"io.stat {key}; blkio.throttle.{blkio}_recursive",
+        definition=f"Of each device that the cgroup has used since it was made. {_WHOSE}",
+    )
 
 
-def _number(source: str, name: str, unit: float = 1) -> Callable[[bytes], Values]:
-    return lambda data: iter([(name, parse_number(data, source) / unit)])
-
-
-def _limit(source: str, name: str) -> Callable[[bytes], Values]:
-    def take(data: bytes) -> Values:
-        limit = parse_limit(data, source)
-        return iter([] if limit is None else [(name, limit)])
-
-    return take
-
-
-def _cpu_max(data: bytes) -> Values:
-    limit = parse_cpu_max(data)
-    return iter([] if limit is None else [("cpu_limit", limit)])
-
-
-def _waits(resource: str) -> Callable[[bytes], Values]:
-    def take(data: bytes) -> Values:
-        some, full = parse_pressure(data)
-        yield f"{resource}_waiting", some / 1e6
-        if full is not None:
-            yield f"{resource}_stalled", full / 1e6
-
-    return take
-
-
-def _sums(parse: Callable[[bytes], dict[bytes, int]], names: Mapping[bytes, str]) -> Callable[[bytes], Values]:
-    """Of a file of block IO, which has no line before the first."""
-
-    def take(data: bytes) -> Values:
-        sums = parse(data)
-        return ((name, sums.get(key, 0)) for key, name in names.items())
-
-    return take
-
-
-READINGS: tuple[Reading, ...] = (
-    Reading(
-        "",
-        "cpu.stat",
-        _keyed(
-            "cpu.stat",
-            {
-                b"usage_usec": ("cpu_usage", 1e6),
-                b"user_usec": ("cpu_user", 1e6),
-                b"system_usec": ("cpu_system", 1e6),
-                b"nr_periods": ("periods", 1),
-                b"nr_throttled": ("throttled_periods", 1),
-                b"throttled_usec": ("throttled", 1e6),
-            },
-        ),
-    ),
-    Reading("", "cpu.max", _cpu_max),
-    Reading("", "cpu.weight", _number("cpu.weight", "cpu_weight")),
-    Reading("", "memory.current", _number("memory.current", "memory_usage")),
-    Reading("", "memory.max", _limit("memory.max", "memory_limit")),
-    Reading("", "memory.peak", _number("memory.peak", "memory_peak")),
-    Reading("", "memory.swap.current", _number("memory.swap.current", "swap")),
-    Reading(
-        "",
-        "memory.stat",
-        _keyed(
-            "memory.stat",
-            {
-                b"anon": ("anon", 1),
-                b"file": ("file", 1),
-                b"kernel": ("kernel", 1),
-                b"inactive_file": (INACTIVE_FILE, 1),
-            },
-        ),
-    ),
-    Reading(
-        "",
-        "memory.events",
-        _keyed("memory.events", {b"max": ("limit_hits", 1), b"oom_kill": ("oom_kills", 1)}),
-    ),
-    Reading(
-        "",
-        "io.stat",
-        _sums(parse_io_stat, {b"rbytes": "io_read", b"wbytes": "io_write", b"rios": "io_reads", b"wios": "io_writes"}),
-    ),
-    Reading("", "pids.current", _number("pids.current", "pids")),
-    Reading("", "pids.max", _limit("pids.max", "pids_limit")),
-    Reading("", "cpu.pressure", _waits("cpu")),
-    Reading("", "memory.pressure", _waits("memory")),
-    Reading("", "io.pressure", _waits("io")),
-    Reading("cpuacct", "cpuacct.usage", _number("cpuacct.usage", "cpu_usage", 1e9)),
-    Reading("cpuacct", "cpuacct.usage_user", _number("cpuacct.usage_user", "cpu_user", 1e9)),
-    Reading("cpuacct", "cpuacct.usage_sys", _number("cpuacct.usage_sys", "cpu_system", 1e9)),
-    Reading(
-        "cpu",
-        "cpu.stat",
-        _keyed(
-            "cpu.stat",
-            {
-                b"nr_periods": ("periods", 1),
-                b"nr_throttled": ("throttled_periods", 1),
-                b"throttled_time": ("throttled", 1e9),
-            },
-        ),
-    ),
-    Reading("memory", "memory.usage_in_bytes", _number("memory.usage_in_bytes", "memory_usage")),
-    Reading("memory", "memory.limit_in_bytes", _limit("memory.limit_in_bytes", "memory_limit")),
-    Reading("memory", "memory.max_usage_in_bytes", _number("memory.max_usage_in_bytes", "memory_peak")),
-    Reading("memory", "memory.kmem.usage_in_bytes", _number("memory.kmem.usage_in_bytes", "kernel")),
-    Reading(
-        "memory",
-        "memory.stat",
-        _keyed(
-            "memory.stat",
-            {
-                b"total_rss": ("anon", 1),
-                b"total_cache": ("file", 1),
-                b"total_swap": ("swap", 1),
-                b"total_inactive_file": (INACTIVE_FILE, 1),
-            },
-        ),
-    ),
-    Reading("memory", "memory.oom_control", _keyed("memory.oom_control", {b"oom_kill": ("oom_kills", 1)})),
-    Reading(
-        "blkio",
-        "blkio.throttle.io_service_bytes_recursive",
-        _sums(parse_blkio, {b"Read": "io_read", b"Write": "io_write"}),
-    ),
-    Reading(
-        "blkio",
-        "blkio.throttle.io_serviced_recursive",
-        _sums(parse_blkio, {b"Read": "io_reads", b"Write": "io_writes"}),
-    ),
-    Reading("pids", "pids.current", _number("pids.current", "pids")),
-    Reading("pids", "pids.max", _limit("pids.max", "pids_limit")),
-)
+# By the short name of the sum over devices, which is a family of its own.
+IO_DEVICE: dict[str, Definition] = {
+    "io_read": _device("read_bytes", "bytes", "Bytes read from a block device.", "rbytes", "io_service_bytes Read"),
+    "io_write": _device("write_bytes", "bytes", "Bytes written to a block device.", "wbytes", "io_service_bytes Write"),
+    "io_reads": _device("reads", "", "Reads from a block device.", "rios", "io_serviced Read"),
+    "io_writes": _device("writes", "", "Writes to a block device.", "wios", "io_serviced Write"),
+}

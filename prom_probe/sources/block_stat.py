@@ -19,6 +19,14 @@ def list_block_devices(sysfs: str) -> list[str]:
     return os.listdir(f"{sysfs}/block")
 
 
+def read_device_name(sysfs: str, number: str) -> str | None:
+    """The name of block device "8:0", "sda"; None where it is not shown."""
+    try:
+        return os.path.basename(os.readlink(f"{sysfs}/dev/block/{number}"))
+    except (OSError, ValueError):
+        return None
+
+
 def parse_block_stat(data: bytes) -> list[int]:
     """All fields, eleven at least. Raises ParseError."""
     try:

@@ -32,29 +32,35 @@ def parse_number(data: bytes, source: str) -> int:
         raise ParseError(source, data) from None
 
 
-def parse_io_stat(data: bytes) -> dict[bytes, int]:
-    """Version 2's io.stat: rbytes, wbytes, rios, wios, ... summed over devices. Raises ParseError."""
-    sums: dict[bytes, int] = {}
+# By device ("8:0") and key.
+DeviceCounts = dict[str, dict[bytes, int]]
+
+
+def parse_io_stat(data: bytes) -> DeviceCounts:
+    """Version 2's io.stat: rbytes, wbytes, rios, wios, ... A device without numbers is left out. Raises ParseError."""
+    devices: DeviceCounts = {}
     for line in data.splitlines():
-        for field in line.split()[1:]:
-            key, _, value = field.partition(b"=")
-            try:
-                sums[key] = sums.get(key, 0) + int(value)
-            except ValueError:
-                raise ParseError("io.stat", line) from None
-    return sums
+        try:
+            device, *fields = line.split()
+            counts = {key: int(value) for key, value in (field.split(b"=") for field in fields)}
+        except ValueError:
+            raise ParseError("io.stat", line) from None
+        if counts:
+            devices[device.decode("ascii", "backslashreplace")] = counts
+    return devices
 
 
-def parse_blkio(data: bytes) -> dict[bytes, int]:
-    """Version 1's blkio.throttle.*: Read, Write, ... summed over devices. Raises ParseError."""
-    sums: dict[bytes, int] = {}
+def parse_blkio(data: bytes) -> DeviceCounts:
+    """Version 1's blkio.throttle.*: Read, Write, ... Raises ParseError."""
+    devices: DeviceCounts = {}
     for line in data.splitlines():
         fields = line.split()
         if len(fields) == 3:
+            device, key, value = fields
             try:
-                sums[fields[1]] = sums.get(fields[1], 0) + int(fields[2])
+                devices.setdefault(device.decode("ascii", "backslashreplace"), {})[key] = int(value)
             except ValueError:
                 raise ParseError("blkio.throttle", line) from None
         elif len(fields) != 2:  # the grand total
             raise ParseError("blkio.throttle", line)
-    return sums
+    return devices

@@ -15,7 +15,7 @@ from prom_probe.sources.proc_pid_cgroup import Membership, parse_proc_pid_cgroup
 # Controller -> directory; "" is version 2's hierarchy.
 Directories = dict[str, str]
 
-CONTROLLERS = ("cpu", "cpuacct", "memory", "blkio", "pids")
+CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "blkio", "pids")
 _MOUNT_NAMES = ("cpu,cpuacct", "cpuacct,cpu", "unified", "systemd", *CONTROLLERS)
 
 

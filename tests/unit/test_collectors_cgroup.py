@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -10,11 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from prom_probe.collectors import cgroup as module
 from prom_probe.collectors.base import Context, Watch
 from prom_probe.collectors.cgroup import CgroupCollector
+from prom_probe.collectors.cgroup_families import FAMILIES
+from prom_probe.collectors.cgroup_readings import INACTIVE_FILE, READINGS, Reading
 from prom_probe.collectors.process import ProcessCollector
+from prom_probe.sources.descriptors import KeptFile
+from prom_probe.sources.errors import ParseError
 from tests.unit.collector_harness import Machine, values
 
 MIB = 1 << 20
@@ -27,9 +34,13 @@ V2 = {
     "memory.current": f"{300 * MIB}\n",
     "memory.max": f"{512 * MIB}\n",
     "memory.peak": f"{400 * MIB}\n",
+    "memory.high": f"{448 * MIB}\n",
     "memory.swap.current": "4096\n",
-    "memory.stat": f"anon {200 * MIB}\nfile {90 * MIB}\nkernel {10 * MIB}\nshmem 0\ninactive_file {60 * MIB}\n",
-    "memory.events": "low 0\nhigh 0\nmax 12\noom 2\noom_kill 1\noom_group_kill 0\n",
+    "memory.swap.max": "8192\n",
+    "memory.stat": f"anon {200 * MIB}\nfile {90 * MIB}\nkernel {10 * MIB}\nsock 77\nshmem 11\nfile_mapped 22\n"
+    f"file_dirty 33\nfile_writeback 44\ninactive_file {60 * MIB}\nslab 55\npgfault 1000\npgmajfault 9\n",
+    "memory.events": "low 3\nhigh 4\nmax 12\noom 2\noom_kill 1\noom_group_kill 0\n",
+    "cpuset.cpus.effective": "0-2\n",
     "io.stat": "8:0 rbytes=4096 wbytes=8192 rios=1 wios=2 dbytes=0 dios=0\n",
     "pids.current": "17\n",
     "pids.max": "100\n",
@@ -41,6 +52,8 @@ V2 = {
 }
 V1 = {
     "cpu/cpu.stat": "nr_periods 100\nnr_throttled 7\nthrottled_time 250000000\n",
+    "cpu/cpu.shares": "1024\n",
+    "cpuset/cpuset.cpus": "0-1,5\n",
     "cpu/cpu.cfs_quota_us": "150000\n",
     "cpu/cpu.cfs_period_us": "100000\n",
     "cpuacct/cpuacct.usage": "12500000000\n",
@@ -49,9 +62,11 @@ V1 = {
     "memory/memory.usage_in_bytes": f"{300 * MIB}\n",
     "memory/memory.limit_in_bytes": f"{512 * MIB}\n",
     "memory/memory.max_usage_in_bytes": f"{400 * MIB}\n",
+    "memory/memory.failcnt": "12\n",
     "memory/memory.kmem.usage_in_bytes": f"{10 * MIB}\n",
     "memory/memory.stat": f"cache 1\nrss 2\ntotal_cache {90 * MIB}\ntotal_rss {200 * MIB}\ntotal_swap 4096\n"
-    f"total_inactive_file {60 * MIB}\n",
+    f"total_inactive_file {60 * MIB}\ntotal_shmem 11\ntotal_mapped_file 22\ntotal_dirty 33\ntotal_writeback 44\n"
+    f"total_pgfault 1000\ntotal_pgmajfault 9\nhierarchical_memory_limit {512 * MIB}\n",
     "memory/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n",
     "blkio/blkio.throttle.io_service_bytes_recursive": "8:0 Read 4096\n8:0 Write 8192\nTotal 12288\n",
     "blkio/blkio.throttle.io_serviced_recursive": "8:0 Read 1\n8:0 Write 2\nTotal 3\n",
@@ -65,10 +80,21 @@ BOTH = {
     "cpu_periods_total": 100,
     "cpu_throttled_periods_total": 7,
     "cpu_throttled_seconds_total": 0.25,
+    "cpu_quota_seconds": 0.15,
+    "cpu_period_seconds": 0.1,
     "cpu_limit_cpus": 1.5,
+    "cpus_effective": 1.5,
     "memory_usage_bytes": 300 * MIB,
     "memory_working_set_bytes": 240 * MIB,
     "memory_limit_bytes": 512 * MIB,
+    "memory_limit_effective_bytes": 512 * MIB,
+    "memory_limit_hits_total": 12,
+    "memory_shared_bytes": 11,
+    "memory_mapped_bytes": 22,
+    "memory_dirty_bytes": 33,
+    "memory_writeback_bytes": 44,
+    "page_faults_total": 1000,
+    "major_page_faults_total": 9,
     "memory_peak_bytes": 400 * MIB,
     "memory_anonymous_bytes": 200 * MIB,
     "memory_file_bytes": 90 * MIB,
@@ -79,12 +105,22 @@ BOTH = {
     "io_write_bytes_total": 8192,
     "io_reads_total": 1,
     "io_writes_total": 2,
+    'io_device_read_bytes_total{device="8:0", tree="job"}': 4096,
+    'io_device_write_bytes_total{device="8:0", tree="job"}': 8192,
+    'io_device_reads_total{device="8:0", tree="job"}': 1,
+    'io_device_writes_total{device="8:0", tree="job"}': 2,
     "pids": 17,
     "pids_limit": 100,
 }
 ONLY_V2 = {
     "cpu_weight": 100,
-    "memory_limit_hits_total": 12,
+    "memory_high_bytes": 448 * MIB,
+    "memory_swap_limit_bytes": 8192,
+    "memory_slab_bytes": 55,
+    "memory_sockets_bytes": 77,
+    "memory_low_events_total": 3,
+    "memory_high_events_total": 4,
+    "oom_events_total": 2,
     "pressure_cpu_waiting_seconds_total": 1.5,
     "pressure_cpu_stalled_seconds_total": 0.5,
     "pressure_memory_waiting_seconds_total": 0.00001,
@@ -103,26 +139,43 @@ class Cgroups:
         self.trees = {"job": 7}
 
     def v2(self, files: dict[str, str], path: str = "app") -> None:
+        self.make_v2(path, files)
+        self.mount("/app", "v2")
+
+    def v1(self, files: dict[str, str]) -> None:
+        self.make_v1("app", files)
+        self.mount("/app", "v1")
+
+    def make_v2(self, path: str, files: dict[str, str]) -> None:
+        """A cgroup of version 2."""
         directory = self.root / path
         directory.mkdir(parents=True, exist_ok=True)
         for name, text in {"cgroup.procs": "7\n", "cgroup.events": "", **files}.items():
             (directory / name).write_text(text)
-        self._process("0::/app\n", f"{self._device()} / {self.root} rw - cgroup2 cgroup2 rw")
 
-    def v1(self, files: dict[str, str]) -> None:
-        lines = []
-        cgroups = []
-        for controller in sorted({name.split("/")[0] for name in files}):
-            (self.root / controller / "app").mkdir(parents=True)
-            (self.root / controller / "release_agent").touch()
-            (self.root / controller / "cgroup.procs").touch()
-            (self.root / controller / "app" / "cgroup.procs").write_text("7\n")
-            lines.append(f"{self._device()} / {self.root}/{controller} rw - cgroup cgroup rw,{controller}")
-            cgroups.append(f"3:{controller}:/app\n")
+    def make_v1(self, path: str, files: dict[str, str]) -> None:
+        """One of version 1, in all hierarchies, with their roots."""
         for name, text in files.items():
             controller, file = name.split("/")
-            (self.root / controller / "app" / file).write_text(text)
-        self._process("".join(cgroups), *lines)
+            directory = self.root / controller / path
+            directory.mkdir(parents=True, exist_ok=True)
+            for cgroup in (self.root / controller, directory):
+                (cgroup / "cgroup.procs").touch()
+            (self.root / controller / "release_agent").touch()
+            (directory / file).write_text(text)
+
+    def mount(self, path: str, version: str) -> None:
+        """Where process 7 is, and what is mounted."""
+        memberships, mounts = "", []
+        if version != "v1":
+            point = f"{self.root}/unified" if version == "hybrid" else str(self.root)
+            memberships += f"0::{path}\n"
+            mounts.append(f"{self._device()} / {point} rw - cgroup2 cgroup2 rw")
+        if version != "v2":
+            for number, controller in enumerate(sorted({name.split("/")[0] for name in V1}), 2):
+                memberships += f"{number}:{controller}:{path}\n"
+                mounts.append(f"{self._device()} / {self.root}/{controller} rw - cgroup cgroup rw,{controller}")
+        self._process(memberships, *mounts)
 
     def _device(self) -> str:
         device = os.stat(self.root).st_dev
@@ -134,7 +187,7 @@ class Cgroups:
         (self.machine.proc.root / "self/mountinfo").write_text("".join(f"{line}\n" for line in mounts))
 
     def make(self, *watches: Watch) -> CgroupCollector:
-        return self.machine.make(CgroupCollector, *watches, tree_pids=self.trees)
+        return self.machine.make(CgroupCollector, *watches, tree_pids=self.trees, sysfs=str(self.root / "no-sys"))
 
     def collect(self, collector: CgroupCollector, times: int = 1) -> dict[str, float]:
         """By name, without prefix and label."""
@@ -166,7 +219,7 @@ def test_version_2_is_read(cgroups: Cgroups) -> None:
 def test_version_1_is_told_in_the_same_words(cgroups: Cgroups) -> None:
     """What it has no equal of is absent."""
     cgroups.v1(V1)
-    assert cgroups.collect(cgroups.make()) == pytest.approx(BOTH)
+    assert cgroups.collect(cgroups.make()) == pytest.approx(BOTH | {"cpu_shares": 1024})
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -265,13 +318,14 @@ def test_a_denied_cgroup_is_no_series(cgroups: Cgroups, monkeypatch: pytest.Monk
     assert cgroups.readable(collector) == 1
 
 
-def test_a_damaged_file_ends_the_series_while_it_is_so(cgroups: Cgroups) -> None:
+def test_a_damaged_file_ends_its_series_while_it_is_so(cgroups: Cgroups) -> None:
     """The log names it."""
     cgroups.v2(V2)
     collector = cgroups.make()
     cgroups.collect(collector)
     (cgroups.root / "app/memory.current").write_text("nonsense\n")
-    assert cgroups.collect(collector, 2) == {}
+    ended = {"memory_usage_bytes", "memory_working_set_bytes"}
+    assert cgroups.collect(collector, 2).keys() == (BOTH | ONLY_V2).keys() - ended
     assert cgroups.readable(collector) == 0
     assert len(cgroups.machine.log) == 1
     assert "memory.current: cannot parse" in cgroups.machine.log[0][1]
@@ -290,6 +344,186 @@ def test_the_process_collector_tells_where_the_trees_are(cgroups: Cgroups) -> No
     cgroups.machine.proc.end(7)
     cgroups.machine.collect(processes)
     assert context.tree_pids == {}
+
+
+@pytest.mark.parametrize("text", ["", "nonsense\n", "9" * 400 + "\n", "\0" * 70_000, "a 1\n" * 10_000 + "a"])
+@pytest.mark.parametrize("name", V2)
+def test_a_damaged_file_of_any_kind_costs_no_others_series(cgroups: Cgroups, name: str, text: str) -> None:
+    """Empty, huge, of other text: an error with its name and no series of it, or what it says."""
+    cgroups.v2(V2 | {name: text})
+    row = cgroups.collect(cgroups.make(), 2)
+    mine = {"cpu.stat": "cpu_usage", "memory.stat": "memory_anon", "memory.current": "memory_usage"}
+    for file, series in mine.items():
+        if file != name:
+            assert any(key.startswith(series) for key in row)
+    for level, message in cgroups.machine.log:
+        assert level == "warn"
+        assert name in message or message.startswith("cgroup of tree 'job': /proc/pressure")
+
+
+SAMPLES = [
+    (reading, (V2 | V1).get(reading.file) or V1.get(f"{reading.controller}/{reading.file}", "")) for reading in READINGS
+]
+
+
+@given(st.sampled_from(SAMPLES), st.data())
+@settings(max_examples=200)
+def test_any_bytes_give_values_or_the_error(sample: tuple[Reading, str], data: st.DataObject) -> None:
+    """Of each file: cut, exchanged or strange bytes."""
+    reading, text = sample
+    raw = text.encode()
+    start = data.draw(st.integers(0, len(raw)))
+    end = data.draw(st.integers(start, len(raw)))
+    try:
+        values = dict(reading.take(raw[:start] + data.draw(st.binary(max_size=12)) + raw[end:]))
+    except ParseError:
+        return
+    assert values.keys() <= FAMILIES.keys() | {INACTIVE_FILE}
+
+
+@pytest.mark.parametrize("error", [errno.EACCES, errno.EOPNOTSUPP, errno.EIO])
+def test_a_file_that_cannot_be_read_costs_no_others_series(
+    cgroups: Cgroups, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    """A kernel without pressure has the file, and gives EOPNOTSUPP for it, which is no fault."""
+    cgroups.v2(V2)
+    read = KeptFile.read
+
+    def fail(file: KeptFile) -> bytes:
+        if file.path.endswith("cpu.pressure"):
+            raise OSError(error, os.strerror(error), file.path)
+        return read(file)
+
+    monkeypatch.setattr(KeptFile, "read", fail)
+    collector = cgroups.make()
+    row = cgroups.collect(collector, 3)
+    ended = {"pressure_cpu_waiting_seconds_total", "pressure_cpu_stalled_seconds_total"}
+    assert row.keys() == (BOTH | ONLY_V2).keys() - ended
+    assert cgroups.readable(collector) == (error == errno.EOPNOTSUPP)
+    assert len(cgroups.machine.log) == (error != errno.EOPNOTSUPP)
+
+
+def test_a_controller_that_is_taken_away_ends_its_series_alone(cgroups: Cgroups) -> None:
+    """Not the end of the cgroup; it is seen again when it is back."""
+    cgroups.v2(V2)
+    collector = cgroups.make()
+    cgroups.collect(collector)
+    for name in V2:
+        if name.startswith("memory."):
+            (cgroups.root / "app" / name).unlink()
+    row = cgroups.collect(collector, 8)
+    assert row["pids"] == 17
+    assert not any("memory" in name and not name.startswith("pressure") for name in row)
+    assert cgroups.readable(collector) == 1
+    assert cgroups.machine.log == []
+    cgroups.v2(V2)
+    assert cgroups.collect(collector, 40).keys() == (BOTH | ONLY_V2).keys()
+
+
+def test_a_changed_limit_is_seen_within_seconds(cgroups: Cgroups) -> None:
+    """Containers are resized in place."""
+    cgroups.v2(V2)
+    collector = cgroups.make()
+    cgroups.collect(collector)
+    cgroups.v2(V2 | {"cpu.max": "max 100000\n", "memory.max": f"{700 * MIB}\n"})
+    row = cgroups.collect(collector, 6)
+    assert row["memory_limit_bytes"] == 700 * MIB
+    assert row["cpus_effective"] == 3
+    assert not {"cpu_limit_cpus", "cpu_quota_seconds", "cpu_period_seconds"} & row.keys()
+
+
+def test_devices_have_names_and_come_and_go(cgroups: Cgroups, tmp_path: Path) -> None:
+    """Those of /sys/dev/block; the sums are over all of them."""
+    block = tmp_path / "sys/dev/block"
+    block.mkdir(parents=True)
+    (block / "8:0").symlink_to("../../devices/pci/sda")
+    cgroups.v2(V2 | {"io.stat": V2["io.stat"] + "259:1 rbytes=10 wbytes=20 rios=30 wios=40 dbytes=0 dios=0\n7:0 \n"})
+    collector = cgroups.machine.make(CgroupCollector, tree_pids=cgroups.trees, sysfs=str(tmp_path / "sys"))
+    row = cgroups.collect(collector)
+    assert row['io_device_read_bytes_total{device="sda", tree="job"}'] == 4096
+    assert row['io_device_writes_total{device="259:1", tree="job"}'] == 40
+    assert row["io_read_bytes_total"] == 4106
+    (cgroups.root / "app/io.stat").write_text("")
+    row = cgroups.collect(collector)
+    assert row["io_read_bytes_total"] == 0
+    assert not any(name.startswith("io_device") for name in row)
+
+
+POD = "pod0b5a4c2e_9c6b_4f3e_8a77_1f2d3c4b5a69"
+CONTAINER = "3f1c" * 16
+PATHS = {
+    "kubernetes, systemd driver": (
+        "kubepods.slice",
+        "kubepods-burstable.slice",
+        f"kubepods-burstable-{POD}.slice",
+        f"cri-containerd-{CONTAINER}.scope",
+    ),
+    "kubernetes, cgroupfs driver": ("kubepods", "burstable", POD.replace("_", "-"), CONTAINER),
+    "docker, systemd driver": ("system.slice", f"docker-{CONTAINER}.scope"),
+    "docker, cgroupfs driver": ("docker", CONTAINER),
+    "podman, not root": (
+        "user.slice",
+        "user-1000.slice",
+        "user@1000.service",
+        "user.slice",
+        f"libpod-{CONTAINER}.scope",
+    ),
+}
+
+
+@pytest.mark.parametrize("version", ["v1", "v2", "hybrid"])
+@pytest.mark.parametrize("names", PATHS.values(), ids=PATHS)
+def test_runtimes_paths_lead_to_the_containers_cgroup(cgroups: Cgroups, names: tuple[str, ...], version: str) -> None:
+    """Its own numbers, and of the limits above it the smallest; a neighbour and what is above have other ones."""
+    path = "/".join(names)
+    above = "/".join(names[:-1])
+    beside = f"{above}/neighbour"
+    if version != "v1":
+        root = "unified/" if version == "hybrid" else ""
+        cgroups.make_v2(f"{root}{path}", V2 | {"cpu.max": "400000 100000\n", "cpuset.cpus.effective": "0-7\n"})
+        cgroups.make_v2(
+            f"{root}{above}", V2 | {"cpu.max": "50000 100000\n", "memory.max": "1000\n", "pids.current": "9\n"}
+        )
+        cgroups.make_v2(f"{root}{beside}", V2 | {"pids.current": "5\n", "cpu.max": "1 100000\n"})
+    if version != "v2":
+        quota = {"cpu/cpu.cfs_quota_us": "400000\n", "cpuset/cpuset.cpus": "\n"}
+        cgroups.make_v1(
+            path, V1 | quota | {"memory/memory.stat": V1["memory/memory.stat"] + "hierarchical_memory_limit 1000\n"}
+        )
+        cgroups.make_v1(above, V1 | {"cpu/cpu.cfs_quota_us": "50000\n", "pids/pids.current": "9\n"})
+        cgroups.make_v1(beside, V1 | {"cpu/cpu.cfs_quota_us": "1\n", "pids/pids.current": "5\n"})
+    cgroups.mount(f"/{path}", version)
+    row = cgroups.collect(cgroups.make())
+    assert row["pids"] == 17
+    assert row["cpu_limit_cpus"] == 4
+    assert row["cpus_effective"] == 0.5
+    assert row["memory_limit_bytes"] == 512 * MIB
+    assert row["memory_limit_effective_bytes"] == 1000
+    assert row["cpu_usage_seconds_total"] == 12.5
+
+
+@pytest.mark.parametrize(
+    ("files", "status", "online", "cpus"),
+    [
+        ({"cpu.max": "max 100000\n", "cpuset.cpus.effective": "0-2\n"}, "", "", 3),
+        ({"cpu.max": "max 100000\n", "cpuset.cpus.effective": "0-2\n"}, "\nCpus_allowed_list:\t2-9\n", "", 1),
+        ({"cpu.max": "max 100000\n"}, "\nCpus_allowed_list:\t0-127\n", "0-3\n", 4),
+        ({"cpu.max": "25000 100000\n"}, "\nCpus_allowed_list:\t0-127\n", "0-3\n", 0.25),
+        ({"cpu.max": "max 100000\n"}, "", "0-3\n", None),
+    ],
+)
+def test_effective_cpus_are_the_least_that_anything_allows(
+    cgroups: Cgroups, tmp_path: Path, files: dict[str, str], status: str, online: str, cpus: float | None
+) -> None:
+    """Quota, cpuset, affinity, CPUs online; nothing where nothing tells."""
+    cgroups.v2(files)
+    if status:
+        (cgroups.machine.proc.root / "7/status").write_text(status)
+    if online:
+        (tmp_path / "sys/devices/system/cpu").mkdir(parents=True)
+        (tmp_path / "sys/devices/system/cpu/online").write_text(online)
+    collector = cgroups.machine.make(CgroupCollector, tree_pids=cgroups.trees, sysfs=str(tmp_path / "sys"))
+    assert cgroups.collect(collector).get("cpus_effective") == cpus
 
 
 @pytest.fixture

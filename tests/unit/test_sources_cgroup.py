@@ -18,6 +18,7 @@ from prom_probe.sources.cgroup_files import (
     parse_number,
 )
 from prom_probe.sources.cgroup_path import locate_cgroups, locate_named_cgroup
+from prom_probe.sources.cpu_list import parse_cpu_list, parse_cpus_allowed
 from prom_probe.sources.errors import ParseError
 from prom_probe.sources.mountinfo import parse_mountinfo
 from tests.fixtures.fake_proc import FakeProc
@@ -223,6 +224,11 @@ def _number(data: bytes) -> object:
     return parse_number(data, "pids.current")
 
 
+def _cpus(data: bytes) -> object:
+    return parse_cpu_list(data, "cpuset.cpus.effective")
+
+
+STATUS = b"Name:\tCpus_allowed_list:\nPid:\t7\nCpus_allowed:\t9\nCpus_allowed_list:\t0,3\nMems_allowed:\t1\n"
 IO_STAT = b"8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6\n254:16 rbytes=10 wbytes=20 rios=30 wios=40\n7:0 \n"
 BLKIO = b"8:0 Read 1\n8:0 Write 2\n8:16 Read 10\n8:16 Write 20\n8:16 Sync 5\nTotal 38\n"
 
@@ -236,10 +242,20 @@ GOOD: list[tuple[Callable[[bytes], object], bytes, object]] = [
     (
         parse_io_stat,
         IO_STAT,
-        {b"rbytes": 11, b"wbytes": 22, b"rios": 33, b"wios": 44, b"dbytes": 5, b"dios": 6},
+        {
+            "8:0": {b"rbytes": 1, b"wbytes": 2, b"rios": 3, b"wios": 4, b"dbytes": 5, b"dios": 6},
+            "254:16": {b"rbytes": 10, b"wbytes": 20, b"rios": 30, b"wios": 40},
+        },
     ),
     (parse_io_stat, b"", {}),
-    (parse_blkio, BLKIO, {b"Read": 11, b"Write": 22, b"Sync": 5}),
+    (
+        parse_blkio,
+        BLKIO,
+        {"8:0": {b"Read": 1, b"Write": 2}, "8:16": {b"Read": 10, b"Write": 20, b"Sync": 5}},
+    ),
+    (_cpus, b"0-2,8\n", frozenset({0, 1, 2, 8})),
+    (_cpus, b"\n", frozenset()),
+    (parse_cpus_allowed, STATUS, frozenset({0, 3})),
     (parse_blkio, b"Total 0\n", {}),
     (lambda data: len(parse_mountinfo(data)), b"31 24 0:27 / /c rw - cgroup2 cgroup2 rw\n", 1),
 ]
@@ -249,6 +265,13 @@ BAD: list[tuple[Callable[[bytes], object], bytes]] = [
     (_limit, b"some\n"),
     (_number, b"max\n"),
     (parse_io_stat, b"8:0 rbytes=x\n"),
+    (parse_io_stat, b"8:0 rbytes\n"),
+    (parse_io_stat, b"\n"),
+    (_cpus, b"0-\n"),
+    (_cpus, b"3-1\n"),
+    (_cpus, b"0-99999999999\n"),
+    (parse_cpus_allowed, b"Name:\tx\n"),
+    (parse_cpus_allowed, b"Name:\tx\nCpus_allowed_list:\tx\n"),
     (parse_blkio, b"8:0 Read x\n"),
     (parse_blkio, b"8:0 Read 1 2\n"),
     (parse_mountinfo, b"nonsense\n"),

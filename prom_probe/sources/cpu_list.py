@@ -1,0 +1,30 @@
+"""Lists of CPUs: cpuset.cpus.effective, /sys/devices/system/cpu/online, /proc/PID/status (cpuset(7), List format)."""
+
+from prom_probe.sources.errors import ParseError
+
+# More than any machine has; a damaged list does not fill our memory.
+_MOST = 1 << 16
+_ALLOWED = b"\nCpus_allowed_list:"
+
+
+def parse_cpu_list(data: bytes, source: str) -> frozenset[int]:
+    """The numbers of "0-3,8". Raises ParseError."""
+    cpus: set[int] = set()
+    try:
+        for part in filter(None, data.strip().split(b",")):
+            first, dash, last = part.partition(b"-")
+            start, end = int(first), int(last) if dash else int(first)
+            if not 0 <= start <= end < _MOST:
+                raise ParseError(source, data)
+            cpus.update(range(start, end + 1))
+    except ValueError:
+        raise ParseError(source, data) from None
+    return frozenset(cpus)
+
+
+def parse_cpus_allowed(status: bytes) -> frozenset[int]:
+    """Of /proc/PID/status: the CPUs, online or not, that a process may run on. Raises ParseError."""
+    at = status.rfind(_ALLOWED)  # a name may hold the words, but no newline before them
+    if at < 0:
+        raise ParseError("/proc/PID/status", status)
+    return parse_cpu_list(status[at + len(_ALLOWED) :].split(b"\n", 1)[0], "/proc/PID/status")
