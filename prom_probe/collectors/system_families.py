@@ -330,7 +330,8 @@ def _filesystem(name: str, unit: str, help: str, source: str, definition: str) -
         labels="device fstype mountpoint",
         source=source,
         definition=f"{definition} Every 15 s, each filesystem once, at the mount nearest to its root; pseudo "
-        "filesystems, and container runtimes' mounts for others, are left out. Absent while it does not answer.",
+        "filesystems, and container runtimes' mounts for others, are left out (macOS: what is on no device). Absent "
+        "while it does not answer.",
         platforms=_ANY,
     )
 

@@ -93,7 +93,7 @@ def test_watches_by_name_and_command_line_work_there_too() -> None:
 
 def test_the_system_has_the_same_numbers() -> None:
     """All of psutil's series are among ours; counters have moved on a little meanwhile."""
-    ours, theirs = SystemCollector(Context()), PsutilSystemCollector(Context())
+    ours, theirs = (make(Context(patience_s=10.0)) for make in (SystemCollector, PsutilSystemCollector))
     theirs.collect()
     ours.collect()
     mine, other = values(ours), values(theirs)
@@ -101,7 +101,10 @@ def test_the_system_has_the_same_numbers() -> None:
     assert other.keys() - mine.keys() <= devices  # psutil has loops and partitions too
     for name in other.keys() & mine.keys():
         assert other[name] == pytest.approx(mine[name], rel=0.1, abs=10), name
-    assert len(other.keys() & mine.keys()) >= 10
+    assert len(other.keys() & mine.keys()) >= 14
+    for name, value in other.items():
+        if name.startswith("system_filesystem_size") and 'mountpoint="/"' in name:
+            assert mine[name] == value
 
 
 def test_psutil_serves_where_there_is_no_procfs(tmp_path: Path) -> None:
