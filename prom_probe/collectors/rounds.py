@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Collection, Iterable
+from math import inf
 from typing import Generic, TypeVar
 
 from prom_probe.collectors.section import Host, Section
@@ -57,7 +58,7 @@ class Rounds(Generic[K, V]):
         self._every_s = every_s
         self._patience_s = patience_s
         self._round: _Round[K, V] | None = None
-        self._due_s: float | None = None
+        self._due_s = -inf
         self._at: K | None = None
         self._since_s = 0.0  # since when it stands there
         self._answers: dict[K, V | Exception] = {}
@@ -68,9 +69,14 @@ class Rounds(Generic[K, V]):
     def hung(self) -> Collection[K]:
         return self._hung.keys()
 
+    @property
+    def due_s(self) -> float:
+        """When there is something to do: at once while a round is under way, else when the next should begin."""
+        return -inf if self._round is not None else self._due_s
+
     def is_due(self, now: float) -> bool:
         """Whether a round should begin; it says so once every `every_s`."""
-        if self._round is not None or (self._due_s is not None and now < self._due_s):
+        if self._round is not None or now < self._due_s:
             return False
         self._due_s = now + self._every_s - _EARLY_S
         return True
@@ -138,6 +144,7 @@ class RoundsSection(Section, Generic[K, V]):
                 items = self.list_items()
             except (OSError, ParseError):
                 self.complete = False
+                self.due_s = self._rounds.due_s
                 raise
             self._rounds.begin(now, items)
         answers = self._rounds.take(now)
@@ -147,6 +154,7 @@ class RoundsSection(Section, Generic[K, V]):
             for item, answer in answers.items():
                 if isinstance(answer, Exception) and not isinstance(answer, FileNotFoundError):
                     self._fail(f"{self.name(item)}: {answer}")
+        self.due_s = self._rounds.due_s
         for item in self._rounds.hung:
             self._fail(f"{self.name(item)}: no answer for {LIMIT_S:g} s; no series until there is one")
 

@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Iterable
+from math import inf
 
 from prom_probe.collectors.base import Context
 from prom_probe.collectors.definition import Definition
@@ -41,6 +42,8 @@ class Section:
     source: str
     # Seconds between two readings; what costs much or changes seldom has more than 0, which is every collection.
     every_s = 0.0
+    # When it wants to be read again, by the monotonic clock.
+    due_s = -inf
     # Many machines do not have it, which is no reason for a line in the log.
     optional = False
     # Whether all of it could be read the last time; if none of it could, `collect` raises.

@@ -43,7 +43,6 @@ class SystemCollector:
             Frequencies(host),
             Temperatures(host),
         ]
-        self._due_s = [0.0] * len(self._sections)
         self._begun = False
         self._time = self.layout.add(host.columns((families.TIME,)))
         self._readable = self.layout.add(column(READABLE.family, source=section.source) for section in self._sections)
@@ -54,10 +53,10 @@ class SystemCollector:
         row, readable_start = self.layout.row, self._readable.start
         row[self._time.start] = self._context.wall()
         for number, section in enumerate(self._sections):
+            if now < section.due_s:
+                continue
             if section.every_s:
-                if now < self._due_s[number] and self._begun:
-                    continue
-                self._due_s[number] = now + self._wait_s(number)
+                section.due_s = now + self._wait_s(number)
             try:
                 section.collect()
                 readable = section.complete
