@@ -23,6 +23,8 @@ _pick = itemgetter(1, 2, 3, 4, 9, 10, 11, 12)  # after the name
 
 def parse_proc_net_dev(data: bytes) -> list[tuple[str, list[int]]]:
     """(device, its numbers in the order of FIELDS) for each device, in the file's order. Raises ParseError."""
+    if not data.startswith(b"Inter-|"):
+        raise ParseError(SOURCE, data)
     devices = []
     for line in data.splitlines()[2:]:
         fields = line.split()

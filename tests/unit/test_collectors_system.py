@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import shutil
@@ -119,6 +120,46 @@ def test_a_source_that_turns_into_nonsense_ends_its_series(host: Path, source: s
     assert not any(series.startswith(family) for series in collect(collector, 40))
     assert len(log) == 1
     assert "cannot parse" in log[0]
+
+
+FILES = [*SOURCES[:5], *SOURCES[6:]]
+
+
+@pytest.mark.parametrize("text", [b"", b"\n", b"\0" * 70_000, b"9" * 5_000, b"cpu " * 50_000, bytes(range(256))])
+@pytest.mark.parametrize(("source", "path", "family"), FILES)
+def test_a_damaged_source_costs_its_own_series_only(
+    host: Path, source: str, path: str, family: str, text: bytes
+) -> None:
+    """Empty, huge, of any bytes: never another exception. (An empty table of mounts or of cgroups is one.)"""
+    everything = collect(make(host)).keys()
+    (host / path).write_bytes(text)
+    row = collect(make(host), 2)
+    assert row[f'prom_probe_source_readable{{source="{source}"}}'] == 0 or not text
+    assert len(everything - row.keys()) < 40
+    assert row["system_time_seconds"] > 0
+
+
+@pytest.mark.parametrize(("source", "path", "family"), FILES)
+def test_a_denied_source_has_no_series_and_a_reason(
+    host: Path, monkeypatch: pytest.MonkeyPatch, source: str, path: str, family: str
+) -> None:
+    """As where another uid may not read it."""
+    real = os.open
+
+    def denied(name: str, flags: int) -> int:
+        if str(name) == str(host / path):
+            raise PermissionError(errno.EACCES, "Permission denied", name)
+        return real(name, flags)
+
+    log: list[str] = []
+    collector = make(host, log)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", denied)
+        row = collect(collector, 2)
+    assert row[f'prom_probe_source_readable{{source="{source}"}}'] == 0
+    assert not any(series.startswith(family) for series in row)
+    assert len(log) == 1
+    assert "Permission denied" in log[0]
 
 
 def test_network_devices_come_and_go(host: Path) -> None:
