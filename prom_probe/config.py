@@ -260,6 +260,26 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     interval_system: Annotated[
         float | None, Option("interval.system", parse_interval, "DURATION", "The same, for the system alone.")
     ] = None
+    collect_max_processes: Annotated[
+        int, Option("collect.max-processes", parse_count, "N", "How many processes get series of their own.")
+    ] = 500
+    collect_context_switches: Annotated[
+        bool,
+        Option("collect.context-switches", parse_switch, "", "Read each thread: context switches, states, delays."),
+    ] = False
+    collect_pss_interval: Annotated[
+        float,
+        Option("collect.pss-interval", parse_duration, "DURATION", "How often to read PSS and USS (0 for never)."),
+    ] = 0.0
+    collect_pss_max_rss: Annotated[
+        int, Option("collect.pss-max-rss", parse_size, "SIZE", "No PSS of larger processes: it stops them meanwhile.")
+    ] = 512 << 20
+    expose_max_window: Annotated[
+        float,
+        Option(
+            "expose.max-window", parse_interval, "DURATION", "The rolling window of maxima; longer than a scrape's."
+        ),
+    ] = 120.0
     expose_per_process: Annotated[
         bool, Option("expose.per-process", parse_switch, "", "Show each process on /metrics too.")
     ] = False

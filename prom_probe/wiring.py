@@ -258,6 +258,12 @@ def collector_context(shared: Shared, log: Log) -> Context:
         read_workers=lambda: [WorkerState(row.name, row.pid, bool(row.pid), row.restarts) for row in board.rows()],
         expose_system=shared.exposed_system,
         expose_per_process=config.expose_per_process,
+        max_processes=config.collect_max_processes,
+        context_switches=config.collect_context_switches,
+        pss_interval_s=config.collect_pss_interval,
+        pss_max_rss_bytes=config.collect_pss_max_rss,
+        max_window_s=config.expose_max_window,
+        hold_s=config.expose_max_window,
         log=log,
     )
 

@@ -72,7 +72,14 @@ class Context(msgspec.Struct):
     # Collections that must see a process before it gets local series, so that a fork storm does not fill the index.
     local_after: int = 3
     # Processes that get local series at most; the rest is in the trees' sums.
-    max_processes: int = 1000
+    max_processes: int = 500
+    # Whether each thread's files are read, for context switches.
+    context_switches: bool = False
+    # Seconds between two readings of a process's PSS, 0 for none, and how many resident bytes are too many for one.
+    pss_interval_s: float = 0.0
+    pss_max_rss_bytes: int = 512 << 20
+    # Seconds of the rolling window that maxima are of.
+    max_window_s: float = 120.0
     # Seconds for which a vanished container's final counters stay.
     hold_s: float = 120.0
     # The process collector's message to the cgroup collector beside it: each live tree's oldest process.

@@ -1,28 +1,12 @@
 """All metrics of the collectors, in one tuple: what docs and tests go by. No collector needs it."""
 
-from prom_probe.collectors import cgroup_families, process_families, system_families, workers_families
+from prom_probe.collectors import cgroup_families, process_columns, system_families, workers_families
 from prom_probe.collectors.definition import READABLE, Definition
 
-_process, _system, _workers = process_families, system_families, workers_families
+_system, _workers = system_families, workers_families
 
 DEFINITIONS: tuple[Definition, ...] = (
-    _process.PROCESSES,
-    _process.THREADS,
-    _process.CPU,
-    _process.RESIDENT,
-    _process.VIRTUAL,
-    _process.OPEN_FDS,
-    _process.IO_READ,
-    _process.IO_WRITE,
-    _process.START_TIME,
-    _process.PROCESS_CPU,
-    _process.PROCESS_THREADS,
-    _process.PROCESS_RESIDENT,
-    _process.PROCESS_VIRTUAL,
-    _process.PROCESS_OPEN_FDS,
-    _process.PROCESS_IO_READ,
-    _process.PROCESS_IO_WRITE,
-    _process.PROCESS_START_TIME,
+    *process_columns.DEFINITIONS,
     *cgroup_families.FAMILIES.values(),
     *cgroup_families.IO_DEVICE.values(),
     _system.CPU,

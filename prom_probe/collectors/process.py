@@ -1,32 +1,40 @@
 """The process collector: CPU, memory, descriptors, threads and IO of each watched tree, and of its processes."""
 
+from __future__ import annotations
+
+import time
 from array import array
-from time import clock_gettime_ns
 
 import msgspec
 
-from prom_probe.collectors import process_families as families
 from prom_probe.collectors.base import Context
+from prom_probe.collectors.costly import Pss, Threads
 from prom_probe.collectors.definition import READABLE
+from prom_probe.collectors.maxima import Maxima
+from prom_probe.collectors.member import Process
+from prom_probe.collectors.process_columns import Columns
+from prom_probe.collectors.process_reader import ProcessReader
 from prom_probe.collectors.roster import Roster
 from prom_probe.collectors.summary import ProcessCheckpoint, TreeState, TreeSummary, decode_checkpoint
-from prom_probe.collectors.tree import Process, Tree, settle
-from prom_probe.collectors.watch import Found, PidRule, decode
+from prom_probe.collectors.tree import Tree, settle
+from prom_probe.collectors.unattributed import Unattributed
+from prom_probe.collectors.watch import Found, PidRule
 from prom_probe.model.family import column
 from prom_probe.model.layout import Group, Layout
-from prom_probe.model.sample import STALE
-from prom_probe.sources.errors import ParseError
-from prom_probe.sources.proc_pid_io import parse_proc_pid_io
-from prom_probe.sources.proc_pid_stat import parse_proc_pid_stat
-from prom_probe.sources.proc_pid_statm import parse_proc_pid_statm
 from prom_probe.sources.process_files import ProcessFiles, fd_size_counts
 
-_GONE = (ProcessLookupError, FileNotFoundError)
+_SOURCES = ("proc_pid_io", "proc_pid_fd", "proc_pid_schedstat")
 
-# A process whose CPU clock stands still has done nothing: its times, faults, IO and descriptors are what they were;
-# only its memory can have changed, by being swapped out. All is read again after this many collections even so (a few
-# more for some, so that the work is spread).
-_REST = 16
+
+class Watched:
+    """A tree with what belongs to it."""
+
+    def __init__(self, name: str, context: Context, group: Group) -> None:
+        self.tree = Tree()
+        self.maxima = Maxima(context)
+        self.unattributed = Unattributed(name, context)
+        self.group = group
+        self.empty_since: float | None = None
 
 
 class ProcessCollector:
@@ -42,49 +50,69 @@ class ProcessCollector:
         self._processes: dict[int, Process] = {}  # parents before their children
         self._youngest = 0
         self._heirs: set[Process] = set()
-        self._trees: dict[str, Tree] = {}
-        self._groups: dict[str, Group] = {}
-        self._local: dict[Process, tuple[Group, bytes]] = {}  # with the name it is labelled by
-        self._empty_since: dict[str, float] = {}
+        self._watched: dict[str, Watched] = {}
+        self._with_series = 0
         self._static = {watch.name for watch in context.watches if watch.kind != "containers"}
         self._orphans: list[tuple[int, int, str]] = []
         self._absorbed: dict[tuple[int, int], tuple[int, int]] = {}
         self._restored = b""  # until the first collection
         self._said: set[str] = set()
-        self._clocks = self._roster.own_namespace  # a clock is named by a PID of our namespace
         self._fd_size = fd_size_counts(context.procfs)
-        self._hz = context.ticks_per_s  # divided by, so that a decimal stays one: 1203 ticks are 12.03 s
+        self._hz = context.ticks_per_s
         self._boot_time = context.boot_time()
-        self._sources = self.layout.add(
-            column(READABLE.family, source=source) for source in ("proc_pid_io", "proc_pid_fd")
+        self._last_ticks = 0.0  # when the last collection began, in ticks since boot
+        self._columns = Columns(context, self._boot_time)
+        self._reader = ProcessReader(
+            clocks=self._roster.own_namespace,  # a clock is named by a PID of our namespace
+            main_thread_waits=not context.context_switches,
+            say=self._say,
         )
-        self._io_readable = self._fds_readable = True
+        self._threads = Threads(self._say) if context.context_switches else None
+        self._pss = Pss(context, self._say) if context.pss_interval_s > 0 else None
+        sources = _SOURCES + ("proc_pid_smaps_rollup",) * (self._pss is not None)
+        self._sources = self.layout.add(column(READABLE.family, source=source) for source in sources)
         for name in sorted(self._static):
-            self._tree(name)
+            self._watch(name)
 
     def _make_roster(self) -> Roster:
         return Roster(self._context)
 
     def collect(self) -> None:
         self.layout.maybe_compact()
+        now_ticks = (time.time() - self._boot_time) * self._hz
         self._find()
-        self._io_readable = self._fds_readable = True
-        for tree in self._trees.values():
-            tree.begin()
-        gone = [process for process in self._processes.values() if not self._read(process)]
+        self._read_all()
+        now_s = self._context.monotonic()
+        for watched in self._watched.values():
+            watched.tree.end()
+            watched.maxima.add(watched.tree, now_s)
+            watched.unattributed.read(watched.tree, self._processes)
+        self._write_processes()
+        for name, watched in list(self._watched.items()):
+            self._write_tree(name, watched, now_s)
+        self._write_sources()
+        self._last_ticks = now_ticks
+
+    def _read_all(self) -> None:
+        self._reader.begin()
+        processes = self._processes
+        gone = []
+        for process in processes.values():
+            if not self._read(process):
+                gone.append(process)
+            elif process.seen == 1 and process.start < self._last_ticks - 2:
+                process.tree.brought += process.numbers.user + process.numbers.system
+                process.tree.brought_waited += process.waited
         if gone:
             self._drop(gone)
         if gone or self._heirs:
-            self._heirs = settle(gone, self._processes, self._heirs)
-        for process in self._processes.values():
-            process.tree.add(process)
-            self._write_process(process)
-        for name, tree in list(self._trees.items()):
-            tree.end()
-            self._write_tree(name, tree)
-        row, start = self.layout.row, self._sources.start
-        row[start] = self._io_readable
-        row[start + 1] = self._fds_readable
+            self._heirs = settle(gone, processes, self._heirs)
+            for heir in self._heirs:
+                heir.cpu_ns = -1  # its next reading shows what it has reaped
+        if self._threads is not None:
+            self._threads.read(processes.values())
+        if self._pss is not None:
+            self._pss.read(processes.values())
 
     def _find(self) -> None:
         if self._orphans:
@@ -96,7 +124,7 @@ class ProcessCollector:
         self._restored = b""
 
     def _join(self, found: Found, name: str) -> None:
-        tree = self._tree(name)
+        tree = self._watch(name).tree
         files = ProcessFiles(self._context.procfs, found.pid, self._descriptors, fd_size=self._fd_size)
         wall = round(self._boot_time + found.start / self._hz, 2)
         process = Process(found.pid, found.start, wall, name, tree, files)
@@ -106,6 +134,7 @@ class ProcessCollector:
             tree.processes_seen += 1
         process.absorbed_read, process.absorbed_write = self._absorbed.pop((found.pid, found.start), (0, 0))
         self._processes[found.pid] = process
+        tree.join(process)
         if found.start < self._youngest:  # it matched late, or is an orphan: its children may be here already
             self._processes = dict(sorted(self._processes.items(), key=lambda item: item[1].start))
         self._youngest = max(self._youngest, found.start)
@@ -114,166 +143,89 @@ class ProcessCollector:
         for process in gone:
             del self._processes[process.pid]
             self._roster.forget(process.pid)
+            process.tree.leave(process)
             process.files.close()
-            local = self._local.pop(process, None)
-            if local is not None:
-                self.layout.retire(local[0])
+            self._end_series(process)
         parents = {process.pid for process in gone}
         for process in self._processes.values():
             if process.ppid in parents:
                 process.cpu_ns = -1  # it has another parent now, and need not have run for that
 
     def _read(self, process: Process) -> bool:
-        """Read a process's files; False where it is gone. What cannot be read for another reason stays as it was."""
-        try:
-            # The clock comes first: what happens after it shows in the next reading of the clock.
-            cpu_ns = clock_gettime_ns(process.clock) if self._clocks else -1
-        except OSError:
-            cpu_ns = -1  # it is gone, or the kernel does not have such clocks
-        try:
-            if cpu_ns == process.cpu_ns != -1 and process.rested < _REST + process.pid % 8:
-                process.rest()
-                if not process.zombie:
-                    process.virtual, process.resident = parse_proc_pid_statm(process.files.statm())
-                return True
-            stat = parse_proc_pid_stat(process.files.stat())
-            if stat.starttime != process.start:
-                return False
-            process.count(stat)
-            process.cpu_ns = cpu_ns
-            self._read_rest(process)
-        except _GONE:
-            return False
-        except (OSError, ParseError) as error:
-            self._say(str(error))
-        return True
+        """Read what is due of a process; False where it is gone."""
+        return self._reader.read(process)
 
-    def _read_rest(self, process: Process) -> None:
-        """What is not in stat."""
-        files = process.files
-        try:
-            try:
-                read, write = parse_proc_pid_io(files.io())
-                process.gained_read, process.gained_write = read - process.read, write - process.write
-                process.read, process.write = read, write
-                process.io_readable = True
-            except PermissionError:  # another uid's
-                process.io_readable = self._io_readable = False
-            except FileNotFoundError:
-                files.stat()  # raises where it is the process that is gone
-                process.io_readable = self._io_readable = False  # a kernel without task IO accounting
-            if process.zombie:
-                process.threads = process.resident = process.virtual = process.open_fds = 0
-                return
-            process.virtual, process.resident = parse_proc_pid_statm(files.statm())
-            try:
-                process.open_fds = files.open_fds()
-                process.fds_readable = True
-            except PermissionError:
-                process.fds_readable = self._fds_readable = False
-        except _GONE:
-            pass  # since its stat was read: the next collection misses it
+    def _watch(self, name: str) -> Watched:
+        watched = self._watched.get(name)
+        if watched is None:
+            group = self.layout.add(self._columns.of_tree(name))
+            watched = self._watched[name] = Watched(name, self._context, group)
+        return watched
 
-    def _tree(self, name: str) -> Tree:
-        tree = self._trees.get(name)
-        if tree is None:
-            tree = self._trees[name] = Tree()
-        if name not in self._groups:
-            self._groups[name] = self.layout.add(
-                (
-                    column(families.PROCESSES.family, tree=name),
-                    column(families.CPU.family, tree=name, mode="user"),
-                    column(families.CPU.family, tree=name, mode="system"),
-                    column(families.IO_READ.family, tree=name),
-                    column(families.IO_WRITE.family, tree=name),
-                    column(families.THREADS.family, tree=name),
-                    column(families.RESIDENT.family, tree=name),
-                    column(families.VIRTUAL.family, tree=name),
-                    column(families.OPEN_FDS.family, tree=name),
-                    column(families.START_TIME.family, tree=name),
-                )
-            )
-        return tree
-
-    def _write_tree(self, name: str, tree: Tree) -> None:
-        row, start = self.layout.row, self._groups[name].start
-        row[start] = tree.processes
-        if tree.processes_seen:  # before, a counter at 0 would make a long-lived process's first reading a jump
-            user, system, read, write = tree.counters
-            row[start + 1] = user / self._hz
-            row[start + 2] = system / self._hz
-            row[start + 3] = STALE if tree.denied_io else read
-            row[start + 4] = STALE if tree.denied_io else write
+    def _write_tree(self, name: str, watched: Watched, now_s: float) -> None:
+        tree, start = watched.tree, watched.group.start
+        values = array("d", self._tree_values(watched, now_s))
+        self.layout.row[start : start + len(values)] = values
         if tree.processes:
-            page = self._context.page_bytes
-            row[start + 5] = tree.threads
-            row[start + 6] = tree.resident * page
-            row[start + 7] = tree.virtual * page
-            row[start + 8] = STALE if tree.denied_fds else tree.open_fds
-            row[start + 9] = round(self._boot_time + tree.start / self._hz, 2)
-            self._empty_since.pop(name, None)
+            watched.empty_since = None
             self._context.tree_pids[name] = tree.oldest
             return
         self._context.tree_pids.pop(name, None)
-        row[start + 5 : start + 10] = array("d", [STALE] * 5)
         if name not in self._static:
-            now = self._context.monotonic()
-            if now - self._empty_since.setdefault(name, now) >= self._context.hold_s:
-                self.layout.retire(self._groups.pop(name))
-                del self._trees[name], self._empty_since[name]
+            if watched.empty_since is None:
+                watched.empty_since = now_s
+            if now_s - watched.empty_since >= self._context.hold_s:
+                self.layout.retire(watched.group)
+                watched.unattributed.close()
+                del self._watched[name]
 
-    def _write_process(self, process: Process) -> None:
-        page = self._context.page_bytes
-        local = self._local.get(process)
-        if local is None or local[1] != process.comm:
-            local = self._label(process)
-            if local is None:
-                return
-        elif process.rested:
-            self.layout.row[local[0].start + 3] = process.resident * page
-            self.layout.row[local[0].start + 4] = process.virtual * page
-            return
-        start = local[0].start
-        readable = process.io_readable
-        self.layout.row[start : start + 9] = array(
-            "d",
-            (
-                process.user / self._hz,
-                process.system / self._hz,
-                process.threads,
-                process.resident * page,
-                process.virtual * page,
-                process.open_fds if process.fds_readable else STALE,
-                process.read - process.absorbed_read if readable else STALE,
-                process.write - process.absorbed_write if readable else STALE,
-                process.wall,
-            ),
-        )
+    def _tree_values(self, watched: Watched, now_s: float) -> list[float]:
+        unattributed = watched.unattributed
+        over = unattributed.whole or not watched.tree.processes
+        return self._columns.tree(watched.tree, watched.maxima, now_s, unattributed.seconds if over else None)
 
-    def _label(self, process: Process) -> tuple[Group, bytes] | None:
-        """Give a process its series, or series of a new name after an exec; None where it has none yet."""
-        old = self._local.pop(process, None)
-        if old is not None:
-            self.layout.retire(old[0])
-        if process.seen < self._context.local_after or len(self._local) >= self._context.max_processes:
-            return None
-        labels = {"tree": process.tree_name, "pid": str(process.pid), "comm": decode(process.comm)}
-        exposed = self._context.expose_per_process
-        group = self.layout.add(
-            (
-                column(families.PROCESS_CPU.family, exposed=exposed, mode="user", **labels),
-                column(families.PROCESS_CPU.family, exposed=exposed, mode="system", **labels),
-                column(families.PROCESS_THREADS.family, exposed=exposed, **labels),
-                column(families.PROCESS_RESIDENT.family, exposed=exposed, **labels),
-                column(families.PROCESS_VIRTUAL.family, exposed=exposed, **labels),
-                column(families.PROCESS_OPEN_FDS.family, exposed=exposed, **labels),
-                column(families.PROCESS_IO_READ.family, exposed=exposed, **labels),
-                column(families.PROCESS_IO_WRITE.family, exposed=exposed, **labels),
-                column(families.PROCESS_START_TIME.family, exposed=exposed, **labels),
-            )
-        )
-        local = self._local[process] = group, process.comm
-        return local
+    def _process_values(self, process: Process) -> list[float]:
+        return self._columns.process(process)
+
+    def _write_processes(self) -> None:
+        row = self.layout.row
+        for process in self._processes.values():
+            if process.group is None:
+                if process.seen < self._context.local_after or self._with_series >= self._context.max_processes:
+                    continue
+                self._begin_series(process)
+            elif not process.changed:
+                continue
+            elif process.label != process.comm:  # after an exec
+                self._end_series(process)
+                self._begin_series(process)
+            process.changed = False
+            assert process.group is not None
+            values = array("d", self._process_values(process))
+            row[process.group.start : process.group.start + len(values)] = values
+
+    def _begin_series(self, process: Process) -> None:
+        process.group = self.layout.add(self._columns.of_process(process))
+        process.label = process.comm
+        self._with_series += 1
+
+    def _end_series(self, process: Process) -> None:
+        if process.group is not None:
+            self.layout.retire(process.group)
+            process.group = None
+            self._with_series -= 1
+
+    def _write_sources(self) -> None:
+        sums = [watched.tree.sums for watched in self._watched.values()]
+        readable: list[float] = [
+            not any(each.denied_io for each in sums),
+            not any(each.denied_fds for each in sums),
+            not any(each.denied_waited for each in sums),
+        ]
+        if self._pss is not None:
+            readable.append(self._pss.readable)
+        start = self._sources.start
+        self.layout.row[start : start + len(readable)] = array("d", readable)
 
     def _say(self, what: str) -> None:
         if what not in self._said and len(self._said) < 100:
@@ -284,37 +236,56 @@ class ProcessCollector:
         if self._restored:
             return self._restored
         roots = {rule.name: rule.root_start for rule in self._roster.rules if isinstance(rule, PidRule)}
-        states = {}
-        for name, tree in self._trees.items():
-            user, system, read, write = tree.counters
-            summary = TreeSummary(
-                name,
-                user / self._hz,
-                system / self._hz,
-                read,
-                write,
-                tree.processes_seen,
-                tree.peak_processes,
-                tree.peak_resident * self._context.page_bytes,
-            )
-            states[name] = TreeState(summary, tree.counters, tree.live, roots.get(name, 0), [], [])
+        states = {name: self._state(name, watched, roots.get(name, 0)) for name, watched in self._watched.items()}
         for process in self._processes.values():
-            state = states[process.tree_name]
             if process.ppid not in self._processes:
-                state.orphans.append((process.pid, process.start))
+                states[process.tree_name].orphans.append((process.pid, process.start))
             if process.absorbed_read or process.absorbed_write:
                 absorbed = process.pid, process.start, process.absorbed_read, process.absorbed_write
-                state.absorbed_io.append(absorbed)
+                states[process.tree_name].absorbed_io.append(absorbed)
         return msgspec.msgpack.encode(ProcessCheckpoint(list(states.values())))
+
+    def _state(self, name: str, watched: Watched, root_start: int) -> TreeState:
+        tree = watched.tree
+        user, system, _, _, read, write, *_ = tree.counters
+        summary = TreeSummary(
+            name,
+            user / self._hz,
+            system / self._hz,
+            read,
+            write,
+            tree.processes_seen,
+            tree.peak_processes,
+            tree.peak_resident * self._context.page_bytes,
+        )
+        return TreeState(
+            summary,
+            tree.counters,
+            tree.live,
+            watched.maxima.save(),
+            self._context.max_window_s,
+            tree.peak_process,
+            tree.scanned,
+            watched.unattributed.seconds,
+            root_start,
+            [],
+            [],
+        )
 
     def restore(self, state: bytes) -> None:
         for saved in decode_checkpoint(state):
             summary = saved.summary
-            tree = self._tree(summary.name)
+            watched = self._watch(summary.name)
+            tree = watched.tree
             tree.resume(saved.counters, saved.live)
             tree.processes_seen = summary.processes_seen
             tree.peak_processes = summary.peak_processes
             tree.peak_resident = summary.peak_resident_bytes // self._context.page_bytes
+            tree.peak_process = saved.peak_process
+            tree.scanned = saved.scanned
+            if saved.window_s == self._context.max_window_s:
+                watched.maxima.restore(saved.maxima)
+            watched.unattributed.seconds = saved.unattributed_s
             self._orphans += [(pid, start, summary.name) for pid, start in saved.orphans]
             for pid, start, read, write in saved.absorbed_io:
                 self._absorbed[pid, start] = read, write
@@ -326,4 +297,6 @@ class ProcessCollector:
     def close(self) -> None:
         for process in self._processes.values():
             process.files.close()
+        for watched in self._watched.values():
+            watched.unattributed.close()
         self._roster.close()

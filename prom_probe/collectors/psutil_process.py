@@ -4,18 +4,18 @@ macOS keeps reaped children's times and processes' IO from psutil, so trees have
 processes have their own CPU time.
 """
 
+from collections.abc import Sequence
+
+import msgspec
 import psutil
 
 from prom_probe.collectors.base import Context, Watch
-from prom_probe.collectors.process import ProcessCollector
+from prom_probe.collectors.member import Process
+from prom_probe.collectors.process import ProcessCollector, Watched
+from prom_probe.collectors.process_columns import Spec
 from prom_probe.collectors.roster import Roster
-from prom_probe.collectors.tree import Process, Tree
 from prom_probe.collectors.watch import CmdlineRule, CommRule, Found, PidRule, Rule, RuleTable
 from prom_probe.model.sample import STALE
-
-# Columns of a tree and of a process that have another definition here, or none; see ProcessCollector.
-_TREE_ABSENT = (1, 2, 3, 4, 7)
-_PROCESS_ABSENT = (4, 6, 7)
 
 
 class PsutilCmdlineRule(CmdlineRule):
@@ -69,7 +69,9 @@ class PsutilProcessCollector(ProcessCollector):
 
     def __init__(self, context: Context) -> None:
         self._peers: dict[Process, psutil.Process] = {}
-        super().__init__(context)
+        super().__init__(msgspec.structs.replace(context, context_switches=False, pss_interval_s=0.0))
+        self._tree_absent = _absent(self._columns.tree_specs)
+        self._process_absent = _absent(self._columns.process_specs)
 
     def _make_roster(self) -> Roster:
         return PsutilRoster(self._context)
@@ -88,12 +90,13 @@ class PsutilProcessCollector(ProcessCollector):
             self._peers.pop(process, None)
             return False
         except psutil.AccessDenied:
-            process.fds_readable = process.io_readable = self._fds_readable = self._io_readable = False
+            process.fds_readable = False
+            process.sum_up()
         return True
 
     def _take(self, process: Process, peer: psutil.Process) -> None:
         process.seen += 1
-        process.io_readable = self._io_readable = False
+        process.io_readable = process.waited_readable = False
         process.comm = peer.name().encode()
         process.ppid = peer.ppid()
         times = peer.cpu_times()
@@ -103,17 +106,21 @@ class PsutilProcessCollector(ProcessCollector):
         process.resident = peer.memory_info().rss // self._context.page_bytes
         process.open_fds = peer.num_fds()
         process.fds_readable = True
+        process.sum_up()
 
-    def _write_tree(self, name: str, tree: Tree) -> None:
-        super()._write_tree(name, tree)
-        if name in self._groups:
-            self._blank(self._groups[name].start, _TREE_ABSENT)
+    def _tree_values(self, watched: Watched, now_s: float) -> list[float]:
+        return _blank(super()._tree_values(watched, now_s), self._tree_absent)
 
-    def _write_process(self, process: Process) -> None:
-        super()._write_process(process)
-        if process in self._local:
-            self._blank(self._local[process][0].start, _PROCESS_ABSENT)
+    def _process_values(self, process: Process) -> list[float]:
+        return _blank(super()._process_values(process), self._process_absent)
 
-    def _blank(self, start: int, columns: tuple[int, ...]) -> None:
-        for column in columns:
-            self.layout.row[start + column] = STALE
+
+def _absent(specs: Sequence[Spec]) -> list[int]:
+    """The columns that have another definition here, or none."""
+    return [i for i, spec in enumerate(specs) if spec.definition.platforms == "Linux"]
+
+
+def _blank(values: list[float], columns: Sequence[int]) -> list[float]:
+    for i in columns:
+        values[i] = STALE
+    return values

@@ -49,7 +49,7 @@ class Roster:
         self.members: dict[int, Place] = {}
         self._context = context
         self._procfs = context.procfs
-        self._loadavg = KeptFile(f"{context.procfs}/loadavg", context.descriptors)
+        self._loadavg = KeptFile(f"{context.procfs}/loadavg", context.descriptors, at_once=True)
         self._known: set[str] = set()  # the names in /proc, processes and others
         self._revisits: dict[int, int] = {}
         self._sweep: list[str] = []
@@ -70,7 +70,7 @@ class Roster:
         again = self._take_revisits()
         new = self._find_new()
         pids.update(again, new)
-        pids.difference_update(self.members, own)
+        pids = {pid for pid in pids if pid not in self.members and pid not in own}
         if not pids:
             return []
         found: dict[int, Found] = {}

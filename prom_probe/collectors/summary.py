@@ -1,6 +1,12 @@
 """The process collector's checkpoint, and what the end-of-run summary reads in it."""
 
+from typing import Annotated
+
 import msgspec
+
+from prom_probe.collectors.member import COUNTERS
+
+_Counters = Annotated[list[int], msgspec.Meta(min_length=COUNTERS, max_length=COUNTERS)]
 
 
 class TreeSummary(msgspec.Struct, array_like=True):
@@ -17,11 +23,16 @@ class TreeSummary(msgspec.Struct, array_like=True):
 
 
 class TreeState(msgspec.Struct, array_like=True):
-    """A tree's held counters (ticks, bytes) and, of the same moment, what its live processes alone added up to."""
+    """A tree's counters and, of the same moment, what its live processes alone added up to (see `Sums`)."""
 
     summary: TreeSummary
-    counters: tuple[int, int, int, int]  # user, system ticks; read, written bytes
-    live: tuple[int, int, int, int]
+    counters: _Counters
+    live: _Counters
+    maxima: list[list[tuple[int, float]]] = []  # see `Maxima`
+    window_s: float = 0.0  # how long their window is
+    peak_process: int = 0  # KiB
+    scanned: bool = False
+    unattributed_s: float | None = None
     root_start: int = 0  # start time in ticks of a pid watch's process, 0 where none was seen
     # Members that lineage would not find again: (pid, start time in ticks).
     orphans: list[tuple[int, int]] = []
@@ -29,7 +40,7 @@ class TreeState(msgspec.Struct, array_like=True):
     absorbed_io: list[tuple[int, int, int, int]] = []
 
 
-class ProcessCheckpoint(msgspec.Struct, array_like=True, tag="process1"):
+class ProcessCheckpoint(msgspec.Struct, array_like=True, tag="process2"):
     trees: list[TreeState]
 
 

@@ -11,236 +11,110 @@ only if the parent had reaped it. The page faults tell that: `wait` adds them up
 process has some hundreds, and they are exact where ticks are coarse.
 """
 
-from prom_probe.sources.proc_pid_stat import ProcPidStat
-from prom_probe.sources.process_files import ProcessFiles
+from collections.abc import Sequence
 
-_ZOMBIE = (b"Z", b"X")
+from prom_probe.collectors.member import COUNTERS, Departed, Process, Sums
 
-
-class Departed:
-    """What is held of a vanished process and may come back with its reaper's readings."""
-
-    __slots__ = ("direct", "faults", "fresh", "read", "system", "user", "write")
-
-    def __init__(self, process: "Process") -> None:
-        self.user = process.user + process.child_user
-        self.system = process.system + process.child_system
-        self.read = process.read
-        self.write = process.write
-        self.faults = process.faults + process.child_faults
-        self.direct = True  # a child of the process that it may come back with
-        self.fresh = True  # has waited for one reading at most
+_FAULTS, _READ, _WRITE = (Sums._fields.index(name) for name in ("minor_faults", "read", "write"))
 
 
 class Tree:
     """The counters of a tree: what its live processes add up to, and what is held of those that are gone.
 
-    `counters` and `held` are user and system ticks, read and written bytes. The other numbers are of the collection
-    between `begin` and `end`.
+    `counters` and `held` are in the order of `Sums`, of which counters are the first. The other numbers are those of
+    the last `end`.
     """
 
     __slots__ = (
+        "_changed",
+        "brought",
+        "brought_waited",
         "counters",
-        "denied_fds",
-        "denied_io",
+        "fds_ratio",
         "held",
+        "members",
         "oldest",
-        "open_fds",
+        "peak_process",
         "peak_processes",
         "peak_resident",
         "processes",
         "processes_seen",
-        "read",
-        "resident",
+        "scanned",
         "start",
-        "system",
-        "threads",
-        "user",
-        "virtual",
-        "write",
+        "states",
+        "sums",
     )
 
     def __init__(self) -> None:
-        self.held = [0, 0, 0, 0]
-        self.counters = (0, 0, 0, 0)
-        self.processes_seen = self.peak_processes = self.peak_resident = 0
-        self.begin()
-
-    def begin(self) -> None:
-        self.processes = self.threads = self.resident = self.virtual = self.open_fds = 0
-        self.user = self.system = self.read = self.write = 0
-        self.denied_io = self.denied_fds = 0
+        self.members: dict[int, Process] = {}
+        self.held = [0] * COUNTERS
+        self.counters = [0] * COUNTERS
+        self.sums = NOTHING
+        self.states: list[bytes] = []  # of each process
+        self.processes = self.processes_seen = 0
+        self.peak_processes = self.peak_resident = 0  # resident: pages
+        self.peak_process = 0  # KiB that one process had at most
+        self.fds_ratio = -1.0  # of the process that is nearest to its limit of descriptors; -1 where none has one
         self.start = self.oldest = 0
+        # What processes had used before they joined: CPU ticks, ns. Whoever uses these sets them to 0.
+        self.brought = self.brought_waited = 0
+        self.scanned = False  # whether the threads of all processes have been looked at
+        self._changed = False
 
-    def add(self, process: "Process") -> None:
-        """Add what was last read of a process."""
-        self.processes += 1
-        self.threads += process.threads
-        self.resident += process.resident
-        self.virtual += process.virtual
-        self.open_fds += process.open_fds
-        self.user += process.user + process.child_user
-        self.system += process.system + process.child_system
-        self.read += process.read
-        self.write += process.write
-        if not process.io_readable:
-            self.denied_io += 1
-        if not process.fds_readable:
-            self.denied_fds += 1
-        if process.start < self.start or not self.start:
-            self.start, self.oldest = process.start, process.pid
+    def join(self, process: Process) -> None:
+        self.members[process.pid] = process
+        self._changed = True
 
-    def hold(self, user: int, system: int, read: int, write: int) -> None:
-        """Count this from now on although no live process has it; negative: a live process has it too."""
-        held = self.held
-        held[0] += user
-        held[1] += system
-        held[2] += read
-        held[3] += write
+    def leave(self, process: Process) -> None:
+        """The process is gone; what it was last seen with is for `settle` to hold."""
+        del self.members[process.pid]
+        self._changed = True
+
+    def hold(self, numbers: Sequence[int], sign: int = 1) -> None:
+        """Count these from now on although no live process has them; `sign` -1: a live process has them too."""
+        for i, number in enumerate(numbers):
+            self.held[i] += sign * number
 
     def end(self) -> None:
-        self.peak_processes = max(self.peak_processes, self.processes)
-        self.peak_resident = max(self.peak_resident, self.resident)
-        user, system, read, write = self.counters
-        held = self.held
-        self.counters = (
-            max(user, self.user + held[0]),
-            max(system, self.system + held[1]),
-            max(read, self.read + held[2]),
-            max(write, self.write + held[3]),
-        )
+        """Add up what was last read of the members."""
+        members = self.members.values()
+        self.processes = len(members)
+        if members:
+            self.sums = Sums(*map(sum, zip(*[process.numbers for process in members], strict=True)))
+            self.states = [process.state for process in members]
+            self.fds_ratio = max([process.fds_ratio for process in members])
+            self.peak_process = max(self.peak_process, *[process.peak for process in members])
+            self.peak_processes = max(self.peak_processes, self.processes)
+            self.peak_resident = max(self.peak_resident, self.sums.resident)
+            self.scanned = self.scanned or not self.sums.unscanned
+        else:
+            self.sums = NOTHING
+            self.states = []
+            self.fds_ratio = -1.0
+        if self._changed:
+            self._changed = False
+            oldest = min(members, key=_start, default=None)
+            self.start, self.oldest = (oldest.start, oldest.pid) if oldest else (0, 0)
+        self.counters = [
+            max(before, now + held) for before, now, held in zip(self.counters, self.sums, self.held, strict=False)
+        ]
 
     @property
-    def live(self) -> tuple[int, int, int, int]:
+    def live(self) -> list[int]:
         """What the live processes alone add up to."""
-        return self.user, self.system, self.read, self.write
+        return list(self.sums[:COUNTERS])
 
-    def resume(self, counters: tuple[int, int, int, int], live: tuple[int, int, int, int]) -> None:
+    def resume(self, counters: Sequence[int], live: Sequence[int]) -> None:
         """Go on from a predecessor's counters and from what its live processes added up to."""
-        self.counters = counters
+        self.counters = list(counters)
         self.held = [total - now for total, now in zip(counters, live, strict=True)]
 
 
-class Process:
-    """A member of a tree: what was last read of it, in the kernel's units, and what changed with that reading."""
+NOTHING = Sums(*[0] * len(Sums._fields))
 
-    __slots__ = (
-        "absorbed_read",
-        "absorbed_write",
-        "child_faults",
-        "child_system",
-        "child_user",
-        "clock",
-        "comm",
-        "cpu_ns",
-        "departed",
-        "faults",
-        "fds_readable",
-        "files",
-        "gained_faults",
-        "gained_read",
-        "gained_system",
-        "gained_user",
-        "gained_write",
-        "io_readable",
-        "open_fds",
-        "pid",
-        "ppid",
-        "read",
-        "resident",
-        "rested",
-        "seen",
-        "start",
-        "system",
-        "threads",
-        "tree",
-        "tree_name",
-        "user",
-        "virtual",
-        "wall",
-        "write",
-        "zombie",
-    )
 
-    def __init__(self, pid: int, start: int, wall: float, tree_name: str, tree: Tree, files: ProcessFiles) -> None:
-        self.pid = pid
-        self.start = start  # ticks since boot; with the PID, the identity
-        self.wall = wall  # the same in unix time
-        self.tree_name = tree_name
-        self.tree = tree
-        self.files = files
-        self.ppid = 0
-        self.comm = b""
-        self.zombie = False
-        self.clock = (~pid << 3) | 2  # the CPU clock of the process (clock_getcpuclockid(3)), in our PID namespace
-        self.cpu_ns = -1  # what that clock said before the last reading
-        self.rested = 0  # collections since all of it was read
-        self.seen = 0  # collections
-        self.user = self.system = self.child_user = self.child_system = 0  # ticks
-        self.faults = self.child_faults = 0
-        self.read = self.write = 0  # bytes, reaped children's included
-        self.absorbed_read = self.absorbed_write = 0  # bytes of `read` and `write` that sampled children brought
-        self.gained_user = self.gained_system = self.gained_faults = 0  # of children, with the newest reading
-        self.gained_read = self.gained_write = 0
-        self.departed: list[Departed] = []
-        self.threads = self.resident = self.virtual = self.open_fds = 0
-        self.io_readable = self.fds_readable = True
-
-    def count(self, stat: ProcPidStat) -> None:
-        """Take over a reading."""
-        self.seen += 1
-        self.rested = 0
-        self.comm = stat.comm
-        self.zombie = stat.state in _ZOMBIE and stat.num_threads <= 1
-        self.ppid = stat.ppid
-        self.threads = stat.num_threads
-        self.faults = stat.minflt
-        self.user = stat.utime
-        self.system = stat.stime
-        self.gained_faults = stat.cminflt - self.child_faults
-        self.child_faults = stat.cminflt
-        self.gained_user = stat.cutime - self.child_user
-        self.child_user = stat.cutime
-        self.gained_system = stat.cstime - self.child_system
-        self.child_system = stat.cstime
-
-    def rest(self) -> None:
-        """Nothing has changed since the last reading."""
-        self.seen += 1
-        self.rested += 1
-
-    def settle(self) -> None:
-        """No longer hold what the newest reading brought back, and give up on what the second did not."""
-        if self.rested:
-            self.gained_user = self.gained_system = self.gained_faults = self.gained_read = self.gained_write = 0
-        if self.gained_faults or self.gained_user or self.gained_system:  # else it has reaped nobody
-            indirect = self.gained_faults - sum(child.faults for child in self.departed if child.direct)
-            # The direct ones first; of the others the largest first, which only their own faults can account for.
-            for child in sorted(self.departed, key=lambda child: (not child.direct, -child.faults)):
-                if child.direct:
-                    self._absorb(child)
-                elif child.faults <= indirect:
-                    indirect -= child.faults
-                    self._absorb(child)
-        waiting = [child for child in self.departed if child.fresh]
-        for child in waiting:
-            child.fresh = False
-        self.departed = waiting
-
-    def _absorb(self, child: Departed) -> None:
-        user, system = min(child.user, self.gained_user), min(child.system, self.gained_system)
-        read, write = min(child.read, self.gained_read), min(child.write, self.gained_write)
-        child.user -= user
-        child.system -= system
-        child.read -= read
-        child.write -= write
-        self.gained_user -= user
-        self.gained_system -= system
-        self.gained_read -= read
-        self.gained_write -= write
-        self.absorbed_read += read
-        self.absorbed_write += write
-        self.tree.hold(-user, -system, -read, -write)
+def _start(process: Process) -> int:
+    return process.start
 
 
 def settle(gone: list[Process], processes: dict[int, Process], waiting: set[Process]) -> set[Process]:
@@ -252,7 +126,7 @@ def settle(gone: list[Process], processes: dict[int, Process], waiting: set[Proc
     heirs = waiting.difference(gone)
     for process in gone:
         departed = Departed(process)
-        process.tree.hold(departed.user, departed.system, departed.read, departed.write)
+        process.tree.hold(process.numbers[:COUNTERS])
         heir, departed.direct = _find_heir(process, by_pid, processes)
         if heir is not None:
             for child in process.departed:
@@ -260,8 +134,33 @@ def settle(gone: list[Process], processes: dict[int, Process], waiting: set[Proc
             heir.departed += [departed, *process.departed]
             heirs.add(heir)
     for heir in heirs:
-        heir.settle()
+        _settle(heir)
     return {heir for heir in heirs if heir.departed}
+
+
+def _settle(heir: Process) -> None:
+    """No longer hold what the newest reading brought back, and give up on what the second did not."""
+    if heir.gained:  # else it has reaped nobody
+        indirect = heir.gained[_FAULTS] - sum(child.faults for child in heir.departed if child.direct)
+        # The direct ones first; of the others the largest first, which only their own faults can account for.
+        for child in sorted(heir.departed, key=lambda child: (not child.direct, -child.faults)):
+            if child.direct:
+                _absorb(heir, child)
+            elif child.faults <= indirect:
+                indirect -= child.faults
+                _absorb(heir, child)
+    waiting = [child for child in heir.departed if child.fresh]
+    for child in waiting:
+        child.fresh = False
+    heir.departed = waiting
+
+
+def _absorb(heir: Process, child: Departed) -> None:
+    back = [min(numbers) for numbers in zip(child.numbers, heir.gained, strict=True)]
+    child.numbers = [number - part for number, part in zip(child.numbers, back, strict=True)]
+    heir.gained = [number - part for number, part in zip(heir.gained, back, strict=True)]
+    heir.absorb(back[_READ], back[_WRITE])
+    heir.tree.hold(back, -1)
 
 
 def _find_heir(process: Process, gone: dict[int, Process], live: dict[int, Process]) -> tuple[Process | None, bool]:

@@ -20,16 +20,16 @@ def fd_size_counts(procfs: str) -> bool:
 
 
 class ProcessFiles:
-    """Reads a process's files; at most four kept descriptors. Methods raise OSError: ProcessLookupError or
+    """Reads a process's files; at most five kept descriptors. Methods raise OSError: ProcessLookupError or
     FileNotFoundError where the process is gone, PermissionError where the file is another uid's."""
 
-    __slots__ = ("_base", "_descriptors", "_fd", "_io", "_stat", "_statm")
+    __slots__ = ("_base", "_descriptors", "_fd", "_io", "_schedstat", "_stat", "_statm")
 
     def __init__(self, procfs: str, pid: int, descriptors: Descriptors, *, fd_size: bool) -> None:
         """`fd_size`: see `fd_size_counts`."""
         self._base = f"{procfs}/{pid}"
         self._descriptors = descriptors
-        self._stat = self._statm = self._io = _NOT_OPEN
+        self._stat = self._statm = self._io = self._schedstat = _NOT_OPEN
         self._fd = _NOT_OPEN if fd_size else _NOT_KEPT
 
     def stat(self) -> bytes:
@@ -56,6 +56,33 @@ class ProcessFiles:
                 return read_once(f"{self._base}/io")
         return os.pread(self._io, 512, 0)
 
+    def schedstat(self) -> bytes:
+        """The main thread's."""
+        if self._schedstat < 0:
+            if self._schedstat == _NOT_OPEN:
+                self._schedstat = self._descriptors.open(f"{self._base}/schedstat")
+            if self._schedstat < 0:
+                return read_once(f"{self._base}/schedstat")
+        return os.pread(self._schedstat, 128, 0)
+
+    def status(self) -> bytes:
+        """Not kept, like what follows: it is read seldom."""
+        return read_once(f"{self._base}/status")
+
+    def limits(self) -> bytes:
+        return read_once(f"{self._base}/limits")
+
+    def smaps_rollup(self) -> bytes:
+        return read_once(f"{self._base}/smaps_rollup")
+
+    def tasks(self) -> list[str]:
+        """The IDs of its threads."""
+        return os.listdir(f"{self._base}/task")
+
+    def task(self, tid: str, name: str) -> bytes:
+        """The file `name` of a thread."""
+        return read_once(f"{self._base}/task/{tid}/{name}")
+
     def open_fds(self) -> int:
         """The count of open descriptors."""
         if self._fd < 0:
@@ -66,7 +93,7 @@ class ProcessFiles:
         return os.fstat(self._fd).st_size
 
     def close(self) -> None:
-        for fd in (self._stat, self._statm, self._io, self._fd):
+        for fd in (self._stat, self._statm, self._io, self._schedstat, self._fd):
             if fd >= 0:
                 self._descriptors.close(fd)
-        self._stat = self._statm = self._io = self._fd = _NOT_KEPT
+        self._stat = self._statm = self._io = self._schedstat = self._fd = _NOT_KEPT

@@ -17,7 +17,7 @@ from tests.unit.test_collectors_golden import FIXTURES
 
 BY_NAME = {definition.family.name: definition for definition in DEFINITIONS}
 PREFIXES = ("proctree_", "cgroup_", "system_", "prom_probe_")
-UNITS = {"": "", "seconds": "_seconds", "bytes": "_bytes", "hertz": "_hertz", "celsius": "_celsius"}
+UNITS = {"": "", "seconds": "_seconds", "bytes": "_bytes", "ratio": "_ratio", "hertz": "_hertz", "celsius": "_celsius"}
 
 
 def test_each_family_is_there_once() -> None:
@@ -58,6 +58,8 @@ def test_what_collectors_send_is_what_the_catalogue_says() -> None:
         statvfs=statvfs,
         patience_s=10.0,
         read_workers=lambda: [WorkerState("process", 901, True, 2)],
+        context_switches=True,
+        pss_interval_s=1.0,
     )
     seen = set()
     for make in COLLECTORS.values():

@@ -35,6 +35,7 @@ def render(monkeypatch: pytest.MonkeyPatch) -> str:
         sysfs=str(host / "sys"),
         cgroupfs=str(host / "cgroup"),
         read_workers=lambda: [WorkerState("process", 901, True, 2), WorkerState("system", 0, False, 7)],
+        monotonic=lambda: 1000.0,
         boot_time=lambda: 1_700_000_000.0,
         wall=lambda: 1_700_002_000.5,
         statvfs=statvfs,

@@ -27,15 +27,52 @@ def test_a_tree_is_the_sum_of_its_processes_in_base_units(machine: Machine) -> N
     """Ticks become seconds, pages bytes; lineage decides who is in."""
     machine.proc.process(
         100, 1, b"root", utime=100, stime=50, cutime=10, cstime=5, start=2000, threads=2, resident=10, virtual=100,
-        read=4096, write=100, fds=4,
+        read=4096, write=100, fds=4, shared=6, shmem=8, swap=3, peak=70, minflt=9, cminflt=1, majflt=2, cmajflt=3,
+        waited=1_500_000_000, max_fds=40,
     )  # fmt: skip
-    machine.proc.process(101, 100, b"child", utime=7, start=2100, threads=3, resident=5, virtual=50, read=1, fds=2)
-    machine.proc.process(102, 101, b"grandchild", stime=1, start=2200, resident=1, virtual=1, fds=0)
+    machine.proc.process(
+        101, 100, b"child", utime=7, start=2100, threads=3, resident=5, virtual=50, read=1, fds=2, shared=1, swap=4,
+        peak=90, waited=20_000_000, max_fds=5, minflt=1,
+    )  # fmt: skip
+    machine.proc.process(
+        102,
+        101,
+        b"grandchild",
+        stime=1,
+        start=2200,
+        resident=1,
+        virtual=1,
+        fds=0,
+        state="R",
+        shared=0,
+        max_fds="unlimited",
+    )
     collector = machine.make(ProcessCollector, PID)
     assert machine.collect(collector) == {
         'prom_probe_source_readable{source="proc_pid_io"}': 1,
         'prom_probe_source_readable{source="proc_pid_fd"}': 1,
+        'prom_probe_source_readable{source="proc_pid_schedstat"}': 1,
         'proctree_processes{tree="job"}': 3,
+        'proctree_page_faults_total{tree="job", type="minor"}': 11,
+        'proctree_page_faults_total{tree="job", type="major"}': 5,
+        'proctree_cpu_waiting_seconds_total{tree="job"}': pytest.approx(1.52),
+        'proctree_largest_process_memory_peak_bytes{tree="job"}': 90 << 10,
+        'proctree_anonymous_memory_bytes{tree="job"}': 9 * 4096,
+        'proctree_file_memory_bytes{tree="job"}': 7 * 4096 - (8 << 10),
+        'proctree_shared_memory_bytes{tree="job"}': 8 << 10,
+        'proctree_swap_memory_bytes{tree="job"}': 7 << 10,
+        'proctree_open_fds_ratio{tree="job"}': 0.4,
+        'proctree_processes_state{state="running", tree="job"}': 1,
+        'proctree_processes_state{state="sleeping", tree="job"}': 2,
+        'proctree_processes_state{state="disk_sleep", tree="job"}': 0,
+        'proctree_processes_state{state="stopped", tree="job"}': 0,
+        'proctree_processes_state{state="zombie", tree="job"}': 0,
+        'proctree_processes_without_series{tree="job"}': 3,
+        'proctree_resident_memory_max_bytes{tree="job"}': 16 * 4096,
+        'proctree_anonymous_memory_max_bytes{tree="job"}': 9 * 4096,
+        'proctree_processes_max{tree="job"}': 3,
+        'proctree_threads_max{tree="job"}': 6,
+        'proctree_open_fds_max{tree="job"}': 6,
         'proctree_cpu_seconds_total{mode="user", tree="job"}': pytest.approx(1.17),
         'proctree_cpu_seconds_total{mode="system", tree="job"}': pytest.approx(0.56),
         'proctree_io_read_bytes_total{tree="job"}': 4097,
@@ -84,7 +121,7 @@ def test_a_process_gets_its_series_in_the_third_collection(machine: Machine) -> 
     assert row[name] == 1
     assert row['proctree_process_start_time_seconds{comm="app", pid="100", tree="job"}'] == 1_000_005
     local = [column for column in collector.layout.columns if not column.exposed]
-    assert len(local) == 9
+    assert len(local) == 16
     assert all(column.family.name.startswith("proctree_process_") for column in local)
     machine.proc.end(100)
     assert not any(series.startswith("proctree_process_") for series in machine.collect(collector))
@@ -124,19 +161,34 @@ def test_an_exec_gives_a_process_series_of_its_new_name(machine: Machine) -> Non
 
 def test_a_gone_tree_keeps_its_counters_and_loses_its_gauges(machine: Machine) -> None:
     """Zero processes are a number; no memory is none."""
-    machine.proc.process(100, utime=100, read=5)
+    machine.proc.process(100, utime=100, read=5, peak=50)
     collector = machine.make(ProcessCollector, PID)
     machine.collect(collector)
     machine.proc.end(100)
-    assert machine.collect(collector) == {
+    kept = {
         'prom_probe_source_readable{source="proc_pid_io"}': 1,
         'prom_probe_source_readable{source="proc_pid_fd"}': 1,
+        'prom_probe_source_readable{source="proc_pid_schedstat"}': 1,
         'proctree_processes{tree="job"}': 0,
         'proctree_cpu_seconds_total{mode="user", tree="job"}': 1,
         'proctree_cpu_seconds_total{mode="system", tree="job"}': 0,
         'proctree_io_read_bytes_total{tree="job"}': 5,
         'proctree_io_write_bytes_total{tree="job"}': 0,
+        'proctree_page_faults_total{tree="job", type="minor"}': 0,
+        'proctree_page_faults_total{tree="job", type="major"}': 0,
+        'proctree_cpu_waiting_seconds_total{tree="job"}': 0,
+        'proctree_largest_process_memory_peak_bytes{tree="job"}': 50 << 10,
     }
+    maxima = {
+        'proctree_resident_memory_max_bytes{tree="job"}': 10 * 4096,
+        'proctree_anonymous_memory_max_bytes{tree="job"}': 5 * 4096,
+        'proctree_processes_max{tree="job"}': 1,
+        'proctree_threads_max{tree="job"}': 1,
+        'proctree_open_fds_max{tree="job"}': 3,
+    }
+    assert machine.collect(collector) == kept | maxima
+    assert machine.collect(collector, 118) == kept | maxima  # its maxima stay for one window
+    assert machine.collect(collector, 10) == kept
 
 
 def test_a_tree_that_was_never_seen_has_no_counters(machine: Machine) -> None:
@@ -226,11 +278,9 @@ def test_a_damaged_file_is_logged_once_and_changes_nothing(machine: Machine) -> 
     """The last good reading stands until there is another."""
     machine.proc.process(100, utime=100)
     collector = machine.make(ProcessCollector, PID)
-    before = machine.collect(collector)
+    before = machine.collect(collector, 3)
     (machine.proc.root / "100" / "stat").write_bytes(b"100 (app) S 1\n")
-    assert machine.collect(collector, 3) == before | {
-        series: value for series, value in values(collector).items() if "process_" in series
-    }
+    assert machine.collect(collector, 3) == before
     assert machine.log == [("warn", "/proc/PID/stat: cannot parse b'100 (app) S 1\\n'")]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from prom_probe.collectors.base import Context, Watch
+from prom_probe.collectors.catalogue import DEFINITIONS
 from prom_probe.collectors.process import ProcessCollector
 from prom_probe.collectors.psutil_process import PsutilProcessCollector
 from prom_probe.collectors.psutil_system import PsutilSystemCollector
@@ -19,18 +20,14 @@ from tests.unit.test_collectors_real import burn, child, running, sleep
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="compares with /proc")
 
 # Families that psutil does not have by our definition.
-ABSENT = (
-    "proctree_cpu_",
-    "proctree_io_",
-    "proctree_virtual_",
-    "proctree_process_io_",
-    "proctree_process_virtual_",
-    "prom_probe_source_",
-)
+ABSENT = tuple(definition.family.name for definition in DEFINITIONS if definition.platforms == "Linux")
+
+SOURCES = ("prom_probe_source_readable",)
 
 
-def present(series: dict[str, float], absent: tuple[str, ...]) -> dict[str, float]:
-    return {name: value for name, value in series.items() if not name.startswith(absent)}
+def present(series: dict[str, float]) -> dict[str, float]:
+    """Those that both have."""
+    return {name: value for name, value in series.items() if name.partition("{")[0] not in (*ABSENT, *SOURCES)}
 
 
 def test_a_tree_has_the_same_numbers() -> None:
@@ -54,11 +51,11 @@ def test_a_tree_has_the_same_numbers() -> None:
                 break
         for collector in (ours, theirs):
             collector.collect()
-        mine, other = present(values(ours), ABSENT), values(theirs)
-        assert not any(name.startswith(ABSENT[:-1]) for name in other)
-        other = present(other, ABSENT)
+        mine, other = present(values(ours)), values(theirs)
+        assert not any(name.partition("{")[0] in ABSENT for name in other)
+        other = present(other)
         assert mine.keys() == other.keys()
-        assert len(mine) == 5 + 4 * 6
+        assert len(mine) == 10 + 4 * 6
         for name, value in mine.items():
             if "start_time" not in name:  # psutil's boot time is another, to a second
                 assert other[name] == pytest.approx(value, abs=0.011), name

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prom_probe.collectors.tree import Process, Tree, settle
+from prom_probe.collectors.member import Process
+from prom_probe.collectors.tree import Tree, settle
 from prom_probe.sources.descriptors import Descriptors
 from prom_probe.sources.proc_pid_stat import ProcPidStat
 from prom_probe.sources.process_files import ProcessFiles
@@ -92,7 +93,7 @@ class Sampler:
             if task.pid not in self.processes:
                 files = ProcessFiles("/nowhere", task.pid, Descriptors(0), fd_size=False)
                 self.processes[task.pid] = Process(task.pid, task.start, 0.0, "t", self.tree, files)
-        self.tree.begin()
+                self.tree.join(self.processes[task.pid])
         gone: list[Process] = []
         for process in self.processes.values():
             if between is not None:
@@ -105,13 +106,13 @@ class Sampler:
             state = b"Z" if task.zombie else b"S"
             numbers = task.faults, task.child_faults, 0, 0, task.user, 0, task.child_user, 0
             process.count(ProcPidStat(b"t", state, task.parent, *numbers, 1, task.start))
-            process.gained_read, process.read = task.io - process.read, task.io
+            process.count_io(task.io, 0)
+            process.sum_up()
             self.last_total[process.pid] = task.user + task.child_user
         for process in gone:
             del self.processes[process.pid]
+            self.tree.leave(process)
         self.heirs = settle(gone, self.processes, self.heirs)
-        for process in self.processes.values():
-            self.tree.add(process)
         self.tree.end()
 
     @property
@@ -120,7 +121,7 @@ class Sampler:
 
     @property
     def read(self) -> int:
-        return self.tree.counters[2]
+        return self.tree.counters[4]
 
 
 def start() -> tuple[Kernel, Sampler, int]:
@@ -258,7 +259,7 @@ def test_a_successor_goes_on_where_the_counters_stood() -> None:
     successor.collect()
     assert successor.user == 30
     successor = Sampler(Kernel())
-    successor.tree.resume((100, 0, 0, 0), (40, 0, 0, 0))
+    successor.tree.resume([100, *[0] * 8], [40, *[0] * 8])
     successor.kernel.work(ROOT, 50)
     successor.collect()
     assert successor.user == 110

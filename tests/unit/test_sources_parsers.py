@@ -21,14 +21,18 @@ from prom_probe.sources.proc_net_dev import parse_proc_net_dev
 from prom_probe.sources.proc_pid_cgroup import parse_proc_pid_cgroup
 from prom_probe.sources.proc_pid_cmdline import parse_proc_pid_cmdline
 from prom_probe.sources.proc_pid_io import parse_proc_pid_io
+from prom_probe.sources.proc_pid_limits import parse_max_fds
+from prom_probe.sources.proc_pid_schedstat import parse_proc_pid_schedstat
+from prom_probe.sources.proc_pid_smaps_rollup import parse_smaps_rollup
 from prom_probe.sources.proc_pid_stat import parse_is_thread, parse_proc_pid_stat
 from prom_probe.sources.proc_pid_statm import parse_proc_pid_statm
+from prom_probe.sources.proc_pid_status import parse_proc_pid_status, parse_task_status
 from prom_probe.sources.proc_pressure import parse_pressure
 from prom_probe.sources.proc_sockstat import parse_proc_sockstat, parse_proc_sockstat6
 from prom_probe.sources.proc_stat import parse_proc_stat
 from prom_probe.sources.proc_sys import parse_file_nr, parse_sysctl
 from prom_probe.sources.proc_vmstat import parse_proc_vmstat
-from tests.fixtures.fake_proc import IO, stat_line
+from tests.fixtures.fake_proc import IO, LIMITS, ROLLUP, STATUS, stat_line
 
 NET_DEV = b"""Inter-|   Receive                                       |  Transmit
  face |bytes packets errs drop fifo frame compressed multicast|bytes packets errs drop fifo colls carrier compressed
@@ -115,8 +119,19 @@ def test_a_thread_is_told_from_a_process_by_its_exit_signal(signal: int, thread:
     assert parse_is_thread(stat_line(7, b"a) b", 3, {"exit_signal": signal})) is thread
 
 
+STATUS_TEXT = STATUS.format(
+    state="S", pid=7, peak=1792, shmem=8, swap=16, voluntary=12345678901, nonvoluntary=7
+).encode()
+
 GOOD: list[tuple[Callable[[bytes], object], bytes, object]] = [
-    (parse_proc_pid_statm, b"4364 2444 1234 1 0 900 0\n", (4364, 2444)),
+    (parse_proc_pid_statm, b"4364 2444 1234 1 0 900 0\n", (4364, 2444, 1234)),
+    (parse_proc_pid_status, STATUS_TEXT, (1792, 8, 16)),
+    (parse_proc_pid_status, b"Name:\tz\nState:\tZ (zombie)\nThreads:\t1\n", (None, None, None)),
+    (parse_task_status, STATUS_TEXT, (b"S", 12345678901, 7)),
+    (parse_proc_pid_schedstat, b"297183 4000000000 1\n", 4_000_000_000),
+    (parse_max_fds, LIMITS.format(max_fds=20000).encode(), 20000),
+    (parse_max_fds, LIMITS.format(max_fds="unlimited").encode(), None),
+    (parse_smaps_rollup, ROLLUP.format(pss=268, clean=40, dirty=112).encode(), (268, 152)),
     (parse_proc_pid_io, IO.format(read=4096, write=8192).encode(), (4096, 8192)),
     (parse_proc_pid_cmdline, b"", []),
     (parse_proc_pid_cmdline, b"sh\0-c\0echo \xff\0", ["sh", "-c", "echo \\xff"]),
@@ -190,6 +205,13 @@ BAD: list[tuple[Callable[[bytes], object], bytes]] = [
     (parse_proc_pid_stat, b"7 app S 1\n"),
     (parse_is_thread, b"7 (app) S 1 2 3\n"),
     (parse_proc_pid_statm, b"1\n"),
+    (parse_proc_pid_status, b"Name:\tx\nVmHWM:\t  many kB\n"),
+    (parse_task_status, b"Name:\tx\nState:\tS (sleeping)\n"),
+    (parse_proc_pid_schedstat, b"1 2\n"),
+    (parse_proc_pid_schedstat, b"1 x 3\n"),
+    (parse_max_fds, b"Limit\n"),
+    (parse_max_fds, LIMITS.format(max_fds="few").encode()),
+    (parse_smaps_rollup, b"00400000-7fff0000 ---p 00000000 00:00 0 [rollup]\nPss:  1 kB\n"),
     (parse_proc_pid_io, b"rchar: 1\n"),
     (parse_proc_pid_io, IO.format(read="x", write=0).encode()),
     (parse_proc_pid_cgroup, b"nonsense\n"),

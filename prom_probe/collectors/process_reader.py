@@ -1,0 +1,203 @@
+"""Reads the files of a tree's processes, each as often as it is worth what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import clock_gettime_ns
+
+from prom_probe.collectors.member import Process
+from prom_probe.sources.errors import ParseError
+from prom_probe.sources.proc_pid_io import parse_proc_pid_io
+from prom_probe.sources.proc_pid_limits import parse_max_fds
+from prom_probe.sources.proc_pid_schedstat import parse_proc_pid_schedstat
+from prom_probe.sources.proc_pid_stat import parse_proc_pid_stat
+from prom_probe.sources.proc_pid_statm import parse_proc_pid_statm
+from prom_probe.sources.proc_pid_status import parse_proc_pid_status
+
+_GONE = (ProcessLookupError, FileNotFoundError)
+
+# A process whose CPU clock stands still has done nothing: its times, faults, IO and descriptors are what they were;
+# only its memory can have changed, by being swapped out. All is read again after this many collections even so (a few
+# more for some, so that the work is spread).
+_REST = 16
+# Where more than this many run, what costs is read in turn, but at least in one of so many collections: IO, descriptors
+# and the run queue's delay; memory of one whose stat is the same; and all but memory of one that ran for less than a
+# tenth of a tick.
+_EACH_TIME = 16
+_MOST_TURNS = 8
+_LITTLE_NS = 1_000_000
+# Collections between two readings of what a running process's memory is made of: more where many run, so that no more
+# than about _STATUS_AT_ONCE are read in one.
+_STATUS_EVERY = 8
+_STATUS_AT_ONCE = 3
+_STATUS_MOST = 60
+# The same of its limits, in those.
+_LIMITS_EVERY = 4
+
+
+class ProcessReader:
+    """Fills `Process`es. `say` is given what cannot be read for a strange reason."""
+
+    def __init__(self, *, clocks: bool, main_thread_waits: bool, say: Callable[[str], None]) -> None:
+        """`clocks`: a PID names a CPU clock here. `main_thread_waits`: whether its schedstat is wanted."""
+        self._clocks = clocks
+        self._main_thread_waits = main_thread_waits
+        self._say = say
+        self._beat = 0
+        self._turns = 1
+        self._status_every = _STATUS_EVERY
+        self._ran = 0
+
+    def begin(self) -> None:
+        """A new collection."""
+        self._beat += 1
+        self._turns = min(-(-self._ran // _EACH_TIME) or 1, _MOST_TURNS)
+        self._status_every = min(max(_STATUS_EVERY, self._ran // _STATUS_AT_ONCE), _STATUS_MOST)
+        self._ran = 0
+
+    def read(self, process: Process) -> bool:
+        """Read what is due; False where the process is gone. What cannot be read for another reason stays as it was."""
+        try:
+            # The clock comes first: what happens after it shows in the next reading of the clock.
+            cpu_ns = clock_gettime_ns(process.clock) if self._clocks else -1
+        except OSError:
+            cpu_ns = -1  # it is gone, or the kernel does not have such clocks
+        try:
+            ran_ns = cpu_ns - process.cpu_ns
+            if ran_ns:
+                self._ran += 1
+            known = cpu_ns != -1 and process.cpu_ns != -1 and process.rested < _REST + process.pid % 8
+            if known and (not ran_ns or (ran_ns < _LITTLE_NS and (self._beat + process.pid) % self._turns)):
+                self._rest(process)
+                return True
+            data = process.files.stat()
+            same = data == process.stat_data
+            if not same:
+                stat = parse_proc_pid_stat(data)
+                if stat.starttime != process.start:
+                    return False
+                process.count(stat)
+                process.stat_data = data
+                process.sum_up()
+            elif process.gained:
+                process.gained = []
+            process.seen += 1
+            self._read_rest(process, same)
+            process.cpu_ns = cpu_ns
+            process.rested = 0
+        except _GONE:
+            return False
+        except (OSError, ParseError) as error:
+            self._say(str(error))
+        return True
+
+    def _rest(self, process: Process) -> None:
+        """It has done next to nothing since it was read."""
+        process.seen += 1
+        process.rested += 1
+        if process.gained:
+            process.gained = []
+        if not process.zombie:
+            self._read_statm(process)
+
+    def _read_statm(self, process: Process) -> None:
+        data = process.files.statm()
+        if data != process.statm_data:
+            virtual, resident, shared = parse_proc_pid_statm(data)
+            process.statm_data = data
+            process.virtual, process.resident, process.shared = virtual, resident, min(shared, resident)
+            process.sum_up()
+
+    def _read_rest(self, process: Process, same: bool) -> None:
+        """What is not in stat, which is the `same` as before."""
+        all_of_it = not process.whole or process.rested >= _REST
+        turn = all_of_it or self._turns == 1 or (self._beat + process.pid) % self._turns == 0
+        if same and not turn:
+            return
+        try:
+            # Where it has reaped a child, the child's IO came with it: it is counted in the same collection.
+            if turn or process.gained:
+                self._read_turn(process)
+            if process.zombie:
+                if not process.whole:
+                    _empty(process)
+                    process.whole = True
+                return
+            self._read_statm(process)
+            if all_of_it or process.status_due <= self._beat:
+                self._read_status(process)
+        except _GONE:
+            pass  # since its stat was read: the next collection misses it
+
+    def _read_turn(self, process: Process) -> None:
+        files = process.files
+        before = process.read, process.write, process.waited, process.open_fds
+        readable = process.io_readable, process.fds_readable, process.waited_readable
+        try:
+            process.count_io(*parse_proc_pid_io(files.io()))
+            process.io_readable = True
+        except PermissionError:  # another uid's
+            process.io_readable = False
+        except FileNotFoundError:
+            files.stat()  # raises where it is the process that is gone
+            process.io_readable = False  # a kernel without task IO accounting
+        if not process.zombie:
+            try:
+                process.open_fds = files.open_fds()
+                process.fds_readable = True
+                process.fds_ratio = _ratio(process)
+            except PermissionError:
+                process.fds_readable = False
+        if self._main_thread_waits:
+            try:
+                process.waited = parse_proc_pid_schedstat(files.schedstat())
+                process.waited_readable = True
+            except FileNotFoundError:
+                files.stat()
+                process.waited_readable = False  # a kernel without CONFIG_SCHED_INFO
+        if before != (process.read, process.write, process.waited, process.open_fds) or readable != (
+            process.io_readable,
+            process.fds_readable,
+            process.waited_readable,
+        ):
+            process.sum_up()
+
+    def _read_status(self, process: Process) -> None:
+        files = process.files
+        try:
+            peak, shmem, swap = parse_proc_pid_status(files.status())
+            process.memory_readable = shmem is not None or process.resident == 0
+            process.peak, process.shmem, process.swap = peak or 0, shmem or 0, swap or 0
+        except FileNotFoundError:
+            files.stat()  # raises where it is the process that is gone
+            process.memory_readable = False
+        if not process.whole or process.rested or process.limits_due <= self._beat:
+            self._read_limits(process)
+            process.limits_due = self._beat + self._status_every * _LIMITS_EVERY
+        process.status_due = (
+            self._beat + self._status_every + (0 if process.whole else process.pid % self._status_every)
+        )
+        process.whole = True
+        process.sum_up()
+
+    def _read_limits(self, process: Process) -> None:
+        try:
+            process.max_fds = parse_max_fds(process.files.limits()) or 0
+        except (FileNotFoundError, PermissionError):
+            process.max_fds = 0
+        process.fds_ratio = _ratio(process)
+
+
+def _ratio(process: Process) -> float:
+    return process.open_fds / process.max_fds if process.max_fds else -1.0
+
+
+def _empty(process: Process) -> None:
+    """A zombie has none of it."""
+    process.threads = process.resident = process.shared = process.virtual = process.open_fds = 0
+    process.shmem = process.swap = process.max_fds = 0
+    process.fds_ratio = -1.0
+    process.pss = process.uss = 0
+    process.tasks = {}
+    process.statm_data = b""
+    process.sum_up()
