@@ -2,7 +2,7 @@
 
 import os
 
-from prom_probe.sources.descriptors import Descriptors, KeptFile
+from prom_probe.sources.descriptors import Descriptors, KeptFile, read_once
 from prom_probe.sources.errors import ParseError
 
 SOURCE = "cgroup.procs"
@@ -32,11 +32,16 @@ def find_cgroup(cgroupfs: str, path: str) -> str | None:
 
 
 class CgroupProcs:
-    """The cgroup.procs of a directory and of all directories below it, kept open."""
+    """The cgroup.procs of a directory and of all directories below it, kept open where that is version 2's.
+
+    Version 1 gives a descriptor that is read again within a second the list that it gave before (pidlist_array_load in
+    kernel/cgroup/cgroup-v1.c), so there each reading opens the file.
+    """
 
     def __init__(self, directory: str, descriptors: Descriptors) -> None:
         self.directory = directory
         self._descriptors = descriptors
+        self._kept = os.path.exists(f"{directory}/cgroup.controllers")
         self._files: dict[str, KeptFile] = {}
 
     def walk(self) -> None:
@@ -57,7 +62,7 @@ class CgroupProcs:
         pids: list[int] = []
         for directory, file in list(self._files.items()):
             try:
-                pids += parse_cgroup_procs(file.read())
+                pids += parse_cgroup_procs(file.read() if self._kept else read_once(file.path))
             except PermissionError:
                 raise
             except OSError:  # ENOENT, ENODEV: removed; EOPNOTSUPP: a threaded cgroup's processes are its parent's
