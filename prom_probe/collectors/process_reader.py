@@ -23,7 +23,7 @@ _REST = 16
 # Where more than this many run, what costs is read in turn, but at least in one of so many collections: IO, descriptors
 # and the run queue's delay; memory of one whose stat is the same; and all but memory of one that ran for less than a
 # tenth of a tick.
-_EACH_TIME = 16
+_EACH_TIME = 12
 _MOST_TURNS = 8
 _LITTLE_NS = 1_000_000
 # Collections between two readings of what a running process's memory is made of: more where many run, so that no more

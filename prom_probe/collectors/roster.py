@@ -22,7 +22,9 @@ from prom_probe.sources.proc_pid_stat import parse_is_thread, parse_proc_pid_sta
 _LISTING_SHARE = 500
 _LISTING_PAUSE_S = 2.0
 # Collections after which /proc is listed anyway: a restored process has an old PID, and a container's loadavg may lie.
+# Twice as many each time that nothing was missed, up to the second number.
 _LIST_ANYWAY = 10
+_LIST_SELDOM = 128
 # New PIDs that are cheaper to look at than a listing.
 _MAX_PROBES = 32
 # Collections for which a new process that no rule wants is looked at again: between fork and exec it has its parent's
@@ -57,7 +59,7 @@ class Roster:
         # Whether the PIDs in procfs are those of our own PID namespace.
         self.own_namespace = _is_own_namespace(context.procfs)
         self._newest_pid: int | None = None
-        self._since_listing = _LIST_ANYWAY
+        self._since_listing = self._list_after = _LIST_ANYWAY
         self._list_at = 0.0
         self._first = True
 
@@ -111,12 +113,16 @@ class Roster:
         before, newest = self._newest_pid, self._read_newest_pid()
         if newest is not None and before is not None and 0 <= newest - before <= _MAX_PROBES:
             self._newest_pid = newest
-            if self._since_listing < _LIST_ANYWAY or self._context.monotonic() < self._list_at:
+            if self._since_listing < self._list_after or self._context.monotonic() < self._list_at:
                 return self._probe(range(before + 1, newest + 1))
         elif self._context.monotonic() < self._list_at:
             return set()
         self._newest_pid = newest
-        return self._list()
+        listed = self._list()
+        if before is not None and newest is not None:
+            missed = any(not before < pid <= newest for pid in listed)
+            self._list_after = _LIST_ANYWAY if missed else min(self._list_after * 2, _LIST_SELDOM)
+        return listed
 
     def _read_newest_pid(self) -> int | None:
         if not self.own_namespace:

@@ -12,8 +12,10 @@ from prom_probe.sources.cgroup_procs import CgroupProcs
 from prom_probe.sources.descriptors import KeptFile
 from prom_probe.sources.errors import ParseError
 
-# Collections between two looks for the cgroup, and whether it holds strangers.
+# Collections between two looks for the cgroup, and whether it holds strangers; where the tree is not all of one, twice
+# as many with each look, up to so many.
 _LOOK_EVERY = 16
+_LOOK_SELDOM = 256
 # A stat file gives two numbers of whole ticks, rounded down.
 _ROUNDING_TICKS = 2
 
@@ -30,7 +32,7 @@ class Unattributed:
         self._named = next((w.value for w in context.watches if w.kind == "cgroup" and w.name == name), None)
         self._file: KeptFile | None = None
         self._procs: CgroupProcs | None = None
-        self._wait = 0
+        self._wait, self._pause = 0, _LOOK_EVERY
         self._strangers: set[int] = set()
         self._base_s: float | None = None  # what the cgroup is ahead of the tree where nothing is missing
         self.whole = False
@@ -51,7 +53,8 @@ class Unattributed:
 
     def _look(self, tree: Tree, members: Collection[int]) -> None:
         context = self._context
-        self._wait = _LOOK_EVERY
+        self._wait = self._pause
+        self._pause = min(self._pause * 2, _LOOK_SELDOM)
         if self._named is not None:
             directories = locate_named_cgroup(context.cgroupfs, self._named)
         else:
@@ -73,6 +76,8 @@ class Unattributed:
             self._wait = 1
         self._strangers = strangers
         whole = not strangers or (self.whole and not lasting)
+        if whole:
+            self._pause = _LOOK_EVERY
         if whole != self.whole:
             self.whole, self._base_s = whole, None
 
@@ -93,7 +98,7 @@ class Unattributed:
 
     def _leave(self) -> None:
         """Without a cgroup to compare with."""
-        self.whole, self._base_s, self._wait = False, None, _LOOK_EVERY
+        self.whole, self._base_s, self._wait = False, None, self._pause
         self.close()
 
     def close(self) -> None:

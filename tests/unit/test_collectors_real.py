@@ -364,3 +364,25 @@ def _has_run(
         patch.setattr(ProcessFiles, "stat", spy)
         collector.collect()
     return bool(reads)
+
+
+def test_proc_is_listed_seldom_where_the_newest_pid_can_be_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ever more seldom while nothing was missed, often again once something was."""
+    lists: list[int] = []
+    found: list[set[int]] = []
+
+    def listing(roster: Roster) -> set[int]:
+        roster._since_listing = 0
+        lists.append(beat)
+        return found.pop() if found else set()
+
+    monkeypatch.setattr(Roster, "_read_newest_pid", lambda roster: 1000)
+    monkeypatch.setattr(Roster, "_list", listing)
+    roster = Roster(Context())
+    for beat in range(600):
+        if beat == 500:
+            found.append({77})  # an old PID, of which nobody has told
+        roster.refresh()
+    roster.close()
+    gaps = [later - earlier for earlier, later in zip(lists, lists[1:], strict=False)]
+    assert gaps == [10, 20, 40, 80, 128, 128, 128, 10, 20]
