@@ -112,7 +112,7 @@ SHARED = define(
     labels="tree",
     source="/proc/PID/status RssShmem",
     definition="Sum over the tree's processes of RssShmem, read every 8th collection where a process runs (every 60th "
-    "where very many do) and every 24th where it sleeps. A page that processes share counts once for each.",
+    "where very many do) and every 32nd where it sleeps. A page that processes share counts once for each.",
 )
 SWAP = define(
     "proctree_swap_memory_bytes",
@@ -223,7 +223,7 @@ FDS_RATIO = define(
     labels="tree",
     source="/proc/PID/fd, /proc/PID/limits",
     definition="Largest, over the tree's processes, of open descriptors divided by the soft limit, which is read at a "
-    "process's start and every 24th to 240th collection.",
+    "process's start and every 32nd to 256th collection.",
 )
 UNATTRIBUTED = define(
     "proctree_cpu_unattributed_seconds_total",

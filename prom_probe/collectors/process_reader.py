@@ -20,6 +20,7 @@ _GONE = (ProcessLookupError, FileNotFoundError)
 # only its memory can have changed, by being swapped out. All is read again after this many collections even so (a few
 # more for some, so that the work is spread).
 _REST = 16
+_SPREAD = 16
 # Where more than this many run, what costs is read in turn, but at least in one of so many collections: IO, descriptors
 # and the run queue's delay; memory of one whose stat is the same; and all but memory of one that ran for less than a
 # tenth of a tick.
@@ -66,7 +67,7 @@ class ProcessReader:
             ran_ns = cpu_ns - process.cpu_ns
             if ran_ns:
                 self._ran += 1
-            known = cpu_ns != -1 and process.cpu_ns != -1 and process.rested < _REST + process.pid % 8
+            known = cpu_ns != -1 and process.cpu_ns != -1 and process.rested < _REST + process.pid % _SPREAD
             if known and (not ran_ns or (ran_ns < _LITTLE_NS and (self._beat + process.pid) % self._turns)):
                 self._rest(process)
                 return True
@@ -171,7 +172,7 @@ class ProcessReader:
         except FileNotFoundError:
             files.stat()  # raises where it is the process that is gone
             process.memory_readable = False
-        if not process.whole or process.rested or process.limits_due <= self._beat:
+        if not process.whole or process.limits_due <= self._beat:
             self._read_limits(process)
             process.limits_due = self._beat + self._status_every * _LIMITS_EVERY
         process.status_due = (

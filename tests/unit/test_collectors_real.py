@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import NoReturn
 
 import pytest
@@ -384,5 +385,5 @@ def test_proc_is_listed_seldom_where_the_newest_pid_can_be_believed(monkeypatch:
             found.append({77})  # an old PID, of which nobody has told
         roster.refresh()
     roster.close()
-    gaps = [later - earlier for earlier, later in zip(lists, lists[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(lists)]
     assert gaps == [10, 20, 40, 80, 128, 128, 128, 10, 20]
