@@ -387,3 +387,37 @@ def test_proc_is_listed_seldom_where_the_newest_pid_can_be_believed(monkeypatch:
     roster.close()
     gaps = [later - earlier for earlier, later in pairwise(lists)]
     assert gaps == [10, 20, 40, 80, 128, 128, 128, 10, 20]
+
+
+def test_threads_and_pss_of_a_real_process() -> None:
+    """Context switches over all threads, each thread's state, PSS that is at most what is resident."""
+    ready, done = os.pipe()
+
+    def work() -> None:
+        import threading
+
+        def nap() -> None:
+            for _ in range(200):
+                time.sleep(0.0001)
+            os.write(done, b"!")
+            signal.pause()
+
+        threading.Thread(target=nap, daemon=True).start()
+        sleep()
+
+    with running(work) as pid:
+        os.read(ready, 1)
+        collector = collector_of(pid, context_switches=True, pss_interval_s=0.01)
+        asleep = 'proctree_threads_state{state="sleeping", tree="t"}'
+        collect_until(collector, lambda: values(collector).get(asleep) == 2)
+        row = values(collector)
+        assert row['proctree_context_switches_total{tree="t", type="voluntary"}'] >= 200  # the main thread's are a few
+        assert row['proctree_cpu_waiting_seconds_total{tree="t"}'] > 0
+        resident = row['proctree_resident_memory_bytes{tree="t"}']
+        assert 0 < row['proctree_uss_memory_bytes{tree="t"}'] <= row['proctree_pss_memory_bytes{tree="t"}'] <= resident
+        assert row['proctree_largest_process_memory_peak_bytes{tree="t"}'] >= 0.9 * resident
+        parts = [row[f'proctree_{part}_memory_bytes{{tree="t"}}'] for part in ("anonymous", "file", "shared")]
+        assert sum(parts) == resident
+        collector.close()
+    os.close(ready)
+    os.close(done)
