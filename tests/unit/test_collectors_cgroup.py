@@ -183,6 +183,7 @@ class Cgroups:
 
     def _process(self, cgroup: str, *mounts: str) -> None:
         self.machine.proc.process(7, cgroup=cgroup)
+        (self.machine.proc.root / "7/status").unlink()  # a test that wants Cpus_allowed_list writes it
         self.machine.proc.self_cgroup("0::/us\n")
         (self.machine.proc.root / "self/mountinfo").write_text("".join(f"{line}\n" for line in mounts))
 
