@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import groupby
 from operator import itemgetter
 from sys import byteorder
@@ -10,47 +10,13 @@ from typing import NamedTuple
 
 import msgspec
 
+from prom_probe.formats import TEXT, Format
 from prom_probe.model.family import Column, Family
-from prom_probe.model.labels import METRIC_NAME, Labels, escape_value
+from prom_probe.model.labels import METRIC_NAME, Labels, label_value
 from prom_probe.model.sample import STALE, is_stale
 from prom_probe.model.series import Newest
 
 _encode = msgspec.json.Encoder().encode
-
-
-class Format(NamedTuple):
-    """One exposition format: how a family's head and a series' name are written, and how the text ends."""
-
-    content_type: str
-    head: Callable[[Family], str]
-    series: Callable[[str, Labels], str]
-    end: bytes
-
-
-# The types that text format 0.0.4 does not know, and what stands for them there.
-TEXT_TYPES = {"info": "gauge", "unknown": "untyped"}
-
-
-def _text_head(family: Family) -> str:
-    help_text = family.help.replace("\\", "\\\\").replace("\n", "\\n")
-    return f"# HELP {family.name} {help_text}\n# TYPE {family.name} {TEXT_TYPES.get(family.type, family.type)}\n"
-
-
-def text_series(name: str, labels: Labels) -> str:
-    """`name{a="b",c="d"}` of text format 0.0.4; the labels' own name counts where they have one."""
-    inner = []
-    for key, value in labels:
-        if key == METRIC_NAME:
-            name = value
-        else:
-            inner.append(f'{key}="{escape_value(value)}"')
-    return f"{name}{{{','.join(inner)}}}" if inner else name
-
-
-TEXT = Format("text/plain; version=0.0.4; charset=utf-8", _text_head, text_series, b"")
-
-# By content type, the preferred one first.
-FORMATS: dict[str, Format] = {form.content_type: form for form in (TEXT,)}
 
 
 class _Part:
@@ -79,7 +45,7 @@ class _Part:
             if column.exposed:
                 self.exposed.append(column)
                 self.indices.append(index)
-                self.starts.append(form.series(column.family.name, column.labels).encode() + b" ")
+                self.starts.append(form.series(column.family, column.labels).encode() + b" ")
         if len(self.indices) == before:
             return False
         self.take = _taker(self.indices)
@@ -102,17 +68,21 @@ class _Plan(NamedTuple):
 
 
 class Exposition:
-    """Renders `/metrics`; keeps what stays the same between two scrapes. Not thread-safe."""
+    """Renders `/metrics`; keeps what stays the same between two scrapes. Not thread-safe.
 
-    def __init__(self, form: Format = TEXT) -> None:
+    `names`: only these families, or series of these names; None for all.
+    """
+
+    def __init__(self, form: Format = TEXT, names: Collection[str] | None = None) -> None:
         self.form = form
+        self._names = names
         self._parts: dict[str, _Part] = {}
         self._plan = _Plan(_take_none, [], [])
 
     def render(self, newest: Sequence[Newest]) -> bytes:
         """The text of the exposed series that have a value now: families sorted by name, without timestamps."""
         if self._update(newest):
-            self._plan = _make_plan([self._parts[row.collector] for row in newest], self.form)
+            self._plan = _make_plan([self._parts[row.collector] for row in newest], self.form, self._names)
         values: list[float] = []
         for row in newest:
             values += self._parts[row.collector].values(row.payload)
@@ -156,7 +126,7 @@ class Exposition:
         return b"".join(pieces)
 
 
-def _make_plan(parts: Sequence[_Part], form: Format) -> _Plan:
+def _make_plan(parts: Sequence[_Part], form: Format, names: Collection[str] | None) -> _Plan:
     """The lines of all parts, grouped by family, families sorted; within one in the order of the columns.
 
     A series that came back has a second column, the first being ended: the last column counts.
@@ -166,7 +136,8 @@ def _make_plan(parts: Sequence[_Part], form: Format) -> _Plan:
     for part in parts:
         for column, start in zip(part.exposed, part.starts, strict=True):
             lines.pop(column.labels, None)
-            lines[column.labels] = (column.family.name, position, start, column.family)
+            if names is None or column.family.name in names or label_value(column.labels, METRIC_NAME) in names:
+                lines[column.labels] = (column.family.name, position, start, column.family)
             position += 1
     ordered = sorted(lines.values(), key=itemgetter(0, 1))
     pieces: list[bytes] = []

@@ -9,6 +9,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Protocol
 
 from prom_probe.exposition import Exposition
+from prom_probe.formats import Format
 from prom_probe.model.family import Family
 from prom_probe.model.meter import Histogram
 from prom_probe.model.series import Newest
@@ -61,6 +62,9 @@ class About:
     start_time_s: float = 0.0
 
 
+_MOST_FORMATS = 3
+
+
 @dataclass
 class Context:
     """One per App; owned by the loop's thread."""
@@ -73,7 +77,7 @@ class Context:
     query_seconds: Histogram
     scrape_seconds: Histogram
     receiver: Receiver | None = None  # None where remote write is off
-    exposition: Exposition = field(default_factory=Exposition)
+    expositions: dict[str, Exposition] = field(default_factory=dict)  # by content type
     _engine: Engine | None = None
     _loading: Lock = field(default_factory=Lock)
 
@@ -93,6 +97,14 @@ class Context:
                     )
                 )
             return self._engine
+
+    def exposition(self, form: Format) -> Exposition:
+        """What renders this format; a few formats keep what stays the same between two scrapes."""
+        found = self.expositions.pop(form.content_type, None) or Exposition(form)
+        while len(self.expositions) >= _MOST_FORMATS:
+            del self.expositions[next(iter(self.expositions))]
+        self.expositions[form.content_type] = found  # the newest is the last
+        return found
 
     def change(self, limits: QueryLimits) -> None:
         """Let the next query have other limits; those that run keep theirs."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from prom_probe.exposition import TEXT, TEXT_TYPES, text_series
+from prom_probe.formats import TEXT, TEXT_TYPES, text_series
 from prom_probe.model.family import Family
 from prom_probe.model.labels import METRIC_NAME, Labels, label_value
 from prom_probe.model.sample import is_stale

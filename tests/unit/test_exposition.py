@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from prom_probe.exposition import FORMATS, TEXT, Exposition
+from prom_probe.exposition import Exposition
 from prom_probe.model.family import Column, Family, column
 from prom_probe.model.labels import make_labels
 from prom_probe.model.meter import Meter
@@ -170,11 +170,6 @@ def test_a_series_that_came_back_is_written_once() -> None:
     """A tree that restarted has an ended column and a living one of the same labels."""
     columns = [column(CPU, tree="a"), column(CPU, tree="a")]
     assert text(newest(columns, [STALE, 5.0])).splitlines()[2:] == ['proctree_cpu_seconds_total{tree="a"} 5']
-
-
-def test_formats_are_found_by_content_type() -> None:
-    """The table's key is the Content-Type header."""
-    assert FORMATS["text/plain; version=0.0.4; charset=utf-8"] is TEXT
 
 
 NAMES = st.from_regex(r"[a-z][a-z_]{0,5}", fullmatch=True)

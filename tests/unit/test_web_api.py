@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from urllib.parse import quote, urlencode
 
@@ -296,13 +297,39 @@ def test_targets() -> None:
         assert ask(site, "targets", state="dropped") == {"activeTargets": [], "droppedTargets": []}
 
 
+def test_metrics_in_the_format_and_of_the_part_that_is_asked_for() -> None:
+    """OpenMetrics by Accept; `name[]` and `collect[]` as other exporters have them."""
+    one, two = Family("one_total", "counter", "One."), Family("two_bytes", "gauge", "Two.", "bytes")
+    rows = [
+        Newest(name, 0, [column(family)], NOW_MS, struct.pack("<d", value))
+        for name, family, value in (("first", one, 1.0), ("second", two, 2.0))
+    ]
+    with serving(FakeStore(rows)) as site:
+        plain = site.ask("/metrics")
+        assert plain.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+        assert plain.headers["vary"] == "Accept" and "# EOF" not in plain.text
+        reply = site.ask("/metrics", Accept="application/openmetrics-text;version=1.0.0")
+        assert reply.headers["content-type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
+        assert "# UNIT two_bytes bytes\n" in reply.text and reply.text.endswith("# EOF\n")
+
+        def samples(query: str) -> list[str]:
+            lines = site.ask(f"/metrics?{query}").text.splitlines()
+            return [line for line in lines if line.partition(" ")[0] in ("one_total", "two_bytes")]
+
+        assert samples("name[]=one_total") == samples("collect[]=first") == ["one_total 1"]
+        assert samples("name[]=one_total&name[]=two_bytes") == ["one_total 1", "two_bytes 2"]
+        assert samples("collect[]=first&name[]=two_bytes") == []
+        refused = site.ask("/metrics?collect[]=nonsense")
+        assert refused.status == 400 and refused.text.startswith("unknown collector 'nonsense'; there are first,")
+
+
 def test_federate(site: Site) -> None:
     """The newest samples with their times, sorted by name; nothing without a selector."""
     reply = site.ask("/federate?match[]=x_total&match[]=" + quote('{job="a"}'))
     assert reply.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert reply.text == (
         f'# TYPE up untyped\nup{{instance="x:1",job="a"}} 1 {NOW_MS}\n'
-        f'# TYPE x_total untyped\nx_total{{job="b",le.dot="1"}} 60 {NOW_MS}\n'
+        f'# TYPE x_total untyped\nx_total{{job="b",le_dot="1"}} 60 {NOW_MS}\n'
     )
     assert (site.ask("/federate").status, site.ask("/federate").body) == (200, b"")
     assert site.ask("/federate?match[]=foo(").status == 400

@@ -1,0 +1,204 @@
+"""The exposition formats: which one a scraper wants, how names are written in it, and the head of a family."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from prom_probe.model.family import Family
+from prom_probe.model.labels import METRIC_NAME, Labels, escape_value
+
+_LEGACY_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_LEGACY_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+
+
+class Format(NamedTuple):
+    """One exposition format: how a family's head and a series' name are written, and how the text ends."""
+
+    content_type: str
+    head: Callable[[Family], str]
+    series: Callable[[Family, Labels], str]
+    end: bytes
+
+
+# -- names that classic formats cannot have, by the scheme that a scraper asks for (Prometheus's `escaping=`)
+
+
+def _underscores(name: str) -> str:
+    return "".join(c if _legacy(c, i) else "_" for i, c in enumerate(name))
+
+
+def _dots(name: str) -> str:
+    out = []
+    for i, c in enumerate(name):
+        out.append("__" if c == "_" else "_dot_" if c == "." else c if _legacy(c, i) else "__")
+    return "".join(out)
+
+
+def _values(name: str) -> str:
+    if _LEGACY_NAME.fullmatch(name):
+        return name
+    return "U__" + "".join("__" if c == "_" else c if _legacy(c, i) else f"_{ord(c):x}_" for i, c in enumerate(name))
+
+
+def _legacy(c: str, place: int) -> bool:
+    return c.isascii() and (c.isalpha() or c in "_:" or (c.isdigit() and place > 0))
+
+
+ESCAPING: dict[str, Callable[[str], str]] = {
+    "allow-utf-8": str,
+    "underscores": _underscores,
+    "dots": _dots,
+    "values": _values,
+}
+
+
+# -- the parts of a text
+
+# The types that the text format does not know, and what stands for them there.
+TEXT_TYPES = {"info": "gauge", "unknown": "untyped"}
+
+
+def _quoted(name: str) -> str:
+    """A name as it stands in a head: in quotes where the classic formats could not have it."""
+    return name if _LEGACY_NAME.fullmatch(name) else f'"{escape_value(name)}"'
+
+
+def _series(name: str, labels: Labels, escape: Callable[[str], str]) -> str:
+    """`name{a="b",c="d"}`; `{"na.me",a="b"}` where the name is none of the classic formats'."""
+    inner = []
+    for key, value in labels:
+        if key != METRIC_NAME:
+            key = escape(key)
+            inner.append(f'{key if _LEGACY_LABEL.fullmatch(key) else _quoted_label(key)}="{escape_value(value)}"')
+    name = escape(name)
+    if not _LEGACY_NAME.fullmatch(name):
+        return f"{{{','.join([_quoted(name), *inner])}}}"
+    return f"{name}{{{','.join(inner)}}}" if inner else name
+
+
+def _quoted_label(name: str) -> str:
+    return f'"{escape_value(name)}"'
+
+
+def _name(family: Family, labels: Labels) -> str:
+    """A series' own name, which a part of a histogram has: its family's otherwise."""
+    return next((value for key, value in labels if key == METRIC_NAME), family.name)
+
+
+def text_series(name: str, labels: Labels) -> str:
+    """`name{a="b",c="d"}` of text format 0.0.4; the labels' own name counts where they have one."""
+    name = next((value for key, value in labels if key == METRIC_NAME), name)
+    return _series(name, labels, _underscores)
+
+
+def _text(version: str, escaping: str) -> Format:
+    escape = ESCAPING[escaping]
+
+    def head(family: Family) -> str:
+        name = _quoted(escape(family.name))
+        help_text = family.help.replace("\\", "\\\\").replace("\n", "\\n")
+        return f"# HELP {name} {help_text}\n# TYPE {name} {TEXT_TYPES.get(family.type, family.type)}\n"
+
+    suffix = "" if version == "0.0.4" and escaping == "underscores" else f"; escaping={escaping}"
+    return Format(
+        f"text/plain; version={version}; charset=utf-8{suffix}",
+        head,
+        lambda family, labels: _series(_name(family, labels), labels, escape),
+        b"",
+    )
+
+
+def _openmetrics(escaping: str) -> Format:
+    escape = ESCAPING[escaping or "underscores"]
+
+    def head(family: Family) -> str:
+        kind, name = _openmetrics_name(family)
+        unit = family.unit if family.unit and name.endswith(f"_{family.unit}") else ""
+        name = _quoted(escape(name))
+        lines = [f"# HELP {name} {escape_value(family.help)}\n", f"# TYPE {name} {kind}\n"]
+        return "".join([*lines, f"# UNIT {name} {unit}\n"] if unit else lines)
+
+    return Format(
+        "application/openmetrics-text; version=1.0.0; charset=utf-8" + (f"; escaping={escaping}" if escaping else ""),
+        head,
+        lambda family, labels: _series(_name(family, labels), _float_bounds(family, labels), escape),
+        b"# EOF\n",
+    )
+
+
+def _openmetrics_name(family: Family) -> tuple[str, str]:
+    """(type, name) of a family there: a counter's samples end in `_total`, an info's in `_info`; their names do not."""
+    for kind, ending in (("counter", "_total"), ("info", "_info")):
+        if family.type == kind:
+            return (
+                (kind, family.name.removesuffix(ending)) if family.name.endswith(ending) else ("unknown", family.name)
+            )
+    return family.type, family.name
+
+
+def _float_bounds(family: Family, labels: Labels) -> Labels:
+    """Bounds of buckets and quantiles are floats there: `le="1.0"`."""
+    bound = {"histogram": "le", "summary": "quantile"}.get(family.type)
+    return tuple((key, _float(value)) if key == bound else (key, value) for key, value in labels) if bound else labels
+
+
+def _float(text: str) -> str:
+    try:
+        value = float(text)
+    except ValueError:
+        return text
+    return text if value in (float("inf"), float("-inf")) or value != value else repr(value)
+
+
+# -- which format
+
+TEXT = _text("0.0.4", "underscores")
+
+# (format, escaping) -> the format; made when first asked for.
+_Kind = tuple[str, str]
+_made: dict[_Kind, Format] = {("0.0.4", "underscores"): TEXT}
+
+
+def choose(accept: str) -> Format:
+    """The format that an Accept header prefers, by its weights; text 0.0.4 where it names none that we write."""
+    found: tuple[float, _Kind] | None = None
+    for kind, weight in _acceptable(accept):
+        if weight > 0 and (found is None or weight > found[0]):
+            found = weight, kind
+    return _format(found[1] if found is not None else ("0.0.4", "underscores"))
+
+
+def _format(kind: _Kind) -> Format:
+    if kind not in _made:
+        version, escaping = kind
+        _made[kind] = _openmetrics(escaping) if version == "openmetrics" else _text(version, escaping)
+    return _made[kind]
+
+
+def _acceptable(accept: str) -> Iterator[tuple[_Kind, float]]:
+    """The formats that a header names, with their weights, in its order."""
+    for item in accept.split(","):
+        media, *parameters = (part.strip() for part in item.split(";"))
+        values = {name.strip().lower(): value.strip().strip('"') for name, _, value in map(_pair, parameters)}
+        try:
+            weight = float(values.get("q", "1"))
+        except ValueError:
+            continue
+        version, escaping = values.get("version", ""), values.get("escaping", "")
+        if escaping and escaping not in ESCAPING:
+            escaping = ""
+        media = media.lower()
+        if media == "application/openmetrics-text" and version in ("", "1.0.0", "0.0.1"):
+            yield ("openmetrics", escaping), weight
+        elif media == "text/plain" and version == "1.0.0":
+            yield ("1.0.0", escaping or "underscores"), weight
+        elif media == "text/plain" and version in ("", "0.0.4"):
+            yield ("0.0.4", escaping or "underscores"), weight
+        elif media in ("text/*", "*/*"):
+            yield ("0.0.4", "underscores"), weight
+
+
+def _pair(parameter: str) -> tuple[str, str, str]:
+    return parameter.partition("=")
