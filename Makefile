@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 VERSIONS := 3.11 3.12 3.13 3.14
 STAMP := $(VENV)/installed
 
-.PHONY: run test test-all lint bench docs clean
+.PHONY: run test test-all lint bench docs dashboards clean
 
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
@@ -53,6 +53,9 @@ bench: $(STAMP)-test ## The benchmarks; bench.query beside Prometheus and Victor
 
 docs: $(STAMP) ## The pages that are written from the code's own tables
 	$(BIN)/python -m prom_probe.config_doc > docs/configuration.md
+
+dashboards: $(STAMP)-test ## grafana/dashboards from grafana/panels.py
+	$(BIN)/python -m grafana.build
 
 clean:
 	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -154,6 +154,24 @@ def completion(shell: str) -> None:
     click.echo(kind(cli, {}, "prom-probe", "_PROM_PROBE_COMPLETE").source())
 
 
+@cli.group()
+def dashboards() -> None:
+    """Grafana dashboards for what prom-probe measures."""
+
+
+@dashboards.command("export")
+@click.argument("folder", metavar="DIR")
+def dashboards_export(folder: str) -> None:
+    """Write the dashboards into DIR, from where Grafana can be provisioned."""
+    from prom_probe.dashboards import export
+
+    try:
+        for path in export(folder):
+            click.echo(path)
+    except OSError as error:
+        _fail(f"{error.filename or folder}: {error.strerror or error}", 1)
+
+
 @cli.command()
 def version() -> None:
     """Print the version."""

@@ -39,7 +39,8 @@ MAY_IMPORT = {
     "offline": "client config hosting listen log promql tsdb web",
     "once": "collectors config log model wiring",
     "serve": "command config wiring",
-    "cli": "serve config once client offline",
+    "dashboards": "",
+    "cli": "serve config once client offline dashboards",
 }
 
 FILES = sorted(PACKAGE.rglob("*.py"))

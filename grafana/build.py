@@ -1,0 +1,122 @@
+"""The dashboards as code: python -m grafana.build writes grafana/dashboards/*.json (needs grafana-foundation-sdk)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from grafana_foundation_sdk.builders import dashboard, prometheus, stat, table, timeseries
+from grafana_foundation_sdk.builders.common import VizLegendOptions
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.common import LegendDisplayMode, LegendPlacement
+from grafana_foundation_sdk.models.dashboard import (
+    DashboardCursorSync,
+    DataSourceRef,
+    Threshold,
+    ThresholdsMode,
+    VariableRefresh,
+    VariableSort,
+)
+
+from grafana.panels import DASHBOARDS, Board, Panel
+
+FOLDER = Path(__file__).parent / "dashboards"
+SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
+
+
+class Size(NamedTuple):
+    """Grid units: 24 across."""
+
+    width: int
+    height: int
+
+
+SIZES = {"stat": Size(4, 4), "graph": Size(8, 8), "wide": Size(12, 8), "table": Size(24, 9)}
+
+
+def build(board: Board) -> str:
+    """A dashboard's JSON."""
+    made = (
+        dashboard.Dashboard(board.title)
+        .uid(f"prom-probe-{board.name}")
+        .description(board.description)
+        .tags(["prom-probe"])
+        .refresh(board.refresh)
+        .time(board.since, "now")
+        .timezone("browser")
+        .tooltip(DashboardCursorSync.CROSSHAIR)
+        .readonly()
+        .with_variable(dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus"))
+    )
+    for name, label, query in board.variables:
+        made = made.with_variable(
+            dashboard.QueryVariable(name)
+            .label(label)
+            .datasource(SOURCE)
+            .query(query)
+            .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
+            .sort(VariableSort.ALPHABETICAL_ASC)
+            .multi(True)
+            .include_all(True)
+            .all_value(".*")
+        )
+    for row, panels in board.rows:
+        made = made.with_row(dashboard.Row(row))
+        for panel in panels:
+            made = made.with_panel(_panel(panel))
+    text = json.dumps(json.loads(JSONEncoder(sort_keys=True, indent=2).encode(made.build())), indent=2, sort_keys=True)
+    return text + "\n"
+
+
+def _panel(panel: Panel) -> Any:
+    kinds: dict[str, Any] = {
+        "stat": stat.Panel,
+        "graph": timeseries.Panel,
+        "wide": timeseries.Panel,
+        "table": table.Panel,
+    }
+    size = SIZES[panel.kind]
+    made = (
+        kinds[panel.kind]()
+        .title(panel.title)
+        .description(panel.description)
+        .datasource(SOURCE)
+        .unit(panel.unit)
+        .span(size.width)
+        .height(size.height)
+    )
+    if panel.kind in ("graph", "wide"):
+        legend = VizLegendOptions().display_mode(LegendDisplayMode.TABLE).placement(LegendPlacement.BOTTOM)
+        made = made.min(0).fill_opacity(10).legend(legend.show_legend(True).calcs(["max", "lastNotNull"]))
+    if panel.thresholds:
+        made = made.thresholds(_thresholds(panel.thresholds))
+    for number, (expr, legend_text) in enumerate(panel.targets):
+        query = (
+            prometheus.Dataquery()
+            .expr(expr)
+            .legend_format(legend_text)
+            .ref_id(chr(ord("A") + number))
+            .datasource(SOURCE)
+        )
+        made = made.with_target(query.instant() if panel.kind == "table" else query.range())
+    return made
+
+
+def _thresholds(steps: Sequence[tuple[float, str]]) -> Any:
+    """Green, then a colour from each value on."""
+    from grafana_foundation_sdk.builders.dashboard import ThresholdsConfig
+
+    made = [Threshold(value=None, color="green"), *(Threshold(value=value, color=color) for value, color in steps)]
+    return ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(made)
+
+
+def main() -> None:
+    FOLDER.mkdir(exist_ok=True)
+    for board in DASHBOARDS:
+        (FOLDER / f"{board.name}.json").write_text(build(board))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,465 @@
+"""What the dashboards show: every panel is a row with its title, expressions, unit and description."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Panel(NamedTuple):
+    """`kind`: stat, graph, wide or table. `targets`: (PromQL, legend). `thresholds`: (from, colour)."""
+
+    kind: str
+    title: str
+    unit: str
+    targets: Sequence[tuple[str, str]]
+    description: str
+    thresholds: Sequence[tuple[float, str]] = ()
+
+
+class Board(NamedTuple):
+    """`variables`: (name, label, query); `rows`: (title, panels)."""
+
+    name: str
+    title: str
+    description: str
+    variables: Sequence[tuple[str, str, str]]
+    rows: Sequence[tuple[str, Sequence[Panel]]]
+    refresh: str = "5s"
+    since: str = "now-15m"
+
+
+# Straight to a sidecar the series have no job and no instance: "All" is `.*`, which takes that too.
+_JOB = ("job", "Job", "label_values(prom_probe_build_info, job)")
+_INSTANCE = ("instance", "Instance", 'label_values(prom_probe_build_info{job=~"$job"}, instance)')
+_TREE = ("tree", "Tree", 'label_values(proctree_processes{job=~"$job", instance=~"$instance"}, tree)')
+_OURS = 'job=~"$job", instance=~"$instance"'
+_T = f'{_OURS}, tree=~"$tree"'
+_RATE = "[$__rate_interval]"
+
+PROCESS_TREE = Board(
+    "process-tree",
+    "prom_probe: process tree",
+    "What a watched program and all its children use. Straight to the sidecar every second is there, down to each PID.",
+    (_JOB, _INSTANCE, _TREE),
+    (
+        (
+            "Now",
+            (
+                Panel(
+                    "stat", "Processes", "short", ((f"sum(proctree_processes{{{_T}}})", ""),), "Processes of the tree."
+                ),
+                Panel("stat", "Threads", "short", ((f"sum(proctree_threads{{{_T}}})", ""),), "Threads of the tree."),
+                Panel(
+                    "stat",
+                    "CPUs in use",
+                    "short",
+                    ((f"sum(rate(proctree_cpu_seconds_total{{{_T}}}{_RATE}))", ""),),
+                    "CPU seconds a second, children that were reaped included.",
+                ),
+                Panel(
+                    "stat",
+                    "Resident memory",
+                    "bytes",
+                    ((f"sum(proctree_resident_memory_bytes{{{_T}}})", ""),),
+                    "Resident pages of all processes; what they share counts once for each.",
+                ),
+                Panel(
+                    "stat",
+                    "Highest between scrapes",
+                    "bytes",
+                    ((f"max(proctree_resident_memory_max_bytes{{{_T}}})", ""),),
+                    "The highest resident memory of any second in the window, whoever scraped when.",
+                ),
+                Panel(
+                    "stat",
+                    "Open files of the limit",
+                    "percentunit",
+                    ((f"max(proctree_open_fds_ratio{{{_T}}})", ""),),
+                    "The process that is nearest to its limit of open files.",
+                    ((0.7, "yellow"), (0.9, "red")),
+                ),
+            ),
+        ),
+        (
+            "CPU and memory",
+            (
+                Panel(
+                    "wide",
+                    "CPU",
+                    "short",
+                    ((f"sum by (tree, mode) (rate(proctree_cpu_seconds_total{{{_T}}}{_RATE}))", "{{tree}} {{mode}}"),),
+                    "CPUs in use, in user mode and in the kernel.",
+                ),
+                Panel(
+                    "wide",
+                    "Memory",
+                    "bytes",
+                    (
+                        (f"sum by (tree) (proctree_resident_memory_bytes{{{_T}}})", "{{tree}} resident"),
+                        (
+                            f"max by (tree) (proctree_resident_memory_max_bytes{{{_T}}})",
+                            "{{tree}} highest of the window",
+                        ),
+                        (f"sum by (tree) (cgroup_memory_working_set_bytes{{{_T}}})", "{{tree}} working set"),
+                        (f"min by (tree) (cgroup_memory_limit_bytes{{{_T}}})", "{{tree}} limit"),
+                    ),
+                    "Resident memory, what the kernel counts against the limit, and the limit.",
+                ),
+            ),
+        ),
+        (
+            "Processes, files, input and output",
+            (
+                Panel(
+                    "graph",
+                    "Processes and threads",
+                    "short",
+                    (
+                        (f"sum by (tree) (proctree_processes{{{_T}}})", "{{tree}} processes"),
+                        (f"sum by (tree) (proctree_threads{{{_T}}})", "{{tree}} threads"),
+                    ),
+                    "How many there are.",
+                ),
+                Panel(
+                    "graph",
+                    "Open files",
+                    "short",
+                    ((f"sum by (tree) (proctree_open_fds{{{_T}}})", "{{tree}}"),),
+                    "Open descriptors of all processes.",
+                ),
+                Panel(
+                    "graph",
+                    "Disk",
+                    "Bps",
+                    (
+                        (f"sum by (tree) (rate(proctree_io_read_bytes_total{{{_T}}}{_RATE}))", "{{tree}} read"),
+                        (f"sum by (tree) (rate(proctree_io_write_bytes_total{{{_T}}}{_RATE}))", "{{tree}} written"),
+                    ),
+                    "Bytes from and to storage.",
+                ),
+            ),
+        ),
+        (
+            "The kernel's limits",
+            (
+                Panel(
+                    "graph",
+                    "Throttled",
+                    "percentunit",
+                    ((f"sum by (tree) (rate(cgroup_cpu_throttled_seconds_total{{{_T}}}{_RATE}))", "{{tree}}"),),
+                    "Part of the time for which the CPU quota kept the cgroup from running, summed over CPUs.",
+                    ((0.1, "yellow"), (0.5, "red")),
+                ),
+                Panel(
+                    "graph",
+                    "Page faults",
+                    "short",
+                    ((f"sum by (tree, type) (rate(proctree_page_faults_total{{{_T}}}{_RATE}))", "{{tree}} {{type}}"),),
+                    "Major ones wait for a disk.",
+                ),
+                Panel(
+                    "graph",
+                    "Killed for want of memory",
+                    "short",
+                    ((f"sum by (tree) (cgroup_oom_kills_total{{{_T}}})", "{{tree}}"),),
+                    "Processes that the kernel has killed in the tree's cgroup.",
+                ),
+            ),
+        ),
+        (
+            "Each process (straight to the sidecar, or with --expose.per-process)",
+            (
+                Panel(
+                    "wide",
+                    "CPU of the busiest",
+                    "short",
+                    (
+                        (
+                            f"topk(10, sum by (pid, comm) (rate(proctree_process_cpu_seconds_total{{{_T}}}{_RATE})))",
+                            "{{comm}} {{pid}}",
+                        ),
+                    ),
+                    "CPUs in use by each of the ten busiest processes.",
+                ),
+                Panel(
+                    "wide",
+                    "Memory of the largest",
+                    "bytes",
+                    ((f"topk(10, proctree_process_resident_memory_bytes{{{_T}}})", "{{comm}} {{pid}}"),),
+                    "Resident memory of each of the ten largest processes.",
+                ),
+            ),
+        ),
+    ),
+)
+
+FLEET = Board(
+    "fleet",
+    "prom_probe: sidecar fleet",
+    "Many sidecars through a central Prometheus: who is near a limit, who was, who drops samples.",
+    (_JOB, _INSTANCE),
+    (
+        (
+            "Near a limit",
+            (
+                Panel(
+                    "wide",
+                    "Highest memory of the limit",
+                    "percentunit",
+                    (
+                        (
+                            f"topk(10, max by (instance, tree) (proctree_resident_memory_max_bytes{{{_OURS}}})"
+                            f" / min by (instance, tree) (cgroup_memory_limit_bytes{{{_OURS}}}))",
+                            "{{instance}} {{tree}}",
+                        ),
+                    ),
+                    "The highest second of the window, as part of the memory limit.",
+                    ((0.8, "yellow"), (0.95, "red")),
+                ),
+                Panel(
+                    "wide",
+                    "Throttled",
+                    "percentunit",
+                    (
+                        (
+                            "topk(10, sum by (instance, tree)"
+                            f" (rate(cgroup_cpu_throttled_seconds_total{{{_OURS}}}{_RATE})))",
+                            "{{instance}} {{tree}}",
+                        ),
+                    ),
+                    "Time lost to the CPU quota, summed over CPUs.",
+                ),
+                Panel(
+                    "wide",
+                    "CPU",
+                    "short",
+                    (
+                        (
+                            f"topk(10, sum by (instance, tree) (rate(proctree_cpu_seconds_total{{{_OURS}}}{_RATE})))",
+                            "{{instance}} {{tree}}",
+                        ),
+                    ),
+                    "CPUs in use by the ten busiest trees.",
+                ),
+                Panel(
+                    "wide",
+                    "Memory",
+                    "bytes",
+                    (
+                        (
+                            f"topk(10, sum by (instance, tree) (proctree_resident_memory_bytes{{{_OURS}}}))",
+                            "{{instance}} {{tree}}",
+                        ),
+                    ),
+                    "Resident memory of the ten largest trees.",
+                ),
+            ),
+        ),
+        (
+            "The sidecars",
+            (
+                Panel(
+                    "table",
+                    "Versions",
+                    "short",
+                    ((f"prom_probe_build_info{{{_OURS}}}", ""),),
+                    "What runs where.",
+                ),
+                Panel(
+                    "graph",
+                    "Worker restarts",
+                    "short",
+                    (
+                        (
+                            f"sum by (instance) (increase(prom_probe_worker_restarts_total{{{_OURS}}}[1h]))",
+                            "{{instance}}",
+                        ),
+                    ),
+                    "Workers that died, in the last hour.",
+                    ((1, "red"),),
+                ),
+                Panel(
+                    "graph",
+                    "Lost frames",
+                    "short",
+                    (
+                        (
+                            f"sum by (instance) (increase(prom_probe_ring_dropped_frames_total{{{_OURS}}}[1h]))",
+                            "{{instance}}",
+                        ),
+                    ),
+                    "Collections that did not get into a ring, in the last hour.",
+                    ((1, "red"),),
+                ),
+                Panel(
+                    "graph",
+                    "Memory of the sidecar",
+                    "bytes",
+                    ((f"sum by (instance) (prom_probe_worker_resident_memory_bytes{{{_OURS}}})", "{{instance}}"),),
+                    "Resident memory of its workers; what they share counts once for each.",
+                ),
+            ),
+        ),
+    ),
+    refresh="30s",
+    since="now-6h",
+)
+
+OURSELVES = Board(
+    "self",
+    "prom_probe: itself",
+    "The health of the sidecar: its workers, rings, store and answers.",
+    (_JOB, _INSTANCE),
+    (
+        (
+            "Workers",
+            (
+                Panel(
+                    "graph",
+                    "CPU",
+                    "percentunit",
+                    ((f"sum by (worker) (rate(prom_probe_worker_cpu_seconds_total{{{_OURS}}}{_RATE}))", "{{worker}}"),),
+                    "CPU of each worker; all together stay below 1 % of a core.",
+                ),
+                Panel(
+                    "graph",
+                    "Memory",
+                    "bytes",
+                    ((f"sum by (worker) (prom_probe_worker_resident_memory_bytes{{{_OURS}}})", "{{worker}}"),),
+                    "Resident memory of each worker.",
+                ),
+                Panel(
+                    "graph",
+                    "Time of a collection",
+                    "s",
+                    ((f"max by (collector) (prom_probe_collector_duration_seconds{{{_OURS}}})", "{{collector}}"),),
+                    "How long the newest collection took.",
+                ),
+                Panel(
+                    "graph",
+                    "Collections",
+                    "short",
+                    (
+                        (
+                            f"sum by (collector) (rate(prom_probe_collector_runs_total{{{_OURS}}}{_RATE}))",
+                            "{{collector}}",
+                        ),
+                        (
+                            f"sum by (collector) (rate(prom_probe_collector_overruns_total{{{_OURS}}}{_RATE}))",
+                            "{{collector}} skipped",
+                        ),
+                    ),
+                    "Collections a second, and beats that were skipped.",
+                ),
+                Panel(
+                    "graph",
+                    "Sources that cannot be read",
+                    "short",
+                    ((f"prom_probe_source_readable{{{_OURS}}} == 0", "{{source}}"),),
+                    "Each is explained by `prom-probe doctor`.",
+                ),
+                Panel(
+                    "graph",
+                    "Frames",
+                    "short",
+                    (
+                        (f"sum by (ring) (rate(prom_probe_ring_frames_total{{{_OURS}}}{_RATE}))", "{{ring}}"),
+                        (
+                            f"sum by (ring) (rate(prom_probe_ring_dropped_frames_total{{{_OURS}}}{_RATE}))",
+                            "{{ring}} dropped",
+                        ),
+                        (
+                            f"sum by (ring) (rate(prom_probe_ring_corrupt_frames_total{{{_OURS}}}{_RATE}))",
+                            "{{ring}} corrupt",
+                        ),
+                    ),
+                    "Frames through the rings a second.",
+                ),
+            ),
+        ),
+        (
+            "Store",
+            (
+                Panel(
+                    "graph",
+                    "Series",
+                    "short",
+                    ((f"sum(prom_probe_tsdb_series{{{_OURS}}})", "series"),),
+                    "Series in the store.",
+                ),
+                Panel(
+                    "graph",
+                    "Samples",
+                    "short",
+                    ((f"sum(prom_probe_tsdb_samples{{{_OURS}}})", "samples"),),
+                    "Samples in the store.",
+                ),
+                Panel(
+                    "graph",
+                    "Bytes",
+                    "bytes",
+                    ((f"sum(prom_probe_tsdb_storage_bytes{{{_OURS}}})", "samples and index"),),
+                    "What samples and index take.",
+                ),
+                Panel(
+                    "graph",
+                    "Refused samples",
+                    "short",
+                    (
+                        (
+                            f"sum by (reason) (rate(prom_probe_tsdb_rejected_samples_total{{{_OURS}}}{_RATE}))",
+                            "{{reason}}",
+                        ),
+                    ),
+                    "Samples that the store did not take, by reason.",
+                ),
+                Panel(
+                    "graph",
+                    "From collected to stored",
+                    "s",
+                    (
+                        (
+                            "histogram_quantile(0.99, sum by (le)"
+                            f" (rate(prom_probe_ingest_latency_seconds_bucket{{{_OURS}}}{_RATE})))",
+                            "99 %",
+                        ),
+                    ),
+                    "The 99th percentile of the time from the end of a collection to its samples being stored.",
+                ),
+            ),
+        ),
+        (
+            "Answers",
+            (
+                Panel(
+                    "graph",
+                    "Requests",
+                    "reqps",
+                    (
+                        (
+                            f"sum by (handler, code) (rate(prom_probe_http_requests_total{{{_OURS}}}{_RATE}))",
+                            "{{handler}} {{code}}",
+                        ),
+                    ),
+                    "HTTP requests a second, by route and status.",
+                ),
+                Panel(
+                    "graph",
+                    "Time of a query",
+                    "s",
+                    (
+                        (
+                            "histogram_quantile(0.99, sum by (le)"
+                            f" (rate(prom_probe_query_duration_seconds_bucket{{{_OURS}}}{_RATE})))",
+                            "99 %",
+                        ),
+                    ),
+                    "The 99th percentile, waiting for a place included.",
+                ),
+            ),
+        ),
+    ),
+)
+
+DASHBOARDS: Sequence[Board] = (PROCESS_TREE, FLEET, OURSELVES)

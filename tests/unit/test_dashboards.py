@@ -1,0 +1,64 @@
+"""The dashboards: the committed files are what the code makes, and every expression is ours and can be parsed."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grafana.build import FOLDER, build
+from grafana.panels import DASHBOARDS, Board, Panel
+from prom_probe.dashboards import export
+from prom_probe.promql.engine import check
+
+PANELS = [(board, row, panel) for board in DASHBOARDS for row, panels in board.rows for panel in panels]
+
+
+def filled_in(expr: str) -> str:
+    """An expression as Grafana asks for it, everything being chosen."""
+    return re.sub(r"\$__rate_interval", "4s", re.sub(r"\$(job|instance|tree)\b", ".*", expr))
+
+
+@pytest.mark.parametrize("board", DASHBOARDS, ids=lambda board: board.name)
+def test_the_files_are_in_step(board: Board) -> None:
+    """`make dashboards` writes them."""
+    assert (FOLDER / f"{board.name}.json").read_text() == build(board), "run `make dashboards`"
+
+
+def test_there_is_no_other_file() -> None:
+    """What is not made any more is not left."""
+    assert {path.stem for path in FOLDER.iterdir()} == {board.name for board in DASHBOARDS}
+
+
+@pytest.mark.parametrize(
+    ("board", "row", "panel"), PANELS, ids=lambda part: part if isinstance(part, str) else getattr(part, "title", "")
+)
+def test_every_panel_is_described_and_its_expressions_parse(board: Board, row: str, panel: Panel) -> None:
+    """A title, a description, a unit; the data source and the rate's interval are variables."""
+    assert panel.title and panel.description.endswith(".") and panel.unit
+    for expr, _ in panel.targets:
+        check(filled_in(expr))
+        assert not re.search(r"(rate|irate)\([^)]*\[\d", expr), "rates take $__rate_interval"
+        assert 'job=~"$job"' in expr and 'instance=~"$instance"' in expr
+
+
+def test_variables_take_series_without_job_and_instance() -> None:
+    """Straight to a sidecar nothing has them: All is `.*`, and the data source can be chosen."""
+    for board in DASHBOARDS:
+        found: Any = json.loads(build(board))["templating"]["list"]
+        assert found[0]["type"] == "datasource"
+        assert all(one["allValue"] == ".*" and one["includeAll"] for one in found[1:])
+        assert all(
+            panel.get("datasource", {}).get("uid") in (None, "${datasource}")
+            for panel in json.loads(build(board))["panels"]
+        )
+
+
+def test_export_copies_them(tmp_path: Path) -> None:
+    """Into a folder that is made."""
+    files = export(str(tmp_path / "a" / "b"))
+    assert [Path(file).name for file in files] == sorted(f"{board.name}.json" for board in DASHBOARDS)
+    assert all(json.loads(Path(file).read_text())["uid"].startswith("prom-probe-") for file in files)
