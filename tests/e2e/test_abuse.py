@@ -1,0 +1,222 @@
+"""Clients that mean no good, all at once, while a scraper beside them loses no scrape."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests.e2e.sidecar import Sidecar, wait_for
+from tests.e2e.test_web_config import TLS, Authority, _context, _get, _write, authority  # noqa: F401 - a fixture
+
+Address = tuple[str, int]
+
+
+def _resident(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _address(url: str) -> Address:
+    host, _, port = url.partition("://")[2].rpartition(":")
+    return host, int(port)
+
+
+def _aggregator(sidecar: Sidecar) -> int:
+    return int(wait_for("the aggregator", lambda: sidecar.worker("aggregator")))
+
+
+class Scraper(threading.Thread):
+    """Scrapes over new and over kept connections until it is told to stop; notes what went wrong."""
+
+    def __init__(self, scrape: Callable[[], int]) -> None:
+        super().__init__()
+        self._scrape = scrape
+        self._ended = threading.Event()
+        self.done = 0
+        self.failed: list[object] = []
+
+    def run(self) -> None:
+        while not self._ended.wait(0.02):
+            try:
+                status = self._scrape()
+                if status != 200:
+                    self.failed.append(status)
+            except OSError as error:
+                self.failed.append(error)
+            self.done += 1
+
+    def __enter__(self) -> Scraper:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self.join(20)
+
+
+def _connect(address: Address) -> socket.socket:
+    return socket.create_connection(address, 10)
+
+
+def _send(sock: socket.socket, data: bytes) -> bool:
+    """False once the server has had enough."""
+    try:
+        sock.sendall(data)
+        return True
+    except OSError:
+        return False
+
+
+def _answer(sock: socket.socket) -> bytes:
+    """The status line's beginning, or b"" for a close."""
+    try:
+        sock.settimeout(20)
+        return sock.recv(12)
+    except OSError:
+        return b""
+
+
+def test_a_thousand_idle_connections_cost_little() -> None:
+    """Less than 10 MB, and scrapes are answered meanwhile."""
+    with Sidecar() as sidecar, ExitStack() as stack:
+        pid, address = _aggregator(sidecar), _address(sidecar.web)
+        for _ in range(20):
+            assert sidecar.get("/metrics", sidecar.web)[0] == 200
+        before = _resident(pid)
+        with Scraper(lambda: sidecar.get("/metrics", sidecar.web)[0]) as scraper:
+            for _ in range(1000):
+                stack.enter_context(_connect(address))
+            while scraper.done < 30:
+                time.sleep(0.01)
+            grown = _resident(pid) - before
+        assert not scraper.failed
+        assert grown < 10e6, f"grew by {grown / 1e6:.1f} MB"
+
+
+def _garbage(address: Address, rng: random.Random) -> None:
+    with _connect(address) as sock:
+        _send(sock, rng.randbytes(2000))
+        assert _answer(sock)[:9] in (b"HTTP/1.1 ", b"")
+
+
+def _tls_hello(address: Address, rng: random.Random) -> None:
+    with _connect(address) as sock:
+        _send(sock, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + rng.randbytes(300))
+        assert _answer(sock)[9:] in (b"400", b"")
+
+
+def _large_post(address: Address, rng: random.Random) -> None:
+    with _connect(address) as sock:
+        _send(sock, b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 20000000\r\n\r\n")
+        for _ in range(20):
+            if not _send(sock, b"x" * 1_000_000):
+                break
+        assert _answer(sock)[9:] in (b"413", b"")
+
+
+def _header_flood(address: Address, rng: random.Random) -> None:
+    with _connect(address) as sock:
+        _send(sock, b"GET /metrics HTTP/1.1\r\nHost: x\r\n")
+        for i in range(100_000):
+            if not _send(sock, f"X-{i}: {i}\r\n".encode()):
+                break
+        assert _answer(sock)[9:] in (b"431", b"")
+
+
+def _smuggler(address: Address, rng: random.Random) -> None:
+    with _connect(address) as sock:
+        _send(
+            sock,
+            b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nG",
+        )
+        assert _answer(sock)[9:] == b"400"
+
+
+def _bad_chunks(address: Address, rng: random.Random) -> None:
+    with _connect(address) as sock:
+        _send(sock, b"POST /api/v1/query HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+        assert _answer(sock)[9:] in (b"400", b"405", b"404")
+
+
+def _half_closed(address: Address, rng: random.Random) -> None:
+    with _connect(address) as sock:
+        _send(sock, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        sock.shutdown(socket.SHUT_WR)
+        assert _answer(sock)[9:] == b"200"
+
+
+def _pipeliner(address: Address, rng: random.Random) -> None:
+    with _connect(address) as sock:
+        _send(sock, b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n" * 50)
+        found = b""
+        while found.count(b"HTTP/1.1 200") < 50:
+            sock.settimeout(20)
+            piece = sock.recv(65536)
+            assert piece
+            found += piece
+
+
+ATTACKS = (_garbage, _tls_hello, _large_post, _header_flood, _smuggler, _bad_chunks, _half_closed, _pipeliner)
+
+
+def test_a_scraper_beside_all_of_them_loses_nothing() -> None:
+    """Each attack gets what is promised; drippers and slow readers stay connected meanwhile."""
+    with Sidecar() as sidecar, ExitStack() as stack:
+        address = _address(sidecar.web)
+        pid = _aggregator(sidecar)
+        drippers = [stack.enter_context(_connect(address)) for _ in range(50)]
+        readers = [stack.enter_context(_connect(address)) for _ in range(50)]
+        for reader in readers:
+            _send(reader, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
+        with Scraper(lambda: sidecar.get("/metrics", sidecar.web)[0]) as scraper:
+            for seed in range(3):
+                rng = random.Random(seed)
+                for dripper in drippers:
+                    _send(dripper, b"G")
+                failed: list[BaseException] = []
+
+                def attempt(attack: Callable[[Address, random.Random], None], rng: random.Random = rng) -> None:
+                    try:
+                        attack(address, rng)
+                    except BaseException as error:
+                        failed.append(error)  # noqa: B023 - the threads end within this turn
+
+                threads = [threading.Thread(target=attempt, args=(attack,)) for attack in ATTACKS * 2]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join(60)
+                assert not failed, failed
+            while scraper.done < 20:
+                time.sleep(0.01)
+        assert not scraper.failed
+        assert sidecar.worker("aggregator") == pid and "Traceback" not in sidecar.stderr
+        for ring in ("process", "system"):
+            assert sidecar.metric("prom_probe_ring_dropped_frames_total", ring=ring) == 0
+
+
+def test_garbage_on_a_tls_port(authority: Authority, tmp_path: Path) -> None:  # noqa: F811
+    """Handshakes that never come or make no sense harm no scrape and leave no line that is not ours."""
+    for file in authority.folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    with Sidecar(flags=[f"--web.config.file={_write(tmp_path, TLS)}"]) as sidecar, ExitStack() as stack:
+        address, context = _address(sidecar.web), _context(tmp_path)
+        pid = _aggregator(sidecar)
+        assert _get(sidecar.web + "/metrics", context)[0] == 200
+        before = _resident(pid)
+        with Scraper(lambda: _get(sidecar.web + "/metrics", context)[0]) as scraper:
+            rng = random.Random(1)
+            for i in range(200):
+                sock = stack.enter_context(_connect(address))
+                _send(sock, [b"", b"GET / HTTP/1.1\r\n\r\n", rng.randbytes(500), b"\x16\x03\x01"][i % 4])
+            while scraper.done < 20:
+                time.sleep(0.01)
+        assert not scraper.failed
+        assert sidecar.worker("aggregator") == pid
+        assert "Traceback" not in sidecar.stderr, sidecar.stderr[-2000:]
+        assert _resident(pid) - before < 30e6
