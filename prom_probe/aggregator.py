@@ -20,6 +20,7 @@ STALE_BEATS = 3
 # Batches that wait for an announcement, a collector; older ones are dropped and counted.
 _MAX_HELD = 64
 
+DELAY_BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
 LATENCY_BOUNDS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0)
 
 _F = {
@@ -29,6 +30,7 @@ _F = {
         Family("prom_probe_collector_success", "gauge", "Whether the newest collection succeeded."),
         Family("prom_probe_collector_duration_seconds", "gauge", "Time that the newest collection took.", "seconds"),
         Family("prom_probe_collector_overruns_total", "counter", "Beats skipped because a collection took too long."),
+        Family("prom_probe_worker_beat_delay_seconds", "histogram", "How late the worker began a beat.", "seconds"),
         Family("prom_probe_ring_frames_total", "counter", "Frames pushed into the ring."),
         Family("prom_probe_ring_dropped_frames_total", "counter", "Frames refused because the ring was full."),
         Family("prom_probe_ring_corrupt_frames_total", "counter", "Frames skipped because they were damaged."),
@@ -97,6 +99,8 @@ class Aggregator:
         self._sources: dict[str, _Source] = {}
         self._announced = 0
         self._undecodable: dict[str, int] = dict.fromkeys(rings, 0)
+        delay = _F["prom_probe_worker_beat_delay_seconds"]
+        self._delays = {name: meter.histogram(delay, DELAY_BOUNDS, worker=name) for name in rings}
         self._latency = meter.histogram(_F["prom_probe_ingest_latency_seconds"], LATENCY_BOUNDS)
         meter.cell(_F["prom_probe_build_info"], **build_info).set(1)
 
@@ -114,7 +118,10 @@ class Aggregator:
         for name, ring in self._rings.items():
             for _, payload in ring.pop():
                 try:
-                    self._take(decode(payload))
+                    frame = decode(payload)
+                    self._take(frame)
+                    if isinstance(frame, Batch) and frame.late_ns >= 0:
+                        self._delays[name].observe(frame.late_ns / 1e9)
                 except (CodecError, LayoutError) as error:
                     self._undecodable[name] += 1
                     self._log("warn", f"ring {name}: {error}")

@@ -53,7 +53,8 @@ class Announce(msgspec.Struct, frozen=True, array_like=True, tag=_TAG | 1):
 class Batch(msgspec.Struct, frozen=True, array_like=True, tag=_TAG | 2):
     """One collection: packed little-endian float64, one per column, the staleness marker for absent.
 
-    `t_ms` is wall-clock; `took_ns` how long it took; `done_ns` CLOCK_MONOTONIC when it was done.
+    `t_ms` is wall-clock; `took_ns` how long it took; `done_ns` CLOCK_MONOTONIC when it was done; `late_ns` how long
+    after its beat the worker began, -1 where no beat asked for it or an earlier batch of the same beat has said it.
     """
 
     collector: str
@@ -62,6 +63,7 @@ class Batch(msgspec.Struct, frozen=True, array_like=True, tag=_TAG | 2):
     took_ns: int
     done_ns: int
     values: bytes
+    late_ns: int = -1
 
 
 class Event(msgspec.Struct, frozen=True, array_like=True, tag=_TAG | 3):

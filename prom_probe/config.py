@@ -280,6 +280,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "expose.max-window", parse_interval, "DURATION", "The rolling window of maxima; longer than a scrape's."
         ),
     ] = 120.0
+    collect_priority: Annotated[
+        str,
+        Option(
+            "collect.priority",
+            one_of("normal", "high", "realtime"),
+            "PRIORITY",
+            "Of probe workers: normal, high (nice -10) or realtime (SCHED_RR 1); the last two need CAP_SYS_NICE.",
+        ),
+    ] = "normal"
     expose_per_process: Annotated[
         bool, Option("expose.per-process", parse_switch, "", "Show each process on /metrics too.")
     ] = False

@@ -29,8 +29,11 @@ class Channel:
         self._announced = 0
         self._generation = -1
 
-    def send(self, t_ms: int, took_ns: int) -> None:
-        """Push the collector's row. What does not fit into the ring is counted there and not sent again."""
+    def send(self, t_ms: int, took_ns: int, late_ns: int = -1) -> None:
+        """Push the collector's row. What does not fit into the ring is counted there and not sent again.
+
+        `late_ns`: see `Batch`.
+        """
         layout, producer = self._collector.layout, self._producer
         if layout.number != self._layout or producer.generation != self._generation:
             self._layout, self._announced, self._generation = layout.number, 0, producer.generation
@@ -41,7 +44,8 @@ class Channel:
             return
         row = layout.row[: self._announced]
         values = row.tobytes()
-        producer.push(encode(Batch(self._collector.name, self._layout, t_ms, took_ns, time.monotonic_ns(), values)))
+        done_ns = time.monotonic_ns()
+        producer.push(encode(Batch(self._collector.name, self._layout, t_ms, took_ns, done_ns, values, late_ns)))
 
     def _announce(self) -> None:
         layout, producer = self._collector.layout, self._producer
@@ -108,7 +112,7 @@ class Probe:
                     channel.event(Event(collector.name, _now_ms(), "overran", missed))
             if not self._wait_until(beat) or self._stopping:
                 break
-            self._collect_all()
+            self._collect_all(round((time.monotonic() - beat) * 1e9))
         for collector, _ in self._channels:
             collector.close()
 
@@ -125,7 +129,8 @@ class Probe:
                 self._collect_all()
         return True
 
-    def _collect_all(self) -> None:
+    def _collect_all(self, late_ns: int = -1) -> None:
+        """`late_ns`: how long after its beat this begins, -1 where no beat asked for it."""
         for collector, channel in self._channels:
             t_ms, start_ns = _now_ms(), time.monotonic_ns()
             try:
@@ -134,7 +139,8 @@ class Probe:
                 self._failed(collector, channel, error)
                 continue
             self._failing.discard(collector.name)
-            channel.send(t_ms, time.monotonic_ns() - start_ns)
+            channel.send(t_ms, time.monotonic_ns() - start_ns, late_ns)
+            late_ns = -1
         self._slot.write(msgspec.msgpack.encode({c.name: c.checkpoint() for c, _ in self._channels}))
         self._producer.beat()
 

@@ -118,12 +118,13 @@ class Supervisor:
     def _become(self, worker: Worker, mask: set[int | signal.Signals]) -> None:
         """In the child: run the worker. Never returns.
 
-        A process group of its own keeps it from signals that are meant for COMMAND or for us.
+        A session of its own keeps it from signals that are meant for COMMAND or for us, and gives it a part of the CPU
+        of its own where the kernel shares it between sessions first (autogroup).
         """
         status = 1
         try:
             signal.set_wakeup_fd(-1)
-            os.setpgid(0, 0)
+            os.setsid()
             _name_process(f"pp-{worker.name}")
             for number in [*FORWARDED, signal.SIGCHLD]:
                 try:

@@ -251,11 +251,14 @@ def collector_context(shared: Shared, log: Log) -> Context:
     config, board = shared.config, shared.board
     return Context(
         procfs=config.path_procfs,
+        priority=config.collect_priority,
         sysfs=config.path_sysfs,
         cgroupfs=config.path_cgroupfs,
         watches=tuple(TreeWatch(*watch) for watch in shared.watches),
-        own_pids=lambda: [shared.supervisor_pid, *(row.pid for row in board.rows() if row.pid)],
-        read_workers=lambda: [WorkerState(row.name, row.pid, bool(row.pid), row.restarts) for row in board.rows()],
+        own_pids=_own_pids(shared),
+        read_workers=lambda: [
+            WorkerState(row.name, row.pid, bool(row.pid), row.restarts, row.name in PROBES) for row in board.rows()
+        ],
         expose_system=shared.exposed_system,
         expose_per_process=config.expose_per_process,
         max_processes=config.collect_max_processes,
@@ -266,6 +269,16 @@ def collector_context(shared: Shared, log: Log) -> Context:
         hold_s=config.expose_max_window,
         log=log,
     )
+
+
+def _own_pids(shared: Shared) -> Callable[[], list[int]]:
+    """Our processes as `--path.procfs` numbers them; none where that is another PID namespace's or no procfs at all."""
+    try:
+        if os.readlink(os.path.join(shared.config.path_procfs, "self")) != str(os.getpid()):
+            return list
+    except OSError:
+        return list
+    return lambda: [shared.supervisor_pid, *(row.pid for row in shared.board.rows() if row.pid)]
 
 
 def once_context(config: Config, log: Log) -> Context:
@@ -285,6 +298,7 @@ def _run_probe(shared: Shared, name: str, lifeline: int) -> None:
     for listener in shared.listeners:
         listener.sock.close()
     log = shared.log.named(name)
+    _set_priority(shared.config.collect_priority, log)
     context = collector_context(shared, log)
     kind = PROBES[name]
     probe = Probe(
@@ -298,6 +312,16 @@ def _run_probe(shared: Shared, name: str, lifeline: int) -> None:
     )
     signal.signal(signal.SIGTERM, lambda number, frame: probe.stop())
     probe.run()
+
+
+def _set_priority(priority: str, log: Log) -> None:
+    from prom_probe.sources.priority import set_priority
+
+    try:
+        set_priority(priority)
+    except OSError as error:
+        need = "RLIMIT_RTPRIO" if priority == "realtime" else "RLIMIT_NICE"
+        log("warn", f"priority {priority} is not given: it needs CAP_SYS_NICE or {need}", error=error.strerror)
 
 
 def _run_aggregator(shared: Shared, lifeline: int) -> None:

@@ -27,12 +27,13 @@ class Watch(msgspec.Struct, frozen=True):
 
 
 class WorkerState(NamedTuple):
-    """One of our own processes. `pid` is 0 while there is none."""
+    """One of our own processes. `pid` is 0 while there is none. `probe`: it collects, and asks for the priority."""
 
     name: str
     pid: int
     up: bool
     restarts: int
+    probe: bool = False
 
 
 def _no_pids() -> Collection[int]:
@@ -61,6 +62,8 @@ class Context(msgspec.Struct):
 
     watches: tuple[Watch, ...] = ()
     procfs: str = "/proc"
+    own_procfs: str = "/proc"  # where our own processes are found by our own PIDs
+    priority: str = "normal"  # that probe workers ask for
     sysfs: str = "/sys"
     cgroupfs: str = "/sys/fs/cgroup"
     # Our supervisor and workers: never part of a tree.

@@ -39,6 +39,7 @@ DEFINITIONS: tuple[Definition, ...] = (
     _workers.RESTARTS,
     _workers.CPU,
     _workers.RESIDENT,
+    _workers.PRIORITY,
     _workers.START_TIME,
     READABLE,
 )

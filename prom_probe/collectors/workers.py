@@ -10,6 +10,7 @@ from prom_probe.model.family import column
 from prom_probe.model.layout import Group, Layout
 from prom_probe.model.sample import STALE
 from prom_probe.sources.errors import ParseError
+from prom_probe.sources.priority import has_priority
 from prom_probe.sources.proc_pid_stat import parse_proc_pid_stat, read_proc_pid_stat
 from prom_probe.sources.proc_pid_statm import parse_proc_pid_statm
 from prom_probe.sources.process_files import ProcessFiles
@@ -25,11 +26,12 @@ class WorkersCollector:
         self._context = context
         self._descriptors = context.descriptors
         self._workers: dict[str, _Worker] = {}
+        self._priority = context.priority
         self._start = self.layout.add((column(families.START_TIME.family),))
         self._started = STALE
         self._saved: dict[str, tuple[int, int, int]] = {}
         try:
-            stat = parse_proc_pid_stat(read_proc_pid_stat(context.procfs, os.getppid()))
+            stat = parse_proc_pid_stat(read_proc_pid_stat(context.own_procfs, os.getppid()))
             self._started = round(context.boot_time() + stat.starttime / context.ticks_per_s, 2)
         except (OSError, ParseError) as error:
             context.log("warn", str(error))
@@ -41,10 +43,7 @@ class WorkersCollector:
         for state in states:
             worker = self._workers.get(state.name)
             if worker is None:
-                group = self.layout.add(
-                    column(definition.family, worker=state.name)
-                    for definition in (families.UP, families.RESTARTS, families.CPU, families.RESIDENT)
-                )
+                group = self.layout.add(column(definition.family, worker=state.name) for definition in families.WORKER)
                 held, pid, ticks = self._saved.pop(state.name, (0, 0, 0))
                 worker = self._workers[state.name] = _Worker(group, held if pid == state.pid else held + ticks)
             self._write(worker, state)
@@ -61,9 +60,10 @@ class WorkersCollector:
             worker.close()
             worker.pid = state.pid
             if state.pid:
-                worker.files = ProcessFiles(self._context.procfs, state.pid, self._descriptors, fd_size=False)
+                worker.files = ProcessFiles(self._context.own_procfs, state.pid, self._descriptors, fd_size=False)
         row[start + 3] = worker.read() * self._context.page_bytes or STALE
         row[start + 2] = (worker.held + worker.ticks) / self._context.ticks_per_s
+        row[start + 4] = has_priority(state.pid, self._priority) if state.probe and state.pid else STALE
 
     def checkpoint(self) -> bytes:
         saved = {name: (worker.held, worker.pid, worker.ticks) for name, worker in self._workers.items()}

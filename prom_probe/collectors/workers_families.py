@@ -40,6 +40,17 @@ RESIDENT = define(
     source="/proc/PID/statm resident",
     definition="Resident pages times the page size.",
 )
+PRIORITY = define(
+    "prom_probe_worker_priority_granted",
+    "gauge",
+    "",
+    "Whether the probe worker runs with the priority of --collect.priority.",
+    labels="worker",
+    source="getpriority, sched_getscheduler",
+    definition="1 if the worker's nice value or policy is the one asked for, or none was; 0 if the kernel denied it.",
+    platforms="all",
+)
+WORKER = (UP, RESTARTS, CPU, RESIDENT, PRIORITY)
 START_TIME = define(
     "prom_probe_start_time_seconds",
     "gauge",

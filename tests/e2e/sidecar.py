@@ -52,10 +52,13 @@ def program(name: str) -> str:
 class Sidecar:
     """`prom-probe run` with these further arguments, its log in `stderr`."""
 
-    def __init__(self, *args: str, flags: Sequence[str] = (), env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, *args: str, flags: Sequence[str] = (), env: dict[str, str] | None = None, prefix: Sequence[str] = ()
+    ) -> None:
+        """`prefix`: a program and its arguments that executes the rest."""
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         listen = [f"--web.listen-address={FREE}", f"--api.listen-address={FREE}"]
-        command = [sys.executable, "-m", "prom_probe.cli", "run", *listen, *flags, *args]
+        command = [*prefix, sys.executable, "-m", "prom_probe.cli", "run", *listen, *flags, *args]
         self.process = subprocess.Popen(
             command,
             stderr=self._log,

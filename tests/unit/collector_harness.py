@@ -41,6 +41,7 @@ class Machine:
         context = Context(
             watches=watches,
             procfs=self.proc.path,
+            own_procfs=self.proc.path,
             cgroupfs=str(self.cgroupfs),
             own_pids=lambda: self.own,
             log=lambda level, message: self.log.append((level, message)),

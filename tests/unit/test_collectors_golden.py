@@ -32,6 +32,7 @@ def render(monkeypatch: pytest.MonkeyPatch) -> str:
     context = Context(
         watches=WATCHES,
         procfs=str(host / "proc"),
+        own_procfs=str(host / "proc"),
         sysfs=str(host / "sys"),
         cgroupfs=str(host / "cgroup"),
         read_workers=lambda: [WorkerState("process", 901, True, 2), WorkerState("system", 0, False, 7)],

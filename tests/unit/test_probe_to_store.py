@@ -11,6 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from prom_probe.aggregator import SELF_COLLECTOR, Aggregator
+from prom_probe.codec import Batch, decode, encode
 from prom_probe.model.family import Family, column
 from prom_probe.model.labels import Labels, make_labels
 from prom_probe.model.layout import Group, Layout
@@ -308,6 +309,21 @@ def test_a_missed_beat_is_recorded_and_skipped() -> None:
     made, _, _ = probe(house)
     run_until(house, made, lambda: house.numbers.collections >= 4)
     assert house.own("prom_probe_collector_overruns_total", collector="numbers") >= 3
+
+
+def test_how_late_a_beat_began_is_told_once_a_beat() -> None:
+    """The first collection is no beat, nor is one that the bell asks for; a collector that fails tells nothing."""
+    house = House()
+    house.numbers.add("a")
+    made, _, _ = probe(house)
+    second = Numbers("second")
+    made._channels.append((second, Channel(second, house.producer)))
+    run_until(house, made, lambda: house.numbers.collections >= 5)
+    delays = house.own("prom_probe_worker_beat_delay_seconds_count", worker="ring")
+    assert delays == house.numbers.collections - 1
+    assert house.own("prom_probe_worker_beat_delay_seconds_sum", worker="ring") > 0
+    house.aggregator._take(decode(encode(Batch("numbers", 0, house.t_ms, 1, 1, b""))))
+    assert house.own("prom_probe_worker_beat_delay_seconds_count", worker="ring") == delays
 
 
 def test_a_failing_collector_costs_its_samples_and_one_log_line() -> None:

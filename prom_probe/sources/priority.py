@@ -1,0 +1,56 @@
+"""A process's scheduling priority: asks the kernel for it, and reads what a process has (setpriority(2), sched(7))."""
+
+import errno
+import os
+import time
+
+# What a priority other than "normal" is: a nice value, or SCHED_RR at its lowest priority.
+NICE = {"high": -10}
+REALTIME = "realtime"
+_REALTIME_PRIORITY = 1
+
+# The kernel lets one unprivileged process in 100 ms change an autogroup; others get EAGAIN.
+_AUTOGROUP_TRIES = 5
+_AUTOGROUP_PAUSE_S = 0.1
+
+
+def set_priority(priority: str, autogroup: str = "/proc/self/autogroup") -> None:
+    """Give the calling process, single-threaded and alone in its session, this priority. OSError where that is denied.
+
+    Where the kernel shares the CPU between sessions first (`autogroup`), a nice value counts within the session alone,
+    so the session gets the same one. "normal" asks for nothing.
+    """
+    if priority == REALTIME:
+        if not hasattr(os, "sched_setscheduler"):
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(_REALTIME_PRIORITY))
+    elif priority in NICE:
+        os.setpriority(os.PRIO_PROCESS, 0, NICE[priority])
+        _set_autogroup(autogroup, NICE[priority])
+
+
+def _set_autogroup(path: str, nice: int) -> None:
+    for left in reversed(range(_AUTOGROUP_TRIES)):
+        try:
+            fd = os.open(path, os.O_WRONLY)
+            try:
+                os.write(fd, b"%d" % nice)
+            finally:
+                os.close(fd)
+            return
+        except FileNotFoundError:
+            return  # a kernel without
+        except BlockingIOError:
+            if not left:
+                raise
+            time.sleep(_AUTOGROUP_PAUSE_S)
+
+
+def has_priority(pid: int, priority: str) -> bool:
+    """Whether the process runs with this priority or a better one."""
+    try:
+        if priority == REALTIME:
+            return os.sched_getscheduler(pid) & ~os.SCHED_RESET_ON_FORK == os.SCHED_RR
+        return priority not in NICE or os.getpriority(os.PRIO_PROCESS, pid) <= NICE[priority]
+    except (AttributeError, OSError):
+        return False
