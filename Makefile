@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 VERSIONS := 3.11 3.12 3.13 3.14
 STAMP := $(VENV)/installed
 
-.PHONY: run test test-all lint bench docs dashboards clean
+.PHONY: run test test-all lint bench docs dashboards golden clean
 
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
@@ -42,6 +42,9 @@ lint: $(STAMP)-lint ## ruff and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+golden: $(STAMP)-test ## Write the golden files anew, after a change of what is collected: look at the difference
+	GOLDEN=write $(BIN)/python -m pytest tests/unit/test_collectors_golden.py tests/e2e/test_machines.py -k golden
 
 bench: $(STAMP)-test ## The benchmarks; bench.query beside Prometheus and VictoriaMetrics is run by itself
 	$(BIN)/python -m bench.collect

@@ -32,7 +32,7 @@ class Channel:
     def send(self, t_ms: int, took_ns: int, late_ns: int = -1) -> None:
         """Push the collector's row. What does not fit into the ring is counted there and not sent again.
 
-        `late_ns`: see `Batch`.
+        `late_ns`: see `Batch`. ValueError for a row that is longer than any frame of the ring.
         """
         layout, producer = self._collector.layout, self._producer
         if layout.number != self._layout or producer.generation != self._generation:
@@ -45,7 +45,11 @@ class Channel:
         row = layout.row[: self._announced]
         values = row.tobytes()
         done_ns = time.monotonic_ns()
-        producer.push(encode(Batch(self._collector.name, self._layout, t_ms, took_ns, done_ns, values, late_ns)))
+        payload = encode(Batch(self._collector.name, self._layout, t_ms, took_ns, done_ns, values, late_ns))
+        if not producer.push(payload) and len(payload) > producer.max_payload:
+            raise ValueError(
+                f"a row of {len(row)} columns is longer than the ring's frames, {producer.max_payload} bytes"
+            )
 
     def _announce(self) -> None:
         layout, producer = self._collector.layout, self._producer
@@ -135,11 +139,11 @@ class Probe:
             t_ms, start_ns = _now_ms(), time.monotonic_ns()
             try:
                 collector.collect()
+                channel.send(t_ms, time.monotonic_ns() - start_ns, late_ns)
             except Exception as error:
                 self._failed(collector, channel, error)
                 continue
             self._failing.discard(collector.name)
-            channel.send(t_ms, time.monotonic_ns() - start_ns, late_ns)
             late_ns = -1
         self._slot.write(msgspec.msgpack.encode({c.name: c.checkpoint() for c, _ in self._channels}))
         self._producer.beat()

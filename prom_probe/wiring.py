@@ -31,19 +31,23 @@ _SLOT_BYTES = 256 << 10
 
 
 class ProbeKind(NamedTuple):
-    """A probe worker: its collectors, where its interval stands, and its ring's size.
-
-    A frame may take a quarter of the ring: 256 KiB holds a row of 8,000 columns, or a minute of a 50-process tree.
-    """
+    """A probe worker: its collectors, where its interval stands, and its ring's size."""
 
     collectors: tuple[str, ...]
     interval: Callable[[Config], float]
-    ring_bytes: int
+    ring_bytes: Callable[[Config], int]
+
+
+def _process_ring_bytes(config: Config) -> int:
+    """Room for a row with as many columns as the store takes series: a frame may fill a quarter of the ring."""
+    return 4 * (8 * config.storage_tsdb_max_series + 1024)
 
 
 PROBES = {
-    "process": ProbeKind(("process", "cgroup", "workers"), lambda c: c.interval_process or c.interval, 256 << 10),
-    "system": ProbeKind(("system",), lambda c: c.interval_system or c.interval, 64 << 10),
+    "process": ProbeKind(
+        ("process", "cgroup", "workers"), lambda c: c.interval_process or c.interval, _process_ring_bytes
+    ),
+    "system": ProbeKind(("system",), lambda c: c.interval_system or c.interval, lambda c: 64 << 10),
 }
 
 
@@ -59,7 +63,7 @@ class Shared:
         self.started_s = time.monotonic()
         self.supervisor_pid = os.getpid()
         self.bell = Doorbell()
-        self.rings = {name: create_ring(kind.ring_bytes) for name, kind in PROBES.items()}
+        self.rings = {name: create_ring(kind.ring_bytes(config)) for name, kind in PROBES.items()}
         self.slots = {name: Slot(_SLOT_BYTES) for name in PROBES}
         self.wakes = {name: Doorbell() for name in PROBES}
         self.board = Board([*PROBES, AGGREGATOR])

@@ -1,4 +1,7 @@
-"""All collectors on a recorded machine, series by series: tests/fixtures/host against tests/fixtures/host.golden."""
+"""All collectors on a recorded machine, series by series: tests/fixtures/host against tests/fixtures/host.golden.
+
+`make golden` writes it anew.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from prom_probe.collectors.registry import COLLECTORS
 from prom_probe.model.family import Column
 from prom_probe.model.layout import Layout
 from prom_probe.model.sample import is_stale
+from tests.fixtures import golden
 from tests.fixtures.statvfs import statvfs
 from tests.unit.collector_harness import values
 
@@ -62,4 +66,4 @@ def _present(layout: Layout) -> list[Column]:
 
 def test_the_collectors_read_a_recorded_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every series, its value, its type."""
-    assert render(monkeypatch) == (FIXTURES / "host.golden").read_text()
+    golden.check("host.golden", render(monkeypatch))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -309,6 +310,25 @@ def test_a_missed_beat_is_recorded_and_skipped() -> None:
     made, _, _ = probe(house)
     run_until(house, made, lambda: house.numbers.collections >= 4)
     assert house.own("prom_probe_collector_overruns_total", collector="numbers") >= 3
+
+
+def test_a_row_that_no_frame_can_hold_is_told() -> None:
+    """Counted as dropped, one log line, success 0; the other collectors of the worker go on."""
+    house = House(4096)
+    house.numbers.add(*(str(i) for i in range(600)))
+    made, _, _ = probe(house)
+    second = Numbers("second")
+    second.add("b")
+    made._channels.append((second, Channel(second, house.producer)))
+    run_until(house, made, lambda: bool(house.log) and second.collections >= 40)
+    assert len(house.log) == 1
+    assert re.fullmatch(
+        r"collector numbers failed: ValueError: a row of \d+ columns is longer than the ring's frames, 1008 bytes",
+        house.log[0],
+    )
+    assert house.own("prom_probe_collector_success", collector="numbers") == 0
+    assert house.own("prom_probe_ring_dropped_frames_total", ring="ring") > 0
+    assert house.samples("b")[-1] == second.collections
 
 
 def test_how_late_a_beat_began_is_told_once_a_beat() -> None:
