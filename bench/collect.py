@@ -50,12 +50,15 @@ def sleepers(count: int) -> Iterator[None]:
 
 
 @contextmanager
-def tree(count: int) -> Iterator[int]:
-    """The root of a tree of `count` processes, three levels deep where there are so many."""
+def tree(count: int, name: str = "") -> Iterator[int]:
+    """The root of a tree of `count` processes, three levels deep where there are so many; `name`: all their command."""
     ready, done = os.pipe()
     root = os.fork()
     if root == 0:
         os.setpgid(0, 0)
+        if name:
+            with open("/proc/self/comm", "w") as comm:
+                comm.write(name)
         branch_ready, branch_done = os.pipe()
         left = count - 1
         while left > 0:
@@ -200,7 +203,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--processes", type=int, nargs="*", default=[1, 10, 50, 200])
     parser.add_argument("--rounds", type=int, default=500)
+    parser.add_argument("--syscalls", action="store_true", help="count system calls by strace instead")
     arguments = parser.parse_args()
+    if arguments.syscalls:
+        from bench.syscalls import report  # it needs the tree from here
+
+        report(arguments.processes)
+        return
     head = ("us a collection", "ours median", "p99", "psutil median", "p99", "psutil / ours")
     rows: list[Row] = []
     with sleepers(OTHERS):

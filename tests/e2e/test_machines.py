@@ -100,6 +100,19 @@ def test_each_kind_of_cgroupfs(
     assert len(trees) == 1  # neither pause nor our own container
 
 
+def test_a_machine_with_pages_of_64_kib(tmp_path: Path) -> None:
+    """The kernel counts resident memory in pages; their size is what the C library says."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os\nreal = os.sysconf\nos.sysconf = lambda name: 65536 if name == 'SC_PAGE_SIZE' else real(name)\n"
+    )
+    machine = FakeMachine(tmp_path)
+    machine.proc.process(7, 1, resident=3)
+    flags = [*machine.flags, "--watch=large=pid:7", "--interval=50ms"]
+    with Sidecar(flags=flags, env={"PYTHONPATH": str(tmp_path)}) as sidecar:
+        settled(sidecar)
+        assert sidecar.metric("proctree_resident_memory_bytes", tree="large") == 3 * 65536
+
+
 @pytest.mark.parametrize(
     "comm",
     [b"a b", b"(sd-pam)", b"x) R 1 (y", b") S 1 2 3", b"two\nlines", b"\xff\xfe", b'"quoted\\', b"", b"tab\there"],
