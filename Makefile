@@ -48,6 +48,9 @@ golden: $(STAMP)-test ## Write the golden files anew, after a change of what is 
 
 bench: $(STAMP)-test ## The benchmarks; bench.query beside Prometheus and VictoriaMetrics is run by itself
 	$(BIN)/python -m bench.collect
+	$(BIN)/python -m bench.collect --syscalls
+	$(BIN)/python -m bench.cadence
+	$(BIN)/python -m bench.exporters
 	$(BIN)/python -m bench.transport
 	$(BIN)/python -m bench.footprint
 	$(BIN)/python -m bench.footprint --seconds 5 --hours 1

@@ -19,6 +19,7 @@ from tests.fixtures.machines import MIB, FakeMachine
 VOLATILE = re.compile(
     r"prom_probe_(?!source_readable)"
     r"|\w+_start_time_seconds"
+    r"|cgroup_cpus_effective"
     r"|system_(cpus|cpus_effective|filesystem_|time|timex_|clock_)"
 )
 HOST_WATCHES = (
