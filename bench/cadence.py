@@ -17,7 +17,7 @@ from bench.collect import tree
 from bench.report import Row, percentile, print_table
 from tests.e2e.sidecar import Sidecar, wait_for
 
-HEAD = ("jitter, ms", "p50", "p99", "max", "samples", "overruns", "peer p50", "p99", "max")
+HEAD = ("jitter, ms", "p50", "p99", "max", "begun late, p99", "samples", "overruns", "peer p50", "p99", "max")
 OVERSUBSCRIBED = 4
 
 # The peer: the same deadlines and nothing to do; it prints the wall clock in ms, as our samples have it.
@@ -93,6 +93,28 @@ def sample_times(sidecar: Sidecar, seconds: float) -> list[int]:
     return [round(float(t) * 1000) for t, _ in series["values"]]
 
 
+def overruns(sidecar: Sidecar) -> float:
+    return sidecar.metric("prom_probe_collector_overruns_total", collector="process") or 0
+
+
+def delays(sidecar: Sidecar) -> dict[float, float]:
+    """The process worker's prom_probe_worker_beat_delay_seconds: beats by upper bound in seconds, cumulative."""
+    found = {}
+    for (name, labels), count in sidecar.metrics().items():
+        pairs = dict(labels)
+        if name == "prom_probe_worker_beat_delay_seconds_bucket" and pairs["worker"] == "process":
+            found[float(pairs["le"])] = count
+    return dict(sorted(found.items()))
+
+
+def bucket_p99(before: dict[float, float], after: dict[float, float]) -> str:
+    """The upper bound, in ms, of the bucket that the 99th percentile of the beats between two readings is in."""
+    counts = {bound: after[bound] - before[bound] for bound in after}
+    wanted = 0.99 * max(counts.values())
+    bound = next(bound for bound, count in counts.items() if count >= wanted)
+    return f"<= {bound * 1000:g}"
+
+
 def run(case: Case, seconds: float, root: int) -> Row:
     flags = [f"--interval={round(case.interval_s * 1000)}ms", f"--collect.priority={case.priority}"]
     loops = OVERSUBSCRIBED * (os.cpu_count() or 1) if case.busy else 0
@@ -100,15 +122,16 @@ def run(case: Case, seconds: float, root: int) -> Row:
         wait_for("the tree", lambda: sidecar.metric("proctree_processes", tree="bench"))
         with busy(loops), peer(case.interval_s) as peer_times:
             time.sleep(2)  # until all of them run
-            before = sidecar.metric("prom_probe_collector_overruns_total", collector="process") or 0
+            before, delays_before = overruns(sidecar), delays(sidecar)
             time.sleep(seconds)
             times = sample_times(sidecar, seconds)
-            after = sidecar.metric("prom_probe_collector_overruns_total", collector="process") or 0
+            after, delays_after = overruns(sidecar), delays(sidecar)
             granted = sidecar.metric("prom_probe_worker_priority_granted", worker="process")
     name = case.name if granted else f"{case.name} (not given)"
     theirs = peer_times[-len(times) :]
-    numbers = [*spread(jitter(times, case.interval_s)), str(len(times)), f"{after - before:.0f}"]
-    return (name, *numbers, *spread(jitter(theirs, case.interval_s)))
+    late = bucket_p99(delays_before, delays_after)
+    ours = (*spread(jitter(times, case.interval_s)), late, str(len(times)), f"{after - before:.0f}")
+    return (name, *ours, *spread(jitter(theirs, case.interval_s)))
 
 
 def spread(values: Sequence[float]) -> Row:

@@ -9,7 +9,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,17 @@ def host(tmp_path: Path) -> Path:
     return tmp_path / "host"
 
 
+_made: list[SystemCollector] = []
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    """What a test has made keeps no descriptors after it: more than 1,023 and select() fails in later tests."""
+    yield
+    while _made:
+        _made.pop().close()
+
+
 def make(host: Path, log: list[str] | None = None, **settings: object) -> SystemCollector:
     clock = itertools.count(1000.0)  # a second a collection
     context = Context(
@@ -45,7 +56,8 @@ def make(host: Path, log: list[str] | None = None, **settings: object) -> System
         context.log = lambda level, message: log.append(f"{level} {message}")
     for name, value in settings.items():
         setattr(context, name, value)
-    return SystemCollector(context)
+    _made.append(SystemCollector(context))
+    return _made[-1]
 
 
 def collect(collector: SystemCollector, times: int = 1) -> dict[str, float]:
