@@ -1,4 +1,4 @@
-"""System calls of the process worker a beat, counted by strace, beside the number that its files make necessary."""
+"""System calls of the process worker a beat, counted by strace, beside the number that follows from its files."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ from bench.collect import tree
 from bench.report import Row, print_table
 from tests.e2e.sidecar import Sidecar, wait_for
 
-HEAD = ("system calls a beat", "necessary", "counted", "which")
+HEAD = ("system calls a beat", "by files", "counted", "which")
 INTERVAL_S = 0.2
 FRAMES = 3  # of the worker's three collectors, each rings the bell once
 SELECTS = ("select", "pselect6", "_newselect")
-HOW = """necessary, awake:  each process's kept files once, and its CPU clock
-necessary, asleep: each process's statm once (memory can be swapped out at any time), and its CPU clock; the rest is
-                   read every 16 to 23 beats, in turns
-both:              each other kept file once (cgroup, our own processes, loadavg), a ring of the bell for each of
-                   the three collectors, one wait for the next beat"""
+HOW = """by files, asleep: each process's CPU clock, and its statm (memory can be swapped out at any time); the rest is
+                  read every 16 beats or more, in turns, which is counted and not in this number
+by files, awake:  each process's CPU clock, and each of its kept files once; where many run some are read in turns,
+                  so fewer calls may be counted
+both:             each other kept file once (cgroup, our own processes, loadavg), a ring of the bell for each of the
+                  three collectors, one wait for the next beat"""
 
 
 def kept_files(worker: int, members: set[int]) -> tuple[int, int]:
@@ -94,10 +95,10 @@ def count(worker: int, seconds: float) -> Counter[str]:
         return calls
 
 
-def row(name: str, necessary: float, calls: Counter[str]) -> Row:
+def row(name: str, by_files: float, calls: Counter[str]) -> Row:
     beats = sum(calls[select] for select in SELECTS)
     which = ", ".join(f"{call} {number / beats:.1f}" for call, number in calls.most_common(7))
-    return name, f"{necessary:.0f}", f"{calls.total() / beats:.1f}", which
+    return name, f"{by_files:.0f}", f"{calls.total() / beats:.1f}", which
 
 
 def rows(processes: int, seconds: float) -> Iterator[Row]:
