@@ -59,6 +59,7 @@ bench: $(STAMP)-test ## The benchmarks; bench.query beside Prometheus and Victor
 
 docs: $(STAMP) ## The pages that are written from the code's own tables
 	$(BIN)/python -m prom_probe.config_doc > docs/configuration.md
+	$(BIN)/python -m prom_probe.metrics_doc docs/metrics.md
 
 dashboards: $(STAMP)-test ## grafana/dashboards from grafana/panels.py
 	$(BIN)/python -m grafana.build

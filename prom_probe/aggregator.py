@@ -23,7 +23,8 @@ _MAX_HELD = 64
 DELAY_BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
 LATENCY_BOUNDS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0)
 
-_F = {
+# By name; docs/metrics.md has them too.
+FAMILIES = _F = {
     f.name: f
     for f in (
         Family("prom_probe_collector_runs_total", "counter", "Collections that reached the aggregator."),

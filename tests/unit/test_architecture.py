@@ -37,6 +37,7 @@ MAY_IMPORT = {
     "wiring": "*",
     "hosting": "*",
     "offline": "client config hosting listen log promql tsdb web",
+    "metrics_doc": "aggregator collectors web",
     "once": "collectors config log model wiring",
     "serve": "command config wiring",
     "dashboards": "",

@@ -1,0 +1,34 @@
+"""What the real program has on /metrics is on docs/metrics.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from prom_probe.collectors.catalogue import DEFINITIONS
+from prom_probe.metrics_doc import OWN
+from tests.e2e.sidecar import Sidecar, wait_for
+
+_PARTS = ("_bucket", "_sum", "_count")
+
+
+def test_all_that_is_exposed_is_defined(tmp_path: Path) -> None:
+    """Each family's type and help, and each series' labels."""
+    defined = {definition.family.name: definition for definition in (*DEFINITIONS, *OWN)}
+    flags = [f"--storage.tsdb.path={tmp_path / 'store'}", "--expose.per-process", "--expose.system"]
+    with Sidecar("--watch=me=pid:1", flags=flags) as sidecar:
+        wait_for("a process", lambda: sidecar.value("count(proctree_process_threads)"))
+        sidecar.get("/metrics", sidecar.web)
+        wait_for("the requests", lambda: sidecar.value("sum(prom_probe_http_requests_total)"))
+        _, body = sidecar.get("/metrics", sidecar.web)
+    seen = set()
+    for family in text_string_to_metric_families(body.decode()):
+        for sample in family.samples:
+            part = next((end for end in _PARTS if family.type == "histogram" and sample.name.endswith(end)), "")
+            definition = defined[sample.name.removesuffix(part)]
+            assert definition.family.type == family.type
+            assert definition.family.help == family.documentation
+            assert set(sample.labels) - {"le"} == set(definition.labels), sample.name
+            seen.add(definition.family.name)
+    assert {definition.family.name for definition in OWN} - seen <= {"prom_probe_tsdb_rejected_samples_total"}
