@@ -241,6 +241,33 @@ def test_an_orphan_is_in_the_tree_of_its_cgroup(pod: Machine) -> None:
     assert finder.trees() == {"nginx": [7, 8], "python": [20, 42]}
 
 
+def test_an_orphan_that_is_met_before_its_main_process_is_in_its_tree(pod: Machine) -> None:
+    """The PIDs have come round: a sidecar that starts late finds it first."""
+    pod.proc.process(2, 1, b"daemon", cgroup=A, start=900)
+    assert Finder(pod, CONTAINERS).trees() == {"nginx": [2, 7, 8], "python": [20]}
+
+
+def test_a_container_is_named_by_its_oldest_process(pod: Machine) -> None:
+    """Not by a shell that was started in it from outside and is met first."""
+    pod.proc.process(2, 0, b"bash", cgroup=A, start=900)
+    assert Finder(pod, CONTAINERS).trees() == {"nginx": [2, 7, 8], "python": [20]}
+
+
+def test_numbers_go_by_age(pod: Machine) -> None:
+    """Whichever container is met first, also after a restart of ours."""
+    pod.proc.process(2, 0, b"python", cgroup=C, start=900)
+    assert Finder(pod, CONTAINERS).trees() == {"nginx": [7, 8], "python": [20], "python-2": [2]}
+
+
+def test_a_cgroup_without_a_main_process_may_get_one(pod: Machine) -> None:
+    """It is not looked for again with each stray, but it is with the process that came."""
+    pod.proc.process(43, 1, b"stray", cgroup=C)
+    finder = Finder(pod, CONTAINERS)
+    assert finder.trees() == {"nginx": [7, 8], "python": [20]}
+    pod.proc.process(50, 0, b"redis", cgroup=C, start=900)
+    assert finder.trees(20) == {"nginx": [7, 8], "python": [20], "redis": [43, 50]}
+
+
 def test_equal_names_are_numbered_and_a_restart_gets_its_name_back(pod: Machine) -> None:
     """Containers of the same command."""
     finder = Finder(pod, CONTAINERS)
@@ -270,7 +297,12 @@ def test_without_cgroups_to_tell_them_apart_lineage_does(machine: Machine) -> No
     machine.proc.process(30, 0, b"prom-probe")
     machine.proc.self_cgroup("0::/\n")
     machine.own = [30]
-    assert Finder(machine, CONTAINERS).trees() == {"nginx": [7, 8]}
+    finder = Finder(machine, CONTAINERS)
+    assert finder.trees() == {"nginx": [7, 8]}
+    machine.proc.end(7)
+    machine.proc.end(8)
+    machine.proc.process(9, 0, b"nginx")
+    assert finder.trees() == {"nginx": [9]}
 
 
 def test_a_gone_container_keeps_its_counters_for_a_while(pod: Machine) -> None:
