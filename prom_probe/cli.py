@@ -1,4 +1,4 @@
-"""The command line: run, once, query, serve, check-config, completion, version."""
+"""The command line: run, once, query, serve, check-config, doctor, completion, dashboards, version."""
 
 from __future__ import annotations
 
@@ -170,6 +170,22 @@ def dashboards_export(folder: str) -> None:
             click.echo(path)
     except OSError as error:
         _fail(f"{error.filename or folder}: {error.strerror or error}", 1)
+
+
+@cli.command()
+@_config_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def doctor(as_json: bool, **flags: Any) -> None:
+    """Say what `run` with these flags can read and serve here, what not, why, and what to change.
+
+    The exit status is 1 where something is missing that was asked for.
+    """
+    config = _make_config(flags)
+    from prom_probe.doctor.report import examine, render_json, render_text
+
+    report = examine(config)
+    click.echo(render_json(report) if as_json else render_text(report))
+    sys.exit(0 if report.ok else 1)
 
 
 @cli.command()

@@ -113,16 +113,39 @@ class Pod:
         memory: int = 0,
     ) -> int:
         """Start a container; its main process, as this machine numbers it. `memory`: its limit in bytes."""
+        bundle = self._make_bundle(name, args, (uid, gid), mounts, env or {}, memory)
+        pid_file = bundle / "pid"
+        self._run(name, "run", "--detach", "--bundle", str(bundle), "--pid-file", str(pid_file), self._id(name))
+        self.pids[name] = int(pid_file.read_text())
+        return self.pids[name]
+
+    def run(self, name: str, args: list[str], uid: int, gid: int) -> tuple[int, str]:
+        """Run a container to its end: its exit status, and what it has written to standard output."""
+        bundle = self._make_bundle(name, args, (uid, gid), [], {}, 0)
+        command = [*self._runc, "run", "--bundle", str(bundle), self._id(name)]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+        (self._directory / f"{name}.log").write_bytes(done.stdout + done.stderr)
+        return done.returncode, done.stdout.decode()
+
+    def _make_bundle(
+        self,
+        name: str,
+        args: list[str],
+        user: tuple[int, int],
+        mounts: list[dict[str, Any]],
+        env: dict[str, str],
+        memory: int,
+    ) -> Path:
         bundle = self._directory / name
         (bundle / "rootfs").mkdir(parents=True)
         pause = self.pids.get("pause")
         namespaces: list[dict[str, str]] = [{"type": kind} for kind in self._namespaces]
         namespaces.append({"type": "pid", "path": f"/proc/{pause}/ns/pid"} if pause else {"type": "pid"})
-        variables = {"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1", **(env or {})}
+        variables = {"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1", **env}
         config = {
             "ociVersion": "1.0.2",
             "process": {
-                "user": {"uid": uid, "gid": gid},
+                "user": {"uid": user[0], "gid": user[1]},
                 "args": args,
                 "env": [f"{key}={value}" for key, value in variables.items()],
                 "cwd": "/",
@@ -138,10 +161,7 @@ class Pod:
             },
         }
         (bundle / "config.json").write_text(json.dumps(config))
-        pid_file = bundle / "pid"
-        self._run(name, "run", "--detach", "--bundle", str(bundle), "--pid-file", str(pid_file), self._id(name))
-        self.pids[name] = int(pid_file.read_text())
-        return self.pids[name]
+        return bundle
 
     def execute(self, name: str, *args: str) -> None:
         """Start a further process in a container from outside, as `kubectl exec` does."""

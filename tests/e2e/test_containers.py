@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -217,3 +218,31 @@ def test_without_cgroup_namespaces_it_is_the_same(tmp_path: Path) -> None:
         scene.start_sidecar(*APP)
         check_what_any_sidecar_sees(scene)
         check_its_own_cgroup(scene)
+
+
+DOCTOR = ["-m", "prom_probe.cli", "doctor", f"--web.listen-address={FREE}", "--api.listen-address="]
+
+
+def test_the_doctor_is_content_with_the_same_uid_and_gid(scene: Scene) -> None:
+    """And names what it looked at."""
+    scene.start_app()
+    status, text = scene.pod.run("sidecar", [sys.executable, *DOCTOR], *APP)
+    assert status == 0, text
+    assert "uid 4000, gid 4000, no capabilities, in a container, in a PID namespace that containers share" in text
+    assert "\ntree report-server\n" in text
+    assert "Nothing is missing" in text
+
+
+@pytest.mark.parametrize(("uid", "gid"), [(5000, 5000), (APP[0], 5000)])
+def test_the_doctor_says_which_uid_and_gid_to_take(scene: Scene, uid: int, gid: int) -> None:
+    """For each source that the kernel denies."""
+    scene.start_app()
+    status, text = scene.pod.run("sidecar", [sys.executable, *DOCTOR, "--json"], uid, gid)
+    assert status == 1, text
+    missing = [finding for finding in json.loads(text)["findings"] if finding["status"] == "missing"]
+    expected = {"/proc/PID/io", "cgroup"} | (set() if fd_size_counts("/proc") else {"/proc/PID/fd"})
+    assert {finding["source"] for finding in missing} == expected
+    for finding in missing:
+        assert finding["subject"] == "tree report-server"
+        assert finding["reason"] == f"it runs as uid 4000, gid 4000, and we as uid {uid}, gid {gid}"
+        assert "runAsUser: 4000 and runAsGroup: 4000" in finding["change"]

@@ -39,9 +39,10 @@ MAY_IMPORT = {
     "offline": "client config hosting listen log promql tsdb web",
     "metrics_doc": "aggregator collectors web",
     "once": "collectors config log model wiring",
+    "doctor": "collectors config listen log model sources tsdb wiring",
     "serve": "command config wiring",
     "dashboards": "",
-    "cli": "serve config once client offline dashboards",
+    "cli": "serve config once client offline doctor dashboards",
 }
 
 FILES = sorted(PACKAGE.rglob("*.py"))
