@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -34,6 +35,7 @@ def _tmpfs(destination: str, mode: str) -> dict[str, Any]:
     return {"destination": destination, "type": "tmpfs", "source": "tmpfs", "options": options}
 
 
+_CAPABILITY_SETS = ("bounding", "effective", "permitted")
 _KERNEL = [
     {"destination": "/proc", "type": "proc", "source": "proc"},
     _tmpfs("/dev", "755"),
@@ -66,7 +68,8 @@ def _system() -> list[dict[str, Any]]:
 class Pod:
     """Containers below one directory and one cgroup, in the PID namespace of the first, which is called pause.
 
-    All are non-root, without capabilities and new privileges, on read-only roots; they have the machine's network.
+    All are without new privileges and, unless told otherwise, capabilities, on read-only roots; they have the machine's
+    network.
     At the end nothing is left of them.
     """
 
@@ -93,7 +96,10 @@ class Pod:
             for log in sorted(self._directory.glob("*.log")):
                 print(f"{log.name}: {log.read_text(errors='replace')}")
         for name in ("sidecar", "app", "pause"):
-            subprocess.run([*self._runc, "delete", "--force", self._id(name)], capture_output=True, timeout=30)
+            try:
+                subprocess.run([*self._runc, "delete", "--force", self._id(name)], capture_output=True, timeout=30)
+            except subprocess.TimeoutExpired:
+                continue  # what is left of it shows below, where its cgroup cannot be removed
         for parent in {CGROUPFS / self.name, *CGROUPFS.glob(f"*/{self.name}")}:
             if parent.exists():
                 parent.rmdir()
@@ -111,17 +117,18 @@ class Pod:
         *,
         env: dict[str, str] | None = None,
         memory: int = 0,
+        capabilities: Sequence[str] = (),
     ) -> int:
         """Start a container; its main process, as this machine numbers it. `memory`: its limit in bytes."""
-        bundle = self._make_bundle(name, args, (uid, gid), mounts, env or {}, memory)
+        bundle = self._make_bundle(name, args, (uid, gid), mounts, env or {}, memory, capabilities)
         pid_file = bundle / "pid"
         self._run(name, "run", "--detach", "--bundle", str(bundle), "--pid-file", str(pid_file), self._id(name))
         self.pids[name] = int(pid_file.read_text())
         return self.pids[name]
 
-    def run(self, name: str, args: list[str], uid: int, gid: int) -> tuple[int, str]:
+    def run(self, name: str, args: list[str], uid: int, gid: int, *capabilities: str) -> tuple[int, str]:
         """Run a container to its end: its exit status, and what it has written to standard output."""
-        bundle = self._make_bundle(name, args, (uid, gid), [], {}, 0)
+        bundle = self._make_bundle(name, args, (uid, gid), [], {}, 0, capabilities)
         command = [*self._runc, "run", "--bundle", str(bundle), self._id(name)]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
         (self._directory / f"{name}.log").write_bytes(done.stdout + done.stderr)
@@ -135,6 +142,7 @@ class Pod:
         mounts: list[dict[str, Any]],
         env: dict[str, str],
         memory: int,
+        capabilities: Sequence[str],
     ) -> Path:
         bundle = self._directory / name
         (bundle / "rootfs").mkdir(parents=True)
@@ -149,7 +157,7 @@ class Pod:
                 "args": args,
                 "env": [f"{key}={value}" for key, value in variables.items()],
                 "cwd": "/",
-                "capabilities": {},
+                "capabilities": {kind: [f"CAP_{name}" for name in capabilities] for kind in _CAPABILITY_SETS},
                 "noNewPrivileges": True,
             },
             "root": {"path": "rootfs", "readonly": True},

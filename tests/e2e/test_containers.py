@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -67,12 +67,13 @@ class Scene:
         self.data.chmod(0o777)
         self.url = ""
 
-    def start_app(self) -> None:
+    def start_app(self, user: tuple[int, int] = APP, capabilities: Sequence[str] = ()) -> None:
         home = os.path.realpath(sys.base_prefix)
         python = os.path.realpath(sys.executable)
         mounts = [bind(python, "/report-server"), bind(str(self.data), "/data", "rw")]
         args = ["/report-server", "-c", WORK]
-        self.pod.start("app", args, *APP, mounts, env={"PYTHONHOME": home}, memory=LIMIT)
+        env = {"PYTHONHOME": home}
+        self.pod.start("app", args, *user, mounts, env=env, memory=LIMIT, capabilities=capabilities)
         wait_for("the application", (self.data / "ready").exists)
 
     def start_sidecar(self, uid: int, gid: int, *flags: str) -> None:
@@ -246,3 +247,28 @@ def test_the_doctor_says_which_uid_and_gid_to_take(scene: Scene, uid: int, gid: 
         assert finding["subject"] == "tree report-server"
         assert finding["reason"] == f"it runs as uid 4000, gid 4000, and we as uid {uid}, gid {gid}"
         assert "runAsUser: 4000 and runAsGroup: 4000" in finding["change"]
+
+
+@pytest.mark.parametrize(
+    ("app", "has", "we_have", "reason", "change"),
+    [
+        ((0, 0), ["CHOWN"], [], "it has capabilities that we do not have: CHOWN", "capabilities: drop: [ALL]"),
+        (APP, [], [], "it runs as uid 4000", "add the capabilities SYS_PTRACE and DAC_READ_SEARCH to ours"),
+        (APP, [], ["SYS_PTRACE"], "it runs as uid 4000", "add the capabilities DAC_READ_SEARCH to ours"),
+        (APP, [], ["DAC_READ_SEARCH"], "it runs as uid 4000", "add the capabilities SYS_PTRACE to ours"),
+        (APP, [], ["SYS_PTRACE", "DAC_READ_SEARCH"], "", ""),
+        ((0, 0), [], [], "", ""),
+    ],
+)
+def test_the_doctor_says_which_capabilities_to_take(
+    scene: Scene, app: tuple[int, int], has: list[str], we_have: list[str], reason: str, change: str
+) -> None:
+    """Ours runs as root; with what it asks for nothing is missing."""
+    scene.start_app(app, has)
+    status, text = scene.pod.run("sidecar", [sys.executable, *DOCTOR, "--json"], 0, 0, *we_have)
+    missing = [finding for finding in json.loads(text)["findings"] if finding["status"] == "missing"]
+    assert status == bool(reason), text
+    assert bool(missing) == bool(reason)
+    for finding in missing:
+        assert finding["reason"].startswith(reason)
+        assert change in finding["change"]
