@@ -54,6 +54,15 @@ FAMILIES = _F = {
         Family("prom_probe_tsdb_block_file_bytes", "gauge", "Bytes of the block files.", "bytes"),
         Family("prom_probe_tsdb_mapped_bytes", "gauge", "The part of the storage bytes in mapped files.", "bytes"),
         Family("prom_probe_build_info", "gauge", "Constant 1, labelled by version and Python's version."),
+        Family(
+            "prom_probe_config_last_reload_successful", "gauge", "Whether the newest reading of the settings succeeded."
+        ),
+        Family(
+            "prom_probe_config_last_reload_success_timestamp_seconds",
+            "gauge",
+            "When settings were last read successfully.",
+            "seconds",
+        ),
         Family("prom_probe_uptime_seconds", "gauge", "Time since prom_probe was started.", "seconds"),
     )
 }

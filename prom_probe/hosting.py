@@ -12,11 +12,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from prom_probe import __version__
-from prom_probe.aggregator import Aggregator
+from prom_probe.aggregator import FAMILIES, Aggregator
 from prom_probe.config import Config, format_duration, format_size, shown_settings
 from prom_probe.listen import Listener
 from prom_probe.log import Log
-from prom_probe.model.family import Family
 from prom_probe.model.meter import Meter
 from prom_probe.ring.consumer import Consumer
 from prom_probe.ring.doorbell import Doorbell
@@ -45,16 +44,6 @@ TRIM_S = 60.0
 
 # How long open connections may take to end.
 DRAIN_CONNECTIONS_S = 2.0
-
-RELOAD_SUCCESSFUL = Family(
-    "prom_probe_config_last_reload_successful", "gauge", "Whether the newest reading of the settings succeeded."
-)
-RELOAD_TIME = Family(
-    "prom_probe_config_last_reload_success_timestamp_seconds",
-    "gauge",
-    "When settings were last read successfully.",
-    "seconds",
-)
 
 
 async def aggregate(shared: Shared, lifeline: int) -> None:
@@ -165,8 +154,8 @@ class Reloads:
         self._number = 0
         self._waiting: list[asyncio.Future[str]] = []
         self.successful = True
-        self._success = meter.cell(RELOAD_SUCCESSFUL)
-        self._at = meter.cell(RELOAD_TIME)
+        self._success = meter.cell(FAMILIES["prom_probe_config_last_reload_successful"])
+        self._at = meter.cell(FAMILIES["prom_probe_config_last_reload_success_timestamp_seconds"])
         self._success.set(1)
         self._at.set(time.time() - (time.monotonic() - shared.started_s))
 

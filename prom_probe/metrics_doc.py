@@ -44,6 +44,9 @@ _OWN: dict[str, _Own] = {
     "prom_probe_collector_overruns_total": _Own(
         "collector", _COLLECTIONS, "Count of beats that a worker skipped because it was still at an earlier one."
     ),
+    "prom_probe_worker_beat_delay_seconds": _Own(
+        "worker", "the monotonic clock, read in the worker", "From when a beat was due until it began, one a beat."
+    ),
     "prom_probe_ring_frames_total": _Own("ring", _RINGS, "Count of frames since the ring was made."),
     "prom_probe_ring_dropped_frames_total": _Own(
         "ring", _RINGS, "Count of frames that found the ring full: their samples are lost."
@@ -91,6 +94,10 @@ _OWN: dict[str, _Own] = {
         "", _STORE, "Bytes of blocks that the kernel may drop and read again; absent without --storage.tsdb.path."
     ),
     "prom_probe_build_info": _Own("version python_version", "the package", "Always 1."),
+    "prom_probe_config_last_reload_successful": _Own(
+        "", "the supervisor", "1 at the start and after a reload that succeeded, 0 after one that was refused."
+    ),
+    "prom_probe_config_last_reload_success_timestamp_seconds": _Own("", "the wall clock", "Seconds since 1970."),
     "prom_probe_uptime_seconds": _Own("", "the monotonic clock", "Since the supervisor's start."),
     "prom_probe_http_requests_total": _Own(
         "handler code", "the HTTP server", "Count of answers; `handler` is the route's template, or `none`."

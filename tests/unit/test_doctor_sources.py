@@ -101,7 +101,10 @@ def test_processes_are_counted_and_their_reasons_told_apart(box: Machine, deny: 
     for pid, uid in ((100, 1000), (101, 1000), (102, 3000), (103, 2000)):
         application(box, pid, uid)
         if pid != 100:
+            status = box.proc.root / str(pid) / "status"
+            whose = status.read_text()
             box.proc.process(pid, 100, b"app")
+            status.write_text(whose)
     for pid in (100, 101, 102):
         deny(f"/{pid}/io")
     context = box.context(Watch("job", "pid", "100"))
