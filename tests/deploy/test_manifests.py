@@ -1,0 +1,268 @@
+"""Kustomize and Helm build the same, and neither Kubernetes nor the operator has anything against it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+
+from prom_probe.config import make_config, parse_size
+from tests.deploy.tools import (
+    CHART,
+    KUSTOMIZE,
+    Resource,
+    compose,
+    helm,
+    kustomize,
+    parse,
+    pod_spec,
+    run,
+    schema_faults,
+    sidecar_of,
+    tool,
+    validator,
+)
+
+APP: Resource = parse((KUSTOMIZE / "example" / "app.yaml").read_text())[0]
+OPERATOR = ("PodMonitor", "PrometheusRule")
+
+
+class Variant(NamedTuple):
+    """A way to add the sidecar, the same by Kustomize's components and by Helm's values."""
+
+    components: tuple[str, ...]
+    settings: tuple[str, ...]
+    kubernetes: tuple[str, ...]  # versions that must accept it
+
+
+VARIANTS = {
+    "native": Variant(("component",), (), ("1.29", "1.37")),
+    "legacy": Variant(("component-legacy",), ("sidecar.native=false",), ("1.25", "1.28")),
+    "gpu": Variant(("component", "component-gpu"), ("gpu.enabled=true",), ("1.37",)),
+    "api": Variant(("component", "component-api"), ("api.enabled=true",), ("1.37",)),
+}
+
+
+@pytest.fixture(params=VARIANTS)
+def variant(request: pytest.FixtureRequest) -> Variant:
+    return VARIANTS[request.param]
+
+
+@pytest.fixture
+def built(variant: Variant, tmp_path: Path) -> list[Resource]:
+    return compose(tmp_path, ["base", "networkpolicy", APP], variant.components)
+
+
+def normal(value: Any) -> Any:
+    """A resource without the order of what Kubernetes knows by name."""
+    if isinstance(value, dict):
+        return {key: normal(each) for key, each in value.items()}
+    if isinstance(value, list):
+        if all(isinstance(each, dict) and "name" in each for each in value):
+            value = sorted(value, key=lambda each: str(each["name"]))
+        return [normal(each) for each in value]
+    return value
+
+
+def by_name(resources: list[Resource]) -> dict[tuple[str, str], Any]:
+    return {(one["kind"], one["metadata"]["name"]): normal(one) for one in resources}
+
+
+def test_helm_renders_what_kustomize_builds(variant: Variant, built: list[Resource]) -> None:
+    """Resource by resource, field by field."""
+    theirs = by_name(helm("demo.enabled=true", "networkPolicy.enabled=true", *variant.settings))
+    ours = by_name(built)
+    assert theirs.keys() == ours.keys()
+    for name, resource in ours.items():
+        assert theirs[name] == resource
+
+
+def test_the_example_is_the_native_variant(tmp_path: Path) -> None:
+    """What README shows first."""
+    assert by_name(kustomize(KUSTOMIZE / "example")) == by_name(
+        compose(tmp_path, ["base", "networkpolicy", APP], ["component"])
+    )
+
+
+def check(folder: Path, version: str, resources: list[Resource]) -> subprocess.CompletedProcess[str]:
+    file = folder / "all.yaml"
+    file.write_text(yaml.safe_dump_all(resources))
+    command = [*validator(), f"--kubernetes-version={version}", str(file)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_kubernetes_knows_every_field(variant: Variant, built: list[Resource], tmp_path: Path) -> None:
+    """`kubernetes-validate --strict`, for the oldest and the newest version that the variant is for."""
+    plain = [one for one in built if one["kind"] not in OPERATOR]
+    assert {"Deployment", "NetworkPolicy"} <= {one["kind"] for one in plain}
+    for version in variant.kubernetes:
+        done = check(tmp_path, version, plain)
+        assert done.returncode == 0, done
+        assert "WARN" not in done.stdout + done.stderr
+
+
+def test_kubernetes_knows_every_field_of_the_grafana_example(tmp_path: Path) -> None:
+    """Deployment, Service and the ConfigMap with the data sources."""
+    done = check(tmp_path, "1.37", kustomize(KUSTOMIZE / "grafana"))
+    assert done.returncode == 0, done
+    assert "WARN" not in done.stdout + done.stderr
+
+
+def test_the_validator_would_tell(tmp_path: Path) -> None:
+    """An unknown field, and a native sidecar before there were any."""
+    (app,) = (one for one in kustomize(KUSTOMIZE / "example") if one["kind"] == "Deployment")
+    assert check(tmp_path, "1.27", [app]).returncode != 0
+    sidecar_of(app)["securityContext"]["runAsNonroot"] = True
+    assert check(tmp_path, "1.37", [app]).returncode != 0
+
+
+def test_the_operator_accepts_its_resources(built: list[Resource]) -> None:
+    """By the schemas that are made of its resource definitions; they would tell a wrong type."""
+    resources = [one for one in built if one["kind"] in OPERATOR]
+    assert len(resources) == 2
+    assert schema_faults(resources) == ["", ""]
+    broken: Resource = json.loads(json.dumps(resources[0]))
+    broken["spec"] = {"selector": {}, "podMetricsEndpoints": [{"port": 1}], "groups": [{"name": 1}]}
+    assert schema_faults([broken]) != [""]
+
+
+def test_helm_lint() -> None:
+    """Strict, with everything switched on."""
+    switches = [f"--set={name}.enabled=true" for name in ("demo", "api", "gpu", "networkPolicy")]
+    assert "0 chart(s) failed" in run([tool("helm"), "lint", "--strict", CHART, *switches])
+
+
+PARENT = """
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: app}
+spec:
+  template:
+    metadata: {labels: {prom-probe/sidecar: enabled}}
+    spec:
+      {{- include "prom-probe.sidecar" (index .Subcharts "prom-probe") | nindent 6 }}
+      containers: [{name: app, image: app}]
+"""
+
+
+def test_another_chart_takes_the_sidecar_from_ours(tmp_path: Path) -> None:
+    """As a dependency, with settings of its own."""
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "charts").mkdir()
+    (tmp_path / "charts" / "prom-probe").symlink_to(CHART)
+    dependency = {"name": "prom-probe", "version": "0.1.0"}
+    chart = {"apiVersion": "v2", "name": "app", "version": "1.0.0", "dependencies": [dependency]}
+    (tmp_path / "Chart.yaml").write_text(yaml.safe_dump(chart))
+    (tmp_path / "templates" / "app.yaml").write_text(PARENT)
+    (app,) = (
+        one
+        for one in helm("prom-probe.sidecar.settings.PROM_PROBE_INTERVAL=2s", chart=tmp_path)
+        if one["kind"] == "StatefulSet"
+    )
+    sidecar = sidecar_of(app)
+    assert sidecar["restartPolicy"] == "Always"
+    assert {"name": "PROM_PROBE_INTERVAL", "value": "2s"} in sidecar["env"]
+    assert pod_spec(app)["shareProcessNamespace"] is True
+
+
+def workload(kind: str, name: str, labels: dict[str, str] | None = None) -> Resource:
+    """A workload with an init container and a container of its own."""
+    spec = {"initContainers": [{"name": "first", "image": "a"}], "containers": [{"name": "app", "image": "a"}]}
+    version = "batch/v1" if kind == "Job" else "apps/v1"
+    metadata = {"name": name, "labels": labels or {}}
+    return {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": {"template": {"spec": spec}}}
+
+
+KINDS = ("Deployment", "StatefulSet", "DaemonSet", "Job")
+
+
+@pytest.mark.parametrize(("component", "left_out"), [("component", ()), ("component-legacy", ("Job",))])
+def test_any_workload_gets_it(component: str, left_out: tuple[str, ...], tmp_path: Path) -> None:
+    """Beside what it has; a Job only where the sidecar does not keep it from completing; who says none, gets none."""
+    given = [workload(kind, kind.lower()) for kind in KINDS]
+    given.append(workload("Deployment", "unwilling", {"prom-probe/sidecar": "none"}))
+    found = by_name(compose(tmp_path, given, [component]))
+    assert len(found) == len(given)
+    for (kind, name), resource in found.items():
+        spec = pod_spec(resource)
+        containers = [one["name"] for one in [*spec["initContainers"], *spec["containers"]]]
+        wanted = name != "unwilling" and kind not in left_out
+        assert sorted(containers) == (["app", "first", "prom-probe"] if wanted else ["app", "first"])
+        assert spec.get("shareProcessNamespace", False) is wanted
+
+
+def test_nothing_runs_with_more_rights_than_it_needs(built: list[Resource]) -> None:
+    """What the restricted Pod Security Standard asks for, a read-only root, and one user for the whole pod."""
+    (app,) = (one for one in built if one["kind"] == "Deployment")
+    spec = pod_spec(app)
+    assert spec["securityContext"]["runAsUser"] >= 10_000
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for container in [*spec.get("initContainers", []), *spec["containers"]]:
+        context = container["securityContext"]
+        assert context["readOnlyRootFilesystem"] is True
+        assert context["allowPrivilegeEscalation"] is False
+        assert context["capabilities"] == {"drop": ["ALL"]}
+        assert not context.keys() & {"privileged", "runAsUser", "runAsGroup"}
+    assert sidecar_of(app)["securityContext"]["runAsNonRoot"] is True
+
+
+MEASURED_MIB = 54  # PSS of all our processes after range queries over an hour of data
+PERMITTED = ("storage_tsdb_retention_size", "storage_tsdb_decode_cache_size", "query_max_memory")
+
+
+def mib(text: str) -> int:
+    match = re.fullmatch(r"(\d+)Mi", text)
+    assert match, text
+    return int(match[1])
+
+
+def test_the_memory_limit_is_what_the_settings_permit(built: list[Resource]) -> None:
+    """Our measured footprint and all that the settings allow at once, and some room; no CPU limit."""
+    (app,) = (one for one in built if one["kind"] == "Deployment")
+    sidecar = sidecar_of(app)
+    environ = {one["name"]: one["value"] for one in sidecar["env"] if one["name"].startswith("PROM_PROBE_")}
+    config = make_config({}, environ)
+    need = MEASURED_MIB + sum(getattr(config, field) for field in PERMITTED) / parse_size("1MB")
+    if any(one["name"].startswith("NVIDIA_") for one in sidecar["env"]):
+        need += 20
+    resources = sidecar["resources"]
+    assert need * 1.15 < mib(resources["limits"]["memory"]) < need * 1.35
+    assert MEASURED_MIB < mib(resources["requests"]["memory"]) < mib(resources["limits"]["memory"])
+    assert "cpu" not in resources["limits"]
+
+
+def test_ports_agree(built: list[Resource]) -> None:
+    """Between the settings, the container, its probes, the PodMonitor and the NetworkPolicy."""
+    found = {one["kind"]: one for one in built}
+    sidecar = sidecar_of(found["Deployment"])
+    environ = {one["name"]: one["value"] for one in sidecar["env"] if one["name"].startswith("PROM_PROBE_")}
+    config = make_config({}, environ)
+    ports = {one["name"]: one["containerPort"] for one in sidecar["ports"]}
+    assert ports["prom-probe"] == config.web_listen_address[0].port
+    assert ports.get("probe-api", config.api_listen_address[0].port) == config.api_listen_address[0].port
+    assert ("probe-api" in ports) is not config.api_listen_address[0].loopback
+    for probe in ("startupProbe", "livenessProbe"):
+        assert sidecar[probe]["httpGet"]["port"] == "prom-probe"
+    assert "readinessProbe" not in sidecar
+    assert found["PodMonitor"]["spec"]["podMetricsEndpoints"][0]["port"] == "prom-probe"
+    closed = {rule["ports"][0]["port"] for rule in found["NetworkPolicy"]["spec"]["ingress"] if "from" in rule}
+    assert closed == {config.web_listen_address[0].port, config.api_listen_address[0].port}
+
+
+def test_the_network_policy_leaves_the_applications_ports_open(built: list[Resource]) -> None:
+    """Every TCP port is in exactly one rule: ours behind a selector, the others open to all."""
+    (policy,) = (one for one in built if one["kind"] == "NetworkPolicy")
+    seen: dict[int, list[bool]] = {port: [] for port in range(1, 65536)}
+    for rule in policy["spec"]["ingress"]:
+        for entry in rule["ports"]:
+            if entry["protocol"] == "TCP":
+                for port in range(entry["port"], entry.get("endPort", entry["port"]) + 1):
+                    seen[port].append("from" in rule)
+    assert {port for port, rules in seen.items() if rules == [True]} == {19990, 19991}
+    assert all(len(rules) == 1 for rules in seen.values())

