@@ -37,6 +37,8 @@ def test_the_last_stage_is_not_root_and_runs_nothing() -> None:
         ("prom_probe/cli.py", False),
         ("pyproject.toml", False),
         ("README.md", False),
+        ("grafana/dashboards/tree.json", False),
+        ("grafana/build.py", True),
         ("prom_probe/tsdb/__pycache__/store.pyc", True),
         (".git/config", True),
         (".venv/bin/python", True),

@@ -18,8 +18,6 @@ ALERTS: dict[str, dict[str, Any]] = {rule["alert"]: rule for group in GROUPS for
 
 # Metrics of the design that rules use and that no collector gives yet: take them out here once one does.
 NOT_YET = {
-    "proctree_anonymous_memory_max_bytes",
-    "proctree_open_fds_ratio",
     "gpu_up",
     "gpu_xid_errors_total",
     "gpu_ecc_errors_total",
