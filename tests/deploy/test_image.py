@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from prom_probe import __version__
-from tests.deploy.image import DOCKERFILE, build, ignored, read_stages
+from tests.deploy.image import DOCKERFILE, ignored, read_stages
 from tests.deploy.tools import ROOT
 
 STAGES = read_stages(DOCKERFILE.read_text())
@@ -51,26 +51,25 @@ def test_the_context_is_what_the_image_is_made_of(path: str, out: bool) -> None:
     assert ignored(path, (ROOT / ".dockerignore").read_text()) is out
 
 
-def test_its_steps_make_a_program_that_runs(tmp_path: Path) -> None:
+def test_its_steps_make_a_program_that_runs(image: Path) -> None:
     """Replayed in a folder: wheels alone, bytecode for a read-only root, what is pruned is not missed, small enough."""
-    made = build(tmp_path)
-    site = next(made.glob("lib/python*/site-packages"))
+    site = next(image.glob("lib/python*/site-packages"))
     assert not list(site.rglob("*.egg-link"))
     assert list(site.glob("prom_probe/__pycache__/cli.*.pyc"))
     assert not [one for one in site.rglob("tests") if one.is_dir()]
     env = {"PATH": os.environ["PATH"], "HOME": "/"}
     done = subprocess.run(
-        [made / "bin" / "prom-probe", "version"], cwd="/", env=env, capture_output=True, text=True, timeout=30
+        [image / "bin" / "prom-probe", "version"], cwd="/", env=env, capture_output=True, text=True, timeout=30
     )
     assert __version__ in done.stdout, done
     imports = "import numpy, cramjam, prom_probe.promql.engine, prom_probe.web.server, prom_probe.demo"
     done = subprocess.run(
-        [made / "bin" / "python", "-c", imports], cwd="/", env=env, capture_output=True, text=True, timeout=60
+        [image / "bin" / "python", "-c", imports], cwd="/", env=env, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stderr
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=6) as archive:
-        archive.add(made, "opt/prom-probe")
+        archive.add(image, "opt/prom-probe")
     size_mb = len(packed.getvalue()) / 1e6
     print(f"{size_mb:.1f} MB compressed")
     assert size_mb + BASE_MB < BUDGET_MB
