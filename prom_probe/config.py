@@ -260,6 +260,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     interval_system: Annotated[
         float | None, Option("interval.system", parse_interval, "DURATION", "The same, for the system alone.")
     ] = None
+    interval_gpu: Annotated[
+        float | None, Option("interval.gpu", parse_interval, "DURATION", "The same, for GPUs alone.")
+    ] = None
     collect_max_processes: Annotated[
         int, Option("collect.max-processes", parse_count, "N", "How many processes get series of their own.")
     ] = 500
@@ -289,6 +292,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "Of probe workers: normal, high (nice -10) or realtime (SCHED_RR 1); the last two need CAP_SYS_NICE.",
         ),
     ] = "normal"
+    gpu: Annotated[
+        str,
+        Option(
+            "gpu",
+            one_of("auto", "off", "nvidia", "amd", "intel", "demo"),
+            "KIND",
+            "Sample the GPUs that are found (auto), none (off), those of one vendor whether found or not (nvidia, amd, "
+            "intel), or two that do not exist (demo).",
+        ),
+    ] = "auto"
     expose_per_process: Annotated[
         bool, Option("expose.per-process", parse_switch, "", "Show each process on /metrics too.")
     ] = False

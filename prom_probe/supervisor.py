@@ -25,16 +25,39 @@ HEALTHY_AFTER_S = 60.0
 # How long a worker may take to end after SIGTERM, before SIGKILL.
 GRACE_S = 5.0
 
+# How long it is waited for what SIGKILL has not ended: a process in the middle of a driver's call may never end.
+KILLED_S = 2.0
+
+# How often it is asked whether a worker that had nothing to do has something to do now.
+ASK_S = 60.0
+
 # How long COMMAND's zombie is kept for a last collection.
 LAST_COLLECTION_S = 1.0
 
 
 class Worker:
-    """A worker process: `main` runs in it, after the fork, with the supervisor's lifeline as its argument."""
+    """A worker process: `main` runs in it, after the fork, with the supervisor's lifeline as its argument.
 
-    def __init__(self, name: str, main: Callable[[int], None]) -> None:
+    It is started only where `wanted` says that there is something for it to do, and given `grace_s` between SIGTERM and
+    SIGKILL. After `most_crashes` in a row, each within a minute of its start, it is given up (0: never).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        main: Callable[[int], None],
+        *,
+        wanted: Callable[[], bool] = lambda: True,
+        grace_s: float = GRACE_S,
+        most_crashes: int = 0,
+    ) -> None:
         self.name = name
         self.main = main
+        self.wanted = wanted
+        self.grace_s = grace_s
+        self.most_crashes = most_crashes
+        self.crashes = 0  # in a row
+        self.given_up = False
         self.pid = 0
         self.started_s = 0.0
         self.backoff_s = BACKOFF_FIRST_S
@@ -105,6 +128,9 @@ class Supervisor:
 
     def _start(self, worker: Worker) -> None:
         worker.due_s = 0.0
+        if not worker.wanted():
+            worker.due_s = time.monotonic() + ASK_S
+            return
         worker.started_s = time.monotonic()
         # Until the child has handlers of its own, ours would swallow a SIGTERM that is meant to end it.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
@@ -188,9 +214,12 @@ class Supervisor:
             return b""
 
     def _reload_now(self) -> None:
-        for name in self._reload():
-            worker = next(worker for worker in self._workers if worker.name == name)
+        again = set(self._reload())
+        for worker in self._workers:
+            if worker.name not in again and not worker.given_up:
+                continue
             worker.backoff_s = BACKOFF_FIRST_S
+            worker.crashes, worker.given_up = 0, False
             if worker.pid:
                 worker.replacing = True
                 os.kill(worker.pid, signal.SIGTERM)
@@ -213,17 +242,25 @@ class Supervisor:
     def _schedule(self, worker: Worker, status: int) -> None:
         """Note the death of `worker` and when to start it again."""
         now_s = time.monotonic()
+        worker.crashes += 1
         if now_s - worker.started_s > HEALTHY_AFTER_S:
             worker.backoff_s = BACKOFF_FIRST_S
+            worker.crashes = 0
         worker.pid = 0
         if worker.replacing:
             worker.replacing = False
             worker.due_s = now_s
             self._board.ended(worker.name, restart=False)
             return
+        how = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"status {os.WEXITSTATUS(status)}"
+        if worker.crashes == worker.most_crashes > 0:
+            worker.given_up = True
+            self._board.ended(worker.name, restart=False)
+            what = f"worker ended {worker.crashes} times within a minute of its start: given up until a reload (SIGHUP)"
+            self._log("error", what, worker=worker.name, how=how)
+            return
         worker.due_s = now_s + worker.backoff_s
         self._board.ended(worker.name, restart=True)
-        how = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"status {os.WEXITSTATUS(status)}"
         self._log("warn", "worker ended", worker=worker.name, how=how, restart_in=f"{worker.backoff_s:g}s")
         worker.backoff_s = min(worker.backoff_s * 2, BACKOFF_MAX_S)
 
@@ -258,22 +295,28 @@ class Supervisor:
             for worker in group:
                 if worker.pid:
                     os.kill(worker.pid, signal.SIGTERM)
-            deadline_s = time.monotonic() + GRACE_S
-            for worker in group:
-                self._await_end(worker, deadline_s)
+            start_s = time.monotonic()
+            for worker in sorted(group, key=lambda worker: worker.grace_s):
+                if not self._await_end(worker, start_s + worker.grace_s):
+                    self._kill(worker)
 
-    def _await_end(self, worker: Worker, deadline_s: float) -> None:
+    def _await_end(self, worker: Worker, deadline_s: float) -> bool:
         while worker.pid:
             pid, _ = os.waitpid(worker.pid, os.WNOHANG)
             if pid:
                 worker.pid = 0
             elif time.monotonic() >= deadline_s:
-                self._log("warn", "worker did not end in time", worker=worker.name)
-                os.kill(worker.pid, signal.SIGKILL)
-                os.waitpid(worker.pid, 0)
-                worker.pid = 0
+                return False
             else:
                 self._wait(min(deadline_s, time.monotonic() + 0.05))
+        return True
+
+    def _kill(self, worker: Worker) -> None:
+        self._log("warn", "worker did not end in time", worker=worker.name)
+        os.kill(worker.pid, signal.SIGKILL)
+        if not self._await_end(worker, time.monotonic() + KILLED_S):
+            self._log("error", "worker is stuck in the kernel and left there", worker=worker.name, pid=worker.pid)
+            worker.pid = 0
 
 
 def _noted(number: int, frame: object) -> None:

@@ -20,22 +20,35 @@ from prom_probe.ring.board import Board
 from prom_probe.ring.doorbell import Doorbell
 from prom_probe.ring.layout import BEATS, create_ring, ring_cells
 from prom_probe.ring.slot import Slot
-from prom_probe.supervisor import Supervisor, Worker
+from prom_probe.sources.gpu_detect import detect_gpus
+from prom_probe.supervisor import GRACE_S, Supervisor, Worker
 
 if TYPE_CHECKING:
     from prom_probe.collectors.base import Context
 
 AGGREGATOR = "aggregator"
+GPU = "gpu"
 
 _SLOT_BYTES = 256 << 10
+_MEMBERS_BYTES = 256 << 10  # 50,000 members
+
+# How long the GPU worker may take to end.
+GPU_GRACE_S = 10.0
 
 
 class ProbeKind(NamedTuple):
-    """A probe worker: its collectors, where its interval stands, and its ring's size."""
+    """A probe worker: its collectors, where its interval stands, and its ring's size.
+
+    `grace_s` and `most_crashes`: see `Worker`.
+    """
 
     collectors: tuple[str, ...]
     interval: Callable[[Config], float]
     ring_bytes: Callable[[Config], int]
+    # Whether there is anything for it to do: asked before each start, and once a minute while it does not run.
+    wanted: Callable[[Config], bool] = lambda config: True
+    grace_s: float = GRACE_S
+    most_crashes: int = 0
 
 
 def _process_ring_bytes(config: Config) -> int:
@@ -43,11 +56,19 @@ def _process_ring_bytes(config: Config) -> int:
     return 4 * (8 * config.storage_tsdb_max_series + 1024)
 
 
+def _wants_gpu(config: Config) -> bool:
+    if config.gpu != "auto":
+        return config.gpu != "off"
+    return bool(detect_gpus(config.path_procfs, config.path_sysfs))
+
+
 PROBES = {
     "process": ProbeKind(
         ("process", "cgroup", "workers"), lambda c: c.interval_process or c.interval, _process_ring_bytes
     ),
     "system": ProbeKind(("system",), lambda c: c.interval_system or c.interval, lambda c: 64 << 10),
+    # Ended with patience: a SIGKILL in the middle of a driver's call can cost the GPU.
+    GPU: ProbeKind(("gpu",), lambda c: c.interval_gpu or c.interval, lambda c: 256 << 10, _wants_gpu, GPU_GRACE_S, 3),
 }
 
 
@@ -66,6 +87,7 @@ class Shared:
         self.rings = {name: create_ring(kind.ring_bytes(config)) for name, kind in PROBES.items()}
         self.slots = {name: Slot(_SLOT_BYTES) for name in PROBES}
         self.wakes = {name: Doorbell() for name in PROBES}
+        self.members = Slot(_MEMBERS_BYTES)
         self.board = Board([*PROBES, AGGREGATOR])
         self.listeners: list[Listener] = []
         self.watches: tuple[Watch, ...] = config.watch
@@ -90,7 +112,7 @@ def serve(config: Config, argv: tuple[str, ...], source: Source | None = None) -
         command = Command(argv) if argv else None
         _choose_watches(shared, command)
         _announce(shared)
-        workers = [Worker(name, partial(_run_probe, shared, name)) for name in PROBES]
+        workers = [_worker(shared, name, kind) for name, kind in PROBES.items()]
         workers.append(Worker(AGGREGATOR, partial(_run_aggregator, shared)))
         supervisor = Supervisor(
             workers,
@@ -111,6 +133,16 @@ def serve(config: Config, argv: tuple[str, ...], source: Source | None = None) -
     finally:
         for listener in shared.listeners:
             close(listener)
+
+
+def _worker(shared: Shared, name: str, kind: ProbeKind) -> Worker:
+    return Worker(
+        name,
+        partial(_run_probe, shared, name),
+        wanted=lambda: kind.wanted(shared.config),
+        grace_s=kind.grace_s,
+        most_crashes=kind.most_crashes,
+    )
 
 
 def _reload(shared: Shared, command: Command | None) -> list[str]:
@@ -261,7 +293,9 @@ def collector_context(shared: Shared, log: Log) -> Context:
         watches=tuple(TreeWatch(*watch) for watch in shared.watches),
         own_pids=_own_pids(shared),
         read_workers=lambda: [
-            WorkerState(row.name, row.pid, bool(row.pid), row.restarts, row.name in PROBES) for row in board.rows()
+            WorkerState(row.name, row.pid, bool(row.pid), row.restarts, row.name in PROBES)
+            for row in board.rows()
+            if row.started_ns
         ],
         expose_system=shared.exposed_system,
         expose_per_process=config.expose_per_process,
@@ -272,6 +306,9 @@ def collector_context(shared: Shared, log: Log) -> Context:
         max_window_s=config.expose_max_window,
         hold_s=config.expose_max_window,
         log=log,
+        tell_members=lambda members: None if config.gpu == "off" else _tell(shared, members),
+        read_members=shared.members.read,
+        gpu=config.gpu,
     )
 
 
@@ -285,6 +322,10 @@ def _own_pids(shared: Shared) -> Callable[[], list[int]]:
     return lambda: [shared.supervisor_pid, *(row.pid for row in shared.board.rows() if row.pid)]
 
 
+def _tell(shared: Shared, members: bytes) -> None:
+    shared.members.write(members)  # what is too long for it leaves the old ones
+
+
 def once_context(config: Config, log: Log) -> Context:
     """The same for a single look from this process, which has no workers."""
     _check_procfs(config)
@@ -295,6 +336,7 @@ def once_context(config: Config, log: Log) -> Context:
 
 def _run_probe(shared: Shared, name: str, lifeline: int) -> None:
     """The inside of a probe worker."""
+    started_s = time.monotonic()
     from prom_probe.collectors.registry import COLLECTORS
     from prom_probe.probe import Probe
     from prom_probe.ring.producer import Producer
@@ -304,6 +346,8 @@ def _run_probe(shared: Shared, name: str, lifeline: int) -> None:
     log = shared.log.named(name)
     _set_priority(shared.config.collect_priority, log)
     context = collector_context(shared, log)
+    context.wake = shared.wakes[name].ring
+    context.started_s = started_s
     kind = PROBES[name]
     probe = Probe(
         [COLLECTORS[collector](context) for collector in kind.collectors],

@@ -44,6 +44,18 @@ def _no_workers() -> Sequence[WorkerState]:
     return ()
 
 
+def _no_members() -> bytes:
+    return b""
+
+
+def _not_told(members: bytes) -> None:
+    pass
+
+
+def _no_wake() -> None:
+    pass
+
+
 def _no_log(level: str, message: str) -> None:
     pass
 
@@ -87,6 +99,14 @@ class Context(msgspec.Struct):
     hold_s: float = 120.0
     # The process collector's message to the cgroup collector beside it: each live tree's oldest process.
     tree_pids: dict[str, int] = {}
+    # The same to other workers: each tree's members (`members.py`), told when they change.
+    tell_members: Callable[[bytes], None] = _not_told
+    read_members: Callable[[], bytes] = _no_members
+    # Which GPUs are looked for: "auto", or a row of `gpu_sources.SOURCES`.
+    gpu: str = "auto"
+    started_s: float = 0.0  # when the worker was started, monotonic; 0 for not known
+    # Asks for a collection before the next beat is due; any thread may call it.
+    wake: Callable[[], None] = _no_wake
     log: Callable[[str, str], None] = _no_log  # level ("info", "warn", "error"), message
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time

@@ -1,6 +1,6 @@
 """All metrics of the collectors, in one tuple: what docs and tests go by. No collector needs it."""
 
-from prom_probe.collectors import cgroup_families, process_columns, system_families, workers_families
+from prom_probe.collectors import cgroup_families, gpu_families, process_columns, system_families, workers_families
 from prom_probe.collectors.definition import READABLE, Definition
 
 _system, _workers = system_families, workers_families
@@ -41,5 +41,6 @@ DEFINITIONS: tuple[Definition, ...] = (
     _workers.RESIDENT,
     _workers.PRIORITY,
     _workers.START_TIME,
+    *gpu_families.DEFINITIONS,
     READABLE,
 )

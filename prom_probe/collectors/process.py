@@ -12,6 +12,7 @@ from prom_probe.collectors.costly import Pss, Threads
 from prom_probe.collectors.definition import READABLE
 from prom_probe.collectors.maxima import Maxima
 from prom_probe.collectors.member import Process
+from prom_probe.collectors.members import encode_members
 from prom_probe.collectors.process_columns import Columns
 from prom_probe.collectors.process_reader import ProcessReader
 from prom_probe.collectors.roster import Roster
@@ -71,6 +72,7 @@ class ProcessCollector:
         self._pss = Pss(context, self._say) if context.pss_interval_s > 0 else None
         sources = _SOURCES + ("proc_pid_smaps_rollup",) * (self._pss is not None)
         self._sources = self.layout.add(column(READABLE.family, source=source) for source in sources)
+        self._told = False  # whether others know the members as they are now
         for name in sorted(self._static):
             self._watch(name)
 
@@ -113,6 +115,10 @@ class ProcessCollector:
             self._threads.read(processes.values())
         if self._pss is not None:
             self._pss.read(processes.values())
+        if not self._told:
+            self._told = True
+            members = ((process.tree_name, pid) for pid, process in processes.items())
+            self._context.tell_members(encode_members(members, self._watched))
 
     def _find(self) -> None:
         if self._orphans:
@@ -135,11 +141,13 @@ class ProcessCollector:
         process.absorbed_read, process.absorbed_write = self._absorbed.pop((found.pid, found.start), (0, 0))
         self._processes[found.pid] = process
         tree.join(process)
+        self._told = False
         if found.start < self._youngest:  # it matched late, or is an orphan: its children may be here already
             self._processes = dict(sorted(self._processes.items(), key=lambda item: item[1].start))
         self._youngest = max(self._youngest, found.start)
 
     def _drop(self, gone: list[Process]) -> None:
+        self._told = False
         for process in gone:
             del self._processes[process.pid]
             self._roster.forget(process.pid)

@@ -42,10 +42,17 @@ def _workers(context: Context) -> Collector:
     return WorkersCollector(context)
 
 
+def _gpu(context: Context) -> Collector:
+    from prom_probe.collectors.gpu import GpuCollector
+
+    return GpuCollector(context)
+
+
 # Each imports what it needs when it is made: a worker pays for its own collectors alone.
 COLLECTORS: dict[str, Callable[[Context], Collector]] = {
     "process": _process,
     "cgroup": _cgroup,  # in one worker with "process" and with the same context, after it
     "system": _system,
     "workers": _workers,
+    "gpu": _gpu,
 }

@@ -1,0 +1,232 @@
+"""NVIDIA's management library (NVML) through nvidia-ml-py: calls that work with every driver from 450 on, raw units.
+
+The package is imported with the first `Nvml`, and only the GPU worker makes one: import and library cost 20 MB, which
+stay. Reference: docs.nvidia.com/deploy/nvml-api.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+Handle: TypeAlias = Any
+
+# Return codes (nvmlReturn_t) that are looked at by number.
+NOT_SUPPORTED = 3
+NOT_FOUND = 6
+TIMEOUT = 10
+FUNCTION_NOT_FOUND = 13
+
+_INIT_FLAG_NO_GPUS = 1  # initialise without a device too
+_MEMORY_V2 = 0x02000028
+_XID_CRITICAL_ERROR = 0x8
+
+
+class NvmlError(Exception):
+    """A call that failed: its name, nvmlReturn_t, and that as its constant is named ("GPU_IS_LOST")."""
+
+    def __init__(self, call: str, number: int, code: str, text: str) -> None:
+        super().__init__(f"{call}: {text}")
+        self.call = call
+        self.number = number
+        self.code = code
+        self.text = text
+
+
+class Memory(NamedTuple):
+    """Bytes. `reserved` is None with drivers before 510, which count it as used."""
+
+    total: int
+    used: int
+    reserved: int | None
+
+
+class ProcessMemory(NamedTuple):
+    pid: int
+    used: int | None  # bytes
+
+
+class ProcessUse(NamedTuple):
+    """Percent of the engines' time."""
+
+    pid: int
+    time_us: int
+    sm: int
+    encoder: int
+    decoder: int
+
+
+class Nvml:
+    """One use of the library. Raises NvmlError; any call may block. One thread at a time."""
+
+    def __init__(self) -> None:
+        import pynvml
+
+        self._nvml: Any = pynvml
+        self._codes = {
+            value: name.removeprefix("NVML_ERROR_")
+            for name, value in vars(pynvml).items()
+            if name.startswith("NVML_ERROR_") and isinstance(value, int)
+        }
+        self._lacking: set[str] = set()  # functions that this driver does not have
+
+    def code(self, number: int) -> str:
+        """The name of a return code."""
+        return str(self._codes.get(number, number))
+
+    def call(self, name: str, *arguments: object) -> Any:
+        """nvidia-ml-py's wrapper of this name. A function that the driver lacks is looked for once."""
+        if name in self._lacking:
+            raise NvmlError(name, FUNCTION_NOT_FOUND, "FUNCTION_NOT_FOUND", "the driver does not have it")
+        try:
+            return getattr(self._nvml, name)(*arguments)
+        except self._nvml.NVMLError as error:
+            number = int(error.value)  # the exception itself cannot be compared or hashed
+            if number == FUNCTION_NOT_FOUND:
+                self._lacking.add(name)
+            raise NvmlError(name, number, self.code(number), str(error)) from None
+
+    def first(self, *calls: tuple[Any, ...]) -> Any:
+        """The first of these calls whose function the driver has."""
+        for name, *arguments in calls[:-1]:
+            try:
+                return self.call(name, *arguments)
+            except NvmlError as error:
+                if error.number != FUNCTION_NOT_FOUND:
+                    raise
+        name, *arguments = calls[-1]
+        return self.call(name, *arguments)
+
+    def init(self) -> None:
+        self._lacking.clear()
+        self.call("nvmlInitWithFlags", _INIT_FLAG_NO_GPUS)
+
+    def shutdown(self) -> None:
+        self.call("nvmlShutdown")
+
+    def driver_version(self) -> str:
+        return str(self.call("nvmlSystemGetDriverVersion"))
+
+    def handles(self) -> list[tuple[int, Handle | NvmlError]]:
+        """(index, handle) of each device, or why it has none."""
+        found: list[tuple[int, Handle | NvmlError]] = []
+        for index in range(self.call("nvmlDeviceGetCount")):
+            try:
+                found.append((index, self.call("nvmlDeviceGetHandleByIndex", index)))
+            except NvmlError as error:
+                found.append((index, error))
+        return found
+
+    def address(self, handle: Handle) -> int:
+        """What tells one handle from another."""
+        import ctypes
+
+        return ctypes.cast(handle, ctypes.c_void_p).value or 0
+
+    def pci_address(self, handle: Handle) -> str:
+        """As sysfs writes it: domain:bus:device.function, 0000:01:00.0."""
+        domain, _, rest = str(self.call("nvmlDeviceGetPciInfo_v3", handle).busId).lower().partition(":")
+        return f"{domain[-4:]}:{rest}"
+
+    def memory(self, handle: Handle) -> Memory:
+        try:
+            info = self.call("nvmlDeviceGetMemoryInfo", handle, _MEMORY_V2)
+            return Memory(info.total, info.used, info.reserved)
+        except NvmlError as error:
+            if error.number != FUNCTION_NOT_FOUND:
+                raise
+        finally:
+            self._lacking.discard("nvmlDeviceGetMemoryInfo")  # two functions behind one name
+        info = self.call("nvmlDeviceGetMemoryInfo", handle)
+        return Memory(info.total, info.used, None)
+
+    def temperature(self, handle: Handle) -> int:
+        """Degrees Celsius."""
+        return int(self.first(("nvmlDeviceGetTemperatureV", handle, 0), ("nvmlDeviceGetTemperature", handle, 0)))
+
+    def fields(self, handle: Handle, numbers: Sequence[int]) -> list[tuple[int, float | int, bool]]:
+        """(return code, value, whether it has 32 bits) of each field (NVML_FI_DEV_*), in one call."""
+        return [
+            (f.nvmlReturn, _FIELD_TYPES.get(f.valueType, _unsigned_long_long)(f.value), f.valueType == 1)
+            for f in self.call("nvmlDeviceGetFieldValues", handle, numbers)
+        ]
+
+    def processes(self, handle: Handle) -> list[ProcessMemory]:
+        """Compute, MPS and graphics processes; one that is several of these is there several times."""
+        found = []
+        for kind in ("Compute", "MPSCompute", "Graphics"):
+            name = f"nvmlDeviceGet{kind}RunningProcesses"
+            try:
+                listed = self.first((f"{name}_v3", handle), (f"{name}_v2", handle))
+            except NvmlError as error:
+                if error.number in (NOT_SUPPORTED, FUNCTION_NOT_FOUND) and kind != "Compute":
+                    continue
+                raise
+            found += [ProcessMemory(process.pid, process.usedGpuMemory) for process in listed]
+        return found
+
+    def process_utilization(self, handle: Handle, since_us: int) -> list[ProcessUse]:
+        """The samples since then (the driver's clock). None of an idle GPU."""
+        try:
+            samples = self.first(
+                ("nvmlDeviceGetProcessesUtilizationInfo", handle, since_us),
+                ("nvmlDeviceGetProcessUtilization", handle, since_us),
+            )
+        except NvmlError as error:
+            # 0: nvidia-ml-py raises it where asking for the number of samples succeeds, there being none.
+            if error.number in (0, NOT_FOUND):
+                return []
+            raise
+        return [ProcessUse(s.pid, s.timeStamp, s.smUtil, s.encUtil, s.decUtil) for s in samples]
+
+    def mig_handles(self, handle: Handle) -> list[Handle]:
+        """The MIG devices that there are now; none where MIG is off or unknown. They change at any time."""
+        try:
+            if not self.call("nvmlDeviceGetMigMode", handle)[0]:
+                return []
+            most = self.call("nvmlDeviceGetMaxMigDeviceCount", handle)
+        except NvmlError as error:
+            if error.number in (NOT_SUPPORTED, FUNCTION_NOT_FOUND):
+                return []
+            raise
+        found = []
+        for index in range(most):
+            try:
+                found.append(self.call("nvmlDeviceGetMigDeviceHandleByIndex", handle, index))
+            except NvmlError as error:
+                if error.number != NOT_FOUND:
+                    raise
+        return found
+
+    def event_set(self) -> Any:
+        return self.call("nvmlEventSetCreate")
+
+    def register_xids(self, handle: Handle, events: Any) -> None:
+        self.call("nvmlDeviceRegisterEvents", handle, _XID_CRITICAL_ERROR, events)
+
+    def next_xid(self, events: Any) -> tuple[int, int] | None:
+        """(address of the device's handle, Xid) of the next event that waits; None where none does."""
+        try:
+            data = self.call("nvmlEventSetWait_v2", events, 0)
+        except NvmlError as error:
+            if error.number == TIMEOUT:
+                return None
+            raise
+        return self.address(data.device), int(data.eventData)
+
+    def free_events(self, events: Any) -> None:
+        self.call("nvmlEventSetFree", events)
+
+
+def _unsigned_long_long(value: Any) -> int:
+    return int(value.ullVal)
+
+
+# nvmlValueType_t
+_FIELD_TYPES: dict[int, Callable[[Any], float | int]] = {
+    0: lambda value: float(value.dVal),
+    1: lambda value: int(value.uiVal),
+    2: lambda value: int(value.ulVal),
+    3: _unsigned_long_long,
+    4: lambda value: int(value.sllVal),
+    5: lambda value: int(value.siVal),
+    6: lambda value: int(value.usVal),
+}
