@@ -162,7 +162,7 @@ class NvidiaSource:
         assert nvml is not None
         self._number += 1
         try:
-            if self._number % (_LIST_LOST_EVERY if self._lost else _LIST_EVERY) == 0:
+            if self._number % (_LIST_LOST_EVERY if self._lost or not self._devices else _LIST_EVERY) == 0:
                 self._list(nvml)
             self._take_xids(nvml)
         except NvmlError as error:
