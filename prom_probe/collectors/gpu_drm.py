@@ -97,12 +97,13 @@ class DrmSource:
         # A device that is not on PCI says nothing of its address: all of it belongs to the one card that there is.
         alone = samples[0].info.pci_bus_id if len(samples) == 1 and ":" not in samples[0].info.pci_bus_id else None
         used = self._clients.read(trees, lambda device: device in by_address or (alone is not None and not device))
-        for address, processes in used.items():
-            by_address[address or alone or ""].processes = processes
         for sample in samples:
-            if sample.processes is None and not self._clients.denied:
-                sample.processes = {}
+            sample.denied = bool(self._clients.denied)
             sample.faults += self._clients.denied
+            sample.processes = None if sample.denied else {}
+        for address, processes in used.items():
+            if not self._clients.denied:
+                by_address[address or alone or ""].processes = processes
         if self.name == "amd":
             self._add_kfd(by_address)
         return samples

@@ -37,6 +37,8 @@ class GpuProcesses:
 
     def add(self, sample: GpuSample) -> None:
         if sample.processes is None:
+            if sample.denied:
+                self._readable = False
             return
         fits = self._fits[sample.pids]
         self._readable = fits and self._readable is not False

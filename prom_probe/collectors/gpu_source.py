@@ -65,6 +65,7 @@ class GpuSample(msgspec.Struct):
     xids: list[int] = []  # that came since the last sample
     mig: list[MigDevice] = []
     processes: dict[int, GpuProcess] | None = None  # by PID; None where they are not known
+    denied: bool = False  # they are not known because one of the trees' processes may not be looked at
     pids: PidKind = "procfs"
     faults: list[GpuError] = []
 

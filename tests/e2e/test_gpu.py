@@ -67,8 +67,8 @@ def test_every_reading_of_the_table(library: Path, state: State) -> None:
     """Base units, whatever the driver's are."""
     fields = {83: (3, 5_000_250), 82: (1, 61), 94: (1, 3), 197: (1, 1000), 198: (1, 2000), 3: (3, 4), 4: (3, 1)}
     fields |= {74: (3, 2_500_000_000), 271: (3, 500_000_000)}
-    for number, (kind, value) in fields.items():
-        state.set(f"field {number} 0", kind, value)
+    for number, (kind, raw) in fields.items():
+        state.set(f"field {number} 0", kind, raw)
     state.set("field_code 75 0", 3)
     expected: list[tuple[str, dict[str, str], float]] = [
         ("gpu_utilization_ratio", {"engine": "gpu"}, 0.75),
@@ -440,7 +440,7 @@ def test_a_driver_that_appears_later_is_picked_up(
     process = subprocess.Popen([sys.executable, "-c", _SERVE, str(sysfs)], stderr=log, env=environ)
     try:
         sidecar = object.__new__(Sidecar)
-        sidecar.process, sidecar._log = process, log  # type: ignore[assignment]
+        sidecar.process, sidecar._log = process, log
         sidecar.web, sidecar.api = wait_for("listening", sidecar._urls)
         wait_for("the system", lambda: sidecar.metric("prom_probe_worker_up", worker="system") == 1)
         assert sidecar.worker("gpu") == 0

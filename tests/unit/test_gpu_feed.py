@@ -1,0 +1,246 @@
+"""A source kept going: back-off, hangs, leaks, and what a restart takes over."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from prom_probe.collectors import gpu_feed
+from prom_probe.collectors.caller import Caller
+from prom_probe.collectors.gpu import GpuCollector
+from prom_probe.collectors.gpu_faults import Faults
+from prom_probe.collectors.gpu_feed import HUNG_S, RESTART_S, Feed, Renew
+from prom_probe.collectors.gpu_source import GpuError, GpuInfo, GpuSample, Trees
+from prom_probe.collectors.members import decode_members, encode_members
+from tests.unit.collector_harness import Machine
+
+INFO = GpuInfo("uuid", "0", "test", "Test", "0000:01:00.0", "1")
+
+
+class FakeSource:
+    """Fails and hangs as it is told."""
+
+    name = "test"
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.opens = self.closes = 0
+        self.open_error: GpuError | None = None
+        self.sample_error: GpuError | None = None
+        self.values: dict[tuple[str, str], float] = {}
+        self.wrapping: dict[tuple[str, str], tuple[int, int]] = {}
+
+    def open(self) -> None:
+        self.opens += 1
+        self.gate.wait()
+        if self.open_error is not None:
+            raise self.open_error
+
+    def sample(self, trees: Trees) -> list[GpuSample]:
+        self.gate.wait()
+        if self.sample_error is not None:
+            raise self.sample_error
+        return [GpuSample(INFO, values=dict(self.values), wrapping=dict(self.wrapping))]
+
+    def close(self) -> None:
+        self.closes += 1
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+@pytest.fixture
+def source() -> Iterator[FakeSource]:
+    source = FakeSource()
+    yield source
+    source.gate.set()
+
+
+@pytest.fixture
+def make_feed(machine: Machine, source: FakeSource, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Feed]:
+    """With a clock of the test's: waiting ends at once where the source hangs."""
+    real = Caller.wait
+    monkeypatch.setattr(Caller, "wait", lambda self, s: real(self, 10.0 if source.gate.is_set() else 0.01))
+    return lambda: Feed(source, machine.context(), Faults(machine.context()))
+
+
+def test_failed_openings_back_off(machine: Machine, source: FakeSource, make_feed: Callable[[], Feed]) -> None:
+    """1, 2, 4 s and so on to 60; success begins anew."""
+    feed = make_feed()
+    source.open_error = GpuError("nvmlInit", "UNKNOWN", "unknown error")
+    times = []
+    for _ in range(400):
+        before = source.opens
+        feed.collect({})
+        if source.opens > before:
+            times.append(machine.now)
+        machine.now += 1
+    assert [b - a for a, b in itertools.pairwise(times)][:8] == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert len([line for line in machine.log if line[0] == "warn"]) == 1
+    source.open_error = None
+    machine.now += 60
+    feed.collect({})
+    assert feed.samples is not None
+    source.sample_error = GpuError("nvmlDeviceGetCount", "UNINITIALIZED", "uninitialized")
+    feed.collect({})
+    assert feed.samples is None
+    assert source.closes == 1
+    source.sample_error = None
+    machine.now += 1
+    feed.collect({})
+    assert feed.samples is not None
+
+
+def test_a_hang_is_told_once_and_a_long_one_ends_the_worker(
+    machine: Machine, source: FakeSource, make_feed: Callable[[], Feed]
+) -> None:
+    """No second call is made while the first has not returned."""
+    feed = make_feed()
+    feed.collect({})
+    source.gate.clear()
+    for _ in range(int(HUNG_S) + 5):
+        feed.collect({})
+        machine.now += 1
+    assert feed.hung
+    assert feed.samples is None
+    assert threading.active_count() < 20
+    assert len(machine.log) == 1
+    machine.now += RESTART_S
+    with pytest.raises(Renew):
+        feed.collect({})
+
+
+def test_a_late_sample_is_taken_with_the_next_collection(
+    machine: Machine, source: FakeSource, make_feed: Callable[[], Feed]
+) -> None:
+    """And asks for one."""
+    woken = threading.Event()
+    context = machine.context(wake=woken.set)
+    feed = Feed(source, context, Faults(context))
+    feed.collect({})
+    source.gate.clear()
+    feed.collect({})
+    assert feed.samples is None
+    assert not feed.hung
+    source.gate.set()
+    assert woken.wait(10)
+    machine.now += 1
+    feed.collect({})
+    assert feed.samples is not None
+
+
+def test_the_end_does_not_wait_for_a_hanging_call(
+    machine: Machine, source: FakeSource, make_feed: Callable[[], Feed]
+) -> None:
+    """The thread is left alone."""
+    feed = make_feed()
+    feed.collect({})
+    source.gate.clear()
+    feed.collect({})
+    feed.close()
+    assert source.closes == 0
+
+
+def test_a_fault_that_comes_and_goes_is_told_each_minute_at_most(machine: Machine) -> None:
+    """However often it is counted."""
+    faults = Faults(machine.context())
+    for beat in range(120):
+        if beat % 10 < 5:
+            faults.note("GPU 0", GpuError("call", "CODE", "text"))
+        faults.end()
+        machine.now += 1
+    assert faults.counts == {("call", "CODE"): 60}
+    assert len([line for line in machine.log if line[0] == "warn"]) == 2
+
+
+def _collector(machine: Machine, source: FakeSource, monkeypatch: pytest.MonkeyPatch) -> GpuCollector:
+    monkeypatch.setattr("prom_probe.collectors.gpu.make_sources", lambda context, have: [] if have else [source])
+    monkeypatch.setattr(gpu_feed, "PATIENCE_S", 10.0)
+    return GpuCollector(machine.context(gpu="test"))
+
+
+def test_counters_go_on_after_a_restart_of_worker_and_driver(
+    machine: Machine, source: FakeSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A counter that begins again at 0 with a new driver has not wrapped."""
+    key = ("pcie_bytes_total", "receive")
+    series = 'gpu_pcie_bytes_total{direction="receive", uuid="uuid"}'
+    source.wrapping[key] = 1000, 1 << 32
+    collector = _collector(machine, source, monkeypatch)
+    assert machine.collect(collector)[series] == 1000
+    source.wrapping[key] = 1500, 1 << 32
+    assert machine.collect(collector)[series] == 1500
+    source.sample_error = GpuError("call", "UNINITIALIZED", "text")
+    row = machine.collect(collector)
+    assert row['gpu_up{uuid="uuid"}'] == 0
+    source.sample_error = None
+    source.wrapping[key] = 7, 1 << 32
+    machine.now += 5
+    assert machine.collect(collector)[series] == 1500
+    source.wrapping[key] = 10, 1 << 32
+    assert machine.collect(collector)[series] == 1503
+    successor = _collector(machine, source, monkeypatch)
+    successor.restore(collector.checkpoint())
+    source.wrapping[key] = 400, 1 << 32
+    row = machine.collect(successor)
+    assert row[series] == 1503
+    assert row['gpu_errors_total{call="call", code="UNINITIALIZED"}'] == 1
+    successor.restore(b"rubbish")
+
+
+@pytest.mark.parametrize("modulus", [1 << 32, 1 << 64])
+def test_a_counter_of_32_bits_in_64_wraps_at_32(
+    machine: Machine, source: FakeSource, monkeypatch: pytest.MonkeyPatch, modulus: int
+) -> None:
+    """The driver's type says more than the counter holds."""
+    key = ("pcie_bytes_total", "receive")
+    source.wrapping[key] = (1 << 32) - 1, modulus
+    collector = _collector(machine, source, monkeypatch)
+    machine.collect(collector)
+    source.wrapping[key] = 9, modulus
+    assert machine.collect(collector)['gpu_pcie_bytes_total{direction="receive", uuid="uuid"}'] == (1 << 32) + 9
+
+
+def test_a_library_that_leaks_ends_the_worker(
+    machine: Machine, source: FakeSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its reason; the supervisor starts another."""
+    collector = _collector(machine, source, monkeypatch)
+    sizes = iter([50 << 20, 400 << 20])
+    monkeypatch.setattr(collector, "_read_resident", lambda: next(sizes, 400 << 20))
+    collector.collect()
+    machine.now += 61
+    with pytest.raises(Renew, match="leaks"):
+        collector.collect()
+
+
+def test_series_of_what_is_gone_leave_the_layout(
+    machine: Machine, source: FakeSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """First absent, and after some collections no column any more."""
+    source.values["temperature_celsius", "gpu"] = 50
+    collector = _collector(machine, source, monkeypatch)
+    series = 'gpu_temperature_celsius{sensor="gpu", uuid="uuid"}'
+    assert machine.collect(collector)[series] == 50
+    source.values.clear()
+    assert series not in machine.collect(collector)
+    machine.collect(collector, 12)
+    source.values["temperature_celsius", "gpu"] = 51
+    assert machine.collect(collector)[series] == 51
+
+
+def test_members_round_trip() -> None:
+    """Trees without members too; other bytes are none."""
+    assert decode_members(encode_members([("a", 1), ("b", 2), ("a", 3)], ["a", "b", "c"])) == {
+        "a": [1, 3],
+        "b": [2],
+        "c": [],
+    }
+    assert decode_members(b"") == decode_members(b"\xff\x00") == {}
