@@ -272,6 +272,11 @@ def _print_summary(shared: Shared, command: Command, ended: Ended, duration_s: f
         parts.append(
             f"{children} {'child' if children == 1 else 'children'} seen (at most {summary.peak_processes} at once)"
         )
+    if gpu_state := shared.slots[GPU].read():
+        from prom_probe.collectors.gpu_state import read_gpu_peaks
+
+        if gpu_peak := read_gpu_peaks(gpu_state).get(command.name):
+            parts.append(f"peak GPU memory {_mebibytes(gpu_peak)}")
     os.write(2, f"prom-probe: {command.name}: {', '.join(parts)}\n".encode(errors="backslashreplace"))
 
 

@@ -10,6 +10,7 @@ from prom_probe.collectors.gpu_feed import Feed, Renew
 from prom_probe.collectors.gpu_processes import GpuProcesses
 from prom_probe.collectors.gpu_source import GpuInfo, GpuSample
 from prom_probe.collectors.gpu_sources import make_sources
+from prom_probe.collectors.gpu_state import GpuState, decode_gpu_state
 from prom_probe.collectors.members import decode_members
 from prom_probe.collectors.series import Series
 from prom_probe.model.layout import Layout
@@ -21,15 +22,6 @@ from prom_probe.sources.proc_pid_statm import parse_proc_pid_statm
 _LOOK_S = 60.0
 # The worker ends itself when it has grown by so much since its first sample: a library that leaks.
 _LEAK_BYTES = 256 << 20
-
-
-class _State(msgspec.Struct, array_like=True, tag="gpu1"):
-    """What a successor goes on from."""
-
-    faults: list[tuple[str, str, int]]
-    wrapped: list[tuple[str, str, str, float]]  # uuid, key, total
-    xids: list[tuple[str, int, int]]
-    tree_seconds: list[tuple[str, str, float]]
 
 
 class GpuCollector:
@@ -160,23 +152,20 @@ class GpuCollector:
             raise Renew(f"the worker has grown by {grown >> 20} MiB: the driver's library leaks")
 
     def checkpoint(self) -> bytes:
-        state = _State(
+        state = GpuState(
             [(call, code, count) for (call, code), count in self._faults.counts.items()],
             [(*key, total) for key, total in self._wrapped.items()],
             [(uuid, xid, count) for (uuid, xid), count in self._xids.items()],
-            self._processes.checkpoint(),
+            *self._processes.checkpoint(),
         )
         return msgspec.msgpack.encode(state)
 
     def restore(self, state: bytes) -> None:
-        try:
-            saved = msgspec.msgpack.decode(state, type=_State)
-        except msgspec.DecodeError:
-            return
+        saved = decode_gpu_state(state)
         self._faults.counts.update({(call, code): count for call, code, count in saved.faults})
         self._wrapped.update({(uuid, name, label): total for uuid, name, label, total in saved.wrapped})
         self._xids.update({(uuid, xid): count for uuid, xid, count in saved.xids})
-        self._processes.restore(saved.tree_seconds)
+        self._processes.restore(saved.tree_seconds, saved.tree_peaks)
 
     def close(self) -> None:
         for feed in self._feeds.values():

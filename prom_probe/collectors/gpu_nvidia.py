@@ -1,6 +1,7 @@
 """NVIDIA's GPUs, through NVML."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from prom_probe.collectors.gpu_source import GpuError, GpuInfo, GpuProcess, GpuSample, Key, MigDevice, Trees
@@ -118,10 +119,11 @@ READINGS = (
 class _Device:
     """What is kept of one GPU."""
 
-    def __init__(self, info: GpuInfo, handle: Handle, address: int) -> None:
+    def __init__(self, info: GpuInfo, handle: Handle, nvml: Nvml) -> None:
         self.info = info
+        self.calls = [(reading, _bind(nvml, reading, handle)) for reading in READINGS]
         self.handle = handle
-        self.address = address
+        self.address = nvml.address(handle)
         self.lacks: dict[object, int] = {}  # what it does not have: the sample that asks again
         self.fields: tuple[Field, ...] = FIELDS
         self.since_us = 0  # the newest utilisation sample seen
@@ -217,7 +219,7 @@ class NvidiaSource:
             address,
             self._version,
         )
-        device = _Device(info, handle, nvml.address(handle))
+        device = _Device(info, handle, nvml)
         try:
             if self._events is None:
                 self._events = nvml.event_set()
@@ -245,8 +247,8 @@ class NvidiaSource:
         sample = GpuSample(device.info, xids=device.xids)
         device.xids = []
         attempt = _Attempts(self._number, device, sample)
-        for reading in READINGS:
-            result = attempt.read((reading.call, reading.arguments), _call(nvml, reading, device.handle))
+        for reading, call in device.calls:
+            result = attempt.read(reading, call)
             if result is not None:
                 reading.take(result, sample.values)
         attempt.read("nvmlDeviceGetFieldValues", lambda: self._read_fields(nvml, device, sample))
@@ -345,10 +347,10 @@ class _Attempts:
             return None
 
 
-def _call(nvml: Nvml, reading: Reading, handle: Handle) -> Callable[[], Any]:
+def _bind(nvml: Nvml, reading: Reading, handle: Handle) -> Callable[[], Any]:
     if reading.call.startswith("nvml"):
-        return lambda: nvml.call(reading.call, handle, *reading.arguments)
-    return lambda: getattr(nvml, reading.call)(handle, *reading.arguments)
+        return partial(nvml.call, reading.call, handle, *reading.arguments)
+    return partial(getattr(nvml, reading.call), handle, *reading.arguments)
 
 
 def _add_processes(nvml: Nvml, handle: Handle, processes: dict[int, GpuProcess]) -> None:

@@ -21,6 +21,8 @@ class GpuProcesses:
         self._totals: dict[tuple[str, str], float] = {}  # engine seconds by tree and engine
         self._before: dict[tuple[int, str], float] = {}
         self._now: dict[tuple[int, str], float] = {}
+        self._memory: dict[str, float] = {}  # of all GPUs, by tree
+        self._peaks: dict[str, float] = {}
         self._began = False  # what processes had used before is nobody's increase
         # The numbers in procfs are those of our own PID namespace, or of the machine, or both.
         self._fits: dict[PidKind, bool] = {
@@ -34,6 +36,7 @@ class GpuProcesses:
         self._tree_of = {pid: tree for tree, pids in trees.items() for pid in pids}
         self._readable = None
         self._now = {}
+        self._memory = {}
 
     def add(self, sample: GpuSample) -> None:
         if sample.processes is None:
@@ -77,6 +80,7 @@ class GpuProcesses:
         memory = [process.memory for process in processes.values() if process.memory is not None]
         if len(memory) == len(processes):
             write(families.TREE_MEMORY, sum(memory), tree, uuid)
+            self._memory[tree] = self._memory.get(tree, 0.0) + sum(memory)
         ratios: dict[str, float] = {}
         for process in processes.values():
             for engine, ratio in process.utilization.items():
@@ -103,11 +107,15 @@ class GpuProcesses:
         for (tree, engine), total in self._totals.items():
             if tree in self._trees:
                 write(families.TREE_ENGINE_SECONDS, total, tree, engine)
+        for tree, memory in self._memory.items():
+            self._peaks[tree] = max(memory, self._peaks.get(tree, 0.0))
         if self._readable is not None:
             write(READABLE, self._readable, "gpu_processes")
 
-    def checkpoint(self) -> list[tuple[str, str, float]]:
-        return [(tree, engine, total) for (tree, engine), total in self._totals.items()]
+    def checkpoint(self) -> tuple[list[tuple[str, str, float]], dict[str, float]]:
+        """Engine seconds by tree and engine, and each tree's peak of memory."""
+        return [(tree, engine, total) for (tree, engine), total in self._totals.items()], self._peaks
 
-    def restore(self, totals: list[tuple[str, str, float]]) -> None:
+    def restore(self, totals: list[tuple[str, str, float]], peaks: dict[str, float]) -> None:
         self._totals.update({(tree, engine): total for tree, engine, total in totals})
+        self._peaks.update(peaks)

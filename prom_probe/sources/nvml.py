@@ -4,6 +4,8 @@ The package is imported with the first `Nvml`, and only the GPU worker makes one
 stay. Reference: docs.nvidia.com/deploy/nvml-api.
 """
 
+import struct
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -144,9 +146,11 @@ class Nvml:
 
     def fields(self, handle: Handle, numbers: Sequence[int]) -> list[tuple[int, float | int, bool]]:
         """(return code, value, whether it has 32 bits) of each field (NVML_FI_DEV_*), in one call."""
+        # Scopes are given because nvidia-ml-py finds out by an exception a field that there is none.
+        data = bytes(self.call("nvmlDeviceGetFieldValues", handle, [(number, 0) for number in numbers]))
         return [
-            (f.nvmlReturn, _FIELD_TYPES.get(f.valueType, _unsigned_long_long)(f.value), f.valueType == 1)
-            for f in self.call("nvmlDeviceGetFieldValues", handle, numbers)
+            (code, value if kind == _UNSIGNED_LONG_LONG else _FIELD_TYPES[kind](value), kind == _UNSIGNED_INT)
+            for _, _, _, _, kind, code, value in _FIELD_VALUE.iter_unpack(data)
         ]
 
     def processes(self, handle: Handle) -> list[ProcessMemory]:
@@ -216,17 +220,25 @@ class Nvml:
         self.call("nvmlEventSetFree", events)
 
 
-def _unsigned_long_long(value: Any) -> int:
-    return int(value.ullVal)
+# nvmlFieldValue_t: field, scope, timestamp, latency, nvmlValueType_t, nvmlReturn_t, a union of eight bytes.
+_FIELD_VALUE = struct.Struct("@IIqqIIQ")
+_UNSIGNED_INT = 1
+_UNSIGNED_LONG_LONG = 3
 
 
-# nvmlValueType_t
-_FIELD_TYPES: dict[int, Callable[[Any], float | int]] = {
-    0: lambda value: float(value.dVal),
-    1: lambda value: int(value.uiVal),
-    2: lambda value: int(value.ulVal),
-    3: _unsigned_long_long,
-    4: lambda value: int(value.sllVal),
-    5: lambda value: int(value.siVal),
-    6: lambda value: int(value.usVal),
-}
+def _reinterpreted(code: str) -> Callable[[int], float | int]:
+    """What the union's first bytes are as another type; a little-endian machine, as all are that NVML is for."""
+    kind = struct.Struct(f"<{code}")
+
+    def read(value: int) -> float | int:
+        number: float | int = kind.unpack_from(value.to_bytes(8, "little"))[0]
+        return number
+
+    return read
+
+
+# By nvmlValueType_t. A type that is new is taken for its eight bytes.
+_FIELD_TYPES: dict[int, Callable[[int], float | int]] = defaultdict(
+    lambda: _reinterpreted("Q"),
+    {kind: _reinterpreted(code) for kind, code in enumerate(("d", "I", "Q", "Q", "q", "i", "H"))},
+)

@@ -230,16 +230,22 @@ def test_processes_by_tree(library: Path, state: State, sleeper: int, driver: st
     state.set("driver", driver)
     state.set("proc 0", 0, sleeper, 4096)
     state.set("proc 1", 0, 1, 1 << 30)  # in no tree of ours
-    state.set("util 0", 0, sleeper, 40, 10, 0, 1000)
-    state.set("util 1", 0, sleeper, 60, 20, 0, 2000)  # the newer one counts
-    state.set("util 2", 0, 1, 90, 0, 0, 2000)
     with run(library, state, f"--watch=app=pid:{sleeper}", "--watch=none=comm:no-such-program") as sidecar:
         gpu = {"uuid": "GPU-fake-0"}
         wait_for("the sum", lambda: sidecar.metric("proctree_gpu_memory_bytes", tree="app", **gpu) == 4096)
         assert sidecar.metric("proctree_gpu_processes", tree="app", **gpu) == 1
         assert sidecar.metric("proctree_gpu_memory_bytes", tree="none", **gpu) == 0
+        state.set_all(
+            {
+                "util 0": (0, sleeper, 40, 10, 0, 1000),
+                "util 1": (0, sleeper, 60, 20, 0, 2000),  # the newer one counts
+                "util 2": (0, 1, 90, 0, 0, 2000),
+            }
+        )
+        most = f'max_over_time(gpu_process_utilization_ratio{{pid="{sleeper}",engine="gpu"}}[1m])'
+        wait_for("work", lambda: (sidecar.value(most) or 0) > 0)
         wait_for("idle", lambda: sidecar.metric("proctree_gpu_utilization_ratio", tree="app", engine="gpu", **gpu) == 0)
-        assert sidecar.value(f'max_over_time(gpu_process_utilization_ratio{{pid="{sleeper}",engine="gpu"}}[1m])') == 0.6
+        assert sidecar.value(most) == 0.6
         assert sidecar.value(f'gpu_process_memory_bytes{{tree="app",pid="{sleeper}"}}') == 4096
         assert "gpu_process_memory_bytes" not in names(sidecar), "a process's own series are local"
         assert sidecar.query('gpu_process_memory_bytes{pid="1"}') == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,11 @@ class State:
     def set(self, key: str, *values: object) -> None:
         """Give the line that begins with `key` (words separated by spaces) these values."""
         self._lines[key] = " ".join([key, *map(str, values)])
+        self._write()
+
+    def set_all(self, lines: Mapping[str, tuple[object, ...]]) -> None:
+        """Several lines at once."""
+        self._lines.update({key: " ".join([key, *map(str, values)]) for key, values in lines.items()})
         self._write()
 
     def unset(self, key: str) -> None:

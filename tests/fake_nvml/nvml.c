@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MAX_LINES 512
@@ -31,8 +32,13 @@ static struct { int device, mig; } handles[MAX_DEVICES][MAX_MIG + 1];
 static int told_xids, initialised;
 
 static void load(void) {
+    static struct timespec looked_at;
     const char *path = getenv("FAKE_NVML_STATE");
     struct stat st;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (now.tv_sec == looked_at.tv_sec && now.tv_nsec - looked_at.tv_nsec < 5000000) return;
+    looked_at = now;
     if (!path || stat(path, &st)) return;
     if (st.st_ino == read_ino && st.st_mtim.tv_sec == read_at.tv_sec && st.st_mtim.tv_nsec == read_at.tv_nsec) return;
     FILE *file = fopen(path, "r");

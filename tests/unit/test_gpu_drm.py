@@ -154,7 +154,7 @@ def test_a_suspended_card_is_not_woken(tmp_path: Path, monkeypatch: pytest.Monke
     assert row['gpu_suspended{uuid="abc123"}'] == row['gpu_up{uuid="abc123"}'] == 1
     assert not any(series.startswith(("gpu_power", "gpu_temperature", "gpu_utilization")) for series in row)
     assert not any("hwmon" in path or "busy" in path or "metrics" in path for path in opened)
-    gpus.cards.card(0, **AMD, status="active")
+    gpus.cards.card(0, **AMD, status="active", files={})
     row = gpus.collect(collector)
     assert row['gpu_suspended{uuid="abc123"}'] == 0
     assert row['gpu_power_watts{uuid="abc123"}'] == 140
