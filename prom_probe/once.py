@@ -25,10 +25,11 @@ def collect_once(config: Config) -> list[Reading]:
     """All series of all collectors, in the collectors' order."""
     from prom_probe.collectors.registry import COLLECTORS
     from prom_probe.log import Log
-    from prom_probe.wiring import once_context
+    from prom_probe.wiring import once_context, wants_gpu
 
     log = Log("warn", config.log_format, "once")
-    collectors = [COLLECTORS[name](once_context(config, log)) for name in ("process", "system")]
+    context = once_context(config, log)
+    collectors = [COLLECTORS[name](context) for name in ("process", "system", *(("gpu",) if wants_gpu(config) else ()))]
     before: dict[tuple[tuple[str, str], ...], float] = {}
     # A process gets series of its own in its third collection: the first two come one right after the other.
     for collector in collectors:

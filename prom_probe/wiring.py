@@ -32,6 +32,9 @@ GPU = "gpu"
 _SLOT_BYTES = 256 << 10
 _MEMBERS_BYTES = 256 << 10  # 50,000 members
 
+# How long `once` waits for a driver.
+_ONCE_PATIENCE_S = 10.0
+
 # How long the GPU worker may take to end.
 GPU_GRACE_S = 10.0
 
@@ -56,7 +59,8 @@ def _process_ring_bytes(config: Config) -> int:
     return 4 * (8 * config.storage_tsdb_max_series + 1024)
 
 
-def _wants_gpu(config: Config) -> bool:
+def wants_gpu(config: Config) -> bool:
+    """Whether there is anything for the GPU worker to do."""
     if config.gpu != "auto":
         return config.gpu != "off"
     return bool(detect_gpus(config.path_procfs, config.path_sysfs))
@@ -68,7 +72,7 @@ PROBES = {
     ),
     "system": ProbeKind(("system",), lambda c: c.interval_system or c.interval, lambda c: 64 << 10),
     # Ended with patience: a SIGKILL in the middle of a driver's call can cost the GPU.
-    GPU: ProbeKind(("gpu",), lambda c: c.interval_gpu or c.interval, lambda c: 256 << 10, _wants_gpu, GPU_GRACE_S, 3),
+    GPU: ProbeKind(("gpu",), lambda c: c.interval_gpu or c.interval, lambda c: 256 << 10, wants_gpu, GPU_GRACE_S, 3),
 }
 
 
@@ -336,7 +340,9 @@ def once_context(config: Config, log: Log) -> Context:
     _check_procfs(config)
     shared = Shared(config, log)
     _choose_watches(shared, None)
-    return collector_context(shared, log)
+    context = collector_context(shared, log)
+    context.gpu_patience_s = _ONCE_PATIENCE_S
+    return context
 
 
 def _run_probe(shared: Shared, name: str, lifeline: int) -> None:

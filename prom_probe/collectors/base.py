@@ -104,6 +104,8 @@ class Context(msgspec.Struct):
     read_members: Callable[[], bytes] = _no_members
     # Which GPUs are looked for: "auto", or a row of `gpu_sources.SOURCES`.
     gpu: str = "auto"
+    # Seconds for which a collection waits for a GPU's driver; what comes later is taken with the next one.
+    gpu_patience_s: float = 0.25
     started_s: float = 0.0  # when the worker was started, monotonic; 0 for not known
     # Asks for a collection before the next beat is due; any thread may call it.
     wake: Callable[[], None] = _no_wake

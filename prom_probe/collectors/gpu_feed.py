@@ -7,8 +7,6 @@ from prom_probe.collectors.caller import Caller
 from prom_probe.collectors.gpu_faults import Faults
 from prom_probe.collectors.gpu_source import GpuError, GpuSample, GpuSource, Trees
 
-# How long a collection waits for a sample; what comes later is taken with the next one.
-PATIENCE_S = 0.25
 # A call that takes longer hangs: a fault, and the source's GPUs are not up. Initialising may take longer.
 HUNG_S = 5.0
 HUNG_OPEN_S = 30.0
@@ -48,7 +46,7 @@ class Feed:
     def collect(self, trees: Trees) -> None:
         """Go on by a sample, or by what has to come before it. Raises Renew."""
         self.samples = None
-        deadline_s = self._context.monotonic() + PATIENCE_S
+        deadline_s = self._context.monotonic() + self._context.gpu_patience_s
         while not self._advance(trees, deadline_s):
             pass
 
@@ -67,7 +65,7 @@ class Feed:
             self._look_at_late()
             return True
         was_sampling = self._take == self._sampled
-        late = self.hung or now_s - self._called_s > PATIENCE_S
+        late = self.hung or now_s - self._called_s > self._context.gpu_patience_s
         self.hung = False
         try:
             self._take()
@@ -114,7 +112,7 @@ class Feed:
         self._take = self._closed
         self._called_s = self._context.monotonic()
         self._caller.start(self.source.close)
-        if self._caller.wait(PATIENCE_S):
+        if self._caller.wait(self._context.gpu_patience_s):
             self._caller.take()
 
     def _closed(self) -> None:

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prom_probe.collectors import gpu_feed
 from prom_probe.collectors.base import Context, Watch
 from prom_probe.collectors.gpu import GpuCollector
 from prom_probe.collectors.members import encode_members
@@ -71,6 +70,7 @@ class Gpus:
             context(
                 Watch("app", "comm", "app"),
                 sysfs=str(self.cards.sysfs),
+                gpu_patience_s=10.0,  # a busy machine may take its time; nothing here hangs
                 read_members=lambda: encode_members(
                     ((tree, pid) for tree, pids in self.trees.items() for pid in pids), self.trees
                 ),
@@ -81,12 +81,6 @@ class Gpus:
     def collect(self, collector: GpuCollector, times: int = 1) -> dict[str, float]:
         row = self.machine.collect(collector, times)
         return {series.replace(", ", ","): value for series, value in row.items()}
-
-
-@pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine may take its time; nothing here hangs."""
-    monkeypatch.setattr(gpu_feed, "PATIENCE_S", 10.0)
 
 
 def test_amd(tmp_path: Path) -> None:

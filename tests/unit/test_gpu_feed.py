@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from prom_probe.collectors import gpu_feed
 from prom_probe.collectors.caller import Caller
 from prom_probe.collectors.gpu import GpuCollector
 from prom_probe.collectors.gpu_faults import Faults
@@ -162,8 +161,7 @@ def test_a_fault_that_comes_and_goes_is_told_each_minute_at_most(machine: Machin
 
 def _collector(machine: Machine, source: FakeSource, monkeypatch: pytest.MonkeyPatch) -> GpuCollector:
     monkeypatch.setattr("prom_probe.collectors.gpu.make_sources", lambda context, have: [] if have else [source])
-    monkeypatch.setattr(gpu_feed, "PATIENCE_S", 10.0)
-    return GpuCollector(machine.context(gpu="test"))
+    return GpuCollector(machine.context(gpu="test", gpu_patience_s=10.0))
 
 
 def test_counters_go_on_after_a_restart_of_worker_and_driver(
