@@ -55,6 +55,7 @@ bench: $(STAMP)-test ## The benchmarks; bench.query beside Prometheus and Victor
 	$(BIN)/python -m bench.footprint
 	$(BIN)/python -m bench.footprint --seconds 5 --hours 1
 	$(BIN)/python -m bench.store
+	$(BIN)/python -m bench.gpu
 	$(BIN)/python -m bench.remote_write
 
 docs: $(STAMP) ## The pages that are written from the code's own tables

@@ -8,7 +8,7 @@ import os
 VENDORS = {b"0x10de": "nvidia", b"0x1002": "amd", b"0x8086": "intel"}
 # Drivers of others' GPUs whose fdinfo tells what processes use (Documentation/gpu/drm-usage-stats.rst). A server's
 # management controller has a DRM card too, and is no GPU.
-FDINFO_DRIVERS = frozenset({"etnaviv", "lima", "msm", "nouveau", "panfrost", "panthor", "v3d"})
+FDINFO_DRIVERS = frozenset({"etnaviv", "lima", "msm", "panfrost", "panthor", "v3d"})
 
 
 def detect_gpus(procfs: str, sysfs: str) -> frozenset[str]:
