@@ -1,6 +1,7 @@
 """Calls that may hang, made by a thread that is waited for only so long."""
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -24,6 +25,7 @@ class Caller(Generic[T]):
         self._given_up = False
         self._result: T | None = None
         self._error: Exception | None = None
+        self.took_s = 0.0  # the last call that ended
         self.busy = False  # a call's result has not been taken
 
     def start(self, work: Callable[[], T]) -> None:
@@ -56,11 +58,13 @@ class Caller(Generic[T]):
     def _run(self) -> None:
         while True:
             self._start.acquire()
+            start_s = time.perf_counter()
             try:
                 if self._work is not None:
                     self._result = self._work()
             except Exception as error:
                 self._error = error
+            self.took_s = time.perf_counter() - start_s
             with self._lock:
                 self._done.set()
                 late = self._given_up

@@ -40,6 +40,7 @@ class Feed:
         self._caller: Caller[object] = Caller(context.wake)
         self._take: Callable[[], None] = self._opened
         self._called_s = 0.0
+        self._error: GpuError | None = None  # why it is closed
         self._open_at_s = 0.0
         self._backoff_s = BACKOFF_FIRST_S
 
@@ -55,6 +56,8 @@ class Feed:
         now_s = self._context.monotonic()
         if not self._caller.busy:
             if not self.is_open and now_s < self._open_at_s:
+                if self._error is not None:  # it has not gone by not being looked at
+                    self._faults.note(self.source.name, self._error, count=False)
                 return True
             self._take = self._sampled if self.is_open else self._opened
             source = self.source
@@ -76,6 +79,7 @@ class Feed:
 
     def _opened(self) -> None:
         self._caller.take()
+        self._error = None
         self.is_open = True
         self.opened += 1
 
@@ -83,8 +87,12 @@ class Feed:
         samples = self._caller.take()
         assert isinstance(samples, list)
         self._backoff_s = BACKOFF_FIRST_S
+        # A late sample stands unless there is a newer one in the same collection; its events are told only once.
+        events = {sample.info.uuid: sample.xids for sample in self.samples or ()}
+        for sample in samples:
+            sample.xids[:0] = events.get(sample.info.uuid, [])
         self.samples = samples
-        self.took_s = self._context.monotonic() - self._called_s
+        self.took_s = self._caller.took_s
 
     def _look_at_late(self) -> None:
         took_s = self._context.monotonic() - self._called_s
@@ -100,6 +108,7 @@ class Feed:
     def _failed(self, error: GpuError) -> None:
         """Close, and open again later."""
         self._faults.note(self.source.name, error)
+        self._error = error
         if self.opened and not self.is_open and error.code == MISMATCH:
             raise Renew(f"{self.source.name}: the driver was replaced, its new library needs a new process")
         if self.is_open:

@@ -29,6 +29,7 @@ class FakeSource:
         self.gate = threading.Event()
         self.gate.set()
         self.opens = self.closes = 0
+        self.xids: list[int] = []
         self.open_error: GpuError | None = None
         self.sample_error: GpuError | None = None
         self.values: dict[tuple[str, str], float] = {}
@@ -44,7 +45,8 @@ class FakeSource:
         self.gate.wait()
         if self.sample_error is not None:
             raise self.sample_error
-        return [GpuSample(INFO, values=dict(self.values), wrapping=dict(self.wrapping))]
+        xids, self.xids = self.xids, []
+        return [GpuSample(INFO, values=dict(self.values), wrapping=dict(self.wrapping), xids=xids)]
 
     def close(self) -> None:
         self.closes += 1
@@ -78,11 +80,12 @@ def test_failed_openings_back_off(machine: Machine, source: FakeSource, make_fee
     for _ in range(400):
         before = source.opens
         feed.collect({})
+        feed._faults.end()
         if source.opens > before:
             times.append(machine.now)
         machine.now += 1
     assert [b - a for a, b in itertools.pairwise(times)][:8] == [1, 2, 4, 8, 16, 32, 60, 60]
-    assert len([line for line in machine.log if line[0] == "warn"]) == 1
+    assert [level for level, _ in machine.log] == ["warn"], "it is not over while nobody looks"
     source.open_error = None
     machine.now += 60
     feed.collect({})
@@ -128,11 +131,32 @@ def test_a_late_sample_is_taken_with_the_next_collection(
     feed.collect({})
     assert feed.samples is None
     assert not feed.hung
+    source.xids.append(79)
     source.gate.set()
     assert woken.wait(10)
     machine.now += 1
     feed.collect({})
     assert feed.samples is not None
+    assert feed.samples[0].xids == [79], "events of a late sample are not lost"
+    feed.collect({})
+    assert feed.samples[0].xids == []
+
+
+def test_a_driver_that_is_always_late_has_readings_too(
+    machine: Machine, source: FakeSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each sample is shown by the collection after its own."""
+    context = machine.context()
+    feed = Feed(source, context, Faults(context))
+    monkeypatch.setattr(Caller, "wait", lambda self, s: self._done.is_set() if s else False)
+    seen = []
+    for _ in range(6):
+        feed.collect({})
+        seen.append(feed.samples is not None)
+        assert feed._caller._done.wait(10)
+        machine.now += 1
+    assert seen[2:] == [True] * 4
+    assert not feed.hung
 
 
 def test_the_end_does_not_wait_for_a_hanging_call(
