@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 VERSIONS := 3.11 3.12 3.13 3.14
 STAMP := $(VENV)/installed
 
-.PHONY: run test test-all lint bench docs dashboards golden clean
+.PHONY: run test test-all lint bench docs dashboards golden checkov clean
 
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
@@ -64,6 +64,11 @@ docs: $(STAMP) ## The pages that are written from the code's own tables
 
 dashboards: $(STAMP)-test ## grafana/dashboards from grafana/panels.py
 	$(BIN)/python -m grafana.build
+
+checkov: $(STAMP)-test ## Checkov's opinion on the manifests and the Dockerfile; installs 300 MB
+	test -x .venv-checkov/bin/checkov || { $(PYTHON) -m venv .venv-checkov && .venv-checkov/bin/pip install --quiet checkov; }
+	$(BIN)/python -m tests.deploy.tools build/checkov
+	.venv-checkov/bin/checkov --config-file deploy/checkov.yaml -d build/checkov
 
 clean:
 	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis

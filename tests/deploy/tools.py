@@ -142,3 +142,15 @@ def sidecar_of(resource: Resource) -> Resource:
         if container["name"] == "prom-probe"
     )
     return dict(found)
+
+
+def write_all(folder: Path) -> None:
+    """Write what checkers from outside read: the example and the Grafana, as built, and the Dockerfile."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("example", "grafana"):
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump_all(kustomize(KUSTOMIZE / name)))
+    shutil.copy(DEPLOY / "docker" / "Dockerfile", folder)
+
+
+if __name__ == "__main__":
+    write_all(Path(sys.argv[1]))
