@@ -109,7 +109,7 @@ def test_an_oom_kill_between_two_scrapes_is_told_by_the_next() -> None:
         assert after["proctree_processes"] == 0
         assert after["cgroup_oom_kills_total"] >= 1
         assert 48 * MIB < after["proctree_resident_memory_max_bytes"] <= 80 * MIB
-        assert after["proctree_cpu_seconds_total"] >= before["proctree_cpu_seconds_total"] > 0
+        assert after["proctree_cpu_seconds_total"] >= before["proctree_cpu_seconds_total"]
         assert "proctree_resident_memory_bytes" not in after
 
 

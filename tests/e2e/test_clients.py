@@ -266,7 +266,7 @@ ASKED: tuple[Ask, ...] = (
         equals([THREADS])),
     Ask("values", "label/tree/values", {**SPAN, "limit": "40000"}, None, equals(["sleep"])),
     Ask("metric search", "label/__name__/values", {"match[]": '{__name__=~".*tree_thr.*"}', "limit": "40000"}, None,
-        equals(["proctree_threads"])),
+        equals(["proctree_threads", "proctree_threads_max"])),
     Ask("values of a quoted name", "label/U__http_2e_status/values", SPAN, None, equals(["ok"])),
     Ask("no such label", "label/nothing/values", SPAN, None, equals([])),
     Ask("metadata", "metadata", {"limit": "40000"}, None, lambda data: data["proctree_threads"][0]["type"] == "gauge"),
