@@ -10,6 +10,7 @@ import numpy as np
 
 from prom_probe.model.labels import METRIC_NAME, Labels, make_labels
 from prom_probe.promql.ast import Aggregate, String
+from prom_probe.promql.budget import Budget
 from prom_probe.promql.functions.labels import is_label_name
 from prom_probe.promql.lexer import quote
 from prom_probe.promql.quantile import go_float, note_bad_quantiles, quantile
@@ -27,12 +28,14 @@ _HUGE = 2.0**1000
 _SCALE = 2.0**-64
 _CANCELLED = 4.0  # a sum this much smaller than that of its parts' magnitudes is computed again, compensated
 _INT64 = 2.0**63
+_WORKING = 64  # bytes of temporary arrays for a point
+_NAME_BYTES = 500  # of labels that are made for a row
 
 
 class Groups:
     """Which series of a vector (it has some) are in which group; `order` puts those of a group together."""
 
-    def __init__(self, vector: Vector, grouping: tuple[str, ...], without: bool) -> None:
+    def __init__(self, vector: Vector, grouping: tuple[str, ...], without: bool, budget: Budget) -> None:
         numbers: dict[Labels, int] = {}
         key = group_key(grouping, without)
         group = np.array([numbers.setdefault(key(one), len(numbers)) for one in vector.labels], np.int64)
@@ -42,15 +45,19 @@ class Groups:
         self.order = np.argsort(group, kind="stable")
         self._ordered = bool((self.order[1:] > self.order[:-1]).all())
         drop = np.array(vector.drop)[self.order]
+        self._budget = budget
         self.drop: list[bool] = np.logical_or.reduceat(drop, self.starts).tolist()
 
     def slices(self, vector: Vector) -> Iterator[tuple[slice, Floats, Bools]]:
         """The vector in groups, some steps at a time so that temporary arrays stay small: steps, values, presence."""
         width = max(1, BLOCK // len(vector.labels))
-        for left in range(0, vector.values.shape[1], width):
-            steps = slice(left, left + width)
-            values, present = vector.values[:, steps], vector.present[:, steps]
-            yield (steps, values, present) if self._ordered else (steps, values[self.order], present[self.order])
+        steps = vector.values.shape[1]
+        self._budget.hold(_WORKING * min(width, steps) * len(vector.labels))
+        for left in range(0, steps, width):
+            self._budget.check()
+            some = slice(left, left + width)
+            values, present = vector.values[:, some], vector.present[:, some]
+            yield (some, values, present) if self._ordered else (some, values[self.order], present[self.order])
 
     def reduce(self, operation: Any, rows: Any) -> Any:
         """`operation` (a ufunc) over each group's rows: [groups, steps]."""
@@ -59,8 +66,9 @@ class Groups:
         return operation.reduceat(rows, self.starts, axis=0)
 
     def each(self) -> Iterator[slice]:
-        """The rows of each group."""
+        """The rows of each group: there may be as many as series."""
         for start, size in zip(self.starts.tolist(), self.sizes.tolist(), strict=True):
+            self._budget.check()
             yield slice(start, start + size)
 
     def count(self, present: Bools) -> Ints:
@@ -96,11 +104,11 @@ def aggregate(ev: Evaluator, node: Aggregate) -> Vector:
         note_bad_quantiles(ev, param, node.param or node)
     if not vector.labels:
         return empty(ev.steps)
-    groups = Groups(vector, node.grouping, node.without)
+    groups = Groups(vector, node.grouping, node.without, ev.query.budget)
+    ev.query.budget.hold(9 * len(groups.labels) * ev.steps)
     values = np.empty((len(groups.labels), ev.steps))
     present = np.empty(values.shape, np.bool_)
     for steps, given, there in groups.slices(vector):
-        ev.query.budget.check()
         if param is None:
             values[:, steps] = _REDUCTIONS[node.op](groups, given, there)
         else:
@@ -218,13 +226,12 @@ def _choose(ev: Evaluator, node: Aggregate, param: Floats, vector: Vector) -> Ve
         return empty(ev.steps)
     if not vector.labels:
         return vector
-    groups = Groups(vector, node.grouping, node.without)
+    groups = Groups(vector, node.grouping, node.without, ev.query.budget)
     choice = _CHOICES[node.op](groups, vector)
     ev.query.budget.hold(len(vector.labels) * ev.steps)
     chosen = np.empty((len(vector.labels), ev.steps), np.bool_)
     rank = None
     for steps, values, present in groups.slices(vector):
-        ev.query.budget.check()
         chosen[:, steps], rank = choice(values, present, param[steps])
     rows = np.flatnonzero(chosen.any(axis=1))
     if ev.steps == 1 and rank is not None:  # an instant query's answer is in order, group by group
@@ -335,12 +342,13 @@ def _count_values(ev: Evaluator, node: Aggregate) -> Vector:
         present = vector.present[i]
         bits, where = np.unique(vector.values[i].view(np.int64), return_inverse=True)
         for j, value in enumerate(bits.view(np.float64)):
+            ev.query.budget.check()
             here = present & (where == j)
             if here.any():
                 group = key(make_labels("", {**dict(labels), label: _plain(float(value))}))
                 row = rows.get(group)
                 if row is None:
-                    ev.query.budget.hold(9 * ev.steps)
+                    ev.query.budget.hold(_NAME_BYTES + 25 * ev.steps)  # the row, and what becomes of it
                     row = rows[group] = np.zeros(ev.steps, np.int64)
                 row += here
     if not rows:

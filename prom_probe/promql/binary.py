@@ -9,6 +9,7 @@ import numpy as np
 
 from prom_probe.model.labels import METRIC_NAME, Labels, label_value, make_labels
 from prom_probe.promql.ast import COMPARISONS, SET_OPERATORS, Binary, Matching
+from prom_probe.promql.budget import Budget
 from prom_probe.promql.lexer import quote
 from prom_probe.promql.result import QueryError
 from prom_probe.promql.values import NAMING, Bools, Floats, Ints, Scalar, Value, Vector, empty, merged
@@ -32,6 +33,9 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     ">": np.greater,
     ">=": np.greater_equal,
 }
+
+
+_WORKING = 32  # bytes of temporary arrays for a point
 
 
 def binary(ev: Evaluator, node: Binary) -> Value:
@@ -84,20 +88,24 @@ def _numbered(matching: Matching, *vectors: Vector) -> tuple[int, list[Ints]]:
     return len(numbers), found
 
 
-def _any_present(size: int, signatures: Ints, present: Bools) -> Bools:
+def _any_present(size: int, signatures: Ints, present: Bools, budget: Budget) -> Bools:
     """Which signatures some series has at a step: [signatures, steps]."""
     found = np.zeros((size, present.shape[1]), np.bool_)
-    np.logical_or.at(found, signatures, present)
+    for signature, here in zip(signatures.tolist(), present, strict=True):
+        found[signature] |= here
+        budget.check()
     return found
 
 
 def _set_operation(ev: Evaluator, node: Binary, lhs: Vector, rhs: Vector) -> Vector:
+    budget = ev.query.budget
     size, (left, right) = _numbered(node.matching, lhs, rhs)
+    budget.hold((size + 2 * max(len(left), len(right))) * ev.steps)
     if node.op == "or":
-        taken = _any_present(size, left, lhs.present)
+        taken = _any_present(size, left, lhs.present, budget)
         present = rhs.present & ~taken[right]
         more = np.flatnonzero(present.any(axis=1))
-        ev.query.budget.hold(9 * (len(lhs.labels) + 2 * len(more)) * ev.steps)
+        budget.hold(9 * (len(lhs.labels) + 2 * len(more)) * ev.steps)
         rest = rhs.replace(rhs.values, present).rows(more)
         return merged(
             Vector(
@@ -105,9 +113,10 @@ def _set_operation(ev: Evaluator, node: Binary, lhs: Vector, rhs: Vector) -> Vec
                 np.concatenate((lhs.values, rest.values)),
                 np.concatenate((lhs.present, rest.present)),
                 lhs.drop + rest.drop,
-            )
+            ),
+            budget,
         )
-    there = _any_present(size, right, rhs.present)[left]
+    there = _any_present(size, right, rhs.present, budget)[left]
     return lhs.replace(lhs.values, lhs.present & (there if node.op == "and" else ~there))
 
 
@@ -118,24 +127,24 @@ def _matched(ev: Evaluator, node: Binary, lhs: Vector, rhs: Vector) -> Vector:
     if not many.labels or not one.labels:
         return empty(ev.steps)
     size, (many_signatures, one_signatures) = _numbered(matching, many, one)
-    _check_unique(node, many, one, one_signatures, size)
-    pairs = _pairs(many, many_signatures, one, one_signatures)
+    _check_unique(ev, node, many, one, one_signatures, size)
+    pairs = _pairs(many, many_signatures, one, one_signatures, ev.query.budget)
     if not len(pairs):
         return empty(ev.steps)
-    ev.query.budget.hold(2 * 9 * len(pairs) * ev.steps)
+    ev.query.budget.hold(10 * len(pairs) * ev.steps)
     there, found, kept = _computed(ev, node, many, one, pairs)
     signatures = many_signatures[pairs[:, 0]]
     if not matching.group:
-        _check_single(there, signatures)
+        _check_single(there, signatures, ev.query.budget)
     filters = node.op in COMPARISONS and not node.returns_bool
     labels = [
         _result_labels(many.labels[i], one.labels[j], matching, drops_name=node.op not in COMPARISONS)
         for i, j in pairs.tolist()
     ]
     if matching.group:
-        _check_distinct(there, signatures, labels)
+        _check_distinct(there, signatures, labels, ev.query.budget)
     drop = [many.drop[i] if filters else node.returns_bool for i in pairs[:, 0].tolist()]
-    return merged(Vector(labels, found, kept, drop))
+    return merged(Vector(labels, found, kept, drop), ev.query.budget)
 
 
 def _computed(ev: Evaluator, node: Binary, many: Vector, one: Vector, pairs: Ints) -> tuple[Bools, Floats, Bools]:
@@ -146,6 +155,7 @@ def _computed(ev: Evaluator, node: Binary, many: Vector, one: Vector, pairs: Int
     found = np.empty(there.shape)
     kept = np.empty(there.shape, np.bool_) if filters else there
     height = max(1, BLOCK // ev.steps)
+    ev.query.budget.hold(_WORKING * min(height, len(pairs)) * ev.steps)
     for top in range(0, len(pairs), height):
         ev.query.budget.check()
         rows = slice(top, top + height)
@@ -162,17 +172,18 @@ def _computed(ev: Evaluator, node: Binary, many: Vector, one: Vector, pairs: Int
     return there, found, kept
 
 
-def _pairs(many: Vector, many_signatures: Ints, one: Vector, one_signatures: Ints) -> Ints:
+def _pairs(many: Vector, many_signatures: Ints, one: Vector, one_signatures: Ints, budget: Budget) -> Ints:
     """The places (many, one) of series that match at some step: [pairs, 2]."""
     partners: dict[int, list[int]] = {}
     for j, signature in enumerate(one_signatures.tolist()):
         partners.setdefault(signature, []).append(j)
-    found = [
-        (i, j)
-        for i, signature in enumerate(many_signatures.tolist())
-        for j in partners.get(signature, ())
-        if len(partners[signature]) == 1 or (many.present[i] & one.present[j]).any()
-    ]
+    found: list[tuple[int, int]] = []
+    for i, signature in enumerate(many_signatures.tolist()):
+        some = partners.get(signature, [])
+        if len(some) > 1:  # they take turns
+            budget.check()
+            some = [j for j in some if (many.present[i] & one.present[j]).any()]
+        found += [(i, j) for j in some]
     return np.array(found, np.int64).reshape(-1, 2)
 
 
@@ -190,16 +201,14 @@ def _result_labels(many: Labels, one: Labels, matching: Matching, *, drops_name:
     return make_labels("", pairs)
 
 
-def _check_unique(node: Binary, many: Vector, one: Vector, signatures: Ints, size: int) -> None:
+def _check_unique(ev: Evaluator, node: Binary, many: Vector, one: Vector, signatures: Ints, size: int) -> None:
     """No two series of the "one" side may match the same, at a step at which there is something to match."""
     if len(np.unique(signatures)) == len(signatures):
         return
-    active = many.present.any(axis=0)
-    counts = np.zeros((size, one.present.shape[1]), np.int64)
-    np.add.at(counts, signatures, one.present & active)
-    if not (counts > 1).any():
+    twice = _twice(size, signatures, one.present, ev.query.budget) & many.present.any(axis=0)
+    if not twice.any():
         return
-    signature, step = (int(found[0]) for found in np.nonzero(counts > 1))
+    signature, step = (int(found[0]) for found in np.nonzero(twice))
     first, second = (one.labels[i] for i in np.flatnonzero((signatures == signature) & one.present[:, step])[:2])
     _fail_many_to_many(node, first, second)
 
@@ -219,23 +228,34 @@ def _braced(labels: Labels) -> str:
     return "{" + ", ".join(f"{name}={quote(value)}" for name, value in labels) + "}"
 
 
-def _check_single(there: Bools, signatures: Ints) -> None:
+def _twice(size: int, signatures: Ints, present: Bools, budget: Budget) -> Bools:
+    """Which signatures more than one series has at a step: [signatures, steps]."""
+    budget.hold(3 * size * present.shape[1])
+    once = np.zeros((size, present.shape[1]), np.bool_)
+    twice = np.zeros(once.shape, np.bool_)
+    for signature, here in zip(signatures.tolist(), present, strict=True):
+        budget.check()
+        twice[signature] |= once[signature] & here
+        once[signature] |= here
+    return twice
+
+
+def _check_single(there: Bools, signatures: Ints, budget: Budget) -> None:
     """One-to-one: no two series of the left side may have a match in the same group at the same step."""
     if len(np.unique(signatures)) == len(signatures):
         return
-    counts = np.zeros((int(signatures.max()) + 1, there.shape[1]), np.int64)
-    np.add.at(counts, signatures, there)
-    if (counts > 1).any():
+    if _twice(int(signatures.max()) + 1, signatures, there, budget).any():
         raise QueryError(
             "execution",
             "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
         )
 
 
-def _check_distinct(there: Bools, signatures: Ints, labels: list[Labels]) -> None:
+def _check_distinct(there: Bools, signatures: Ints, labels: list[Labels], budget: Budget) -> None:
     """Many-to-one: the results of one group must differ in their labels at each step."""
     seen: dict[tuple[int, Labels], Bools] = {}
     for signature, one, here in zip(signatures.tolist(), labels, there, strict=True):
+        budget.check()
         before = seen.get((signature, one))
         if before is not None and (before & here).any():
             raise QueryError("execution", "multiple matches for labels: grouping labels must ensure unique matches")

@@ -61,7 +61,7 @@ class Engine:
         times = np.array([t_ms], np.int64)
         with self._evaluating(queryable, expr, times, lookback_ms, timeout_s) as evaluator:
             value = evaluator.eval(node)
-            return _finished(_instant_result(value, times), evaluator.query)
+            return _finished(_instant_result(value, times, evaluator.query.budget), evaluator.query)
 
     def range(
         self,
@@ -131,7 +131,7 @@ class Engine:
             budget.release()
 
 
-def _instant_result(value: Value, times: Ints) -> Result:
+def _instant_result(value: Value, times: Ints, budget: Budget) -> Result:
     match value:
         case Text():
             return Result("string", string=value.value, timestamps=times)
@@ -140,7 +140,7 @@ def _instant_result(value: Value, times: Ints) -> Result:
         case Samples():
             return Result("matrix", labels=value.labels, raw=value.samples)
         case Vector():
-            vector = named(value)
+            vector = named(value, budget)
             rows = np.flatnonzero(vector.present[:, 0])
             return Result("vector", [vector.labels[i] for i in rows], times, vector.values[rows])
 
@@ -150,7 +150,7 @@ def _range_result(value: Value, times: Ints, budget: Budget) -> Result:
         values = np.array([value.values])
         return Result("matrix", [()], times, values, np.ones(values.shape, np.bool_))
     assert isinstance(value, Vector)
-    vector = named(value)
+    vector = named(value, budget)
     rows = np.flatnonzero(vector.present.any(axis=1)).tolist()
     rows.sort(key=vector.labels.__getitem__)
     if rows == list(range(len(vector.labels))):

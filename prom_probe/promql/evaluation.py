@@ -38,6 +38,9 @@ _MAX_BATCH = 128  # series
 _SPARSE = 4  # so many times as many, where few of their values are asked for
 _SUBQUERY_STEP_MS = 60_000
 
+# What arrays come to while the values of a batch are looked up: of each step, and of each step of each series.
+_STEP_BYTES, _POINT_BYTES = 64, 32
+
 # Some series of a range vector: labels, drop flags, windows.
 Batch: TypeAlias = tuple[Sequence[Labels], Sequence[bool], Windows]
 
@@ -63,10 +66,11 @@ class Query:
         self.infos[message] = f"PromQL info: {message} ({place(self.text, start)})"
 
     def read(
-        self, matchers: Sequence[Matcher], mint: int, maxt: int, *, sparse: bool
+        self, matchers: Sequence[Matcher], mint: int, maxt: int, steps: int, *, sparse: bool
     ) -> tuple[int, Iterator[SeriesGroup]]:
         """How many series there are at most, and them, as many at a time as keep a batch's arrays small.
 
+        `steps`: how many values of each will be asked for or made.
         `sparse`: few of a series' values are asked for, so that most batches are never decoded as a whole. A batch's
         memory is booked while there are some.
         """
@@ -75,7 +79,8 @@ class Query:
             series, samples = self.queryable.count(mint, maxt, matchers, deadline=budget.deadline)
         except RegexTimeout:
             raise timed_out() from None
-        batch = max(1, min(_MAX_BATCH, (_SPARSE if sparse else 1) * BLOCK * series // max(samples, 1)))
+        batch = (_SPARSE if sparse else 1) * BLOCK * series // max(samples, 1)
+        batch = max(1, min(_MAX_BATCH, batch, BLOCK // steps))
         size = 8 * batch * samples // max(series, 1)
         size += 2 * min(8 * BLOCK, size)  # what decoding it takes
         return series, self._batches(matchers, mint, maxt, batch, size) if series else iter(())
@@ -199,22 +204,27 @@ class Evaluator:
         """The newest sample of each series within the lookback; on demand their times (seconds), batch by batch."""
         query = self.query
         ends = self._ends(node.at, node.offset_ms)
+        budget = query.budget
+        budget.hold(_STEP_BYTES * self.steps)
         oldest = ends - query.lookback_ms  # exclusive
-        most, groups = query.read(node.matchers, int(oldest[0]) + 1, int(ends[-1]), sparse=True)
-        rows = Rows(most, self.steps, query.budget.hold)
+        most, groups = query.read(node.matchers, int(oldest[0]) + 1, int(ends[-1]), self.steps, sparse=True)
+        rows = Rows(most, self.steps, budget.hold)
         times = []
         for group in groups:
+            working = _POINT_BYTES * len(group.labels) * self.steps
+            budget.hold(working)
             last = np.searchsorted(group.timestamps, ends, side="right") - 1
             there = np.maximum(last, 0)
             when = group.timestamps.take(there)
             recent = (last >= 0) & (when > oldest)
             found = group.table.at(there)
             here = np.broadcast_to(recent, found.shape) if group.dense else recent & ~is_stale(found)
-            query.budget.read(found.size)
+            budget.read(found.size)
             rows.add(group.labels, [False] * len(group.labels), found, here)
+            budget.hold(-working)
             if with_times:
                 kept = int(here.any(axis=1).sum())
-                query.budget.hold(8 * kept * self.steps)
+                budget.hold(2 * 8 * kept * self.steps)  # they are joined at the end
                 times.append(np.repeat((when / 1000)[None, :], kept, axis=0))
         return rows.vector(), times
 
@@ -229,11 +239,12 @@ class Evaluator:
         selector = node.selector
         ends = self._ends(selector.at, selector.offset_ms)
         mint, maxt = int(ends[0]) - node.range_ms + 1, int(ends[-1])
-        most, groups = self.query.read(selector.matchers, mint, maxt, sparse=sparse)
+        most, groups = self.query.read(selector.matchers, mint, maxt, self.steps, sparse=sparse)
         return most, self._group_windows(groups, ends, node.range_ms)
 
     def _group_windows(self, groups: Iterator[SeriesGroup], ends: Ints, range_ms: int) -> Iterator[Batch]:
         budget = self.query.budget
+        budget.hold(_STEP_BYTES * self.steps)
         for group in groups:
             budget.read(len(group.labels) * len(group.timestamps))
             absent = None if group.dense else is_stale(group.values)
@@ -251,7 +262,8 @@ class Evaluator:
 
     def _vector_windows(self, vector: Vector, times: Ints, ends: Ints, range_ms: int) -> Iterator[Batch]:
         budget = self.query.budget
-        height = max(1, min(_MAX_BATCH, BLOCK // max(len(times), 1)))
+        budget.hold(_STEP_BYTES * self.steps)
+        height = max(1, min(_MAX_BATCH, BLOCK // max(len(times), self.steps)))
         for top in range(0, len(vector.labels), height):
             rows = slice(top, top + height)
             present = vector.present[rows]
@@ -299,9 +311,10 @@ class Evaluator:
         budget = self.query.budget
         if isinstance(node, Subquery):
             vector, times = self._subquery(node, self._ends(node.at, node.offset_ms))
-            vector = named(vector)
+            vector = named(vector, budget)
             for i, present in enumerate(vector.present):
                 if present.any():
+                    budget.hold(16 * int(present.sum()))
                     labels.append(vector.labels[i])
                     samples.append((times[present], vector.values[i][present]))
             return Samples(labels, samples)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prom_probe.model.labels import METRIC_NAME, Labels
+from prom_probe.promql.budget import Budget
 from prom_probe.promql.result import QueryError
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -141,7 +142,7 @@ def without_name(labels: Labels) -> Labels:
     return tuple(pair for pair in labels if pair[0] not in NAMING)
 
 
-def merged(vector: Vector) -> Vector:
+def merged(vector: Vector, budget: Budget) -> Vector:
     """`vector` with the series made one that have equal labels, names to be dropped or not told apart.
 
     An error where two of them have a value at the same step.
@@ -150,9 +151,11 @@ def merged(vector: Vector) -> Vector:
     target = [places.setdefault(key, len(places)) for key in zip(vector.labels, vector.drop, strict=True)]
     if len(places) == len(target):
         return vector
+    budget.hold(9 * len(places) * vector.values.shape[1])
     values = np.zeros((len(places), vector.values.shape[1]))
     present = np.zeros(values.shape, np.bool_)
     for i, place in enumerate(target):
+        budget.check()
         here = vector.present[i]
         if (present[place] & here).any():
             raise QueryError("execution", "vector cannot contain metrics with the same labelset")
@@ -161,9 +164,9 @@ def merged(vector: Vector) -> Vector:
     return Vector([labels for labels, _ in places], values, present, [drop for _, drop in places])
 
 
-def named(vector: Vector) -> Vector:
+def named(vector: Vector, budget: Budget) -> Vector:
     """`vector` as the user sees it: names dropped where they are to be, equal series made one."""
     if not any(vector.drop):
         return vector
     labels = [without_name(one) if drop else one for one, drop in zip(vector.labels, vector.drop, strict=True)]
-    return merged(Vector(labels, vector.values, vector.present, [False] * len(labels)))
+    return merged(Vector(labels, vector.values, vector.present, [False] * len(labels)), budget)

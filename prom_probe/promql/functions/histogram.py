@@ -20,6 +20,7 @@ from prom_probe.promql.values import Bools, Floats, Value, Vector, empty
 if TYPE_CHECKING:
     from prom_probe.promql.evaluation import Evaluator
 
+_WORKING = 100  # bytes of temporary arrays for a histogram and step
 _TOLERANCE = 1e-12  # differences of counts below this are rounding
 
 
@@ -71,9 +72,10 @@ def _histograms(ev: Evaluator, vector: Vector, argument: Node) -> Iterator[_Hist
         alike.setdefault(tuple(sorted(buckets)), []).append(key)
     for bounds, keys in alike.items():
         shape = (len(keys), len(bounds), ev.steps)
-        ev.query.budget.hold(9 * len(keys) * len(bounds) * ev.steps)
+        ev.query.budget.hold((9 * len(bounds) + _WORKING) * len(keys) * ev.steps)
         counts, present = np.zeros(shape), np.zeros(shape, np.bool_)
         for i, key in enumerate(keys):
+            ev.query.budget.check()
             for j, bound in enumerate(bounds):
                 for row in rows[key][bound]:  # more than one where "1" and "1.0" both occur
                     counts[i, j] += np.where(vector.present[row], vector.values[row], 0.0)
@@ -105,9 +107,11 @@ def _monotonic(ev: Evaluator, found: _Histograms) -> list[_Forced]:
     most = np.zeros(len(found.labels))
     before = np.where(found.present[:, 0], counts[:, 0], 0.0)
     counts[:, 0] = before
+    started = np.zeros(forced.shape, np.bool_)
     for j in range(1, len(found.bounds)):
+        ev.query.budget.check()
         now, here = counts[:, j], found.present[:, j]
-        started = found.present[:, :j].any(axis=1)
+        started |= found.present[:, j - 1]
         close = started & (np.abs(now - before) < _TOLERANCE * (np.abs(now) + np.abs(before)))
         fell = here & started & ~close & (now < before)
         if fell.any():

@@ -32,10 +32,11 @@ def _strings(node: Call, first: int = 1) -> list[str]:
     return [argument.value for argument in node.args[first:] if isinstance(argument, String)]
 
 
-def _relabelled(vector: Vector, name: str, value_of: Callable[[Labels], str | None]) -> Vector:
+def _relabelled(ev: Evaluator, vector: Vector, name: str, value_of: Callable[[Labels], str | None]) -> Vector:
     """`vector` with label `name` set to `value_of` each series' labels; None leaves a series as it is."""
     labels, drops = [], []
     for one, drop in zip(vector.labels, vector.drop, strict=True):
+        ev.query.budget.check()
         value = value_of(one)
         if value is None:
             labels.append(one)
@@ -43,7 +44,7 @@ def _relabelled(vector: Vector, name: str, value_of: Callable[[Labels], str | No
         else:
             labels.append(make_labels("", {**dict(one), name: value}))
             drops.append(drop and name != METRIC_NAME)
-    return merged(Vector(labels, vector.values, vector.present, drops))
+    return merged(Vector(labels, vector.values, vector.present, drops), ev.query.budget)
 
 
 def _label_replace(ev: Evaluator, node: Call) -> Value:
@@ -60,7 +61,7 @@ def _label_replace(ev: Evaluator, node: Call) -> Value:
         return None if match is None else found.expand(replacement, match)
 
     try:
-        return _relabelled(ev.vector(node.args[0]), target, value_of)
+        return _relabelled(ev, ev.vector(node.args[0]), target, value_of)
     except RegexTimeout:
         raise timed_out() from None
 
@@ -77,7 +78,7 @@ def _label_join(ev: Evaluator, node: Call) -> Value:
         pairs = dict(labels)
         return separator.join(pairs.get(source, "") for source in sources)
 
-    return _relabelled(ev.vector(node.args[0]), target, value_of)
+    return _relabelled(ev, ev.vector(node.args[0]), target, value_of)
 
 
 def _sorted(sign: float) -> Function:

@@ -26,6 +26,7 @@ def _vector(ev: Evaluator, node: Call) -> Value:
 def _scalar(ev: Evaluator, node: Call) -> Value:
     """The value of the only series there is at a step, NaN where there are none or more."""
     vector = ev.vector(node.args[0])
+    ev.query.budget.hold(8 * vector.present.size)
     only = vector.present.sum(axis=0) == 1
     values = np.where(vector.present, vector.values, 0.0).sum(axis=0)
     return Scalar(np.where(only, values, np.nan))
