@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 _MAX_REPEAT = 1000  # RE2's bound, nested repetitions multiplied
 _MAX_DEPTH = 100
+# What counted repetitions may come to when written out: compiling takes 10 us each, and at 200,000 it kills the process.
+_MAX_EXPANDED = 10_000
 _MAX_RUNE = 0x10FFFF
 _COUNTED = re.compile(r"\{(0|[1-9][0-9]{0,8})(?:(,)(0|[1-9][0-9]{0,8})?)?\}")
 _FLAGS = re.compile(r"\(\?([imsU]*)(?:-([imsU]+))?([:)])")
@@ -147,7 +149,8 @@ class _Translator:
         self.at = 0
         self.out: list[str] = []
         self.flags = frozenset("s")  # Prometheus compiles with (?s)
-        self.stack: list[tuple[frozenset[str], int]] = []  # flags and repetition outside the open groups
+        # Flags, repetition and atoms outside the open groups.
+        self.stack: list[tuple[frozenset[str], int, int]] = []
         self.groups = 0
         self.names: dict[str, int] = {}
         self.unicode_class = False
@@ -155,6 +158,9 @@ class _Translator:
         self.repeated = ""  # the repetition operator just read
         self.size = 1  # how often the last atom repeats, nested repetitions multiplied
         self.inner = 1  # the largest such size in the open group
+        self.atoms = 0  # of the open group, repetitions written out
+        self.last = 0  # of the last atom
+        self.expanded = 0  # what all repetitions add
         self.prefix = ""
         self.prefix_open = True
         self.prefix_last = ""  # the literal that a repetition would take back
@@ -210,6 +216,8 @@ class _Translator:
         """One atom; `literal` is the character that it is, if it is one."""
         self.out.append(f"(?i:{text})" if "i" in self.flags else text)
         self.atom, self.size = True, 1
+        self.last = 1
+        self.atoms += 1
         if literal and self.prefix_open and not self.stack and "i" not in self.flags:
             self.prefix += literal
             self.prefix_last = literal
@@ -233,6 +241,10 @@ class _Translator:
             self.size *= max(most, 1)
             if most < least or self.size > _MAX_REPEAT:
                 raise self._error("invalid repeat count", operator)
+            added = self.last * (max(most, 1) - 1)
+            self.atoms, self.last, self.expanded = self.atoms + added, self.last + added, self.expanded + added
+            if self.expanded > _MAX_EXPANDED:
+                raise self._error("expression too large", self.pattern)
         self.inner = max(self.inner, self.size)
         lazy = self.pattern.startswith("?", self.at)
         self.at += lazy
@@ -268,8 +280,8 @@ class _Translator:
             self.groups += 1
             self.at += 1
         self.out.append("(?:" if flags else "(")
-        self.stack.append((outside, self.inner))
-        self.inner, self.atom, self.prefix_open, self.prefix_last = 1, False, False, ""
+        self.stack.append((outside, self.inner, self.atoms))
+        self.atoms, self.inner, self.atom, self.prefix_open, self.prefix_last = 0, 1, False, False, ""
 
     def _close(self) -> None:
         if not self.stack:
@@ -277,7 +289,9 @@ class _Translator:
         self.at += 1
         self.out.append(")")
         self.size = self.inner
-        self.flags, outside = self.stack.pop()
+        self.flags, outside, before = self.stack.pop()
+        self.last = self.atoms
+        self.atoms += before
         self.inner = max(self.inner, outside)
         self.atom = True
 

@@ -85,9 +85,9 @@ class Queries:
         if self._pool is None:
             from concurrent.futures import ThreadPoolExecutor
 
-            from prom_probe.web.heap import share_arena  # what it imports, numpy needs too
+            from prom_probe.web.heap import prepare  # what it imports, numpy needs too
 
-            share_arena()
+            prepare()
             share_interpreter()
             # One more than queries run, so that the rest of an answer never waits for a query to end.
             self._pool = ThreadPoolExecutor(self._max + 1, "query")

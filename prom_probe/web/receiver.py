@@ -103,10 +103,10 @@ class Receiver:
         if decompressed_bytes(body) <= _INLINE_BYTES:
             request = self._decode(body)
         else:
-            from prom_probe.web.heap import share_arena
+            from prom_probe.web.heap import prepare
 
             share_interpreter()
-            share_arena()
+            prepare()
             request = await asyncio.to_thread(self._decode, body)
         refused = request.refused
         for reason, samples in refused.counts.items():

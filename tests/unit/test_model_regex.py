@@ -91,6 +91,7 @@ REFUSED = [
     ("[[:foo:]]", "invalid character class range: `[:foo:]`"),
     ("a{1001}", "invalid repeat count: `{1001}`"),
     ("(a{100}){100}", "invalid repeat count: `{100}`"),
+    ("(a|b|c|d){1000}" * 3, "expression too large: `(a|b|c|d){1000}(a"),
     ("a{2,1}", "invalid repeat count: `{2,1}`"),
     ("a\\", "trailing backslash at end of expression"),
     (r"\Z", r"invalid escape sequence: `\Z`"),

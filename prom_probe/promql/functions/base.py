@@ -64,7 +64,7 @@ def over_windows(ev: Evaluator, node: Call, kernel: Kernel, *, keep_name: bool =
     rows = Rows(most, ev.steps, budget.hold)
     for labels, drop, windows in batches:
         # What a kernel's own arrays come to.
-        working = 4 * (min(8 * BLOCK, windows.nbytes) if sparse else windows.nbytes) + 32 * len(labels) * ev.steps
+        working = 4 * (min(8 * BLOCK, windows.nbytes) if sparse else windows.nbytes) + 64 * len(labels) * ev.steps
         budget.hold(working)
         values, present = kernel(windows, *scalars)
         budget.hold(-working)
