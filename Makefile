@@ -57,6 +57,7 @@ bench: $(STAMP)-test ## The benchmarks; bench.query beside Prometheus and Victor
 	$(BIN)/python -m bench.store
 	$(BIN)/python -m bench.gpu
 	$(BIN)/python -m bench.remote_write
+	$(BIN)/python -m bench.beside
 
 docs: $(STAMP) ## The pages that are written from the code's own tables
 	$(BIN)/python -m prom_probe.config_doc > docs/configuration.md

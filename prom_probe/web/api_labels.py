@@ -104,17 +104,22 @@ def selectors(form: Form) -> list[list[Matcher]]:
     """The matchers of each `match[]`. Loads the parser: call it in a query's thread."""
     sets = []
     for text in form.all("match[]"):
-        from prom_probe.promql.parse import parse_selector
-        from prom_probe.promql.result import QueryError
-
-        try:
-            matchers = parse_selector(text)
-        except QueryError as error:
-            raise invalid("match[]", error) from None
+        matchers = selector_of("match[]", text)
         if all(_matches_empty(matcher) for matcher in matchers):
             raise invalid("match[]", "match[] must contain at least one non-empty matcher")
         sets.append(matchers)
     return sets
+
+
+def selector_of(parameter: str, text: str) -> list[Matcher]:
+    """The matchers of a selector. Loads the parser: call it in a query's thread."""
+    from prom_probe.promql.parse import parse_selector
+    from prom_probe.promql.result import QueryError
+
+    try:
+        return parse_selector(text)
+    except QueryError as error:
+        raise invalid(parameter, error) from None
 
 
 def _matches_empty(matcher: Matcher) -> bool:
@@ -128,7 +133,7 @@ def _matches_empty(matcher: Matcher) -> bool:
 def metadata(context: Context, request: Request) -> Response:
     """Type, help and unit of each metric: `metric`, `limit`, `limit_per_metric`."""
     form = form_of(request)
-    limit, per_metric = _number(form, "limit"), _number(form, "limit_per_metric")
+    limit, per_metric = metadata_limit(form, "limit"), metadata_limit(form, "limit_per_metric")
     wanted = form.get("metric")
     data: dict[str, list[dict[str, str]]] = {}
     for family in context.store.families():
@@ -143,7 +148,7 @@ def metadata(context: Context, request: Request) -> Response:
     return success(data)
 
 
-def _number(form: Form, name: str) -> int:
+def metadata_limit(form: Form, name: str) -> int:
     """A limit of metadata, -1 where it is not given."""
     text = form.get(name)
     if not text:

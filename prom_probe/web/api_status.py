@@ -8,15 +8,20 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from prom_probe.model.labels import METRIC_NAME, label_value
+from prom_probe.model.matcher import Matcher
 from prom_probe.model.sample import is_stale
 from prom_probe.model.series import Newest
+from prom_probe.web.api_labels import metadata_limit, selector_of
 from prom_probe.web.context import Context
 from prom_probe.web.message import Answer, Request, Response
 from prom_probe.web.params import MAX_TIME_MS, MIN_TIME_MS, form_of, limit_param
-from prom_probe.web.reply import success
+from prom_probe.web.reply import ApiError, success
 
 # The Prometheus whose API this is. Clients choose by it what they ask for; our own version is that of an ancient one.
 API_VERSION = "3.0.0"
+
+# The scrape pool that our collectors form, and their job.
+POOL = "prom_probe"
 
 
 def buildinfo(context: Context, request: Request) -> Response:
@@ -81,9 +86,10 @@ def _top(counts: Counter[str], limit: int) -> list[dict[str, object]]:
 
 
 def targets(context: Context, request: Request) -> Response:
-    """Our collectors as scrape targets: one each, up while its last collection succeeded."""
-    state = form_of(request).get("state").lower()
-    wanted = not state or state in ("any", "active")
+    """Our collectors as scrape targets: one each, up while its last collection succeeded; `state`, `scrapePool`."""
+    form = form_of(request)
+    state = form.get("state").lower()
+    wanted = (not state or state in ("any", "active")) and form.get("scrapePool") in ("", POOL)
     rows = context.store.newest() if wanted else ()
     health = _collector_values(rows, "prom_probe_collector_success")
     seconds = _collector_values(rows, "prom_probe_collector_duration_seconds")
@@ -92,9 +98,9 @@ def targets(context: Context, request: Request) -> Response:
         up = health.get(row.collector)
         active.append(
             {
-                "discoveredLabels": {"__address__": row.collector, "job": "prom_probe"},
-                "labels": {"instance": row.collector, "job": "prom_probe"},
-                "scrapePool": "prom_probe",
+                "discoveredLabels": {"__address__": row.collector, "job": POOL},
+                "labels": _target(row),
+                "scrapePool": POOL,
                 "scrapeUrl": "",
                 "globalUrl": "",
                 "lastError": "" if up != 0.0 else "the last collection failed",
@@ -103,7 +109,46 @@ def targets(context: Context, request: Request) -> Response:
                 "health": "unknown" if up is None else "up" if up else "down",
             }
         )
-    return success({"activeTargets": active, "droppedTargets": []})
+    return success({"activeTargets": active, "droppedTargets": [], "droppedTargetCounts": {POOL: 0}})
+
+
+def _target(row: Newest) -> dict[str, str]:
+    """The labels of a collector as a target."""
+    return {"instance": row.collector, "job": POOL}
+
+
+def targets_metadata(context: Context, request: Request) -> Answer:
+    """Type, help and unit of the metrics of each collector: `match_target`, `metric`, `limit`."""
+    form = form_of(request)
+    limit, wanted, selector = metadata_limit(form, "limit"), form.get("metric"), form.get("match_target")
+    rows = context.store.newest()
+
+    def job(deadline: float) -> Iterable[bytes]:
+        matchers = selector_of("match_target", selector) if selector else []
+        data: list[dict[str, object]] = []
+        for row in rows:
+            target = _target(row)
+            if not all(_fits(matcher, target.get(matcher.name, ""), deadline) for matcher in matchers):
+                continue
+            for family in dict.fromkeys(column.family for column in row.columns):
+                if 0 <= limit <= len(data):
+                    break
+                if wanted in ("", family.name):
+                    about = {"type": family.type, "help": family.help, "unit": family.unit}
+                    data.append({"target": target, **({} if wanted else {"metric": family.name}), **about})
+        if wanted and not data:
+            raise ApiError("not_found", "specified metadata not found")
+        return [success(data).body]
+
+    return context.queries.run(job, context.limits.timeout_s, inline=not selector)
+
+
+def _fits(matcher: Matcher, value: str, deadline: float) -> bool:
+    if matcher.op in ("=", "!="):
+        return (value == matcher.value) == (matcher.op == "=")
+    from prom_probe.model.regex import compile_anchored
+
+    return compile_anchored(matcher.value).matches(value, deadline) == (matcher.op == "=~")
 
 
 def _collector_values(rows: Iterable[Newest], name: str) -> dict[str, float]:

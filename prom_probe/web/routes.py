@@ -49,12 +49,17 @@ ROUTES: tuple[Route, ...] = (
     Route(("POST",), "/api/v1/write", remote_write.write, large_body=True),
     Route(_GET, "/api/v1/rules", api_status.constant({"groups": []})),
     Route(_GET, "/api/v1/alerts", api_status.constant({"alerts": []})),
+    Route(_GET, "/api/v1/alertmanagers", api_status.constant({"activeAlertmanagers": [], "droppedAlertmanagers": []})),
+    Route(_GET, "/api/v1/notifications", api_status.constant([])),
+    Route(_GET, "/api/v1/scrape_pools", api_status.constant({"scrapePools": [api_status.POOL]})),
     Route(_GET, "/api/v1/targets", api_status.targets),
+    Route(_GET, "/api/v1/targets/metadata", api_status.targets_metadata),
     Route(_GET, "/api/v1/status/buildinfo", api_status.buildinfo),
     Route(_GET, "/api/v1/status/config", api_status.config),
     Route(_GET, "/api/v1/status/flags", api_status.flags),
     Route(_GET, "/api/v1/status/runtimeinfo", api_status.runtimeinfo),
     Route(_GET, "/api/v1/status/tsdb", api_status.tsdb),
+    Route(_GET, "/api/v1/status/walreplay", api_status.constant({"min": 0, "max": 0, "current": 0})),
 )
 
 _STATIC = {route.path: route for route in ROUTES if ":" not in route.path}

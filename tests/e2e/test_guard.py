@@ -11,7 +11,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -53,8 +53,7 @@ class Loaded:
         self.sidecar = sidecar
         self.end = int(time.time())
         self.start = self.end - SAMPLES + 1
-        for series in (list(dataset()), [(make_labels("evil", {"v": "a" * 40 + "b"}), [1.0] * SAMPLES)]):
-            self._write(series)
+        self._write([*dataset(), (make_labels("evil", {"v": "a" * 40 + "b"}), [1.0] * SAMPLES)])
 
     def _write(self, series: list[tuple[Labels, Sequence[float]]]) -> None:
         headers = {"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy"}
@@ -67,7 +66,9 @@ class Loaded:
                 with urllib.request.urlopen(request, timeout=30):
                     pass
 
-    def get(self, path: str, *, base: str = "", method: str = "GET", **form: object) -> Answer:
+    def get(
+        self, path: str, form: Mapping[str, object] | None = None, *, base: str = "", method: str = "GET"
+    ) -> Answer:
         body = urllib.parse.urlencode(form).encode() if form else None
         url = (base or self.sidecar.api) + path
         if body is not None and method == "GET":
@@ -80,11 +81,11 @@ class Loaded:
             return Answer(error.code, error.read(), time.monotonic() - started)
 
     def instant(self, expr: str, **form: object) -> Answer:
-        return self.get("/api/v1/query", method="POST", query=expr, time=self.end, **form)
+        return self.get("/api/v1/query", {"query": expr, "time": self.end, **form}, method="POST")
 
     def range(self, expr: str, step: float = 1, **form: object) -> Answer:
         asks = {"query": expr, "start": self.start, "end": self.end, "step": step, **form}
-        return self.get("/api/v1/query_range", method="POST", **asks)
+        return self.get("/api/v1/query_range", asks, method="POST")
 
     @property
     def aggregator(self) -> int:
@@ -156,7 +157,7 @@ def test_the_largest_expressions_are_answered(loaded: Loaded) -> None:
     assert loaded.instant("+".join(["1"] * 201)).status == 200
 
 
-TIMES = {
+TIMES: dict[str, tuple[dict[str, int], str]] = {
     "11,001 steps": (
         {"start": 0, "end": 11_001, "step": 1},
         "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
@@ -182,12 +183,12 @@ TIMES = {
 def test_times_that_make_no_sense(loaded: Loaded, name: str) -> None:
     """Ranges that Prometheus refuses are refused, in its words."""
     form, text = TIMES[name]
-    assert loaded.get("/api/v1/query_range", query="x", **form).error == (400, "bad_data", text)
+    assert loaded.get("/api/v1/query_range", {"query": "x", **form}).error == (400, "bad_data", text)
 
 
 # -- errors beside Prometheus's
 
-ASKED = (
+ASKED: tuple[tuple[str, dict[str, str]], ...] = (
     ("/api/v1/query", {"query": "up{"}),
     ("/api/v1/query", {}),
     ("/api/v1/query", {"query": "up", "time": "x"}),
@@ -217,7 +218,7 @@ ASKED = (
 )
 
 
-def test_errors_are_those_of_prometheus(loaded: Loaded, tmp_path: Path) -> None:
+def test_errors_are_those_of_prometheus(loaded: Loaded) -> None:
     """HTTP status and errorType are Prometheus's, for each kind of mistake."""
     program("prometheus")
     from bench.peers import prometheus
@@ -227,7 +228,7 @@ def test_errors_are_those_of_prometheus(loaded: Loaded, tmp_path: Path) -> None:
         for path, form in ASKED:
             theirs_status, theirs_body = peer.get(f"{path}?{urllib.parse.urlencode(form)}")
             theirs = Answer(theirs_status, theirs_body, 0).error[:2]
-            ours = loaded.get(path, **form).error[:2]
+            ours = loaded.get(path, form).error[:2]
             if ours != theirs:
                 different[path, str(form)] = (ours, theirs)
     assert not different
@@ -323,7 +324,7 @@ def test_a_selector_that_backtracks() -> None:
     with Sidecar(flags=[*RECEIVER, "--query.timeout=500ms"]) as sidecar:
         own = Loaded(sidecar)
         for path in ("/api/v1/series", "/api/v1/labels", "/api/v1/label/v/values", "/federate"):
-            answer = own.get(path, **{"match[]": f'evil{{v=~"{EVIL}"}}'})
+            answer = own.get(path, {"match[]": f'evil{{v=~"{EVIL}"}}'})
             assert (answer.status, b"timed out" in answer.body) == (503, True), path
 
 
@@ -392,7 +393,7 @@ ALL_TIME = (
 def test_all_series_for_all_time(loaded: Loaded, path: str, form: dict[str, str]) -> None:
     """It is answered, or too much for the limits, and says so."""
     given = {name: value.replace("{end}", str(loaded.end)) for name, value in form.items()}
-    status, kind, text = loaded.get(path, **given).error
+    status, kind, text = loaded.get(path, given).error
     assert status == 200 or ((status, kind) == (422, "execution") and "--query.max-" in text)
 
 

@@ -241,6 +241,9 @@ def test_what_we_do_not_have(site: Site) -> None:
     assert ask(site, "query_exemplars", query="test", start="1700000000000", end="1700000000001") == []
     assert ask(site, "rules") == {"groups": []}
     assert ask(site, "alerts") == {"alerts": []}
+    assert ask(site, "alertmanagers") == {"activeAlertmanagers": [], "droppedAlertmanagers": []}
+    assert ask(site, "notifications") == []
+    assert ask(site, "status/walreplay") == {"min": 0, "max": 0, "current": 0}
 
 
 def test_status() -> None:
@@ -294,7 +297,36 @@ def test_targets() -> None:
             ("self", "unknown", 0.0),
         ]
         assert data["activeTargets"][0]["lastScrape"] == "2023-11-14T22:13:20.000Z"
-        assert ask(site, "targets", state="dropped") == {"activeTargets": [], "droppedTargets": []}
+        none = {"activeTargets": [], "droppedTargets": [], "droppedTargetCounts": {"prom_probe": 0}}
+        assert ask(site, "targets", state="dropped") == none
+        assert ask(site, "targets", scrapePool="another") == none
+        assert ask(site, "targets", scrapePool="prom_probe") == data
+        assert ask(site, "scrape_pools") == {"scrapePools": ["prom_probe"]}
+
+
+def test_metadata_of_targets() -> None:
+    """Each collector's families, those of the targets and the metric that are asked for."""
+    a, b = Family("a", "gauge", "A."), Family("b_seconds", "counter", "B.", "seconds")
+    rows = [
+        Newest("process", 0, [column(a, pid="1"), column(a, pid="2"), column(b)], NOW_MS, b""),
+        Newest("system", 0, [column(b)], NOW_MS, b""),
+    ]
+    process, system = ({"instance": name, "job": "prom_probe"} for name in ("process", "system"))
+    about_a = {"type": "gauge", "help": "A.", "unit": ""}
+    about_b = {"type": "counter", "help": "B.", "unit": "seconds"}
+    all_of = [
+        {"target": process, "metric": "a", **about_a},
+        {"target": process, "metric": "b_seconds", **about_b},
+        {"target": system, "metric": "b_seconds", **about_b},
+    ]
+    with serving(FakeStore(rows)) as site:
+        assert ask(site, "targets/metadata") == all_of
+        assert ask(site, "targets/metadata", limit="1") == all_of[:1]
+        assert ask(site, "targets/metadata", metric="a") == [{"target": process, **about_a}]
+        assert ask(site, "targets/metadata", match_target='{instance=~"s.*",job!="x"}') == all_of[2:]
+        path = "/api/v1/targets/metadata"
+        assert site.ask(f"{path}?metric=c").json["errorType"] == "not_found"
+        assert site.ask(f"{path}?match_target=(").json["errorType"] == "bad_data"
 
 
 def test_metrics_in_the_format_and_of_the_part_that_is_asked_for() -> None:
