@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 _MAX_REPEAT = 1000  # RE2's bound, nested repetitions multiplied
 _MAX_DEPTH = 100
-# What counted repetitions may add when written out: compiling takes 10 us each, and some 800,000 kill the process.
+# What counted repetitions may add when written out: compiling takes 1 us each, and some 800,000 kill the process.
 _MAX_EXPANDED = 10_000
 _MAX_RUNE = 0x10FFFF
 _COUNTED = re.compile(r"\{(0|[1-9][0-9]{0,8})(?:(,)(0|[1-9][0-9]{0,8})?)?\}")
