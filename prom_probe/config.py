@@ -86,6 +86,15 @@ def parse_switch(text: str) -> bool:
     return value[text.lower()]
 
 
+def parse_regex(text: str) -> str:
+    """A regular expression, which is matched as a whole."""
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {text!r}: {error}") from None
+    return text
+
+
 class Address(NamedTuple):
     """Where to listen: `host` and `port`, or a Unix socket's `path`. Host "" is every address, port 0 a free one."""
 
@@ -238,6 +247,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     web_config_file: Annotated[
         str | None,
         Option("web.config.file", str, "FILE", "TLS, users and headers, as exporter-toolkit has them.", restart=True),
+    ] = None
+    web_cors_origin: Annotated[
+        str | None,
+        Option("web.cors.origin", parse_regex, "REGEX", "Let web pages of these origins read the query API."),
     ] = None
     web_enable_lifecycle: Annotated[
         bool,

@@ -76,7 +76,7 @@ async def aggregate(shared: Shared, lifeline: int) -> None:
             log.change(new.log_level, new.log_format)
             store.options = store_options(new)
             aggregator.change_intervals(intervals_of(new))
-            app.change(query_limits(new), new.api_allowed_host)
+            app.change(query_limits(new), new.api_allowed_host, new.web_cors_origin)
 
     loop.add_signal_handler(signal.SIGHUP, reloaded)
     reloaded()  # what was reloaded before this process was
@@ -238,6 +238,7 @@ def make_app(
         allowed_hosts=config.api_allowed_host,
         receiver=receiver,
         security=security,
+        cors_origin=config.web_cors_origin,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -37,6 +38,13 @@ _SCRAPE_BOUNDS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03)
 # The route of requests that have none: their paths are the client's, and would be series without end.
 _NO_ROUTE = "none"
 
+_CORS = (
+    b"Access-Control-Allow-Origin: %b\r\n"
+    b"Access-Control-Allow-Methods: GET, POST, OPTIONS\r\n"
+    b"Access-Control-Allow-Headers: Accept, Authorization, Content-Type, Origin\r\n"
+    b"Access-Control-Expose-Headers: Date\r\nVary: Origin\r\n"
+)
+
 _LOOPBACK_NAMES = frozenset(("localhost", "ip6-localhost", "[::1]"))
 
 
@@ -59,11 +67,13 @@ class App:
         allowed_hosts: Iterable[str] = (),
         receiver: Receiver | None = None,
         security: Security | None = None,
+        cors_origin: str | None = None,
     ) -> None:
         self.log = log
         self.clock = clock
         self._meter = meter
         self._security = security
+        self._cors = re.compile(cors_origin) if cors_origin else None
         self._checking: set[asyncio.Task[None]] = set()
         self._codes: dict[tuple[str, int], Cell] = {}
         self._hosts = _LOOPBACK_NAMES.union(host.lower() for host in allowed_hosts)
@@ -161,8 +171,21 @@ class App:
         cell.add()
         return response
 
-    def change(self, limits: QueryLimits, allowed_hosts: Iterable[str]) -> None:
-        """Go on with other limits for queries, and other names by which a loopback API listener may be called."""
+    def cors_lines(self, request: Request) -> bytes:
+        """What lets a web page of a configured origin read the answer; nothing for all others."""
+        origin = request.headers.get("origin", "")
+        if not self._takes_origin(origin):
+            return b""
+        return _CORS % origin.encode("latin-1", "replace")
+
+    def _takes_origin(self, origin: str) -> bool:
+        return bool(origin) and self._cors is not None and self._cors.fullmatch(origin) is not None
+
+    def change(self, limits: QueryLimits, allowed_hosts: Iterable[str], cors_origin: str | None = None) -> None:
+        """Go on with other limits for queries, other names by which a loopback API listener may be called, and others'
+        pages that may read it.
+        """
+        self._cors = re.compile(cors_origin) if cors_origin else None
         self._hosts = _LOOPBACK_NAMES.union(host.lower() for host in allowed_hosts)
         self._context.change(limits)
 
@@ -180,7 +203,7 @@ class App:
             if host and not self._may_call(host):
                 return plain(403, f"Host {host!r} is not allowed here; --api.allowed-host adds names.")
             origin = request.headers.get("origin", "")
-            if origin and not self._may_call(origin.partition("://")[2]):
+            if origin and not self._takes_origin(origin) and not self._may_call(origin.partition("://")[2]):
                 return plain(403, f"Origin {origin!r} is not allowed here.")
         if request.method == "OPTIONS":
             return Response(204)

@@ -40,6 +40,9 @@ class Owner(Protocol):
     def answer(self, request: Request) -> Answer:
         """The answer to a request."""
 
+    def cors_lines(self, request: Request) -> bytes:
+        """The header lines that let other origins' pages read the answer, if any."""
+
     def takes_large(self, path: str) -> bool:
         """Whether a request to `path` may have a body of more than `limits.body_bytes`."""
 
@@ -327,7 +330,12 @@ class Connection(asyncio.BufferedProtocol):
             self._closing = True  # the end of the connection is the end of the body
         elif response.status != 204:
             extra += b"Content-Length: %d\r\n" % len(body)
-        head = _head(request, response, close=self._closing, extra=self._owner.fixed_lines() + extra)
+        head = _head(
+            request,
+            response,
+            close=self._closing,
+            extra=self._owner.fixed_lines() + self._owner.cors_lines(request) + extra,
+        )
         self._since = self._taken_at = self._time()
         if request.method == "HEAD":
             self._send(head)

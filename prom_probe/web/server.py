@@ -151,6 +151,9 @@ class Listener:
     def answer(self, request: Request) -> Answer:
         return self._app.answer(request, api=self._api, loopback=self._loopback, guarded=self._security is not None)
 
+    def cors_lines(self, request: Request) -> bytes:
+        return self._app.cors_lines(request) if self._api else b""
+
     def takes_large(self, path: str) -> bool:
         return self._api and self._app.takes_large(path)
 

@@ -440,6 +440,18 @@ def test_origins(origin: str, status: int) -> None:
         assert site.ask("/api/v1/status/buildinfo", Origin=origin).status == status
 
 
+def test_other_origins_read_only_where_that_is_configured() -> None:
+    """CORS is off, and on for the origins that the expression matches as a whole."""
+    with serving(FakeStore()) as site:
+        assert "access-control-allow-origin" not in site.ask("/-/healthy", Origin="http://localhost:3000").headers
+    with serving(FakeStore(), cors_origin=r"https://grafana\.example") as site:
+        reply = site.ask("/api/v1/status/buildinfo", Origin="https://grafana.example")
+        assert (reply.status, reply.headers["access-control-allow-origin"]) == (200, "https://grafana.example")
+        assert site.ask("/api/v1/query", method="OPTIONS", Origin="https://grafana.example").status == 204
+        refused = site.ask("/api/v1/status/buildinfo", Origin="https://grafana.example.evil")
+        assert refused.status == 403 and "access-control-allow-origin" not in refused.headers
+
+
 def test_other_listeners_mind_no_host() -> None:
     """Where the user opened the API to a network, any name will do."""
     with serving(FakeStore(), loopback=False) as site:

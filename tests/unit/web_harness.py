@@ -206,6 +206,7 @@ def serving(
     allowed_hosts: Iterable[str] = (),
     unix: Path | None = None,
     remote_write: bool = False,
+    cors_origin: str | None = None,
 ) -> Iterator[Site]:
     """A server with one listener; it must end without a complaint of asyncio's."""
     sock = socket.socket(socket.AF_UNIX if unix else socket.AF_INET)
@@ -233,6 +234,7 @@ def serving(
             clock=lambda: NOW_S,
             allowed_hosts=allowed_hosts,
             receiver=Receiver(store, log) if remote_write else None,
+            cors_origin=cors_origin,
         )
         server = Server(app, http)
         address = sock.getsockname()
