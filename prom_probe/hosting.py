@@ -74,7 +74,7 @@ async def aggregate(shared: Shared, lifeline: int) -> None:
         new = reloads.maybe_take()
         if new is not None:
             log.change(new.log_level, new.log_format)
-            store.options = store_options(new)
+            store.change(store_options(new))
             aggregator.change_intervals(intervals_of(new))
             app.change(query_limits(new), new.api_allowed_host, new.web_cors_origin)
 

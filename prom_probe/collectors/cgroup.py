@@ -257,6 +257,8 @@ class _Cgroup:
     def _read_effective(self, context: Context) -> None:
         """What takes several files, and cgroups above."""
         limits, directories = self._limits, self.directories
+        if not directories:  # the affinity alone would say nothing of a quota that we may not see
+            return
         try:
             if "cpu" in directories:  # version 1's quota stands in two files
                 quota = parse_number(read_once(f"{directories['cpu']}/cpu.cfs_quota_us"), "cpu.cfs_quota_us")

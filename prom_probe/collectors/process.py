@@ -94,6 +94,10 @@ class ProcessCollector:
             self._write_tree(name, watched, now_s)
         self._write_sources()
         self._last_ticks = now_ticks
+        if not self._told:
+            self._told = True
+            members = ((process.tree_name, pid) for pid, process in self._processes.items())
+            self._context.tell_members(encode_members(members, self._watched))
 
     def _read_all(self) -> None:
         self._reader.begin()
@@ -115,10 +119,6 @@ class ProcessCollector:
             self._threads.read(processes.values())
         if self._pss is not None:
             self._pss.read(processes.values())
-        if not self._told:
-            self._told = True
-            members = ((process.tree_name, pid) for pid, process in processes.items())
-            self._context.tell_members(encode_members(members, self._watched))
 
     def _find(self) -> None:
         if self._orphans:

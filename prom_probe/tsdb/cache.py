@@ -58,6 +58,12 @@ class Cache:
             self._put(key, newest_ms, value, size + _ENTRY_COST)
         return value
 
+    def resize(self, limit_bytes: int) -> None:
+        """Hold so many bytes from now on; what is too much goes as the other entries do."""
+        with self._lock:
+            self.limit_bytes = limit_bytes
+            self._evict(limit_bytes)
+
     def forget(self, blocks: Collection[int]) -> None:
         """Drop all entries of these blocks, the first of a key's two parts."""
         with self._lock:
@@ -70,6 +76,15 @@ class Cache:
             self._order = [item for item in self._order if item[2] in self._entries]
             heapify(self._order)
 
+    def _evict(self, most_bytes: int, newest_ms: int | None = None) -> bool:
+        """Drop entries until at most so many bytes are left; False where one is newer than that, which stays."""
+        while self.bytes > most_bytes:
+            if newest_ms is not None and self._order[0][0] > newest_ms:
+                return False
+            _, _, oldest = heappop(self._order)
+            self.bytes -= self._entries.pop(oldest).size
+        return True
+
     def _put(self, key: Key, newest_ms: int, value: object, size: int) -> None:
         self._made += size
         if key in self._entries or size > self.limit_bytes:
@@ -78,11 +93,8 @@ class Cache:
             self._swept = self._made
             since = self._made - _UNUSED * self.limit_bytes
             self._drop([other for other, entry in self._entries.items() if entry.used < since])
-        while self.bytes + size > self.limit_bytes:
-            if self._order[0][0] > newest_ms:
-                return
-            _, _, oldest = heappop(self._order)
-            self.bytes -= self._entries.pop(oldest).size
+        if not self._evict(self.limit_bytes - size, newest_ms):
+            return
         self._count += 1
         self._entries[key] = _Entry(value, size, newest_ms, self._made)
         self.bytes += size

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -137,6 +137,11 @@ class Store:
             if collector in store._collectors:
                 store._collectors[collector].mapping = mapping
         return store
+
+    def change(self, options: StoreOptions) -> None:
+        """Go on with other bounds; the path stays what it is."""
+        self.options = replace(options, path=self.options.path)
+        self._cache.resize(options.decode_cache_bytes)
 
     def announce(self, collector: str, layout: int, start: int, columns: Sequence[Column]) -> None:
         """Columns [start, start + len(columns)) of a collector's layout; growth has `start` = the number known.

@@ -18,6 +18,8 @@ class HttpLimits:
     header_bytes: int = 16 * 1024  # the request line and all header fields
     header_fields: int = 100
     body_bytes: int = 1024 * 1024
+    small_body_bytes: int = 8 * 1024  # what is always taken, as far as `connections` goes
+    bodies_bytes: int = 2 * 1024 * 1024  # of larger bodies that are not whole yet, in a listener's connections together
     large_body_bytes: int = 16 * 1024 * 1024  # for routes that take more
     large_bodies: int = 4  # connections that hold a body of more than `body_bytes` at a time
     connections: int = 256  # per listener

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -45,6 +47,9 @@ class Owner(Protocol):
 
     def takes_large(self, path: str) -> bool:
         """Whether a request to `path` may have a body of more than `limits.body_bytes`."""
+
+    def has_room_for_bodies(self) -> bool:
+        """Whether more may be held of bodies that are not whole, without large ones."""
 
     def has_room_for_large(self) -> bool:
         """Whether one more of them may be held now."""
@@ -231,6 +236,8 @@ class Connection(asyncio.BufferedProtocol):
     def _admit(self, body_bytes: int) -> None:
         """Refuse the request if its body, now known to have so many bytes, is too much."""
         limits = self._limits
+        if body_bytes > limits.small_body_bytes and not self.large and not self._owner.has_room_for_bodies():
+            self._reject(503, "too many bodies at once")
         if body_bytes > limits.body_bytes and not self.large:
             if not self._owner.takes_large(_path_and_query(self._url)[0]):
                 self._reject(413)
@@ -386,6 +393,8 @@ class Connection(asyncio.BufferedProtocol):
         self._owner.refused(response)
         self._refusal = None
         self._closing = self._lingering = True
+        self._in_body = False
+        self._body.clear()
         self._queue.clear()
         self._since = self._time()
         extra = self._owner.fixed_lines() + b"Content-Length: %d\r\n" % len(response.body)
@@ -407,6 +416,13 @@ class Connection(asyncio.BufferedProtocol):
         """End the connection now, whatever is on its way."""
         self._transport.abort()
 
+    def _reset(self) -> None:
+        """End it so that the kernel forgets what the client does not take, up to megabytes for each of them."""
+        sock = self._transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._transport.abort()
+
     def drain(self) -> None:
         """End the connection after the answer that is being worked on."""
         self._queue.clear()
@@ -414,6 +430,12 @@ class Connection(asyncio.BufferedProtocol):
         self._closing = True
         if not self._busy() and not self._lingering:
             self._close()
+
+    @property
+    def held_bytes(self) -> int:
+        """What has come of a body that is not whole; 0 for a small or a large one."""
+        held = self._body_bytes if self._in_body and not self.large and self._refusal is None else 0
+        return held if held > self._limits.small_body_bytes else 0
 
     @property
     def waits_for_client(self) -> bool:
@@ -432,7 +454,7 @@ class Connection(asyncio.BufferedProtocol):
             if not unsent or taken - self._taken >= limits.stall_bytes:
                 self._taken, self._taken_at = taken, now
             if now - self._taken_at > limits.stall_s or now - self._since > limits.answer_s:
-                self.abort()
+                self._reset()
         elif self._pending is not None:
             pass  # the query's own timeout
         elif self._reading:

@@ -157,6 +157,9 @@ class Listener:
     def takes_large(self, path: str) -> bool:
         return self._api and self._app.takes_large(path)
 
+    def has_room_for_bodies(self) -> bool:
+        return sum(connection.held_bytes for connection in self._connections) < self.limits.bodies_bytes
+
     def has_room_for_large(self) -> bool:
         return sum(connection.large for connection in self._connections) < self.limits.large_bodies
 

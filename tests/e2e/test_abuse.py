@@ -11,6 +11,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.sidecar import Sidecar, wait_for
 from tests.e2e.test_web_config import TLS, Authority, _context, _get, _write, authority  # noqa: F401 - a fixture
 
@@ -81,16 +83,22 @@ def _answer(sock: socket.socket) -> bytes:
         return b""
 
 
-def test_a_thousand_idle_connections_cost_little() -> None:
-    """Less than 10 MB, and scrapes are answered meanwhile."""
+_LONG_POST = b"POST /api/v1/query HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET /metrics HTTP/1.1\r\nHo", _LONG_POST + bytes(900_000)], ids=["idle", "header", "body"]
+)
+def test_a_thousand_connections_cost_little(sent: bytes) -> None:
+    """Idle or begun, they take less than 10 MB, and scrapes are answered meanwhile."""
     with Sidecar() as sidecar, ExitStack() as stack:
-        pid, address = _aggregator(sidecar), _address(sidecar.web)
+        pid, address = _aggregator(sidecar), _address(sidecar.api)
         for _ in range(20):
             assert sidecar.get("/metrics", sidecar.web)[0] == 200
         before = _resident(pid)
         with Scraper(lambda: sidecar.get("/metrics", sidecar.web)[0]) as scraper:
             for _ in range(1000):
-                stack.enter_context(_connect(address))
+                _send(stack.enter_context(_connect(address)), sent)
             while scraper.done < 30:
                 time.sleep(0.01)
             grown = _resident(pid) - before

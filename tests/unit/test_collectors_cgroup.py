@@ -303,8 +303,9 @@ def test_a_cgroup_watch_has_the_cgroup_that_is_watched(cgroups: Cgroups) -> None
 
 
 def test_a_denied_cgroup_is_no_series(cgroups: Cgroups, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And said once; the next look finds it, when it may."""
+    """And said once; the next look finds it, when it may. That its process tells its affinity is not enough."""
     cgroups.v2(V2)
+    (cgroups.machine.proc.root / "7/status").write_text("\nCpus_allowed_list:\t0-3\n")
 
     def denied(procfs: str, pid: int, cgroupfs: str) -> dict[str, str]:
         raise PermissionError(13, "Permission denied", "/proc/7/root")

@@ -54,6 +54,19 @@ def test_too_large_a_value_is_not_kept() -> None:
     assert _fill(cache, [(1, 0)]) == []
 
 
+def test_a_smaller_cache_drops_its_oldest_at_once() -> None:
+    """And a larger one takes more."""
+    cache = Cache(4000)
+    _fill(cache, [(block, 0) for block in range(4)])
+    cache.resize(2000)
+    assert cache.bytes == 2000
+    assert _fill(cache, [(2, 0), (3, 0)]) == []
+    cache.resize(0)
+    assert cache.bytes == 0
+    cache.resize(4000)
+    assert _fill(cache, [(0, 0), (0, 0)]) == [(0, 0)]
+
+
 def test_forget_drops_a_blocks_entries() -> None:
     """After a merge the old blocks' entries make room at once."""
     cache = Cache(4000)
