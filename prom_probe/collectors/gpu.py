@@ -7,6 +7,7 @@ from prom_probe.collectors.base import Context
 from prom_probe.collectors.definition import READABLE
 from prom_probe.collectors.gpu_faults import Faults
 from prom_probe.collectors.gpu_feed import Feed, Renew
+from prom_probe.collectors.gpu_maxima import GpuMaxima
 from prom_probe.collectors.gpu_processes import GpuProcesses
 from prom_probe.collectors.gpu_source import GpuInfo, GpuSample
 from prom_probe.collectors.gpu_sources import make_sources
@@ -42,7 +43,8 @@ class GpuCollector:
         self._wrapped: dict[tuple[str, str, str], float] = {}
         self._raw: dict[tuple[str, str, str], tuple[int, int]] = {}  # with how often the source had been opened
         self._xids: dict[tuple[str, int], int] = {}
-        self._processes = GpuProcesses(context, self._series)
+        self._maxima = GpuMaxima(context)
+        self._processes = GpuProcesses(context, self._series, self._maxima)
         self._resident = 0
 
     def collect(self) -> None:
@@ -60,6 +62,7 @@ class GpuCollector:
             feed.collect(trees)
             took_s += self._write_feed(feed)
         self._processes.end()
+        self._maxima.write(self._series)
         self._write_health(took_s)
         self._series.end()
 
@@ -95,6 +98,8 @@ class GpuCollector:
             write(families.SUSPENDED, sample.suspended, uuid)
         for (name, label), value in sample.values.items():
             self._write_reading(uuid, name, label, value)
+            if name == "memory_used_bytes":
+                self._maxima.add(value, uuid)
         for (name, label), (raw, modulus) in sample.wrapping.items():
             self._write_reading(uuid, name, label, self._unwrap((uuid, name, label), raw, modulus, opened))
         for xid in sample.xids:
@@ -157,6 +162,7 @@ class GpuCollector:
             [(*key, total) for key, total in self._wrapped.items()],
             [(uuid, xid, count) for (uuid, xid), count in self._xids.items()],
             *self._processes.checkpoint(),
+            self._maxima.save(),
         )
         return msgspec.msgpack.encode(state)
 
@@ -166,6 +172,7 @@ class GpuCollector:
         self._wrapped.update({(uuid, name, label): total for uuid, name, label, total in saved.wrapped})
         self._xids.update({(uuid, xid): count for uuid, xid, count in saved.xids})
         self._processes.restore(saved.tree_seconds, saved.tree_peaks)
+        self._maxima.restore(saved.maxima)
 
     def close(self) -> None:
         for feed in self._feeds.values():

@@ -258,6 +258,26 @@ MIG_INFO = define(
     definition="1 for each MIG device that is there now.",
 )
 
+_WINDOW = "in the last --expose.max-window; kept for as long when it is gone"
+MEMORY_USED_MAX = define(
+    "gpu_memory_used_max_bytes",
+    "gauge",
+    "bytes",
+    "The most memory of the GPU that was in use in the rolling window.",
+    labels="uuid",
+    source="gpu_memory_used_bytes",
+    definition=f"Largest gpu_memory_used_bytes of all samples {_WINDOW}.",
+)
+TREE_MEMORY_MAX = define(
+    "proctree_gpu_memory_max_bytes",
+    "gauge",
+    "bytes",
+    "The most GPU memory that the tree used in the rolling window.",
+    labels="tree uuid",
+    source="proctree_gpu_memory_bytes",
+    definition=f"Largest proctree_gpu_memory_bytes of all samples {_WINDOW}.",
+)
+
 _SUM = "Sum over the tree's processes that the driver lists"
 TREE_PROCESSES = define(
     "proctree_gpu_processes",
@@ -333,8 +353,10 @@ DEFINITIONS = (
     SAMPLE_DURATION,
     *(reading.definition for reading in READINGS.values()),
     MIG_INFO,
+    MEMORY_USED_MAX,
     TREE_PROCESSES,
     TREE_MEMORY,
+    TREE_MEMORY_MAX,
     TREE_UTILIZATION,
     TREE_ENGINE_SECONDS,
     PROCESS_MEMORY,

@@ -3,6 +3,7 @@
 from prom_probe.collectors import gpu_families as families
 from prom_probe.collectors.base import Context
 from prom_probe.collectors.definition import READABLE
+from prom_probe.collectors.gpu_maxima import GpuMaxima
 from prom_probe.collectors.gpu_source import GpuProcess, GpuSample, PidKind, Trees
 from prom_probe.collectors.series import Series
 from prom_probe.sources.pid_namespace import has_host_pids, is_own_namespace
@@ -11,9 +12,10 @@ from prom_probe.sources.pid_namespace import has_host_pids, is_own_namespace
 class GpuProcesses:
     """Between `begin` and `end` takes the samples of one collection."""
 
-    def __init__(self, context: Context, series: Series) -> None:
+    def __init__(self, context: Context, series: Series, maxima: GpuMaxima) -> None:
         self._context = context
         self._series = series
+        self._maxima = maxima
         self._tree_of: dict[int, str] = {}
         self._trees: Trees = {}
         self._readable: bool | None = None
@@ -80,6 +82,7 @@ class GpuProcesses:
         memory = [process.memory for process in processes.values() if process.memory is not None]
         if len(memory) == len(processes):
             write(families.TREE_MEMORY, sum(memory), tree, uuid)
+            self._maxima.add(sum(memory), tree, uuid)
             self._memory[tree] = self._memory.get(tree, 0.0) + sum(memory)
         ratios: dict[str, float] = {}
         for process in processes.values():

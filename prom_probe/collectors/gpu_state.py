@@ -2,6 +2,9 @@
 
 import msgspec
 
+# See `gpu_maxima.py`: labels, and the window's values.
+SavedMaxima = list[tuple[list[str], list[tuple[int, float]]]]
+
 
 class GpuState(msgspec.Struct, array_like=True, tag="gpu1"):
     """What a successor goes on from."""
@@ -11,6 +14,7 @@ class GpuState(msgspec.Struct, array_like=True, tag="gpu1"):
     xids: list[tuple[str, int, int]] = []  # uuid, xid, count
     tree_seconds: list[tuple[str, str, float]] = []  # tree, engine, total
     tree_peaks: dict[str, float] = {}  # most memory of all GPUs that a tree had, bytes
+    maxima: SavedMaxima = []
 
 
 def decode_gpu_state(state: bytes) -> GpuState:

@@ -217,6 +217,36 @@ def test_counters_go_on_after_a_restart_of_worker_and_driver(
     successor.restore(b"rubbish")
 
 
+def test_a_peak_of_memory_shows_for_a_window(
+    machine: Machine, source: FakeSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the GPU and of each tree, also after the tree's end and a restart of the worker."""
+    trees = {"app": [7]}
+
+    def members() -> bytes:
+        return encode_members([(tree, pid) for tree, pids in trees.items() for pid in pids], trees)
+
+    monkeypatch.setattr("prom_probe.collectors.gpu_processes.has_host_pids", lambda procfs: True)
+    collector = _collector(machine, source, monkeypatch, read_members=members)
+    gpu, tree = 'gpu_memory_used_max_bytes{uuid="uuid"}', 'proctree_gpu_memory_max_bytes{tree="app", uuid="uuid"}'
+    source.values["memory_used_bytes", ""] = 900
+    source.processes = {7: GpuProcess(500.0, {}, {})}
+    machine.collect(collector)
+    source.values["memory_used_bytes", ""] = 100
+    source.processes = {7: GpuProcess(50.0, {}, {})}
+    row = machine.collect(collector)
+    assert (row[gpu], row[tree], row['gpu_memory_used_bytes{uuid="uuid"}']) == (900, 500, 100)
+    successor = _collector(machine, source, monkeypatch, read_members=members)
+    successor.restore(collector.checkpoint())
+    trees.clear()
+    row = machine.collect(successor)
+    assert (row[gpu], row[tree]) == (900, 500)
+    machine.now += 130
+    row = machine.collect(successor)
+    assert row[gpu] == 100
+    assert tree not in row
+
+
 @pytest.mark.parametrize("modulus", [1 << 32, 1 << 64])
 def test_a_counter_of_32_bits_in_64_wraps_at_32(
     machine: Machine, source: FakeSource, monkeypatch: pytest.MonkeyPatch, modulus: int
