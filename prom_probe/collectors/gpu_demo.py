@@ -33,7 +33,7 @@ class DemoSource:
         t = self._monotonic() - self._start_s
         busy = _load(t + number * 7.0)
         total, reserved = 80 * _GIB, 0.6 * _GIB
-        used = (2 + 61 * min(1.0, t / 5) * (0.9 + 0.1 * busy) - 20 * number) * _GIB
+        used = (2 + (61 - 20 * number) * min(1.0, t / 5) * (0.9 + 0.1 * busy)) * _GIB
         power = 70 + 600 * busy
         hot = max(0.0, power - 560) / 40
         sample = GpuSample(
@@ -63,9 +63,7 @@ class DemoSource:
             ("ecc_errors_total", "corrected"): float(int(t / 600)),
             ("ecc_errors_total", "uncorrected"): 0.0,
         }
-        sample.processes = {
-            pid: GpuProcess(round(used - 0.5 * _GIB), {"gpu": round(busy, 2)}, {}) for pid in pids if used > 0
-        }
+        sample.processes = {pid: GpuProcess(round(used - 0.5 * _GIB), {"gpu": round(busy, 2)}, {}) for pid in pids}
         return sample
 
 

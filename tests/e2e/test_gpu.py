@@ -215,12 +215,13 @@ def test_an_older_driver(old_library: Path, state: State, sleeper: int) -> None:
         assert sidecar.metric("gpu_memory_reserved_bytes", uuid="GPU-fake-0") is None
         assert sidecar.metric("gpu_utilization_ratio", uuid="GPU-fake-0", engine="jpeg") is None
         assert "gpu_errors_total" not in names(sidecar)
-        readable = sidecar.metric("prom_probe_source_readable", source="gpu_processes")
-        memory = sidecar.metric("proctree_gpu_memory_bytes", uuid="GPU-fake-0", tree="app")
+        wait_for("a beat", lambda: sidecar.metric("prom_probe_source_readable", source="gpu_processes") is not None)
         if is_initial_namespace("/proc"):
-            assert (readable, memory) == (1, 1000)
+            labels = {"uuid": "GPU-fake-0", "tree": "app"}
+            wait_for("the sum", lambda: sidecar.metric("proctree_gpu_memory_bytes", **labels) == 1000)
         else:
-            assert (readable, memory) == (0, None)
+            assert sidecar.metric("prom_probe_source_readable", source="gpu_processes") == 0
+            assert "proctree_gpu_memory_bytes" not in names(sidecar)
             assert sidecar.stderr.count("numbers processes as the machine does") == 1
 
 

@@ -13,7 +13,7 @@ from prom_probe.collectors.caller import Caller
 from prom_probe.collectors.gpu import GpuCollector
 from prom_probe.collectors.gpu_faults import Faults
 from prom_probe.collectors.gpu_feed import HUNG_S, RESTART_S, Feed, Renew
-from prom_probe.collectors.gpu_source import GpuError, GpuInfo, GpuSample, Trees
+from prom_probe.collectors.gpu_source import GpuError, GpuInfo, GpuProcess, GpuSample, PidKind, Trees
 from prom_probe.collectors.members import decode_members, encode_members
 from tests.unit.collector_harness import Machine
 
@@ -30,6 +30,8 @@ class FakeSource:
         self.gate.set()
         self.opens = self.closes = 0
         self.xids: list[int] = []
+        self.processes: dict[int, GpuProcess] | None = None
+        self.pids: PidKind = "procfs"
         self.open_error: GpuError | None = None
         self.sample_error: GpuError | None = None
         self.values: dict[tuple[str, str], float] = {}
@@ -46,7 +48,9 @@ class FakeSource:
         if self.sample_error is not None:
             raise self.sample_error
         xids, self.xids = self.xids, []
-        return [GpuSample(INFO, values=dict(self.values), wrapping=dict(self.wrapping), xids=xids)]
+        sample = GpuSample(INFO, values=dict(self.values), wrapping=dict(self.wrapping), xids=xids)
+        sample.processes, sample.pids = self.processes, self.pids
+        return [sample]
 
     def close(self) -> None:
         self.closes += 1
@@ -183,9 +187,11 @@ def test_a_fault_that_comes_and_goes_is_told_each_minute_at_most(machine: Machin
     assert len([line for line in machine.log if line[0] == "warn"]) == 2
 
 
-def _collector(machine: Machine, source: FakeSource, monkeypatch: pytest.MonkeyPatch) -> GpuCollector:
+def _collector(
+    machine: Machine, source: FakeSource, monkeypatch: pytest.MonkeyPatch, **settings: object
+) -> GpuCollector:
     monkeypatch.setattr("prom_probe.collectors.gpu.make_sources", lambda context, have: [] if have else [source])
-    return GpuCollector(machine.context(gpu="test", gpu_patience_s=10.0))
+    return GpuCollector(machine.context(gpu="test", gpu_patience_s=10.0, **settings))
 
 
 def test_counters_go_on_after_a_restart_of_worker_and_driver(
@@ -271,6 +277,37 @@ def test_a_library_that_leaks_ends_the_worker(
     machine.now += 61
     with pytest.raises(Renew, match="leaks"):
         collector.collect()
+
+
+@pytest.mark.parametrize(
+    ("kind", "own", "host", "fits"),
+    [
+        ("own", True, False, True),  # a container with a driver of today
+        ("own", False, True, False),  # procfs of the machine, the driver speaks of our namespace
+        ("host", True, False, False),  # a container with an older driver
+        ("host", True, True, True),  # on the machine itself
+        ("procfs", False, False, True),
+    ],
+)
+def test_pids_count_only_where_they_are_procfs_own(
+    machine: Machine,
+    source: FakeSource,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: PidKind,
+    own: bool,
+    host: bool,
+    fits: bool,
+) -> None:
+    """A number that means another process is worse than none: no series, and a reason."""
+    monkeypatch.setattr("prom_probe.collectors.gpu_processes.is_own_namespace", lambda procfs: own)
+    monkeypatch.setattr("prom_probe.collectors.gpu_processes.has_host_pids", lambda procfs: host)
+    source.processes, source.pids = {7: GpuProcess(100.0, {}, {})}, kind
+    collector = _collector(machine, source, monkeypatch, read_members=lambda: encode_members([("app", 7)], ["app"]))
+    row = machine.collect(collector, 3)
+    assert row['prom_probe_source_readable{source="gpu_processes"}'] == fits
+    assert row.get('proctree_gpu_memory_bytes{tree="app", uuid="uuid"}') == (100 if fits else None)
+    assert any("gpu_process_memory_bytes" in series for series in row) == fits
+    assert len(machine.log) == (not fits)
 
 
 def test_series_of_what_is_gone_leave_the_layout(
