@@ -23,7 +23,6 @@ from bench.peers import encode_write
 from tests.deploy.tools import KUSTOMIZE, Resource, kustomize, pod_spec, sidecar_of
 from tests.e2e.containers import Pod, bind
 from tests.e2e.sidecar import FREE, Sidecar, wait_for
-from tests.e2e.test_limits import HEAVY
 from tests.e2e.test_prometheus import Prometheus
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="containers are Linux's")
@@ -41,6 +40,23 @@ while True:
     time.sleep(0.1)  # 10 MiB a second, so that a collection sees it near its limit
 """
 SHM = {"destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": ["mode=1777", "size=64m"]}
+
+# Queries that take much of what is permitted, each of another family.
+HEAVY = (
+    'sum(rate({__name__=~"x|g"}[20m]))',
+    "max_over_time(sum(rate(x[1m]))[25m:1s])",
+    'quantile_over_time(0.5, {__name__=~"x|g"}[20m])',
+    'stddev_over_time({__name__=~"x|g"}[20m])',
+    'label_replace({__name__=~"x|g"}, "b", "$1$1", "instance", "(.*)")',
+    'topk(20, {__name__=~"x|g"})',
+    'count_values("v", {__name__=~"x|g"})',
+    "g * on (job, instance) x / on (job, instance) g + on (job, instance) x",
+    'sort_desc({__name__=~"x|g"})',
+    'predict_linear({__name__=~"x|g"}[20m], 60)',
+    'quantile by (job) (0.9, {__name__=~"x|g"})',
+    "double_exponential_smoothing(g[20m], 0.5, 0.5)",
+    "changes(x[20m]) + resets(x[20m])",
+)
 
 
 class RestartingPod(Pod):
