@@ -71,7 +71,7 @@ def _step(text: str | None, span_s: float) -> float:
         raise ClientError(f"--step: {error}", 2) from None
 
 
-class _UnixConnection(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
     def __init__(self, path: str) -> None:
@@ -103,7 +103,7 @@ def _post(url: str, path: str, form: dict[str, str]) -> bytes:
 
 def _connection(url: str) -> tuple[http.client.HTTPConnection, str]:
     if url.startswith("unix:"):
-        return _UnixConnection(url[5:]), ""
+        return UnixConnection(url[5:]), ""
     try:
         parts = urlsplit(url)
         port = parts.port

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import math
 import mmap
 import random
 import signal
-import socket
 import sys
 import threading
 import time
@@ -17,6 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
+
+from prom_probe.client import UnixConnection
 
 STEP_MS = 1000
 SERIES = 24
@@ -69,19 +69,6 @@ def open_board(path: Path) -> memoryview:
     """What the writer and the readers tell each other, in a mapped file; a cell is written in one go."""
     with path.open("r+b") as file:
         return memoryview(mmap.mmap(file.fileno(), BOARD_BYTES)).cast("q")
-
-
-class UnixConnection(http.client.HTTPConnection):
-    """HTTP over a Unix socket, kept open."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=60)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
 
 
 class Span(NamedTuple):

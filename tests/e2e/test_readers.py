@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from prom_probe.client import UnixConnection
 from tests.e2e.reader import (
     ACKNOWLEDGED,
     BATCH,
@@ -22,7 +23,6 @@ from tests.e2e.reader import (
     STEP_MS,
     STOP,
     THREADS,
-    UnixConnection,
     brief,
     open_board,
     stress,
