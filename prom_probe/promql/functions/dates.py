@@ -39,7 +39,9 @@ def _year(seconds: Ints) -> Ints:
 
 def _days_in_month(seconds: Ints) -> Ints:
     month = _days(seconds).astype("datetime64[M]")
-    days: Ints = ((month + 1).astype("datetime64[D]") - month.astype("datetime64[D]")).astype(np.int64)
+    days: Ints = ((month + np.timedelta64(1, "M")).astype("datetime64[D]") - month.astype("datetime64[D]")).astype(
+        np.int64
+    )
     return days
 
 
