@@ -8,19 +8,39 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from grafana_foundation_sdk.builders import dashboard, prometheus, stat, table, timeseries
-from grafana_foundation_sdk.builders.common import VizLegendOptions
+from grafana_foundation_sdk.builders.common import (
+    GraphThresholdsStyleConfig,
+    ReduceDataOptions,
+    StackingConfig,
+    VizLegendOptions,
+    VizTooltipOptions,
+)
+from grafana_foundation_sdk.builders.dashboard import ThresholdsConfig
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
-from grafana_foundation_sdk.models.common import LegendDisplayMode, LegendPlacement
+from grafana_foundation_sdk.models.common import (
+    BigValueColorMode,
+    BigValueGraphMode,
+    GraphTresholdsStyleMode,
+    LegendDisplayMode,
+    LegendPlacement,
+    SortOrder,
+    StackingMode,
+    TooltipDisplayMode,
+)
 from grafana_foundation_sdk.models.dashboard import (
     DashboardCursorSync,
     DataSourceRef,
+    DataTransformerConfig,
+    DynamicConfigValue,
     Threshold,
     ThresholdsMode,
     VariableRefresh,
     VariableSort,
 )
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from grafana.panels import DASHBOARDS, Board, Panel
+from grafana.board import Board, Panel
+from grafana.panels import DASHBOARDS
 
 FOLDER = Path(__file__).parent / "dashboards"
 SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
@@ -33,6 +53,13 @@ class Size(NamedTuple):
     height: int
 
 
+# A table shows labels; what is the same in every row, and the constant 1, are not among its columns.
+UNSHOWN = {"Time": True, "Value": True, "__name__": True}
+DASHED = [
+    DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [8, 6]}),
+    DynamicConfigValue("custom.fillOpacity", 0),
+    DynamicConfigValue("custom.stacking", {"mode": "none", "group": "A"}),
+]
 SIZES = {"stat": Size(4, 4), "graph": Size(8, 8), "wide": Size(12, 8), "table": Size(24, 9)}
 
 
@@ -87,11 +114,17 @@ def _panel(panel: Panel) -> Any:
         .span(size.width)
         .height(size.height)
     )
-    if panel.kind in ("graph", "wide"):
-        legend = VizLegendOptions().display_mode(LegendDisplayMode.TABLE).placement(LegendPlacement.BOTTOM)
-        made = made.min(0).fill_opacity(10).legend(legend.show_legend(True).calcs(["max", "lastNotNull"]))
     if panel.thresholds:
         made = made.thresholds(_thresholds(panel.thresholds))
+    if panel.empty:
+        made = made.no_value(panel.empty)
+    if panel.kind in ("graph", "wide"):
+        made = _graph(made, panel)
+    elif panel.kind == "stat":
+        made = made.graph_mode(BigValueGraphMode.AREA).color_mode(BigValueColorMode.VALUE)
+        made = made.reduce_options(ReduceDataOptions().calcs(["lastNotNull"]))
+    elif panel.kind == "table":
+        made = made.with_transformation(DataTransformerConfig("organize", options={"excludeByName": UNSHOWN}))
     for number, (expr, legend_text) in enumerate(panel.targets):
         query = (
             prometheus.Dataquery()
@@ -100,14 +133,27 @@ def _panel(panel: Panel) -> Any:
             .ref_id(chr(ord("A") + number))
             .datasource(SOURCE)
         )
-        made = made.with_target(query.instant() if panel.kind == "table" else query.range())
+        table_query = panel.kind == "table"
+        made = made.with_target(query.instant().format(PromQueryFormat.TABLE) if table_query else query.range())
+    return made
+
+
+def _graph(made: Any, panel: Panel) -> Any:
+    legend = VizLegendOptions().display_mode(LegendDisplayMode.TABLE).placement(LegendPlacement.BOTTOM)
+    tooltip = VizTooltipOptions().mode(TooltipDisplayMode.MULTI).sort(SortOrder.DESCENDING)
+    made = made.min(0).legend(legend.show_legend(True).calcs(["max", "lastNotNull"])).tooltip(tooltip)
+    made = made.fill_opacity(30 if panel.stack else 10).override_by_regexp("/limit$/", DASHED)
+    if panel.top is not None:
+        made = made.max(panel.top)
+    if panel.stack:
+        made = made.stacking(StackingConfig().mode(StackingMode.NORMAL))
+    if panel.thresholds:
+        made = made.thresholds_style(GraphThresholdsStyleConfig().mode(GraphTresholdsStyleMode.DASHED))
     return made
 
 
 def _thresholds(steps: Sequence[tuple[float, str]]) -> Any:
     """Green, then a colour from each value on."""
-    from grafana_foundation_sdk.builders.dashboard import ThresholdsConfig
-
     made = [Threshold(value=None, color="green"), *(Threshold(value=value, color=color) for value, color in steps)]
     return ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(made)
 

@@ -3,79 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
-
-class Panel(NamedTuple):
-    """`kind`: stat, graph, wide or table. `targets`: (PromQL, legend). `thresholds`: (from, colour)."""
-
-    kind: str
-    title: str
-    unit: str
-    targets: Sequence[tuple[str, str]]
-    description: str
-    thresholds: Sequence[tuple[float, str]] = ()
-
-
-class Board(NamedTuple):
-    """`variables`: (name, label, query); `rows`: (title, panels)."""
-
-    name: str
-    title: str
-    description: str
-    variables: Sequence[tuple[str, str, str]]
-    rows: Sequence[tuple[str, Sequence[Panel]]]
-    refresh: str = "5s"
-    since: str = "now-15m"
-
-
-# Straight to a sidecar the series have no job and no instance: "All" is `.*`, which takes that too.
-_JOB = ("job", "Job", "label_values(prom_probe_build_info, job)")
-_INSTANCE = ("instance", "Instance", 'label_values(prom_probe_build_info{job=~"$job"}, instance)')
-_TREE = ("tree", "Tree", 'label_values(proctree_processes{job=~"$job", instance=~"$instance"}, tree)')
-_OURS = 'job=~"$job", instance=~"$instance"'
-_T = f'{_OURS}, tree=~"$tree"'
-_RATE = "[$__rate_interval]"
+from grafana.board import INSTANCE, JOB, OF_TREE, OURS, RATE, TREE, Board, Panel
+from grafana.gpu import GPU
 
 PROCESS_TREE = Board(
     "process-tree",
     "prom_probe: process tree",
     "What a watched program and all its children use. Straight to the sidecar every second is there, down to each PID.",
-    (_JOB, _INSTANCE, _TREE),
+    (JOB, INSTANCE, TREE),
     (
         (
             "Now",
             (
                 Panel(
-                    "stat", "Processes", "short", ((f"sum(proctree_processes{{{_T}}})", ""),), "Processes of the tree."
+                    "stat",
+                    "Processes",
+                    "short",
+                    ((f"sum(proctree_processes{{{OF_TREE}}})", ""),),
+                    "Processes of the tree.",
                 ),
-                Panel("stat", "Threads", "short", ((f"sum(proctree_threads{{{_T}}})", ""),), "Threads of the tree."),
+                Panel(
+                    "stat", "Threads", "short", ((f"sum(proctree_threads{{{OF_TREE}}})", ""),), "Threads of the tree."
+                ),
                 Panel(
                     "stat",
                     "CPUs in use",
                     "short",
-                    ((f"sum(rate(proctree_cpu_seconds_total{{{_T}}}{_RATE}))", ""),),
+                    ((f"sum(rate(proctree_cpu_seconds_total{{{OF_TREE}}}{RATE}))", ""),),
                     "CPU seconds a second, children that were reaped included.",
                 ),
                 Panel(
                     "stat",
                     "Resident memory",
                     "bytes",
-                    ((f"sum(proctree_resident_memory_bytes{{{_T}}})", ""),),
+                    ((f"sum(proctree_resident_memory_bytes{{{OF_TREE}}})", ""),),
                     "Resident pages of all processes; what they share counts once for each.",
                 ),
                 Panel(
                     "stat",
                     "Highest between scrapes",
                     "bytes",
-                    ((f"max(proctree_resident_memory_max_bytes{{{_T}}})", ""),),
+                    ((f"max(proctree_resident_memory_max_bytes{{{OF_TREE}}})", ""),),
                     "The highest resident memory of any second in the window, whoever scraped when.",
                 ),
                 Panel(
                     "stat",
                     "Open files of the limit",
                     "percentunit",
-                    ((f"max(proctree_open_fds_ratio{{{_T}}})", ""),),
+                    ((f"max(proctree_open_fds_ratio{{{OF_TREE}}})", ""),),
                     "The process that is nearest to its limit of open files.",
                     ((0.7, "yellow"), (0.9, "red")),
                 ),
@@ -88,21 +64,27 @@ PROCESS_TREE = Board(
                     "wide",
                     "CPU",
                     "short",
-                    ((f"sum by (tree, mode) (rate(proctree_cpu_seconds_total{{{_T}}}{_RATE}))", "{{tree}} {{mode}}"),),
+                    (
+                        (
+                            f"sum by (tree, mode) (rate(proctree_cpu_seconds_total{{{OF_TREE}}}{RATE}))",
+                            "{{tree}} {{mode}}",
+                        ),
+                    ),
                     "CPUs in use, in user mode and in the kernel.",
+                    stack=True,
                 ),
                 Panel(
                     "wide",
                     "Memory",
                     "bytes",
                     (
-                        (f"sum by (tree) (proctree_resident_memory_bytes{{{_T}}})", "{{tree}} resident"),
+                        (f"sum by (tree) (proctree_resident_memory_bytes{{{OF_TREE}}})", "{{tree}} resident"),
                         (
-                            f"max by (tree) (proctree_resident_memory_max_bytes{{{_T}}})",
+                            f"max by (tree) (proctree_resident_memory_max_bytes{{{OF_TREE}}})",
                             "{{tree}} highest of the window",
                         ),
-                        (f"sum by (tree) (cgroup_memory_working_set_bytes{{{_T}}})", "{{tree}} working set"),
-                        (f"min by (tree) (cgroup_memory_limit_bytes{{{_T}}})", "{{tree}} limit"),
+                        (f"sum by (tree) (cgroup_memory_working_set_bytes{{{OF_TREE}}})", "{{tree}} working set"),
+                        (f"min by (tree) (cgroup_memory_limit_bytes{{{OF_TREE}}})", "{{tree}} limit"),
                     ),
                     "Resident memory, what the kernel counts against the limit, and the limit.",
                 ),
@@ -116,8 +98,8 @@ PROCESS_TREE = Board(
                     "Processes and threads",
                     "short",
                     (
-                        (f"sum by (tree) (proctree_processes{{{_T}}})", "{{tree}} processes"),
-                        (f"sum by (tree) (proctree_threads{{{_T}}})", "{{tree}} threads"),
+                        (f"sum by (tree) (proctree_processes{{{OF_TREE}}})", "{{tree}} processes"),
+                        (f"sum by (tree) (proctree_threads{{{OF_TREE}}})", "{{tree}} threads"),
                     ),
                     "How many there are.",
                 ),
@@ -125,7 +107,7 @@ PROCESS_TREE = Board(
                     "graph",
                     "Open files",
                     "short",
-                    ((f"sum by (tree) (proctree_open_fds{{{_T}}})", "{{tree}}"),),
+                    ((f"sum by (tree) (proctree_open_fds{{{OF_TREE}}})", "{{tree}}"),),
                     "Open descriptors of all processes.",
                 ),
                 Panel(
@@ -133,8 +115,8 @@ PROCESS_TREE = Board(
                     "Disk",
                     "Bps",
                     (
-                        (f"sum by (tree) (rate(proctree_io_read_bytes_total{{{_T}}}{_RATE}))", "{{tree}} read"),
-                        (f"sum by (tree) (rate(proctree_io_write_bytes_total{{{_T}}}{_RATE}))", "{{tree}} written"),
+                        (f"sum by (tree) (rate(proctree_io_read_bytes_total{{{OF_TREE}}}{RATE}))", "{{tree}} read"),
+                        (f"sum by (tree) (rate(proctree_io_write_bytes_total{{{OF_TREE}}}{RATE}))", "{{tree}} written"),
                     ),
                     "Bytes from and to storage.",
                 ),
@@ -147,23 +129,31 @@ PROCESS_TREE = Board(
                     "graph",
                     "Throttled",
                     "percentunit",
-                    ((f"sum by (tree) (rate(cgroup_cpu_throttled_seconds_total{{{_T}}}{_RATE}))", "{{tree}}"),),
+                    ((f"sum by (tree) (rate(cgroup_cpu_throttled_seconds_total{{{OF_TREE}}}{RATE}))", "{{tree}}"),),
                     "Part of the time for which the CPU quota kept the cgroup from running, summed over CPUs.",
                     ((0.1, "yellow"), (0.5, "red")),
+                    empty="No CPU quota",
                 ),
                 Panel(
                     "graph",
                     "Page faults",
                     "short",
-                    ((f"sum by (tree, type) (rate(proctree_page_faults_total{{{_T}}}{_RATE}))", "{{tree}} {{type}}"),),
+                    (
+                        (
+                            f"sum by (tree, type) (rate(proctree_page_faults_total{{{OF_TREE}}}{RATE}))",
+                            "{{tree}} {{type}}",
+                        ),
+                    ),
                     "Major ones wait for a disk.",
                 ),
                 Panel(
                     "graph",
                     "Killed for want of memory",
                     "short",
-                    ((f"sum by (tree) (cgroup_oom_kills_total{{{_T}}})", "{{tree}}"),),
+                    ((f"sum by (tree) (cgroup_oom_kills_total{{{OF_TREE}}})", "{{tree}}"),),
                     "Processes that the kernel has killed in the tree's cgroup.",
+                    ((1, "red"),),
+                    empty="The cgroup cannot be read",
                 ),
             ),
         ),
@@ -176,18 +166,21 @@ PROCESS_TREE = Board(
                     "short",
                     (
                         (
-                            f"topk(10, sum by (pid, comm) (rate(proctree_process_cpu_seconds_total{{{_T}}}{_RATE})))",
+                            "topk(10, sum by (pid, comm)"
+                            f" (rate(proctree_process_cpu_seconds_total{{{OF_TREE}}}{RATE})))",
                             "{{comm}} {{pid}}",
                         ),
                     ),
                     "CPUs in use by each of the ten busiest processes.",
+                    empty="Only straight to the sidecar, or with --expose.per-process",
                 ),
                 Panel(
                     "wide",
                     "Memory of the largest",
                     "bytes",
-                    ((f"topk(10, proctree_process_resident_memory_bytes{{{_T}}})", "{{comm}} {{pid}}"),),
+                    ((f"topk(10, proctree_process_resident_memory_bytes{{{OF_TREE}}})", "{{comm}} {{pid}}"),),
                     "Resident memory of each of the ten largest processes.",
+                    empty="Only straight to the sidecar, or with --expose.per-process",
                 ),
             ),
         ),
@@ -198,7 +191,7 @@ FLEET = Board(
     "fleet",
     "prom_probe: sidecar fleet",
     "Many sidecars through a central Prometheus: who is near a limit, who was, who drops samples.",
-    (_JOB, _INSTANCE),
+    (JOB, INSTANCE),
     (
         (
             "Near a limit",
@@ -209,13 +202,14 @@ FLEET = Board(
                     "percentunit",
                     (
                         (
-                            f"topk(10, max by (instance, tree) (proctree_resident_memory_max_bytes{{{_OURS}}})"
-                            f" / min by (instance, tree) (cgroup_memory_limit_bytes{{{_OURS}}}))",
+                            f"topk(10, max by (instance, tree) (proctree_resident_memory_max_bytes{{{OURS}}})"
+                            f" / min by (instance, tree) (cgroup_memory_limit_bytes{{{OURS}}}))",
                             "{{instance}} {{tree}}",
                         ),
                     ),
                     "The highest second of the window, as part of the memory limit.",
                     ((0.8, "yellow"), (0.95, "red")),
+                    empty="No memory limit",
                 ),
                 Panel(
                     "wide",
@@ -224,11 +218,13 @@ FLEET = Board(
                     (
                         (
                             "topk(10, sum by (instance, tree)"
-                            f" (rate(cgroup_cpu_throttled_seconds_total{{{_OURS}}}{_RATE})))",
+                            f" (rate(cgroup_cpu_throttled_seconds_total{{{OURS}}}{RATE})))",
                             "{{instance}} {{tree}}",
                         ),
                     ),
                     "Time lost to the CPU quota, summed over CPUs.",
+                    ((0.1, "yellow"), (0.5, "red")),
+                    empty="No CPU quota",
                 ),
                 Panel(
                     "wide",
@@ -236,7 +232,7 @@ FLEET = Board(
                     "short",
                     (
                         (
-                            f"topk(10, sum by (instance, tree) (rate(proctree_cpu_seconds_total{{{_OURS}}}{_RATE})))",
+                            f"topk(10, sum by (instance, tree) (rate(proctree_cpu_seconds_total{{{OURS}}}{RATE})))",
                             "{{instance}} {{tree}}",
                         ),
                     ),
@@ -248,7 +244,7 @@ FLEET = Board(
                     "bytes",
                     (
                         (
-                            f"topk(10, sum by (instance, tree) (proctree_resident_memory_bytes{{{_OURS}}}))",
+                            f"topk(10, sum by (instance, tree) (proctree_resident_memory_bytes{{{OURS}}}))",
                             "{{instance}} {{tree}}",
                         ),
                     ),
@@ -263,7 +259,7 @@ FLEET = Board(
                     "table",
                     "Versions",
                     "short",
-                    ((f"prom_probe_build_info{{{_OURS}}}", ""),),
+                    ((f"prom_probe_build_info{{{OURS}}}", ""),),
                     "What runs where.",
                 ),
                 Panel(
@@ -272,7 +268,7 @@ FLEET = Board(
                     "short",
                     (
                         (
-                            f"sum by (instance) (increase(prom_probe_worker_restarts_total{{{_OURS}}}[1h]))",
+                            f"sum by (instance) (increase(prom_probe_worker_restarts_total{{{OURS}}}[1h]))",
                             "{{instance}}",
                         ),
                     ),
@@ -285,7 +281,7 @@ FLEET = Board(
                     "short",
                     (
                         (
-                            f"sum by (instance) (increase(prom_probe_ring_dropped_frames_total{{{_OURS}}}[1h]))",
+                            f"sum by (instance) (increase(prom_probe_ring_dropped_frames_total{{{OURS}}}[1h]))",
                             "{{instance}}",
                         ),
                     ),
@@ -296,7 +292,7 @@ FLEET = Board(
                     "graph",
                     "Memory of the sidecar",
                     "bytes",
-                    ((f"sum by (instance) (prom_probe_worker_resident_memory_bytes{{{_OURS}}})", "{{instance}}"),),
+                    ((f"sum by (instance) (prom_probe_worker_resident_memory_bytes{{{OURS}}})", "{{instance}}"),),
                     "Resident memory of its workers; what they share counts once for each.",
                 ),
             ),
@@ -310,7 +306,7 @@ OURSELVES = Board(
     "self",
     "prom_probe: itself",
     "The health of the sidecar: its workers, rings, store and answers.",
-    (_JOB, _INSTANCE),
+    (JOB, INSTANCE),
     (
         (
             "Workers",
@@ -319,21 +315,21 @@ OURSELVES = Board(
                     "graph",
                     "CPU",
                     "percentunit",
-                    ((f"sum by (worker) (rate(prom_probe_worker_cpu_seconds_total{{{_OURS}}}{_RATE}))", "{{worker}}"),),
+                    ((f"sum by (worker) (rate(prom_probe_worker_cpu_seconds_total{{{OURS}}}{RATE}))", "{{worker}}"),),
                     "CPU of each worker; all together stay below 1 % of a core.",
                 ),
                 Panel(
                     "graph",
                     "Memory",
                     "bytes",
-                    ((f"sum by (worker) (prom_probe_worker_resident_memory_bytes{{{_OURS}}})", "{{worker}}"),),
+                    ((f"sum by (worker) (prom_probe_worker_resident_memory_bytes{{{OURS}}})", "{{worker}}"),),
                     "Resident memory of each worker.",
                 ),
                 Panel(
                     "graph",
                     "Time of a collection",
                     "s",
-                    ((f"max by (collector) (prom_probe_collector_duration_seconds{{{_OURS}}})", "{{collector}}"),),
+                    ((f"max by (collector) (prom_probe_collector_duration_seconds{{{OURS}}})", "{{collector}}"),),
                     "How long the newest collection took.",
                 ),
                 Panel(
@@ -342,11 +338,11 @@ OURSELVES = Board(
                     "short",
                     (
                         (
-                            f"sum by (collector) (rate(prom_probe_collector_runs_total{{{_OURS}}}{_RATE}))",
+                            f"sum by (collector) (rate(prom_probe_collector_runs_total{{{OURS}}}{RATE}))",
                             "{{collector}}",
                         ),
                         (
-                            f"sum by (collector) (rate(prom_probe_collector_overruns_total{{{_OURS}}}{_RATE}))",
+                            f"sum by (collector) (rate(prom_probe_collector_overruns_total{{{OURS}}}{RATE}))",
                             "{{collector}} skipped",
                         ),
                     ),
@@ -356,21 +352,22 @@ OURSELVES = Board(
                     "graph",
                     "Sources that cannot be read",
                     "short",
-                    ((f"prom_probe_source_readable{{{_OURS}}} == 0", "{{source}}"),),
+                    ((f"prom_probe_source_readable{{{OURS}}} == 0", "{{source}}"),),
                     "Each is explained by `prom-probe doctor`.",
+                    empty="Every source can be read",
                 ),
                 Panel(
                     "graph",
                     "Frames",
                     "short",
                     (
-                        (f"sum by (ring) (rate(prom_probe_ring_frames_total{{{_OURS}}}{_RATE}))", "{{ring}}"),
+                        (f"sum by (ring) (rate(prom_probe_ring_frames_total{{{OURS}}}{RATE}))", "{{ring}}"),
                         (
-                            f"sum by (ring) (rate(prom_probe_ring_dropped_frames_total{{{_OURS}}}{_RATE}))",
+                            f"sum by (ring) (rate(prom_probe_ring_dropped_frames_total{{{OURS}}}{RATE}))",
                             "{{ring}} dropped",
                         ),
                         (
-                            f"sum by (ring) (rate(prom_probe_ring_corrupt_frames_total{{{_OURS}}}{_RATE}))",
+                            f"sum by (ring) (rate(prom_probe_ring_corrupt_frames_total{{{OURS}}}{RATE}))",
                             "{{ring}} corrupt",
                         ),
                     ),
@@ -385,21 +382,21 @@ OURSELVES = Board(
                     "graph",
                     "Series",
                     "short",
-                    ((f"sum(prom_probe_tsdb_series{{{_OURS}}})", "series"),),
+                    ((f"sum(prom_probe_tsdb_series{{{OURS}}})", "series"),),
                     "Series in the store.",
                 ),
                 Panel(
                     "graph",
                     "Samples",
                     "short",
-                    ((f"sum(prom_probe_tsdb_samples{{{_OURS}}})", "samples"),),
+                    ((f"sum(prom_probe_tsdb_samples{{{OURS}}})", "samples"),),
                     "Samples in the store.",
                 ),
                 Panel(
                     "graph",
                     "Bytes",
                     "bytes",
-                    ((f"sum(prom_probe_tsdb_storage_bytes{{{_OURS}}})", "samples and index"),),
+                    ((f"sum(prom_probe_tsdb_storage_bytes{{{OURS}}})", "samples and index"),),
                     "What samples and index take.",
                 ),
                 Panel(
@@ -408,11 +405,12 @@ OURSELVES = Board(
                     "short",
                     (
                         (
-                            f"sum by (reason) (rate(prom_probe_tsdb_rejected_samples_total{{{_OURS}}}{_RATE}))",
+                            f"sum by (reason) (rate(prom_probe_tsdb_rejected_samples_total{{{OURS}}}{RATE}))",
                             "{{reason}}",
                         ),
                     ),
                     "Samples that the store did not take, by reason.",
+                    empty="None was refused",
                 ),
                 Panel(
                     "graph",
@@ -421,7 +419,7 @@ OURSELVES = Board(
                     (
                         (
                             "histogram_quantile(0.99, sum by (le)"
-                            f" (rate(prom_probe_ingest_latency_seconds_bucket{{{_OURS}}}{_RATE})))",
+                            f" (rate(prom_probe_ingest_latency_seconds_bucket{{{OURS}}}{RATE})))",
                             "99 %",
                         ),
                     ),
@@ -438,7 +436,7 @@ OURSELVES = Board(
                     "reqps",
                     (
                         (
-                            f"sum by (handler, code) (rate(prom_probe_http_requests_total{{{_OURS}}}{_RATE}))",
+                            f"sum by (handler, code) (rate(prom_probe_http_requests_total{{{OURS}}}{RATE}))",
                             "{{handler}} {{code}}",
                         ),
                     ),
@@ -451,7 +449,7 @@ OURSELVES = Board(
                     (
                         (
                             "histogram_quantile(0.99, sum by (le)"
-                            f" (rate(prom_probe_query_duration_seconds_bucket{{{_OURS}}}{_RATE})))",
+                            f" (rate(prom_probe_query_duration_seconds_bucket{{{OURS}}}{RATE})))",
                             "99 %",
                         ),
                     ),
@@ -462,4 +460,4 @@ OURSELVES = Board(
     ),
 )
 
-DASHBOARDS: Sequence[Board] = (PROCESS_TREE, FLEET, OURSELVES)
+DASHBOARDS: Sequence[Board] = (PROCESS_TREE, FLEET, GPU, OURSELVES)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -14,25 +16,32 @@ from pathlib import Path
 
 import pytest
 
+from bench.peers import encode_write
+from prom_probe.model.labels import make_labels
 from tests.e2e.sidecar import Sidecar, program, wait_for
-from tests.unit.test_dashboards import PANELS, filled_in
+from tests.e2e.test_remote_write import SWITCH
+from tests.unit.test_dashboards import LABELS, PANELS, filled_in
 
-# What a healthy sidecar without limits has no data of: nothing is refused, throttled, limited or unreadable.
-QUIET = {
-    "Refused samples",
-    "Throttled",
-    "Highest memory of the limit",
-    "Killed for want of memory",
-    "Sources that cannot be read",
+# What there is of trouble and of limits alone, and so not of a healthy sidecar: the labels, and two values.
+TREE, SOURCE = {"tree": "written"}, {"source": "written"}
+TROUBLE: dict[str, tuple[dict[str, str], tuple[float, float]]] = {
+    "cgroup_memory_working_set_bytes": (TREE, (1, 2)),
+    "cgroup_memory_limit_bytes": (TREE, (4, 4)),
+    "cgroup_cpu_throttled_seconds_total": (TREE, (0, 1)),
+    "cgroup_oom_kills_total": (TREE, (0, 1)),
+    "proctree_resident_memory_max_bytes": (TREE, (3, 3)),
+    "prom_probe_source_readable": (SOURCE, (0, 0)),
+    "prom_probe_tsdb_rejected_samples_total": ({"reason": "duplicate"}, (0, 1)),
+    "gpu_errors_total": ({"call": "nvmlDeviceGetName", "code": "GPU_IS_LOST"}, (0, 1)),
+    "gpu_xid_errors_total": ({"uuid": "GPU-demo-0", "xid": "79"}, (0, 1)),
 }
-# Each PID is local: a central Prometheus sees it with --expose.per-process alone.
-LOCAL = {"CPU of the busiest", "Memory of the largest"}
 
 
 @pytest.fixture(scope="module")
 def watched() -> Iterator[tuple[Sidecar, str]]:
-    """A sidecar around the demo workload, and a real Prometheus that scrapes it."""
-    with Sidecar("--", sys.executable, "-m", "prom_probe.demo") as sidecar:
+    """A sidecar around the demo workload, with the GPUs of the demonstration, and a real Prometheus that scrapes it."""
+    flags = ["--gpu=demo", "--expose.per-process", SWITCH]
+    with Sidecar("--", sys.executable, "-m", "prom_probe.demo", flags=flags) as sidecar:
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
         url = f"http://127.0.0.1:{port}"
@@ -44,9 +53,8 @@ def watched() -> Iterator[tuple[Sidecar, str]]:
                 f" static_configs: [{{targets: ['{target}']}}]}}]\n"
             )
             argv = [program("prometheus"), f"--config.file={config}", f"--storage.tsdb.path={data}/data"]
-            process = subprocess.Popen(
-                [*argv, f"--web.listen-address=127.0.0.1:{port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            )
+            argv += [f"--web.listen-address=127.0.0.1:{port}", "--web.enable-remote-write-receiver"]
+            process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             try:
                 ask = "count_over_time(proctree_processes[1m])"
                 wait_for("samples of some seconds", lambda: _value(url, ask) >= 6 and _value(sidecar.api, ask) >= 6, 40)
@@ -73,21 +81,49 @@ def _value(url: str, expr: str) -> float:
     return 0.0
 
 
-@pytest.mark.parametrize("way", ["straight", "through Prometheus"])
-def test_every_panel_has_data(watched: tuple[Sidecar, str], way: str) -> None:
-    """No panel says "No data" but those that tell of trouble."""
-    sidecar, prometheus = watched
-    url = sidecar.api if way == "straight" else prometheus
+def _write_trouble(url: str, labels: dict[str, str]) -> None:
+    """Two samples of each metric, by remote write, with what a target adds to its labels."""
+    now_ms = round(time.time() * 1000)
+    for name, (own, values) in TROUBLE.items():
+        assert set(own) == LABELS[name], name
+        body = encode_write([(make_labels(name, {**own, **labels}), [now_ms - 10_000, now_ms], list(values))])
+        headers = {"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy"}
+        with urllib.request.urlopen(urllib.request.Request(f"{url}/api/v1/write", body, headers), timeout=10) as answer:
+            assert answer.status == 204
 
-    def empty() -> set[str]:
+
+@pytest.mark.parametrize("way", ["straight", "through Prometheus"])
+def test_every_expression_has_data(watched: tuple[Sidecar, str], way: str) -> None:
+    """Of a demo with GPUs, and of trouble and limits that are written to it; legends name labels that are there.
+
+    What a healthy sidecar has no data of must not look broken: such a panel says what its emptiness means.
+    """
+    sidecar, prometheus = watched
+    url, added = sidecar.api, {}
+    if way != "straight":
+        url, added = prometheus, {"job": "sidecar", "instance": sidecar.web.removeprefix("http://")}
+    troubled = tuple(f"{name}{{" for name in TROUBLE)
+
+    def empty(trouble: bool) -> set[str]:
         return {
             f"{board.name}: {panel.title}: {expr}"
             for board, _, panel in PANELS
-            if panel.title not in (QUIET if way == "straight" else QUIET | LOCAL)
-            for expr, legend in panel.targets
-            if "limit" not in legend and "working set" not in legend and not _ask(url, filled_in(expr))
+            for expr, _ in panel.targets
+            if any(name in expr for name in troubled) == trouble
+            and not _ask(url, filled_in(expr, "1m" if trouble else "4s"))
         }
 
-    missing = empty()
-    if missing:
-        wait_for(f"data for {sorted(missing)}", lambda: not empty(), 20)
+    wait_for("data for every expression", lambda: not empty(False), 20)
+    for board, _, panel in PANELS:
+        assert panel.empty or any(_ask(url, filled_in(expr, "1m")) for expr, _ in panel.targets), (board.name, panel)
+    _write_trouble(url, added)
+    assert not empty(True)
+    for _, _, panel in PANELS:
+        for expr, legend in panel.targets:
+            for series in _ask(url, filled_in(expr, "1m")):
+                metric = series["metric"]
+                assert isinstance(metric, dict)
+                assert set(re.findall(r"\{\{(\w+)\}\}", legend)) <= {*metric, *({"instance"} - {*added})}, (
+                    expr,
+                    metric,
+                )

@@ -9,17 +9,21 @@ from typing import Any
 
 import pytest
 
+from grafana.board import Board, Panel
 from grafana.build import FOLDER, build
-from grafana.panels import DASHBOARDS, Board, Panel
+from grafana.panels import DASHBOARDS
+from prom_probe.collectors.catalogue import DEFINITIONS
 from prom_probe.dashboards import export
+from prom_probe.metrics_doc import OWN
 from prom_probe.promql.engine import check
 
 PANELS = [(board, row, panel) for board in DASHBOARDS for row, panels in board.rows for panel in panels]
+LABELS = {definition.family.name: set(definition.labels) for definition in (*DEFINITIONS, *OWN)}
 
 
-def filled_in(expr: str) -> str:
+def filled_in(expr: str, rate_interval: str = "4s") -> str:
     """An expression as Grafana asks for it, everything being chosen."""
-    return re.sub(r"\$__rate_interval", "4s", re.sub(r"\$(job|instance|tree)\b", ".*", expr))
+    return re.sub(r"\$__rate_interval", rate_interval, re.sub(r"\$(job|instance|tree|gpu)\b", ".*", expr))
 
 
 @pytest.mark.parametrize("board", DASHBOARDS, ids=lambda board: board.name)
@@ -43,6 +47,31 @@ def test_every_panel_is_described_and_its_expressions_parse(board: Board, row: s
         check(filled_in(expr))
         assert not re.search(r"(rate|irate)\([^)]*\[\d", expr), "rates take $__rate_interval"
         assert 'job=~"$job"' in expr and 'instance=~"$instance"' in expr
+
+
+@pytest.mark.parametrize("board", DASHBOARDS, ids=lambda board: board.name)
+def test_every_metric_is_documented_and_has_the_labels(board: Board) -> None:
+    """What panels and variables select is in the metrics page, with the labels that they match."""
+    texts = [query for _, _, query in board.variables]
+    texts += [expr for _, panels in board.rows for panel in panels for expr, _ in panel.targets]
+    for name, matchers in re.findall(r"\b([a-z]\w+)\{([^}]*)\}", " ".join(texts)):
+        labels = LABELS[re.sub("_bucket$", "", name)]
+        assert set(re.findall(r"(\w+)!?=", matchers)) <= labels | {"job", "instance"}, name
+
+
+def test_a_limit_is_dashed_and_trouble_has_its_thresholds() -> None:
+    """The tables' wishes are in the JSON."""
+    panels = {
+        panel["title"]: panel for panel in json.loads(build(next(b for b in DASHBOARDS if b.name == "gpu")))["panels"]
+    }
+    assert panels["Power"]["fieldConfig"]["overrides"][0]["matcher"]["options"] == "/limit$/"
+    assert [step["value"] for step in panels["Temperature"]["fieldConfig"]["defaults"]["thresholds"]["steps"]] == [
+        None,
+        83,
+        90,
+    ]
+    assert panels["Temperature"]["fieldConfig"]["defaults"]["custom"]["thresholdsStyle"]["mode"] == "dashed"
+    assert panels["Utilisation"]["fieldConfig"]["defaults"]["max"] == 1
 
 
 def test_variables_take_series_without_job_and_instance() -> None:
