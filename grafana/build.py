@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -89,10 +90,11 @@ def build(board: Board) -> str:
             .include_all(True)
             .all_value(".*")
         )
+    numbers = itertools.count(1)  # without an id a panel has no address of its own
     for row, panels in board.rows:
-        made = made.with_row(dashboard.Row(row))
+        made = made.with_row(dashboard.Row(row).id(next(numbers)))
         for panel in panels:
-            made = made.with_panel(_panel(panel))
+            made = made.with_panel(_panel(panel).id(next(numbers)))
     text = json.dumps(json.loads(JSONEncoder(sort_keys=True, indent=2).encode(made.build())), indent=2, sort_keys=True)
     return text + "\n"
 

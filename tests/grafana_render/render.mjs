@@ -1,0 +1,189 @@
+// Draws dashboards in headless chromium and says what is to be seen: one JSON line on standard output.
+//
+// node render.mjs '{"chromium": PATH, "api": URL, "interval": "1s", "theme": "light", "range": {"from": …, "to": …},
+//   "boards": [{"file": PATH, "picture": PATH, "width": 1600, "height": 900, "panels": [TITLE, …]}, …]}'
+
+import { readFile } from 'node:fs/promises';
+import http from 'node:http';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import { build } from 'esbuild';
+import puppeteer from 'puppeteer-core';
+
+const HERE = path.dirname(fileURLToPath(import.meta.url));
+const MODULES = path.join(HERE, 'node_modules');
+// What Grafana serves of its own: icons, of which the packages have most, and the font.
+const ICONS = path.join(MODULES, '@grafana/ui/dist/public/img/icons');
+const NO_ICON = '<svg xmlns="http://www.w3.org/2000/svg"/>';
+const FONTS = { 'Inter-Regular': 'inter-latin-400-normal', 'Inter-Medium': 'inter-latin-500-normal' };
+const UID = 'prom-probe';
+const TYPES = { '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.woff2': 'font/woff2' };
+const DRAWN_MS = 40_000;
+
+const HTML = `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>prom_probe</title>
+<link rel="icon" href="data:,"><link rel="stylesheet" href="/page.css"></head><body><div id="root"></div>
+<script>
+window.__grafana_public_path__ = '/public/';
+window.grafanaBootData = {
+  settings: { buildInfo: { version: '13.0.1', env: 'production' }, featureToggles: {}, panels: {}, datasources: {} },
+  user: { timezone: 'browser', weekStart: 'monday', locale: 'en-US', language: 'en-US' }, navTree: [],
+  assets: { light: '', dark: '' },
+};
+</script>
+<script src="/page.js"></script></body></html>`;
+
+/** The page's files, by path. */
+async function bundle() {
+  const made = await build({
+    entryPoints: [path.join(HERE, 'page.jsx')],
+    bundle: true,
+    write: false,
+    outdir: '/',
+    format: 'iife',
+    jsx: 'automatic',
+    loader: { '.ttf': 'empty', '.woff': 'empty', '.woff2': 'empty', '.svg': 'dataurl', '.png': 'dataurl' },
+    define: { 'process.env.NODE_ENV': '"production"', global: 'window' },
+    logLevel: 'error',
+  });
+  return Object.fromEntries(made.outputFiles.map(({ path: name, contents }) => [name, contents]));
+}
+
+/** A server on loopback: the page, its icons, and the query API behind the data source's resources. */
+function serve(files, asked) {
+  const server = http.createServer(async (request, response) => {
+    const [where, query] = request.url.split('?');
+    const resource = where.match(/^\/api\/datasources\/uid\/[^/]+\/resources(\/.*)/)?.[1];
+    const send = (body, type) => response.writeHead(200, { 'Content-Type': type }).end(body);
+    try {
+      if (resource) {
+        const target = asked.api + resource + (query ? `?${query}` : '');
+        const { method, headers } = request;
+        const proxied = http.request(target, { method, headers: { 'content-type': headers['content-type'] ?? 'text/plain' } }, (answer) => {
+          response.writeHead(answer.statusCode, { 'Content-Type': answer.headers['content-type'] });
+          answer.pipe(response);
+        });
+        proxied.on('error', () => response.writeHead(502).end());
+        request.pipe(proxied);
+      } else if (where.startsWith('/public/build/img/icons/')) {
+        const icon = path.join(ICONS, path.normalize(where.slice('/public/build/img/icons/'.length)));
+        send(await readFile(icon).catch(() => NO_ICON), TYPES['.svg']);
+      } else if (where.startsWith('/public/fonts/')) {
+        const name = FONTS[path.basename(where, '.woff2')];
+        send(await readFile(path.join(MODULES, '@fontsource/inter/files', `${name}.woff2`)), TYPES['.woff2']);
+      } else if (files[where]) {
+        send(files[where], TYPES[path.extname(where)]);
+      } else if (where.endsWith('/asked.json')) {
+        const { file, panels } = asked.boards[Number(where.split('/')[1])];
+        const datasource = { uid: UID, name: asked.name, url: '', jsonData: { timeInterval: asked.interval, httpMethod: 'POST' } };
+        const dashboard = JSON.parse(await readFile(file));
+        send(JSON.stringify({ dashboard, datasource, panels, theme: asked.theme, range: asked.range }), 'application/json');
+      } else {
+        send(HTML, 'text/html');
+      }
+    } catch {
+      response.writeHead(404).end();
+    }
+  });
+  return new Promise((done) => server.listen(0, '127.0.0.1', () => done(server)));
+}
+
+/** In the page: each panel's state, what it says, and how many pixels of its plots have a colour. */
+function look() {
+  const found = [];
+  const visit = (object) => {
+    if (object.state.fieldConfig) {
+      const element = document.querySelector(`[data-viz-panel-key="${object.state.key}"]`);
+      const data = object.state.$data.state.data;
+      let coloured = 0;
+      for (const canvas of element?.querySelectorAll('canvas') ?? []) {
+        const { data: rgba } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+        for (let at = 0; at < rgba.length; at += 4) {
+          const [least, most] = [Math.min(rgba[at], rgba[at + 1], rgba[at + 2]), Math.max(rgba[at], rgba[at + 1], rgba[at + 2])];
+          coloured += rgba[at + 3] > 0 && most - least > 40;
+        }
+      }
+      found.push({
+        title: object.state.title,
+        kind: object.state.pluginId,
+        state: data?.state ?? 'NotStarted',
+        series: data?.series.length ?? 0,
+        error: (data?.errors ?? []).map((error) => error.message ?? String(error)).join('; ') || object.state._pluginLoadError || '',
+        text: element?.innerText ?? '',
+        empty: element?.querySelector('.panel-empty')?.innerText ?? null,
+        plots: element?.querySelectorAll('canvas').length ?? 0,
+        rows: element?.querySelectorAll('[role=table] [role=row], table tr').length ?? 0,
+        coloured,
+      });
+    }
+    object.forEachChild(visit);
+  };
+  if (window.scene) {
+    visit(window.scene);
+  }
+  return found;
+}
+
+const done = (panels) => panels.length > 0 && panels.every(({ state }) => state === 'Done' || state === 'Error');
+
+async function draw(browser, origin, board, number) {
+  const page = await browser.newPage();
+  const complaints = [];
+  page.on('pageerror', (error) => complaints.push(`exception: ${error.stack ?? error}`));
+  page.on('console', (message) => {
+    if (['error', 'warn', 'assert'].includes(message.type())) {
+      complaints.push(`${message.type()}: ${message.text()}`);
+    }
+  });
+  page.on('requestfailed', (request) => complaints.push(`failed: ${request.url()}`));
+  page.on('response', (response) => {
+    if (response.status() >= 400) {
+      complaints.push(`${response.status()}: ${response.url()}`);
+    }
+  });
+  await page.setViewport({ width: board.width, height: board.height, deviceScaleFactor: board.scale ?? 1 });
+  await page.goto(`${origin}/${number}/`);
+  const end = Date.now() + DRAWN_MS;
+  let panels = [];
+  // Twice the same, so that what came last is drawn too.
+  for (let before = ''; Date.now() < end; await new Promise((next) => setTimeout(next, 250))) {
+    panels = await page.evaluate(look);
+    const now = JSON.stringify(panels);
+    if (done(panels) && now === before) {
+      break;
+    }
+    before = now;
+  }
+  if (board.picture) {
+    await page.screenshot({ path: board.picture });
+  }
+  const text = await page.evaluate(() => document.body.innerText);
+  const variables = await page.evaluate(() =>
+    (window.scene?.state.$variables.state.variables ?? []).map(({ state }) => [state.name, (state.options ?? []).map(({ value }) => value)])
+  );
+  await page.close();
+  return { file: board.file, panels, complaints, text, variables: Object.fromEntries(variables) };
+}
+
+async function main() {
+  const asked = JSON.parse(process.argv[2]);
+  const server = await serve(await bundle(), asked);
+  const browser = await puppeteer.launch({
+    executablePath: asked.chromium,
+    args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--hide-scrollbars', '--force-color-profile=srgb'],
+    env: { ...process.env, TZ: 'UTC', LANG: 'en_US.UTF-8' },
+  });
+  try {
+    const origin = `http://127.0.0.1:${server.address().port}`;
+    const seen = [];
+    for (const [number, board] of asked.boards.entries()) {
+      seen.push(await draw(browser, origin, board, number));
+    }
+    process.stdout.write(`${JSON.stringify(seen)}\n`);
+  } finally {
+    await browser.close();
+    server.close();
+  }
+}
+
+await main();
