@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 
 class Panel(NamedTuple):
-    """`kind`: stat, graph, wide or table. `targets`: (PromQL, legend). `thresholds`: (from, colour).
+    """`kind`: stat, quarter, graph, wide (these three are graphs) or table. `targets`: (PromQL, legend).
 
-    A legend that ends in "limit" gets a dashed line. `top`: the axis ends there. `empty`: what stands in place of "No
-    data" where having none is usual. `stack`: the series are parts of a whole.
+    `thresholds`: (from, colour). A legend that ends in "limit" gets a dashed line. `top`: the axis ends there. `empty`:
+    what stands in place of "No data" where having none is usual. `stack`: the series are parts of a whole.
     """
 
     kind: str

@@ -21,6 +21,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.common import (
     BigValueColorMode,
     BigValueGraphMode,
+    GraphGradientMode,
     GraphTresholdsStyleMode,
     LegendDisplayMode,
     LegendPlacement,
@@ -54,14 +55,22 @@ class Size(NamedTuple):
     height: int
 
 
-# A table shows labels; what is the same in every row, and the constant 1, are not among its columns.
+# A table shows labels; what is the same in every row, and the constant 1, are none of its columns.
 UNSHOWN = {"Time": True, "Value": True, "__name__": True}
 DASHED = [
     DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [8, 6]}),
     DynamicConfigValue("custom.fillOpacity", 0),
+    DynamicConfigValue("color", {"mode": "fixed", "fixedColor": "semi-dark-red"}),
     DynamicConfigValue("custom.stacking", {"mode": "none", "group": "A"}),
 ]
-SIZES = {"stat": Size(4, 4), "graph": Size(8, 8), "wide": Size(12, 8), "table": Size(24, 9)}
+SIZES = {
+    "stat": Size(4, 5),
+    "quarter": Size(6, 8),
+    "graph": Size(8, 8),
+    "wide": Size(12, 9),
+    "table": Size(24, 7),
+}
+GRAPHS = ("quarter", "graph", "wide")
 
 
 def build(board: Board) -> str:
@@ -100,12 +109,7 @@ def build(board: Board) -> str:
 
 
 def _panel(panel: Panel) -> Any:
-    kinds: dict[str, Any] = {
-        "stat": stat.Panel,
-        "graph": timeseries.Panel,
-        "wide": timeseries.Panel,
-        "table": table.Panel,
-    }
+    kinds: dict[str, Any] = {"stat": stat.Panel, "table": table.Panel, **dict.fromkeys(GRAPHS, timeseries.Panel)}
     size = SIZES[panel.kind]
     made = (
         kinds[panel.kind]()
@@ -117,10 +121,12 @@ def _panel(panel: Panel) -> Any:
         .height(size.height)
     )
     if panel.thresholds:
-        made = made.thresholds(_thresholds(panel.thresholds))
+        made = made.thresholds(_thresholds("green", panel.thresholds))
+    elif panel.kind == "stat":
+        made = made.thresholds(_thresholds("blue"))  # Grafana's own are green, and red from 80 on
     if panel.empty:
         made = made.no_value(panel.empty)
-    if panel.kind in ("graph", "wide"):
+    if panel.kind in GRAPHS:
         made = _graph(made, panel)
     elif panel.kind == "stat":
         made = made.graph_mode(BigValueGraphMode.AREA).color_mode(BigValueColorMode.VALUE)
@@ -144,7 +150,9 @@ def _graph(made: Any, panel: Panel) -> Any:
     legend = VizLegendOptions().display_mode(LegendDisplayMode.TABLE).placement(LegendPlacement.BOTTOM)
     tooltip = VizTooltipOptions().mode(TooltipDisplayMode.MULTI).sort(SortOrder.DESCENDING)
     made = made.min(0).legend(legend.show_legend(True).calcs(["max", "lastNotNull"])).tooltip(tooltip)
-    made = made.fill_opacity(30 if panel.stack else 10).override_by_regexp("/limit$/", DASHED)
+    made = made.fill_opacity(20).gradient_mode(GraphGradientMode.OPACITY).override_by_regexp("/limit$/", DASHED)
+    if panel.unit == "short":
+        made = made.axis_soft_max(1)  # of what never happened too the axis counts ones
     if panel.top is not None:
         made = made.max(panel.top)
     if panel.stack:
@@ -154,9 +162,9 @@ def _graph(made: Any, panel: Panel) -> Any:
     return made
 
 
-def _thresholds(steps: Sequence[tuple[float, str]]) -> Any:
-    """Green, then a colour from each value on."""
-    made = [Threshold(value=None, color="green"), *(Threshold(value=value, color=color) for value, color in steps)]
+def _thresholds(base: str, steps: Sequence[tuple[float, str]] = ()) -> Any:
+    """A colour, then another from each value on."""
+    made = [Threshold(value=None, color=base), *(Threshold(value=value, color=color) for value, color in steps)]
     return ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(made)
 
 

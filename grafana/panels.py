@@ -83,10 +83,8 @@ PROCESS_TREE = Board(
                             f"max by (tree) (proctree_resident_memory_max_bytes{{{OF_TREE}}})",
                             "{{tree}} highest of the window",
                         ),
-                        (f"sum by (tree) (cgroup_memory_working_set_bytes{{{OF_TREE}}})", "{{tree}} working set"),
-                        (f"min by (tree) (cgroup_memory_limit_bytes{{{OF_TREE}}})", "{{tree}} limit"),
                     ),
-                    "Resident memory, what the kernel counts against the limit, and the limit.",
+                    "Resident memory of all processes now, and the highest of any second in the window.",
                 ),
             ),
         ),
@@ -94,7 +92,7 @@ PROCESS_TREE = Board(
             "Processes, files, input and output",
             (
                 Panel(
-                    "graph",
+                    "quarter",
                     "Processes and threads",
                     "short",
                     (
@@ -104,14 +102,14 @@ PROCESS_TREE = Board(
                     "How many there are.",
                 ),
                 Panel(
-                    "graph",
+                    "quarter",
                     "Open files",
                     "short",
                     ((f"sum by (tree) (proctree_open_fds{{{OF_TREE}}})", "{{tree}}"),),
                     "Open descriptors of all processes.",
                 ),
                 Panel(
-                    "graph",
+                    "quarter",
                     "Disk",
                     "Bps",
                     (
@@ -120,22 +118,8 @@ PROCESS_TREE = Board(
                     ),
                     "Bytes from and to storage.",
                 ),
-            ),
-        ),
-        (
-            "The kernel's limits",
-            (
                 Panel(
-                    "graph",
-                    "Throttled",
-                    "percentunit",
-                    ((f"sum by (tree) (rate(cgroup_cpu_throttled_seconds_total{{{OF_TREE}}}{RATE}))", "{{tree}}"),),
-                    "Part of the time for which the CPU quota kept the cgroup from running, summed over CPUs.",
-                    ((0.1, "yellow"), (0.5, "red")),
-                    empty="No CPU quota",
-                ),
-                Panel(
-                    "graph",
+                    "quarter",
                     "Page faults",
                     "short",
                     (
@@ -145,6 +129,31 @@ PROCESS_TREE = Board(
                         ),
                     ),
                     "Major ones wait for a disk.",
+                ),
+            ),
+        ),
+        (
+            "The kernel's limits",
+            (
+                Panel(
+                    "graph",
+                    "Memory of the cgroup",
+                    "bytes",
+                    (
+                        (f"sum by (tree) (cgroup_memory_working_set_bytes{{{OF_TREE}}})", "{{tree}} working set"),
+                        (f"min by (tree) (cgroup_memory_limit_bytes{{{OF_TREE}}})", "{{tree}} limit"),
+                    ),
+                    "What the kernel counts against the limit, of all that is in the same cgroup, and the limit.",
+                    empty="The cgroup cannot be read",
+                ),
+                Panel(
+                    "graph",
+                    "Throttled",
+                    "percentunit",
+                    ((f"sum by (tree) (rate(cgroup_cpu_throttled_seconds_total{{{OF_TREE}}}{RATE}))", "{{tree}}"),),
+                    "Part of the time for which the CPU quota kept the cgroup from running, summed over CPUs.",
+                    ((0.1, "yellow"), (0.5, "red")),
+                    empty="No CPU quota",
                 ),
                 Panel(
                     "graph",
@@ -352,8 +361,8 @@ OURSELVES = Board(
                     "graph",
                     "Sources that cannot be read",
                     "short",
-                    ((f"prom_probe_source_readable{{{OURS}}} == 0", "{{source}}"),),
-                    "Each is explained by `prom-probe doctor`.",
+                    ((f"1 - prom_probe_source_readable{{{OURS}}} > 0", "{{instance}} {{source}}"),),
+                    "1 for each that cannot; it is explained by `prom-probe doctor`.",
                     empty="Every source can be read",
                 ),
                 Panel(
@@ -400,7 +409,7 @@ OURSELVES = Board(
                     "What samples and index take.",
                 ),
                 Panel(
-                    "graph",
+                    "wide",
                     "Refused samples",
                     "short",
                     (
@@ -413,7 +422,7 @@ OURSELVES = Board(
                     empty="None was refused",
                 ),
                 Panel(
-                    "graph",
+                    "wide",
                     "From collected to stored",
                     "s",
                     (
@@ -431,7 +440,7 @@ OURSELVES = Board(
             "Answers",
             (
                 Panel(
-                    "graph",
+                    "wide",
                     "Requests",
                     "reqps",
                     (
@@ -443,7 +452,7 @@ OURSELVES = Board(
                     "HTTP requests a second, by route and status.",
                 ),
                 Panel(
-                    "graph",
+                    "wide",
                     "Time of a query",
                     "s",
                     (

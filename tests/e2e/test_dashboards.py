@@ -1,4 +1,4 @@
-"""Every expression of every dashboard returns data, straight from a sidecar and through a real Prometheus."""
+"""Dashboards have data and can be drawn, straight from a sidecar and through a real Prometheus."""
 
 from __future__ import annotations
 
@@ -17,9 +17,13 @@ from pathlib import Path
 import pytest
 
 from bench.peers import encode_write
+from grafana.board import Panel
+from grafana.build import FOLDER
+from grafana.panels import DASHBOARDS
 from prom_probe.model.labels import make_labels
 from tests.e2e.sidecar import Sidecar, program, wait_for
 from tests.e2e.test_remote_write import SWITCH
+from tests.grafana_render.render import Drawn, Shot, render
 from tests.unit.test_dashboards import LABELS, PANELS, filled_in
 
 # What there is of trouble and of limits alone, and so not of a healthy sidecar: the labels, and two values.
@@ -127,3 +131,34 @@ def test_every_expression_has_data(watched: tuple[Sidecar, str], way: str) -> No
                     expr,
                     metric,
                 )
+
+
+@pytest.mark.timeout(400)  # the first time npm installs Grafana's packages
+@pytest.mark.parametrize("way", ["straight", "through Prometheus"])
+def test_every_panel_is_drawn(watched: tuple[Sidecar, str], way: str) -> None:
+    """By Grafana's own packages in chromium: no complaint, no "No data", a plot, a number or rows in each panel."""
+    sidecar, prometheus = watched
+    url = sidecar.api if way == "straight" else prometheus
+    pages = render(url, [Shot(str(FOLDER / f"{board.name}.json")) for board in DASHBOARDS])
+    for board, page in zip(DASHBOARDS, pages, strict=True):
+        assert page.complaints == [], board.name
+        assert "No data" not in page.text and "unexpected error" not in page.text
+        assert page.variables.get("gpu", ["GPU-demo-0", "GPU-demo-1"]) == ["GPU-demo-0", "GPU-demo-1"]
+        assert page.variables["job"] == ([] if way == "straight" else ["sidecar"])
+        panels = [panel for _, panels in board.rows for panel in panels]
+        for panel, drawn in zip(panels, page.panels, strict=True):
+            assert (drawn.title, drawn.state, drawn.error) == (panel.title, "Done", ""), drawn
+            if drawn.empty is None:
+                assert looks_right(panel, drawn), drawn
+            else:
+                assert panel.empty and panel.empty == drawn.empty, drawn
+                assert all(any(f"{name}{{" in expr for name in TROUBLE) for expr, _ in panel.targets), drawn
+
+
+def looks_right(panel: Panel, drawn: Drawn) -> bool:
+    """A graph has lines or dots in colours and a legend with a row for each series, a table rows, a stat a number."""
+    if panel.kind == "stat":
+        return bool(re.search(r"\d", drawn.text.removeprefix(panel.title)))
+    if panel.kind == "table":
+        return drawn.rows >= 2
+    return drawn.plots == 1 and drawn.coloured > 10 and drawn.rows == 1 + drawn.series > 1

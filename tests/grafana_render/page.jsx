@@ -28,7 +28,9 @@ async function main() {
     <ThemeContext.Provider value={config.theme2}>
       <GlobalStyles />
       <BrowserRouter>
-        <scene.Component model={scene} />
+        <div style={{ padding: 8, boxSizing: 'border-box', width: '100vw', minHeight: '100vh', display: 'flex' }}>
+          <scene.Component model={scene} />
+        </div>
         <PortalContainer />
       </BrowserRouter>
     </ThemeContext.Provider>

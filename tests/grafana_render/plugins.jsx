@@ -6,6 +6,7 @@ import {
   PanelPlugin,
   PluginType,
   ReducerID,
+  applyNullInsertThreshold,
   getFieldDisplayValues,
   identityOverrideProcessor,
 } from '@grafana/data';
@@ -13,8 +14,6 @@ import { config } from '@grafana/runtime';
 import { GraphGradientMode, LegendDisplayMode, VisibilityMode } from '@grafana/schema';
 import { BigValue, Table, TimeSeries, VizRepeater } from '@grafana/ui';
 import React from 'react';
-
-const ROW_PX = 36;
 
 /** What Grafana shows where there is nothing to draw. */
 function Empty({ fieldConfig }) {
@@ -27,7 +26,10 @@ function Empty({ fieldConfig }) {
 }
 
 function Graph({ data, timeRange, timeZone, width, height, options, fieldConfig }) {
-  const frames = data.series.filter((frame) => frame.length && frame.fields.some((field) => field.type === FieldType.number));
+  const [refFieldPseudoMin, refFieldPseudoMax] = [timeRange.from.valueOf(), timeRange.to.valueOf()];
+  const frames = data.series
+    .filter((frame) => frame.length && frame.fields.some((field) => field.type === FieldType.number))
+    .map((frame) => applyNullInsertThreshold({ frame, refFieldPseudoMin, refFieldPseudoMax }));
   if (!frames.length) {
     return <Empty fieldConfig={fieldConfig} />;
   }
@@ -85,7 +87,7 @@ function Stat({ data, width, height, options, fieldConfig, replaceVariables, tim
 function TableOf({ data, width, height, fieldConfig }) {
   const [frame] = data.series;
   return frame?.length ? (
-    <Table data={frame} width={width} height={height} cellHeight="sm" enablePagination={height < ROW_PX} />
+    <Table data={frame} width={width} height={height} cellHeight="sm" />
   ) : (
     <Empty fieldConfig={fieldConfig} />
   );
@@ -116,6 +118,8 @@ const GRAPH_FIELD = {
   insertNulls: false,
   axisPlacement: 'auto',
   axisGridShow: true,
+  axisSoftMin: undefined,
+  axisSoftMax: undefined,
   stacking: { mode: 'none', group: 'A' },
   thresholdsStyle: { mode: 'off' },
   lineStyle: { fill: 'solid' },

@@ -20,7 +20,7 @@ import {
 
 import { DEFAULTS } from './plugins.jsx';
 
-const GRID = (pos) => ({ x: pos.x, y: pos.y, width: pos.w, height: pos.h });
+const grid = (pos) => ({ x: pos.x, y: pos.y, width: pos.w, height: pos.h });
 
 function variable(model, uid) {
   const common = { name: model.name, label: model.label };
@@ -54,30 +54,37 @@ function panel(model) {
   });
 }
 
-/** `range`: {from, to}; `wanted`: the panels' titles, or none for all of them. */
-export function sceneOf(dashboard, uid, range, wanted) {
-  const children = [];
-  let y = 0;
-  for (const model of dashboard.panels) {
+/** The dashboard's rows of panels; of some panels alone, those without a gap between them. */
+function children(models, wanted) {
+  if (wanted) {
+    const shown = models.filter(({ title, type }) => type !== 'row' && wanted.includes(title));
+    let [from, top, bottom] = [-1, 0, 0];
+    return shown.map((model) => {
+      if (model.gridPos.y !== from) {
+        [from, top] = [model.gridPos.y, bottom];
+      }
+      bottom = Math.max(bottom, top + model.gridPos.h);
+      return new SceneGridItem({ ...grid({ ...model.gridPos, y: top }), body: panel(model) });
+    });
+  }
+  const rows = [];
+  for (const model of models) {
     if (model.type === 'row') {
-      if (!wanted) {
-        children.push(new SceneGridRow({ key: `row-${model.title}`, title: model.title, y: model.gridPos.y, isCollapsed: false, children: [] }));
-      }
-    } else if (!wanted || wanted.includes(model.title)) {
-      const item = new SceneGridItem({ ...GRID(model.gridPos), body: panel(model) });
-      const row = children.at(-1);
-      if (row instanceof SceneGridRow) {
-        row.setState({ children: [...row.state.children, item] });
-      } else {
-        children.push(item);
-      }
-      y = Math.max(y, model.gridPos.y + model.gridPos.h);
+      rows.push(new SceneGridRow({ key: `row-${model.id}`, title: model.title, y: model.gridPos.y, isCollapsed: false, children: [] }));
+    } else {
+      const row = rows.at(-1);
+      row.setState({ children: [...row.state.children, new SceneGridItem({ ...grid(model.gridPos), body: panel(model) })] });
     }
   }
+  return rows;
+}
+
+/** `range`: {from, to}; `wanted`: the panels' titles, or none for all of them. */
+export function sceneOf(dashboard, uid, range, wanted) {
   return new EmbeddedScene({
     $timeRange: new SceneTimeRange(range),
     $variables: new SceneVariableSet({ variables: dashboard.templating.list.map((model) => variable(model, uid)) }),
     controls: [new VariableValueSelectors({}), new SceneControlsSpacer(), new SceneTimePicker({}), new SceneRefreshPicker({})],
-    body: new SceneGridLayout({ children, isDraggable: false, isResizable: false }),
+    body: new SceneGridLayout({ children: children(dashboard.panels, wanted), isDraggable: false, isResizable: false }),
   });
 }

@@ -1,0 +1,1 @@
+"""Our dashboards, drawn by Grafana's own packages in a headless chromium."""

@@ -1,0 +1,94 @@
+"""Draws dashboards from a Prometheus API, and tells what is to be seen: `render.mjs` from Python."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tests.e2e.sidecar import program
+from tests.e2e.test_clients import missing
+
+HERE = Path(__file__).parent
+
+
+class Shot(msgspec.Struct):
+    """One drawing of a dashboard. `panels`: the titles of some, None for all."""
+
+    file: str
+    picture: str | None = None  # where to write a PNG
+    width: int = 1500
+    height: int = 3600
+    scale: float = 1.0
+    panels: Sequence[str] | None = None
+
+
+class Drawn(msgspec.Struct):
+    """A panel. `state`: Done or Error; `empty`: what stands in place of a plot; `coloured`: pixels of its plots."""
+
+    title: str
+    kind: str
+    state: str
+    series: int
+    error: str
+    text: str
+    empty: str | None
+    plots: int
+    rows: int
+    coloured: int
+
+
+class Page(msgspec.Struct):
+    """What was seen of one shot: `complaints` of the console and of requests, `variables` with their values."""
+
+    file: str
+    panels: list[Drawn]
+    complaints: list[str]
+    text: str
+    variables: dict[str, list[Any]]
+
+
+def node_modules() -> None:
+    """What npm gives for package-lock.json, installed where it is not yet."""
+    program("node")
+    wanted, stamp = HERE / "package-lock.json", HERE / "node_modules" / ".installed"
+    if stamp.exists() and stamp.read_text() == wanted.read_text():
+        return
+    flags = ["--legacy-peer-deps", "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline"]
+    done = subprocess.run([program("npm"), "ci", *flags], cwd=HERE, capture_output=True, text=True, timeout=300)
+    if done.returncode:
+        shutil.rmtree(HERE / "node_modules", ignore_errors=True)
+        missing(f"npm cannot install what tests/grafana_render/package-lock.json names: {done.stderr[-500:]}")
+    stamp.write_text(wanted.read_text())
+
+
+def render(
+    api: str, shots: Sequence[Shot], *, interval: str = "1s", theme: str = "light", since: str = "now-2m"
+) -> list[Page]:
+    """Each shot, straight from the query API at `api` whose series have a sample every `interval`."""
+    chromium = program("chromium")
+    node_modules()
+    asked = {
+        "chromium": chromium,
+        "name": "prom_probe",
+        "api": api,
+        "interval": interval,
+        "theme": theme,
+        "range": {"from": since, "to": "now"},
+        "boards": [{k: v for k, v in msgspec.to_builtins(shot).items() if v is not None} for shot in shots],
+    }
+    done = subprocess.run(
+        [program("node"), str(HERE / "render.mjs"), json.dumps(asked)],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env={**os.environ, "NO_COLOR": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    return msgspec.json.decode(done.stdout, type=list[Page])
