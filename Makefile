@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 VERSIONS := 3.11 3.12 3.13 3.14
 STAMP := $(VENV)/installed
 
-.PHONY: run test test-all lint bench docs dashboards golden checkov clean
+.PHONY: run test test-all lint bench docs dashboards pictures golden checkov clean
 
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
@@ -65,6 +65,9 @@ docs: $(STAMP) ## The pages that are written from the code's own tables
 
 dashboards: $(STAMP)-test ## grafana/dashboards from grafana/panels.py
 	$(BIN)/python -m grafana.build
+
+pictures: $(STAMP)-test ## docs/pictures from a run of two minutes; needs node, npm and chromium
+	$(BIN)/python -m tests.grafana_render.pictures
 
 checkov: $(STAMP)-test ## Checkov's opinion on the manifests and the Dockerfile; installs 300 MB
 	test -x .venv-checkov/bin/checkov || { $(PYTHON) -m venv .venv-checkov && .venv-checkov/bin/pip install --quiet checkov; }

@@ -64,7 +64,7 @@ DASHED = [
     DynamicConfigValue("custom.stacking", {"mode": "none", "group": "A"}),
 ]
 SIZES = {
-    "stat": Size(4, 5),
+    "stat": Size(4, 4),
     "quarter": Size(6, 8),
     "graph": Size(8, 8),
     "wide": Size(12, 9),
@@ -129,7 +129,7 @@ def _panel(panel: Panel) -> Any:
     if panel.kind in GRAPHS:
         made = _graph(made, panel)
     elif panel.kind == "stat":
-        made = made.graph_mode(BigValueGraphMode.AREA).color_mode(BigValueColorMode.VALUE)
+        made = made.graph_mode(BigValueGraphMode.NONE).color_mode(BigValueColorMode.VALUE)
         made = made.reduce_options(ReduceDataOptions().calcs(["lastNotNull"]))
     elif panel.kind == "table":
         made = made.with_transformation(DataTransformerConfig("organize", options={"excludeByName": UNSHOWN}))
@@ -149,7 +149,8 @@ def _panel(panel: Panel) -> Any:
 def _graph(made: Any, panel: Panel) -> Any:
     legend = VizLegendOptions().display_mode(LegendDisplayMode.TABLE).placement(LegendPlacement.BOTTOM)
     tooltip = VizTooltipOptions().mode(TooltipDisplayMode.MULTI).sort(SortOrder.DESCENDING)
-    made = made.min(0).legend(legend.show_legend(True).calcs(["max", "lastNotNull"])).tooltip(tooltip)
+    legend = legend.show_legend(True).calcs(["max", "lastNotNull"]).sort_by("Max").sort_desc(True)
+    made = made.min(0).legend(legend).tooltip(tooltip)
     made = made.fill_opacity(20).gradient_mode(GraphGradientMode.OPACITY).override_by_regexp("/limit$/", DASHED)
     if panel.unit == "short":
         made = made.axis_soft_max(1)  # of what never happened too the axis counts ones

@@ -42,14 +42,14 @@ PROCESS_TREE = Board(
                 ),
                 Panel(
                     "stat",
-                    "Highest between scrapes",
+                    "Highest memory",
                     "bytes",
                     ((f"max(proctree_resident_memory_max_bytes{{{OF_TREE}}})", ""),),
                     "The highest resident memory of any second in the window, whoever scraped when.",
                 ),
                 Panel(
                     "stat",
-                    "Open files of the limit",
+                    "File limit used",
                     "percentunit",
                     ((f"max(proctree_open_fds_ratio{{{OF_TREE}}})", ""),),
                     "The process that is nearest to its limit of open files.",

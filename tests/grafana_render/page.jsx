@@ -28,7 +28,7 @@ async function main() {
     <ThemeContext.Provider value={config.theme2}>
       <GlobalStyles />
       <BrowserRouter>
-        <div style={{ padding: 8, boxSizing: 'border-box', width: '100vw', minHeight: '100vh', display: 'flex' }}>
+        <div style={{ padding: 12, boxSizing: 'border-box', width: '100vw', minHeight: '100vh', display: 'flex' }}>
           <scene.Component model={scene} />
         </div>
         <PortalContainer />

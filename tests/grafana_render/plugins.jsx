@@ -54,7 +54,7 @@ function Stat({ data, width, height, options, fieldConfig, replaceVariables, tim
     replaceVariables,
     theme: config.theme2,
     data: data.series,
-    sparkline: true,
+    sparkline: options.graphMode !== 'none',
     timeZone,
   });
   if (!data.series.length) {
@@ -143,6 +143,6 @@ export const PLUGINS = {
 
 export const DEFAULTS = {
   timeseries: { legend: { displayMode: LegendDisplayMode.List, placement: 'bottom', showLegend: true, calcs: [] } },
-  stat: { reduceOptions: { calcs: [ReducerID.lastNotNull], values: false }, graphMode: 'area', colorMode: 'value' },
+  stat: { reduceOptions: { calcs: [ReducerID.lastNotNull], values: false }, graphMode: 'none', colorMode: 'value' },
   table: {},
 };

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -88,7 +87,6 @@ def render(
         capture_output=True,
         text=True,
         timeout=100,
-        env={**os.environ, "NO_COLOR": "1"},
     )
     assert done.returncode == 0, done.stderr
     return msgspec.json.decode(done.stdout, type=list[Page])

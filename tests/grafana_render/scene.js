@@ -10,7 +10,6 @@ import {
   SceneGridLayout,
   SceneGridRow,
   SceneQueryRunner,
-  SceneRefreshPicker,
   SceneTimePicker,
   SceneTimeRange,
   SceneVariableSet,
@@ -84,7 +83,7 @@ export function sceneOf(dashboard, uid, range, wanted) {
   return new EmbeddedScene({
     $timeRange: new SceneTimeRange(range),
     $variables: new SceneVariableSet({ variables: dashboard.templating.list.map((model) => variable(model, uid)) }),
-    controls: [new VariableValueSelectors({}), new SceneControlsSpacer(), new SceneTimePicker({}), new SceneRefreshPicker({})],
+    controls: [new VariableValueSelectors({}), new SceneControlsSpacer(), new SceneTimePicker({})],
     body: new SceneGridLayout({ children: children(dashboard.panels, wanted), isDraggable: false, isResizable: false }),
   });
 }

@@ -1,0 +1,51 @@
+"""Makes docs/pictures: a run with a spike of memory and the GPUs of the demonstration, as our dashboards show it.
+
+python -m tests.grafana_render.pictures [FOLDER]; it takes two and a half minutes.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from grafana.build import FOLDER
+from tests.e2e.sidecar import Sidecar
+from tests.grafana_render.render import HERE, Shot, render
+
+PICTURES = HERE.parent.parent / "docs" / "pictures"
+RUN_S = 128
+TREE = ["Processes", "Threads", "CPUs in use", "Resident memory", "Highest memory", "File limit used"]
+TREE += ["CPU", "Memory", "CPU of the busiest", "Memory of the largest"]
+GPU = [
+    "Utilisation",
+    "Memory used",
+    "Least headroom",
+    "Power",
+    "Hottest",
+    "Lost GPUs",
+    "Memory",
+    "Temperature",
+    "Clocks held down",
+]
+GPU += ["Memory of each tree", "Utilisation of each tree"]
+SHOTS = {"process-tree": (TREE, 910), "gpu": (GPU, 1205)}
+
+
+def main(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with Sidecar("--", sys.executable, str(HERE / "training.py"), "600", flags=["--gpu=demo"]) as sidecar:
+        time.sleep(RUN_S)
+        shots = [
+            Shot(str(FOLDER / f"{name}.json"), str(folder / f"{name}.png"), width=1280, height=height, panels=panels)
+            for name, (panels, height) in SHOTS.items()
+        ]
+        for page in render(sidecar.api, shots, since="now-2m"):
+            for trouble in page.complaints:
+                print(trouble, file=sys.stderr)
+    for file in sorted(folder.glob("*.png")):
+        print(f"{file}: {file.stat().st_size >> 10} KiB")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else PICTURES)
