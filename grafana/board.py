@@ -9,8 +9,8 @@ from typing import NamedTuple
 class Panel(NamedTuple):
     """`kind`: stat, quarter, graph, wide (these three are graphs) or table. `targets`: (PromQL, legend).
 
-    `thresholds`: (from, colour). A legend that ends in "limit" gets a dashed line. `top`: the axis ends there. `empty`:
-    what stands in place of "No data" where having none is usual. `stack`: the series are parts of a whole.
+    `thresholds`: (from, colour). What is named "… limit" is a dashed line, not in the legend. `top`: the axis ends
+    there. `empty`: what stands in place of "No data" where that is usual. `stack`: the series are parts of a whole.
     """
 
     kind: str

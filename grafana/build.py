@@ -61,6 +61,7 @@ DASHED = [
     DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [8, 6]}),
     DynamicConfigValue("custom.fillOpacity", 0),
     DynamicConfigValue("color", {"mode": "fixed", "fixedColor": "semi-dark-red"}),
+    DynamicConfigValue("custom.hideFrom", {"legend": True, "tooltip": False, "viz": False}),
     DynamicConfigValue("custom.stacking", {"mode": "none", "group": "A"}),
 ]
 SIZES = {

@@ -26,7 +26,7 @@ GPU = [
     "Lost GPUs",
     "Memory",
     "Temperature",
-    "Clocks held down",
+    "Fan",
 ]
 GPU += ["Memory of each tree", "Utilisation of each tree"]
 SHOTS = {"process-tree": (TREE, 910), "gpu": (GPU, 1205)}
