@@ -44,8 +44,8 @@ PROCESS_TREE = Board(
                     "stat",
                     "Highest memory",
                     "bytes",
-                    ((f"max(proctree_resident_memory_max_bytes{{{OF_TREE}}})", ""),),
-                    "The highest resident memory of any second in the window, whoever scraped when.",
+                    ((f"sum(proctree_resident_memory_max_bytes{{{OF_TREE}}})", ""),),
+                    "The highest resident memory of any second in the window, whoever scraped when; trees added up.",
                 ),
                 Panel(
                     "stat",
@@ -66,8 +66,8 @@ PROCESS_TREE = Board(
                     "short",
                     (
                         (
-                            f"sum by (tree, mode) (rate(proctree_cpu_seconds_total{{{OF_TREE}}}{RATE}))",
-                            "{{tree}} {{mode}}",
+                            f"sum by (instance, tree, mode) (rate(proctree_cpu_seconds_total{{{OF_TREE}}}{RATE}))",
+                            "{{instance}} {{tree}} {{mode}}",
                         ),
                     ),
                     "CPUs in use, in user mode and in the kernel.",
@@ -78,10 +78,13 @@ PROCESS_TREE = Board(
                     "Memory",
                     "bytes",
                     (
-                        (f"sum by (tree) (proctree_resident_memory_bytes{{{OF_TREE}}})", "{{tree}} resident"),
                         (
-                            f"max by (tree) (proctree_resident_memory_max_bytes{{{OF_TREE}}})",
-                            "{{tree}} highest of the window",
+                            f"sum by (instance, tree) (proctree_resident_memory_bytes{{{OF_TREE}}})",
+                            "{{instance}} {{tree}} resident",
+                        ),
+                        (
+                            f"max by (instance, tree) (proctree_resident_memory_max_bytes{{{OF_TREE}}})",
+                            "{{instance}} {{tree}} highest of the window",
                         ),
                     ),
                     "Resident memory of all processes now, and the highest of any second in the window.",
@@ -96,8 +99,11 @@ PROCESS_TREE = Board(
                     "Processes and threads",
                     "short",
                     (
-                        (f"sum by (tree) (proctree_processes{{{OF_TREE}}})", "{{tree}} processes"),
-                        (f"sum by (tree) (proctree_threads{{{OF_TREE}}})", "{{tree}} threads"),
+                        (
+                            f"sum by (instance, tree) (proctree_processes{{{OF_TREE}}})",
+                            "{{instance}} {{tree}} processes",
+                        ),
+                        (f"sum by (instance, tree) (proctree_threads{{{OF_TREE}}})", "{{instance}} {{tree}} threads"),
                     ),
                     "How many there are.",
                 ),
@@ -105,7 +111,7 @@ PROCESS_TREE = Board(
                     "quarter",
                     "Open files",
                     "short",
-                    ((f"sum by (tree) (proctree_open_fds{{{OF_TREE}}})", "{{tree}}"),),
+                    ((f"sum by (instance, tree) (proctree_open_fds{{{OF_TREE}}})", "{{instance}} {{tree}}"),),
                     "Open descriptors of all processes.",
                 ),
                 Panel(
@@ -113,8 +119,14 @@ PROCESS_TREE = Board(
                     "Disk",
                     "Bps",
                     (
-                        (f"sum by (tree) (rate(proctree_io_read_bytes_total{{{OF_TREE}}}{RATE}))", "{{tree}} read"),
-                        (f"sum by (tree) (rate(proctree_io_write_bytes_total{{{OF_TREE}}}{RATE}))", "{{tree}} written"),
+                        (
+                            f"sum by (instance, tree) (rate(proctree_io_read_bytes_total{{{OF_TREE}}}{RATE}))",
+                            "{{instance}} {{tree}} read",
+                        ),
+                        (
+                            f"sum by (instance, tree) (rate(proctree_io_write_bytes_total{{{OF_TREE}}}{RATE}))",
+                            "{{instance}} {{tree}} written",
+                        ),
                     ),
                     "Bytes from and to storage.",
                 ),
@@ -124,8 +136,8 @@ PROCESS_TREE = Board(
                     "short",
                     (
                         (
-                            f"sum by (tree, type) (rate(proctree_page_faults_total{{{OF_TREE}}}{RATE}))",
-                            "{{tree}} {{type}}",
+                            f"sum by (instance, tree, type) (rate(proctree_page_faults_total{{{OF_TREE}}}{RATE}))",
+                            "{{instance}} {{tree}} {{type}}",
                         ),
                     ),
                     "Major ones wait for a disk.",
@@ -140,8 +152,14 @@ PROCESS_TREE = Board(
                     "Memory of the cgroup",
                     "bytes",
                     (
-                        (f"sum by (tree) (cgroup_memory_working_set_bytes{{{OF_TREE}}})", "{{tree}} working set"),
-                        (f"min by (tree) (cgroup_memory_limit_bytes{{{OF_TREE}}})", "{{tree}} limit"),
+                        (
+                            f"sum by (instance, tree) (cgroup_memory_working_set_bytes{{{OF_TREE}}})",
+                            "{{instance}} {{tree}} working set",
+                        ),
+                        (
+                            f"min by (instance, tree) (cgroup_memory_limit_bytes{{{OF_TREE}}})",
+                            "{{instance}} {{tree}} limit",
+                        ),
                     ),
                     "What the kernel counts against the limit, of all that is in the same cgroup, and the limit.",
                     empty="The cgroup cannot be read",
@@ -150,7 +168,12 @@ PROCESS_TREE = Board(
                     "graph",
                     "Throttled",
                     "percentunit",
-                    ((f"sum by (tree) (rate(cgroup_cpu_throttled_seconds_total{{{OF_TREE}}}{RATE}))", "{{tree}}"),),
+                    (
+                        (
+                            f"sum by (instance, tree) (rate(cgroup_cpu_throttled_seconds_total{{{OF_TREE}}}{RATE}))",
+                            "{{instance}} {{tree}}",
+                        ),
+                    ),
                     "Part of the time for which the CPU quota kept the cgroup from running, summed over CPUs.",
                     ((0.1, "yellow"), (0.5, "red")),
                     empty="No CPU quota",
@@ -159,7 +182,7 @@ PROCESS_TREE = Board(
                     "graph",
                     "Killed for want of memory",
                     "short",
-                    ((f"sum by (tree) (cgroup_oom_kills_total{{{OF_TREE}}})", "{{tree}}"),),
+                    ((f"sum by (instance, tree) (cgroup_oom_kills_total{{{OF_TREE}}})", "{{instance}} {{tree}}"),),
                     "Processes that the kernel has killed in the tree's cgroup.",
                     ((1, "red"),),
                     empty="The cgroup cannot be read",
@@ -175,9 +198,9 @@ PROCESS_TREE = Board(
                     "short",
                     (
                         (
-                            "topk(10, sum by (pid, comm)"
+                            "topk(10, sum by (instance, pid, comm)"
                             f" (rate(proctree_process_cpu_seconds_total{{{OF_TREE}}}{RATE})))",
-                            "{{comm}} {{pid}}",
+                            "{{instance}} {{comm}} {{pid}}",
                         ),
                     ),
                     "CPUs in use by each of the ten busiest processes.",
@@ -187,7 +210,12 @@ PROCESS_TREE = Board(
                     "wide",
                     "Memory of the largest",
                     "bytes",
-                    ((f"topk(10, proctree_process_resident_memory_bytes{{{OF_TREE}}})", "{{comm}} {{pid}}"),),
+                    (
+                        (
+                            f"topk(10, proctree_process_resident_memory_bytes{{{OF_TREE}}})",
+                            "{{instance}} {{comm}} {{pid}}",
+                        ),
+                    ),
                     "Resident memory of each of the ten largest processes.",
                     empty="Only straight to the sidecar, or with --expose.per-process",
                 ),
@@ -324,21 +352,36 @@ OURSELVES = Board(
                     "graph",
                     "CPU",
                     "percentunit",
-                    ((f"sum by (worker) (rate(prom_probe_worker_cpu_seconds_total{{{OURS}}}{RATE}))", "{{worker}}"),),
+                    (
+                        (
+                            f"sum by (instance, worker) (rate(prom_probe_worker_cpu_seconds_total{{{OURS}}}{RATE}))",
+                            "{{instance}} {{worker}}",
+                        ),
+                    ),
                     "CPU of each worker; all together stay below 1 % of a core.",
                 ),
                 Panel(
                     "graph",
                     "Memory",
                     "bytes",
-                    ((f"sum by (worker) (prom_probe_worker_resident_memory_bytes{{{OURS}}})", "{{worker}}"),),
+                    (
+                        (
+                            f"sum by (instance, worker) (prom_probe_worker_resident_memory_bytes{{{OURS}}})",
+                            "{{instance}} {{worker}}",
+                        ),
+                    ),
                     "Resident memory of each worker.",
                 ),
                 Panel(
                     "graph",
                     "Time of a collection",
                     "s",
-                    ((f"max by (collector) (prom_probe_collector_duration_seconds{{{OURS}}})", "{{collector}}"),),
+                    (
+                        (
+                            f"max by (instance, collector) (prom_probe_collector_duration_seconds{{{OURS}}})",
+                            "{{instance}} {{collector}}",
+                        ),
+                    ),
                     "How long the newest collection took.",
                 ),
                 Panel(
@@ -347,12 +390,12 @@ OURSELVES = Board(
                     "short",
                     (
                         (
-                            f"sum by (collector) (rate(prom_probe_collector_runs_total{{{OURS}}}{RATE}))",
-                            "{{collector}}",
+                            f"sum by (instance, collector) (rate(prom_probe_collector_runs_total{{{OURS}}}{RATE}))",
+                            "{{instance}} {{collector}}",
                         ),
                         (
-                            f"sum by (collector) (rate(prom_probe_collector_overruns_total{{{OURS}}}{RATE}))",
-                            "{{collector}} skipped",
+                            f"sum by (instance, collector) (rate(prom_probe_collector_overruns_total{{{OURS}}}{RATE}))",
+                            "{{instance}} {{collector}} skipped",
                         ),
                     ),
                     "Collections a second, and beats that were skipped.",
@@ -370,14 +413,17 @@ OURSELVES = Board(
                     "Frames",
                     "short",
                     (
-                        (f"sum by (ring) (rate(prom_probe_ring_frames_total{{{OURS}}}{RATE}))", "{{ring}}"),
                         (
-                            f"sum by (ring) (rate(prom_probe_ring_dropped_frames_total{{{OURS}}}{RATE}))",
-                            "{{ring}} dropped",
+                            f"sum by (instance, ring) (rate(prom_probe_ring_frames_total{{{OURS}}}{RATE}))",
+                            "{{instance}} {{ring}}",
                         ),
                         (
-                            f"sum by (ring) (rate(prom_probe_ring_corrupt_frames_total{{{OURS}}}{RATE}))",
-                            "{{ring}} corrupt",
+                            f"sum by (instance, ring) (rate(prom_probe_ring_dropped_frames_total{{{OURS}}}{RATE}))",
+                            "{{instance}} {{ring}} dropped",
+                        ),
+                        (
+                            f"sum by (instance, ring) (rate(prom_probe_ring_corrupt_frames_total{{{OURS}}}{RATE}))",
+                            "{{instance}} {{ring}} corrupt",
                         ),
                     ),
                     "Frames through the rings a second.",
@@ -414,8 +460,8 @@ OURSELVES = Board(
                     "short",
                     (
                         (
-                            f"sum by (reason) (rate(prom_probe_tsdb_rejected_samples_total{{{OURS}}}{RATE}))",
-                            "{{reason}}",
+                            f"sum by (instance, reason) (rate(prom_probe_tsdb_rejected_samples_total{{{OURS}}}{RATE}))",
+                            "{{instance}} {{reason}}",
                         ),
                     ),
                     "Samples that the store did not take, by reason.",
@@ -445,8 +491,8 @@ OURSELVES = Board(
                     "reqps",
                     (
                         (
-                            f"sum by (handler, code) (rate(prom_probe_http_requests_total{{{OURS}}}{RATE}))",
-                            "{{handler}} {{code}}",
+                            f"sum by (instance, handler, code) (rate(prom_probe_http_requests_total{{{OURS}}}{RATE}))",
+                            "{{instance}} {{handler}} {{code}}",
                         ),
                     ),
                     "HTTP requests a second, by route and status.",
