@@ -86,7 +86,7 @@ def render(
         [program("node"), str(HERE / "render.mjs"), json.dumps(asked)],
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=200,
     )
     assert done.returncode == 0, done.stderr
     return msgspec.json.decode(done.stdout, type=list[Page])
