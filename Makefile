@@ -51,6 +51,7 @@ bench: $(STAMP)-test ## The benchmarks; bench.query beside Prometheus and Victor
 	$(BIN)/python -m bench.collect --syscalls
 	$(BIN)/python -m bench.cadence
 	$(BIN)/python -m bench.exporters
+	$(BIN)/python -m bench.scrape
 	$(BIN)/python -m bench.transport
 	$(BIN)/python -m bench.footprint
 	$(BIN)/python -m bench.footprint --seconds 5 --hours 1

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from prom_probe.codec import Announce, Batch, CodecError, Event, decode
 from prom_probe.model.family import Family
-from prom_probe.model.meter import Meter
+from prom_probe.model.meter import Cell, Histogram, Meter
 from prom_probe.ring.consumer import Consumer
 from prom_probe.tsdb.store import LayoutError, Outcome, Store
 
@@ -78,9 +78,19 @@ class _Source:
         self.success = meter.cell(_F["prom_probe_collector_success"], collector=name)
         self.duration = meter.cell(_F["prom_probe_collector_duration_seconds"], collector=name)
         self.overruns = meter.cell(_F["prom_probe_collector_overruns_total"], collector=name)
+        for cell in self._cells():
+            cell.set(0)  # it may be back after it was forgotten
         self.held: deque[Batch] = deque()
         self.last_s = 0.0
         self.alive = False
+
+    def _cells(self) -> tuple[Cell, ...]:
+        return self.runs, self.success, self.duration, self.overruns
+
+    def forget(self) -> None:
+        """End what is told of it."""
+        for cell in self._cells():
+            cell.end()
 
 
 class Aggregator:
@@ -101,21 +111,29 @@ class Aggregator:
         log: Callable[[str, str], None],
     ) -> None:
         self._store = store
-        self._rings = rings
+        self._rings: dict[str, Consumer] = {}
         self._meter = meter
         self._intervals = intervals
         self._started_s = started_s
         self._log = log
         self._sources: dict[str, _Source] = {}
         self._announced = 0
-        self._undecodable: dict[str, int] = dict.fromkeys(rings, 0)
-        delay = _F["prom_probe_worker_beat_delay_seconds"]
-        self._delays = {name: meter.histogram(delay, DELAY_BOUNDS, worker=name) for name in rings}
+        self._undecodable: dict[str, int] = {}
+        self._delays: dict[str, Histogram] = {}
         self._latency = meter.histogram(_F["prom_probe_ingest_latency_seconds"], LATENCY_BOUNDS)
         meter.cell(_F["prom_probe_build_info"], **build_info).set(1)
+        for name, ring in rings.items():
+            self.add_ring(name, ring)
+
+    def add_ring(self, name: str, ring: Consumer) -> None:
+        """Drain this probe's ring too."""
+        self._rings[name] = ring
+        self._undecodable[name] = 0
+        delay = _F["prom_probe_worker_beat_delay_seconds"]
+        self._delays[name] = self._meter.histogram(delay, DELAY_BOUNDS, worker=name)
 
     def change_intervals(self, intervals: Mapping[str, float]) -> None:
-        """Expect other pauses between two collections from now on."""
+        """Expect other pauses between two collections from now on; who is not among these is forgotten once silent."""
         self._intervals = intervals
 
     @property
@@ -189,11 +207,14 @@ class Aggregator:
         """Once a second: end what is silent, append our own metrics."""
         now_ms = time.time_ns() // 1_000_000
         now_s = time.monotonic()
-        for name, source in self._sources.items():
+        for name, source in list(self._sources.items()):
             if source.alive and now_s - source.last_s > STALE_BEATS * self._intervals.get(name, 1.0):
                 source.alive = False
                 source.success.set(0)
                 self._store.mark_stale(name, now_ms)
+            if not source.alive and name not in self._intervals:
+                source.forget()
+                del self._sources[name]
         self._measure(now_s)
         layout = self._meter.layout
         if len(layout.columns) > self._announced:

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from prom_probe.model.family import Column, Family
-from prom_probe.model.labels import Labels
+from prom_probe.model.labels import EMPTY, Labels
 
 VERSION = 1
 _TAG = VERSION << 4
@@ -23,6 +23,7 @@ class WireColumn(msgspec.Struct, frozen=True, array_like=True):
     family: int
     labels: Labels
     exposed: bool
+    shown: Labels = EMPTY
 
 
 class Announce(msgspec.Struct, frozen=True, array_like=True, tag=_TAG | 1):
@@ -39,15 +40,14 @@ class Announce(msgspec.Struct, frozen=True, array_like=True, tag=_TAG | 1):
         families = [Family(sys.intern(f.name), f.type, sys.intern(f.help), sys.intern(f.unit)) for f in self.families]
         try:
             return [
-                Column(
-                    families[c.family],
-                    tuple((sys.intern(name), sys.intern(value)) for name, value in c.labels),
-                    c.exposed,
-                )
-                for c in self.columns
+                Column(families[c.family], _interned(c.labels), c.exposed, _interned(c.shown)) for c in self.columns
             ]
         except IndexError:
             raise CodecError(f"announcement of {self.collector!r}: a column names a family beyond the last") from None
+
+
+def _interned(labels: Labels) -> Labels:
+    return tuple((sys.intern(name), sys.intern(value)) for name, value in labels)
 
 
 class Batch(msgspec.Struct, frozen=True, array_like=True, tag=_TAG | 2):
@@ -114,6 +114,7 @@ def encode_announcements(
 def _announce(collector: str, layout: int, columns: Sequence[Column], start: int, end: int) -> Announce:
     families: dict[Family, int] = {}
     wire = tuple(
-        WireColumn(families.setdefault(c.family, len(families)), c.labels, c.exposed) for c in columns[start:end]
+        WireColumn(families.setdefault(c.family, len(families)), c.labels, c.exposed, c.shown)
+        for c in columns[start:end]
     )
     return Announce(collector, layout, start, tuple(families), wire)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -157,6 +157,49 @@ def parse_watch(text: str) -> Watch:
     return Watch(name, known, value)
 
 
+_MAX_SCRAPES = 50  # each has a thread
+_MAX_SAMPLES = 1_000_000
+_URL_HELP = "NAME=http://HOST:PORT/PAGE, NAME=https://… or NAME=unix:PATH[:/PAGE]"
+_URL = re.compile(r"https?://(?:\[[0-9a-fA-F:.%]+\]|[^:/?#@\[\]\s]+)(?::([0-9]{1,5}))?(?:[/?][^\s#]*)?|unix:[^\s:].*")
+
+
+class Scrape(NamedTuple):
+    """A page of metrics to read: its series' `job`, and where it is."""
+
+    name: str
+    url: str
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.url}"
+
+
+def parse_scrape(text: str) -> Scrape:
+    """`name=http://HOST:PORT/PAGE`, the same with https, or `name=unix:PATH[:/PAGE]`."""
+    name, equals, url = text.partition("=")
+    match = _URL.fullmatch(url)
+    if not (name and equals) or match is None or not 0 < int(match[1] or 1) < 65536:
+        raise ValueError(f"not {_URL_HELP}: {text!r}")
+    return Scrape(name, url)
+
+
+def check_scrapes(scrapes: Sequence[Scrape]) -> None:
+    """ValueError where two targets have one name, or there are too many."""
+    if len(scrapes) > _MAX_SCRAPES:
+        raise ValueError(f"{len(scrapes)} targets, at most {_MAX_SCRAPES} are possible")
+    names = [scrape.name for scrape in scrapes]
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise ValueError(f"two targets are called {name!r}: a name is one target's")
+
+
+def parse_sample_limit(text: str) -> int:
+    """How many samples a page may have: the ring has room for two such rows."""
+    number = parse_count(text)
+    if number > _MAX_SAMPLES:
+        raise ValueError(f"at most {_MAX_SAMPLES} are possible, not {text!r}")
+    return number
+
+
 def one_of(*choices: str) -> Callable[[str], str]:
     """A parser that takes these words only."""
 
@@ -171,7 +214,8 @@ def one_of(*choices: str) -> Callable[[str], str]:
 class Option(NamedTuple):
     """How a field of Config is written: its key (the flag's name without dashes), its parser, its help.
 
-    `many`: several values. `restart`: a reload cannot change it.
+    `many`: several values. `restart`: a reload cannot change it. `check`: ValueError where several values, each of them
+    right by itself, do not go together.
     """
 
     key: str
@@ -180,6 +224,7 @@ class Option(NamedTuple):
     help: str
     many: bool = False
     restart: bool = False
+    check: Callable[[Any], None] = lambda values: None
 
     @property
     def field(self) -> str:
@@ -315,6 +360,31 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "intel), or two that do not exist (demo).",
         ),
     ] = "auto"
+    scrape: Annotated[
+        tuple[Scrape, ...],
+        Option(
+            "scrape",
+            parse_scrape,
+            "NAME=URL",
+            f"Read an application's own metrics too: {_URL_HELP}.",
+            True,
+            check=check_scrapes,
+        ),
+    ] = ()
+    interval_scrape: Annotated[
+        float | None, Option("interval.scrape", parse_interval, "DURATION", "Time between two readings of these.")
+    ] = None
+    scrape_expose: Annotated[
+        tuple[str, ...],
+        Option("scrape.expose", parse_regex, "REGEX", "Of these, show the metrics with such names on /metrics.", True),
+    ] = ()
+    scrape_body_size_limit: Annotated[
+        int, Option("scrape.body-size-limit", parse_size, "SIZE", "How much a page may have, decompressed.")
+    ] = 16 << 20
+    scrape_sample_limit: Annotated[
+        int,
+        Option("scrape.sample-limit", parse_sample_limit, "N", "How many samples a page may have.", restart=True),
+    ] = 10_000
     expose_per_process: Annotated[
         bool, Option("expose.per-process", parse_switch, "", "Show each process on /metrics too.")
     ] = False
@@ -455,7 +525,9 @@ def _texts(given: str | Iterable[str]) -> str | list[str]:
 def _parsed(option: Option, given: str | list[str]) -> Any:
     if option.many:
         texts = [given] if isinstance(given, str) else given
-        return tuple(option.parse(text.strip()) for text in texts if text.strip())
+        values = tuple(option.parse(text.strip()) for text in texts if text.strip())
+        option.check(values)
+        return values
     if not isinstance(given, str):
         raise ValueError("takes one value, not a list")
     return option.parse(given)

@@ -45,7 +45,7 @@ class _Part:
             if column.exposed:
                 self.exposed.append(column)
                 self.indices.append(index)
-                self.starts.append(form.series(column.family, column.labels).encode() + b" ")
+                self.starts.append(form.series(column.family, column.shown or column.labels).encode() + b" ")
         if len(self.indices) == before:
             return False
         self.take = _taker(self.indices)
@@ -135,9 +135,10 @@ def _make_plan(parts: Sequence[_Part], form: Format, names: Collection[str] | No
     position = 0
     for part in parts:
         for column, start in zip(part.exposed, part.starts, strict=True):
-            lines.pop(column.labels, None)
-            if names is None or column.family.name in names or label_value(column.labels, METRIC_NAME) in names:
-                lines[column.labels] = (column.family.name, position, start, column.family)
+            labels = column.shown or column.labels
+            lines.pop(labels, None)
+            if names is None or column.family.name in names or label_value(labels, METRIC_NAME) in names:
+                lines[labels] = (column.family.name, position, start, column.family)
             position += 1
     ordered = sorted(lines.values(), key=itemgetter(0, 1))
     pieces: list[bytes] = []

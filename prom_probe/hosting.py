@@ -26,7 +26,7 @@ from prom_probe.web.context import About
 from prom_probe.web.heap import Trimmer
 from prom_probe.web.queries import QueryLimits
 from prom_probe.web.server import Server
-from prom_probe.wiring import AGGREGATOR, PROBES
+from prom_probe.wiring import AGGREGATOR, asked_probes, collector_names
 
 if TYPE_CHECKING:
     from prom_probe.web.security import Security
@@ -51,9 +51,10 @@ async def aggregate(shared: Shared, lifeline: int) -> None:
     config, log = shared.config, shared.log.named(AGGREGATOR)
     loop = asyncio.get_running_loop()
     meter, store = Meter(), Store(store_options(config), report=log)
+    rings = {name: Consumer(shared.rings[name]) for name in asked_probes(config)}
     aggregator = Aggregator(
         store,
-        {name: Consumer(ring) for name, ring in shared.rings.items()},
+        rings,
         meter,
         intervals=intervals_of(config),
         build_info=build_info(),
@@ -75,6 +76,10 @@ async def aggregate(shared: Shared, lifeline: int) -> None:
         if new is not None:
             log.change(new.log_level, new.log_format)
             store.change(store_options(new))
+            for name in asked_probes(new):
+                if name not in rings:
+                    rings[name] = Consumer(shared.rings[name])
+                    aggregator.add_ring(name, rings[name])
             aggregator.change_intervals(intervals_of(new))
             app.change(query_limits(new), new.api_allowed_host, new.web_cors_origin)
 
@@ -185,7 +190,11 @@ class Reloads:
 
 def intervals_of(config: Config) -> dict[str, float]:
     """Seconds between two collections, by collector."""
-    return {name: kind.interval(config) for kind in PROBES.values() for name in kind.collectors}
+    return {
+        collector: kind.interval(config)
+        for name, kind in asked_probes(config).items()
+        for collector in collector_names(name, config)
+    }
 
 
 def make_about(

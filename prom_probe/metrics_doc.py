@@ -13,6 +13,7 @@ from typing import NamedTuple
 from prom_probe.aggregator import FAMILIES
 from prom_probe.collectors.catalogue import DEFINITIONS
 from prom_probe.collectors.definition import Definition
+from prom_probe.collectors.scrape_families import REPORT
 from prom_probe.web import app
 
 _RINGS = "the header of the ring"
@@ -143,7 +144,11 @@ _SECTIONS = (
     _Section("gpu_", "GPUs", "exposed", "One GPU."),
     _Section("prom_probe_", "prom_probe itself", "exposed", "What we cost, and what we could not do."),
     _Section(
-        "", "Applications' own metrics", "local; `--scrape.expose` passes a chosen set on", "Of a target of `--scrape`."
+        "",
+        "Applications' own metrics",
+        "local",
+        "Of each target of `--scrape`, beside all that its page has, of which `--scrape.expose` shows a chosen part on "
+        "`/metrics`.",
     ),
 )
 
@@ -195,7 +200,7 @@ def _row(*cells: str) -> str:
 
 def page() -> str:
     """docs/metrics.md as it should be."""
-    return render(chain(DEFINITIONS, OWN))
+    return render(chain(DEFINITIONS, OWN, REPORT))
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ T = TypeVar("T")
 READ_S = 5.0
 
 # Settings of these sections are the probe workers', which are started again where one of them has changed.
-_PROBES = ("watch", "interval", "expose", "collect", "gpu", "log")
+_PROBES = ("watch", "interval", "expose", "collect", "gpu", "scrape", "log")
 
 # More than a configuration can have that was taken at the start; what is not written takes no memory.
 _OUTCOME_BYTES = 1 << 20

@@ -130,6 +130,7 @@ class Supervisor:
         worker.due_s = 0.0
         if not worker.wanted():
             worker.due_s = time.monotonic() + ASK_S
+            self._board.retired(worker.name)
             return
         worker.started_s = time.monotonic()
         # Until the child has handlers of its own, ours would swallow a SIGTERM that is meant to end it.

@@ -18,7 +18,7 @@ from prom_probe.reload import Board as ReloadBoard
 from prom_probe.reload import concerns_probes, in_child, merge, read_anew
 from prom_probe.ring.board import Board
 from prom_probe.ring.doorbell import Doorbell
-from prom_probe.ring.layout import BEATS, create_ring, ring_cells
+from prom_probe.ring.layout import BEATS, begin_ring, reserve_ring, ring_cells
 from prom_probe.ring.slot import Slot
 from prom_probe.sources.gpu_detect import detect_gpus
 from prom_probe.supervisor import GRACE_S, Supervisor, Worker
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 AGGREGATOR = "aggregator"
 GPU = "gpu"
+SCRAPE = "scrape"
 
 _SLOT_BYTES = 256 << 10
 _MEMBERS_BYTES = 256 << 10  # 50,000 members
@@ -40,7 +41,7 @@ GPU_GRACE_S = 10.0
 
 
 class ProbeKind(NamedTuple):
-    """A probe worker: its collectors, where its interval stands, and its ring's size.
+    """A probe worker: its collectors, where its interval stands, its ring's size, and whether it is asked for.
 
     `grace_s` and `most_crashes`: see `Worker`.
     """
@@ -52,11 +53,18 @@ class ProbeKind(NamedTuple):
     wanted: Callable[[Config], bool] = lambda config: True
     grace_s: float = GRACE_S
     most_crashes: int = 0
+    # Whether the settings ask for it; until they do, nothing is made for it.
+    asked: Callable[[Config], bool] = lambda config: True
 
 
 def _process_ring_bytes(config: Config) -> int:
     """Room for a row with as many columns as the store takes series: a frame may fill a quarter of the ring."""
     return 4 * (8 * config.storage_tsdb_max_series + 1024)
+
+
+def _scrape_ring_bytes(config: Config) -> int:
+    """Room for a target's row, which has at most twice as many columns as samples, and some hundred."""
+    return 4 * 8 * (2 * config.scrape_sample_limit + 1024)
 
 
 def wants_gpu(config: Config) -> bool:
@@ -73,7 +81,21 @@ PROBES = {
     "system": ProbeKind(("system",), lambda c: c.interval_system or c.interval, lambda c: 64 << 10),
     # Ended with patience: a SIGKILL in the middle of a driver's call can cost the GPU.
     GPU: ProbeKind(("gpu",), lambda c: c.interval_gpu or c.interval, lambda c: 256 << 10, wants_gpu, GPU_GRACE_S, 3),
+    # A collector for each target, see `collector_names`.
+    SCRAPE: ProbeKind(
+        (), lambda c: c.interval_scrape or c.interval, _scrape_ring_bytes, asked=lambda c: bool(c.scrape)
+    ),
 }
+
+
+def asked_probes(config: Config) -> dict[str, ProbeKind]:
+    """The rows of PROBES that the settings ask for."""
+    return {name: kind for name, kind in PROBES.items() if kind.asked(config)}
+
+
+def collector_names(name: str, config: Config) -> tuple[str, ...]:
+    """The collectors of a worker."""
+    return tuple(f"scrape:{target.name}" for target in config.scrape) if name == SCRAPE else PROBES[name].collectors
 
 
 class Shared:
@@ -88,15 +110,26 @@ class Shared:
         self.started_s = time.monotonic()
         self.supervisor_pid = os.getpid()
         self.bell = Doorbell()
-        self.rings = {name: create_ring(kind.ring_bytes(config)) for name, kind in PROBES.items()}
-        self.slots = {name: Slot(_SLOT_BYTES) for name in PROBES}
-        self.wakes = {name: Doorbell() for name in PROBES}
+        self.rings = {name: reserve_ring(kind.ring_bytes(config)) for name, kind in PROBES.items()}
+        self.slots: dict[str, Slot] = {}
+        self.wakes: dict[str, Doorbell] = {}
         self.members = Slot(_MEMBERS_BYTES)
         self.board = Board([*PROBES, AGGREGATOR])
+        self.make_ready()
         self.listeners: list[Listener] = []
         self.watches: tuple[Watch, ...] = config.watch
         self.exposed_system = True
         self.tls = False
+
+    def make_ready(self) -> None:
+        """Make what the probes need that the settings ask for. The rings are there from the beginning, for the
+        aggregator's sake, but take no memory before this.
+        """
+        for name in asked_probes(self.config):
+            if name not in self.wakes:
+                begin_ring(self.rings[name])
+                self.slots[name] = Slot(_SLOT_BYTES)
+                self.wakes[name] = Doorbell()
 
 
 def serve(config: Config, argv: tuple[str, ...], source: Source | None = None) -> int:
@@ -142,8 +175,8 @@ def serve(config: Config, argv: tuple[str, ...], source: Source | None = None) -
 def _worker(shared: Shared, name: str, kind: ProbeKind) -> Worker:
     return Worker(
         name,
-        partial(_run_probe, shared, name),
-        wanted=lambda: kind.wanted(shared.config),
+        partial(_run_scraper if name == SCRAPE else _run_probe, shared, name),
+        wanted=lambda: kind.asked(shared.config) and kind.wanted(shared.config),
         grace_s=kind.grace_s,
         most_crashes=kind.most_crashes,
     )
@@ -164,6 +197,7 @@ def _reload(shared: Shared, command: Command | None) -> list[str]:
         shared.log.change(shared.config.log_level, shared.config.log_format)
         if concerns_probes(before, shared.config):
             _choose_watches(shared, command)
+        shared.make_ready()
         shared.log("info", "settings reloaded")
         shared.reloads.publish(shared.config)
     for row in shared.board.rows():
@@ -252,10 +286,10 @@ def _announce(shared: Shared) -> None:
 
 
 def _collect_now(shared: Shared, deadline_s: float) -> None:
-    """Have every living probe collect once more, and wait for it."""
+    """Have every living probe collect once more, and wait for it; but for targets, which may take their time."""
     waiting = {}
     for row in shared.board.rows():
-        if row.pid and row.name in PROBES:
+        if row.pid and row.name in PROBES and row.name != SCRAPE:
             waiting[row.name] = ring_cells(shared.rings[row.name])[BEATS]
             shared.wakes[row.name].ring()
     while waiting and time.monotonic() < deadline_s:
@@ -381,6 +415,26 @@ def _set_priority(priority: str, log: Log) -> None:
     except OSError as error:
         need = "RLIMIT_RTPRIO" if priority == "realtime" else "RLIMIT_NICE"
         log("warn", f"priority {priority} is not given: it needs CAP_SYS_NICE or {need}", error=error.strerror)
+
+
+def _run_scraper(shared: Shared, name: str, lifeline: int) -> None:
+    """The inside of the scrape worker."""
+    from prom_probe.scraper import Scraper, SharedProducer, make_collectors
+
+    for listener in shared.listeners:
+        listener.sock.close()
+    log = shared.log.named(name)
+    _set_priority(shared.config.collect_priority, log)
+    scraper = Scraper(
+        make_collectors(shared.config, log),
+        PROBES[name].interval(shared.config),
+        SharedProducer(shared.rings[name], shared.bell),
+        wake=shared.wakes[name],
+        lifeline=lifeline,
+        log=log,
+    )
+    signal.signal(signal.SIGTERM, lambda number, frame: scraper.stop())
+    scraper.run()
 
 
 def _run_aggregator(shared: Shared, lifeline: int) -> None:

@@ -2,6 +2,7 @@
 
 from prom_probe.collectors import cgroup_families, gpu_families, process_columns, system_families, workers_families
 from prom_probe.collectors.definition import READABLE, Definition
+from prom_probe.collectors.scrape_families import FAILURES, UNEXPOSED
 
 _system, _workers = system_families, workers_families
 
@@ -42,5 +43,7 @@ DEFINITIONS: tuple[Definition, ...] = (
     _workers.PRIORITY,
     _workers.START_TIME,
     *gpu_families.DEFINITIONS,
+    FAILURES,
+    UNEXPOSED,
     READABLE,
 )

@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from prom_probe.model.labels import Labels, make_labels
+from prom_probe.model.labels import EMPTY, Labels, make_labels
 
 MetricType = Literal["counter", "gauge", "histogram", "summary", "info", "unknown"]
 
@@ -22,12 +22,14 @@ class Column(msgspec.Struct, frozen=True, array_like=True):
     """One series of a collector: its family, its full labels, and whether it is exposed on `/metrics`.
 
     `labels` has `__name__`, which differs from `family.name` for the parts of a histogram (`x_bucket`, `x_sum`).
-    A column that is not exposed is *local*: only the query API shows it.
+    A column that is not exposed is *local*: only the query API shows it. `/metrics` has `shown` in place of `labels`
+    where it is not empty.
     """
 
     family: Family
     labels: Labels
     exposed: bool = True
+    shown: Labels = EMPTY
 
 
 def column(family: Family, *, exposed: bool = True, **labels: str) -> Column:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from prom_probe.model.family import Column, Family
 from prom_probe.model.labels import make_labels
 from prom_probe.model.layout import Layout
+from prom_probe.model.sample import STALE
 
 
 class Cell:
@@ -22,6 +23,10 @@ class Cell:
 
     def set(self, value: float) -> None:
         self._layout.row[self._index] = value
+
+    def end(self) -> None:
+        """Have no value until the next `set`."""
+        self._layout.row[self._index] = STALE
 
 
 class Histogram:

@@ -12,7 +12,7 @@ _CELLS = 4
 
 
 class WorkerRow(NamedTuple):
-    """One worker's row; `pid` is 0 while it does not run."""
+    """One worker's row; `pid` is 0 while it does not run, `started_ns` while it has nothing to do."""
 
     name: str
     pid: int
@@ -37,6 +37,10 @@ class Board:
         self._cells[at] = 0
         if restart:
             self._cells[at + 1] += 1
+
+    def retired(self, name: str) -> None:
+        """There is nothing for it to do: as if it had never been started, but for its restarts."""
+        self._cells[self.names.index(name) * _CELLS + 2] = 0
 
     def rows(self) -> Iterator[WorkerRow]:
         cells = self._cells

@@ -59,13 +59,22 @@ def create_ring(capacity: int) -> memoryview:
 
     The memory goes back when the last process that has it ends. Pages are taken as they are first written.
     """
-    size = 1 << max(12, (capacity - 1).bit_length())
-    buffer = memoryview(mmap.mmap(-1, HEADER_BYTES + size))
+    buffer = reserve_ring(capacity)
+    begin_ring(buffer)
+    return buffer
+
+
+def reserve_ring(capacity: int) -> memoryview:
+    """Where such a ring can be: shared by fork, without memory until `begin_ring` makes it one."""
+    return memoryview(mmap.mmap(-1, HEADER_BYTES + (1 << max(12, (capacity - 1).bit_length()))))
+
+
+def begin_ring(buffer: memoryview) -> None:
+    """Make a reserved mapping a ring: its header."""
     cells = ring_cells(buffer)
-    cells[VERSION], cells[CAPACITY] = VERSION_VALUE, size
+    cells[VERSION], cells[CAPACITY] = VERSION_VALUE, len(buffer) - HEADER_BYTES
     cells[IDENTITY] = int.from_bytes(os.urandom(8), "little")
     cells[MAGIC] = MAGIC_VALUE
-    return buffer
 
 
 def ring_cells(buffer: memoryview) -> memoryview:

@@ -35,7 +35,8 @@ class Mapping:
         self.series.append(series)
         # Of what a frame brought, only the series' own labels and one copy of each family are kept.
         family = self.families.setdefault(column.family, column.family)
-        self.columns.append(Column(family, series.labels if series is not None else column.labels, column.exposed))
+        labels = series.labels if series is not None else column.labels
+        self.columns.append(Column(family, labels, column.exposed, column.shown))
         if series is None:
             self.refused += 1
         elif series.ref in self._first:

@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "promql": "model",
     "collectors": "model sources",
     "probe": "collectors codec ring",
+    "scraper": "probe collectors codec config ring sources",
     "aggregator": "model codec ring tsdb",
     "exposition": "model tsdb formats",
     "formats": "model",

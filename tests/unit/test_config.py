@@ -12,13 +12,16 @@ from prom_probe.config import (
     Config,
     ConfigError,
     Watch,
+    find_config,
     format_duration,
     make_config,
     parse_address,
     parse_duration,
+    parse_scrape,
     parse_size,
     parse_watch,
 )
+from prom_probe.sources.http_page import parse_endpoint
 
 
 @pytest.mark.parametrize(
@@ -62,6 +65,50 @@ def test_addresses(text: str, address: Address) -> None:
     """They print as they are written."""
     assert parse_address(text) == address
     assert str(address) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a=http://h:8000/metrics",
+        "a=https://[::1]:8000/x?y=z",
+        "a b=http://h",
+        "a=unix:/run/x.sock",
+        "a=unix:/run/x.sock:/metrics",
+    ],
+)
+def test_targets(text: str) -> None:
+    """They print as they are written, and the scrape worker takes their URL."""
+    target = parse_scrape(text)
+    assert str(target) == text
+    parse_endpoint(target.url)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a", "a=", "=http://h", "a=h:1", "a=ftp://h", "a=http://", "a=http://h:0", "a=http://u:p@h", "a=unix:"]
+)
+def test_other_targets_are_refused(text: str) -> None:
+    """With the notations that are right; a password in a URL would be shown on the status pages."""
+    with pytest.raises(ValueError, match="not NAME=http://HOST:PORT/PAGE"):
+        parse_scrape(text)
+
+
+@pytest.mark.parametrize(
+    ("document", "fault"),
+    [
+        ("log.level: warn\nscrape: [a=http://h, b=ftp://h]", "line 2: scrape: not NAME=http://HOST:PORT/PAGE"),
+        ("scrape:\n  - a=http://h\n  - a=http://i", "line 1: scrape: two targets are called 'a'"),
+        (f"scrape: [{', '.join(f'a{i}=http://h' for i in range(51))}]", "line 1: scrape: 51 targets, at most 50"),
+        ("scrape:\n  sample-limit: 1000001", "line 2: scrape.sample-limit: at most 1000000"),
+        ("scrape.expose: ['a(']", "line 1: scrape.expose: not a regular expression"),
+    ],
+)
+def test_faults_of_targets_are_told_with_line_and_key(document: str, fault: str, tmp_path: Path) -> None:
+    """As `check-config` and a reload tell them."""
+    path = tmp_path / "c.yml"
+    path.write_text(document)
+    _, faults = find_config({}, {}, file=str(path))
+    assert len(faults) == 1 and faults[0].startswith(f"{path}: {fault}")
 
 
 @pytest.mark.parametrize("text", ["19990", "host", "host:99999", "::1:80", "unix:", "a b:1", "http://x:1"])

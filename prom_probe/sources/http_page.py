@@ -1,0 +1,315 @@
+"""Reads a page over HTTP, within a deadline and a limit on its size, over a connection that is kept."""
+
+import re
+import socket
+import time
+import zlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urljoin
+
+import httptools
+
+if TYPE_CHECKING:
+    import ssl
+
+_URL = re.compile(r"(https?)://(?:\[([^\[\]/?#]+)\]|([^:/?#@\[\]]+))(?::([0-9]{1,5}))?([/?][^#]*)?(?:#.*)?", re.DOTALL)
+_UNPRINTABLE = re.compile(r"[^!-~]")
+
+_CHUNK_BYTES = 64 << 10
+_HEAD_BYTES = 64 << 10  # of a status line and headers
+_REDIRECTS = 5
+_REDIRECT_STATUS = (301, 302, 303, 307, 308)
+
+
+class PageError(Exception):
+    """No page; `reason` is one of "connect", "timeout", "http", "size"."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+class Endpoint(NamedTuple):
+    """Where a page is: at a host and port, or behind the Unix socket `path`."""
+
+    scheme: str  # "http", "https" or "unix"
+    host: str
+    port: int
+    path: str
+    resource: str  # the page's path and query
+
+    @property
+    def instance(self) -> str:
+        """`host:port`, or the socket's path."""
+        if self.path:
+            return self.path
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Page(NamedTuple):
+    """What came: the body, decompressed, and the Content-Type header, "" where there was none."""
+
+    body: bytes
+    content_type: str
+
+
+def parse_endpoint(url: str) -> Endpoint:
+    """The endpoint of `http://HOST[:PORT][/PAGE]`, the same with https, or `unix:PATH[:/PAGE]`; PAGE is /metrics.
+
+    Raises ValueError for anything else.
+    """
+    if url.startswith("unix:") and len(url) > 5:
+        path, colon, page = url[5:].rpartition(":/")
+        return (
+            Endpoint("unix", "", 0, path, f"/{page}")
+            if colon and path
+            else Endpoint("unix", "", 0, url[5:], "/metrics")
+        )
+    match = _URL.fullmatch(url)
+    port = int(match[4] or (443 if match[1] == "https" else 80)) if match is not None else -1
+    if match is None or not 0 < port < 65536:
+        raise ValueError(f"not http://HOST:PORT/PAGE, https://HOST:PORT/PAGE or unix:PATH:/PAGE: {url!r}")
+    resource = match[5] or "/metrics"
+    return Endpoint(match[1], match[2] or match[3], port, "", resource if resource[0] == "/" else f"/{resource}")
+
+
+class HttpPage:
+    """One endpoint's page. Not thread-safe. The connection is kept between two readings."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        headers: dict[str, str],
+        max_bytes: int,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`max_bytes` bounds the body, decompressed too; `headers` go with every request."""
+        self._endpoint = endpoint
+        self._headers = dict(headers)
+        self._max_bytes = max_bytes
+        self._monotonic = monotonic
+        self._sock: socket.socket | None = None
+        self._peer: tuple[str, str, int, str] | None = None  # whom the connection is to
+        self._tls: ssl.SSLContext | None = None
+
+    def read(self, timeout_s: float) -> Page:
+        """The page, all of it within `timeout_s`. Raises PageError; a few redirects are followed."""
+        deadline_s = self._monotonic() + timeout_s
+        self._headers["X-Prometheus-Scrape-Timeout-Seconds"] = f"{timeout_s:g}"
+        endpoint = self._endpoint
+        for _ in range(_REDIRECTS + 1):
+            answer = self._ask(endpoint, deadline_s)
+            if answer.status == 200:
+                return Page(answer.body(), answer.headers.get("content-type", ""))
+            location = answer.headers.get("location")
+            if answer.status not in _REDIRECT_STATUS or location is None:
+                raise PageError("http", f"the status is {answer.status} {answer.phrase}".rstrip())
+            endpoint = _follow(endpoint, location)
+        raise PageError("http", f"more than {_REDIRECTS} redirects")
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
+
+    def _ask(self, endpoint: Endpoint, deadline_s: float) -> "_Answer":
+        """One request, one whole answer; on a kept connection that the peer has closed, once more on a new one."""
+        while True:
+            kept = self._sock is not None and self._peer == endpoint[:4]
+            answer = _Answer(self._max_bytes)
+            try:
+                if not kept:
+                    self.close()
+                    self._sock, self._peer = self._connect(endpoint, deadline_s), endpoint[:4]
+                self._exchange(endpoint, answer, deadline_s)
+            except TimeoutError:
+                self.close()
+                raise PageError("timeout", "the deadline passed before the page was whole") from None
+            except _Closed:
+                self.close()
+                if kept and not answer.begun:
+                    continue
+                raise PageError("http", "the connection was closed before the page was whole") from None
+            except OSError as error:
+                self.close()
+                if kept and not answer.begun:
+                    continue
+                raise PageError("connect", error.strerror or str(error)) from None
+            except httptools.HttpParserError as error:
+                self.close()
+                # What `_Answer` raises in a callback comes as the parser error's context.
+                cause = error.__context__
+                raise cause if isinstance(cause, PageError) else PageError("http", f"not HTTP: {error}") from None
+            except PageError:
+                self.close()
+                raise
+            if not answer.keep:
+                self.close()
+            return answer
+
+    def _exchange(self, endpoint: Endpoint, answer: "_Answer", deadline_s: float) -> None:
+        sock = self._sock
+        assert sock is not None
+        host = "localhost" if endpoint.path else endpoint.instance
+        head = {"Host": host, **self._headers}
+        lines = [f"GET {_quoted(endpoint.resource)} HTTP/1.1", *(f"{name}: {value}" for name, value in head.items())]
+        self._left(sock, deadline_s)
+        sock.sendall("\r\n".join([*lines, "\r\n"]).encode())
+        while not answer.complete:
+            self._left(sock, deadline_s)
+            data = sock.recv(_CHUNK_BYTES)
+            if not data:
+                if answer.ends_with_connection:
+                    answer.keep = False
+                    return
+                raise _Closed
+            answer.feed(data)
+
+    def _left(self, sock: socket.socket, deadline_s: float) -> None:
+        """Let the next call on `sock` take what is left; TimeoutError where nothing is."""
+        left_s = deadline_s - self._monotonic()
+        if left_s <= 0:
+            raise TimeoutError
+        sock.settimeout(left_s)
+
+    def _connect(self, endpoint: Endpoint, deadline_s: float) -> socket.socket:
+        if endpoint.path:
+            return self._connect_to(socket.AF_UNIX, endpoint.path, deadline_s)
+        refusal: OSError = OSError("no address")
+        for family, _, _, _, address in socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM):
+            try:
+                sock = self._connect_to(family, address, deadline_s)
+            except TimeoutError:
+                raise
+            except OSError as error:
+                refusal = error
+                continue
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return sock if endpoint.scheme == "http" else self._secured(sock, endpoint.host, deadline_s)
+        raise refusal
+
+    def _connect_to(self, family: int, address: object, deadline_s: float) -> socket.socket:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            self._left(sock, deadline_s)
+            sock.connect(address)  # type: ignore[arg-type]
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
+    def _secured(self, sock: socket.socket, host: str, deadline_s: float) -> socket.socket:
+        import ssl  # 4 MB
+
+        try:
+            if self._tls is None:
+                self._tls = ssl.create_default_context()
+            self._left(sock, deadline_s)
+            return self._tls.wrap_socket(sock, server_hostname=host)
+        except OSError:
+            sock.close()
+            raise
+
+
+class _Closed(Exception):
+    """The peer has closed the connection."""
+
+
+class _Answer:
+    """An HTTP response as it comes in: the callbacks of httptools, the body's limit and its decompression."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._max_bytes = max_bytes
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._head_bytes = 0
+        self._gzip: zlib._Decompress | None = None
+        self._in_body = False
+        self.begun = False
+        self.complete = False
+        self.keep = True
+        self.status = 0
+        self.phrase = ""
+        self.headers: dict[str, str] = {}
+
+    def feed(self, data: bytes) -> None:
+        self.begun = True
+        if not self._in_body:
+            self._head_bytes += len(data)
+            if self._head_bytes > _HEAD_BYTES + _CHUNK_BYTES:
+                raise PageError("size", "the headers have no end")
+        self._parser.feed_data(data)
+
+    def body(self) -> bytes:
+        if self._gzip is not None and not self._gzip.eof:
+            raise PageError("http", "the compressed body is cut off")
+        return b"".join(self._parts)
+
+    @property
+    def ends_with_connection(self) -> bool:
+        """Whether the body, neither counted nor in chunks, is whole when the connection is closed."""
+        return self._in_body and "content-length" not in self.headers and "transfer-encoding" not in self.headers
+
+    def on_status(self, status: bytes) -> None:
+        self.phrase += status.decode("ascii", "replace")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        self.status = self._parser.get_status_code()
+        if self.status < 200:
+            return
+        self._in_body = True
+        encoding = self.headers.get("content-encoding", "identity").lower()
+        if encoding == "gzip":
+            self._gzip = zlib.decompressobj(wbits=31)
+        elif encoding != "identity":
+            raise PageError("http", f"Content-Encoding {encoding!r} was not asked for")
+
+    def on_body(self, data: bytes) -> None:
+        if self._gzip is None:
+            self._add(data)
+            return
+        while data:
+            if self._gzip.eof:  # several members follow each other
+                self._gzip = zlib.decompressobj(wbits=31)
+            try:
+                self._add(self._gzip.decompress(data, self._max_bytes - self._size + 1))
+            except zlib.error as error:
+                raise PageError("http", f"the compressed body is damaged: {error}") from None
+            data = self._gzip.unused_data or self._gzip.unconsumed_tail
+
+    def _add(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > self._max_bytes:
+            raise PageError("size", f"the body has more than {self._max_bytes} bytes")
+        self._parts.append(data)
+
+    def on_message_complete(self) -> None:
+        if self.status >= 200:
+            self.complete = True
+            self.keep = self._parser.should_keep_alive()
+        else:
+            self.headers.clear()
+            self.phrase = ""
+
+
+def _follow(endpoint: Endpoint, location: str) -> Endpoint:
+    """Where a redirect leads."""
+    if endpoint.path:
+        if not location.startswith("/"):
+            raise PageError("http", f"a redirect from a Unix socket to {location!r}")
+        return endpoint._replace(resource=location)
+    try:
+        return parse_endpoint(urljoin(f"{endpoint.scheme}://{endpoint.instance}{endpoint.resource}", location))
+    except ValueError as error:
+        raise PageError("http", f"a redirect to nowhere: {error}") from None
+
+
+def _quoted(resource: str) -> str:
+    """`resource` with what may not stand in a request line percent-encoded."""
+    return _UNPRINTABLE.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), resource)

@@ -1,0 +1,266 @@
+"""Pages over HTTP: whole, within a deadline and a size, whatever the peer does."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from prom_probe.sources.http_page import Endpoint, HttpPage, Page, PageError, parse_endpoint
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
+MAX = 1000
+
+Answer = Callable[[socket.socket, bytes], None]
+
+
+class Peer:
+    """A server of raw bytes: the n-th request of all is answered by the n-th answer, the last one again and again."""
+
+    def __init__(self, *answers: bytes | Answer) -> None:
+        self._answers = answers
+        self.requests: list[bytes] = []
+        self.connections = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/metrics?a=b"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self._talk, args=(sock,), daemon=True).start()
+
+    def _talk(self, sock: socket.socket) -> None:
+        with sock:
+            try:
+                while request := sock.recv(65536):
+                    answer = self._answers[min(len(self.requests), len(self._answers) - 1)]
+                    self.requests.append(request)
+                    if isinstance(answer, bytes):
+                        sock.sendall(answer)
+                    else:
+                        answer(sock, request)
+                        return
+            except OSError:
+                pass
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+@pytest.fixture
+def peer() -> Iterator[Callable[..., Peer]]:
+    """A maker of peers, which end with the test."""
+    peers: list[Peer] = []
+
+    def make(*answers: bytes | Answer) -> Peer:
+        peers.append(Peer(*answers))
+        return peers[-1]
+
+    yield make
+    for one in peers:
+        one.close()
+
+
+def sized(body: bytes, *headers: bytes) -> bytes:
+    return b"".join([OK, *(header + b"\r\n" for header in headers), b"Content-Length: %d\r\n\r\n" % len(body), body])
+
+
+def read(url: str, timeout_s: float = 10.0) -> Page:
+    with closing(HttpPage(parse_endpoint(url), {"Accept": "x"}, MAX)) as page:
+        return page.read(timeout_s)
+
+
+def flood(sock: socket.socket, request: bytes) -> None:
+    sock.sendall(OK + b"Content-Length: 100000000\r\n\r\n")
+    for _ in range(1000):
+        sock.sendall(bytes(100_000))
+
+
+def flood_chunks(sock: socket.socket, request: bytes) -> None:
+    sock.sendall(OK + b"Transfer-Encoding: chunked\r\n\r\n")
+    for _ in range(1000):
+        sock.sendall(b"186a0\r\n" + bytes(100_000) + b"\r\n")
+
+
+def flood_headers(sock: socket.socket, request: bytes) -> None:
+    sock.sendall(OK)
+    for i in range(100_000):
+        sock.sendall(b"X-%d: y\r\n" % i)
+
+
+def drip(sock: socket.socket, request: bytes) -> None:
+    for byte in sized(bytes(100)):
+        sock.sendall(bytes([byte]))
+        time.sleep(0.02)
+
+
+def until_closed(sock: socket.socket, request: bytes) -> None:
+    sock.sendall(OK + b"\r\nabc")
+
+
+def silence(sock: socket.socket, request: bytes) -> None:
+    sock.recv(1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "body"),
+    [
+        (sized(b"abc"), b"abc"),
+        (sized(b""), b""),
+        (sized(bytes(MAX)), bytes(MAX)),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n", b"abc"),
+        (sized(gzip.compress(b"abc"), b"Content-Encoding: gzip"), b"abc"),
+        (sized(gzip.compress(b"ab") + gzip.compress(b"c"), b"content-encoding: GZIP"), b"abc"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" + sized(b"abc"), b"abc"),
+        (until_closed, b"abc"),
+    ],
+)
+def test_a_page_comes_whole(answer: bytes | Answer, body: bytes, peer: Callable[..., Peer]) -> None:
+    """Counted, in chunks, compressed, or ended by the connection's end."""
+    assert read(peer(answer).url) == Page(body, "text/plain")
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason", "text"),
+    [
+        (sized(bytes(MAX + 1)), "size", "more than 1000 bytes"),
+        (sized(gzip.compress(bytes(50_000_000)), b"Content-Encoding: gzip"), "size", "more than 1000 bytes"),
+        (flood, "size", "more than 1000 bytes"),
+        (flood_chunks, "size", "more than 1000 bytes"),
+        (flood_headers, "size", "headers have no end"),
+        (b"HTTP/1.1 500 Oh No\r\nContent-Length: 0\r\n\r\n", "http", "the status is 500 Oh No"),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", "http", "204"),
+        (b"SSH-2.0-OpenSSH\r\n", "http", "not HTTP"),
+        (sized(b"abc", b"Content-Encoding: br"), "http", "'br' was not asked for"),
+        (sized(b"abc", b"Content-Encoding: gzip"), "http", "damaged"),
+        (sized(gzip.compress(b"abc")[:-4], b"Content-Encoding: gzip"), "http", "cut off"),
+        (lambda sock, request: sock.sendall(sized(b"abc")[:-1]), "http", "closed before"),
+        (lambda sock, request: sock.sendall(OK[:20]), "http", "closed before"),
+        (lambda sock, request: None, "http", "closed before"),
+        (b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n", "http", "more than 5 redirects"),
+        (b"HTTP/1.1 302 Found\r\nLocation: ftp://x/\r\nContent-Length: 0\r\n\r\n", "http", "redirect to nowhere"),
+        (b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", "http", "302"),
+    ],
+)
+def test_what_is_no_page_says_why(answer: bytes | Answer, reason: str, text: str, peer: Callable[..., Peer]) -> None:
+    """A reason that is counted, a text that is logged."""
+    with pytest.raises(PageError, match=text) as error:
+        read(peer(answer).url)
+    assert error.value.reason == reason
+
+
+@pytest.mark.parametrize("answer", [drip, silence])
+def test_a_page_that_does_not_come_in_time_is_given_up(answer: Answer, peer: Callable[..., Peer]) -> None:
+    """The deadline is for the whole page, however it trickles in."""
+    with pytest.raises(PageError, match="deadline") as error:
+        read(peer(answer).url, 0.3)
+    assert error.value.reason == "timeout"
+
+
+def test_a_connection_is_kept_and_replaced_when_it_has_ended(peer: Callable[..., Peer]) -> None:
+    """Two pages over one; after the peer has closed it, another, without a failure."""
+
+    def last(sock: socket.socket, request: bytes) -> None:
+        sock.sendall(sized(b"2"))  # and closes
+
+    one = peer(sized(b"1"), last, sized(b"3"))
+    with closing(HttpPage(parse_endpoint(one.url), {"Accept": "x"}, MAX)) as page:
+        assert [page.read(10).body for _ in range(3)] == [b"1", b"2", b"3"]
+    assert one.connections == 2
+    head = one.requests[0].decode().split("\r\n")
+    assert head[0] == "GET /metrics?a=b HTTP/1.1"
+    assert {"Accept: x", "X-Prometheus-Scrape-Timeout-Seconds: 10", f"Host: {one.url.split('/')[2]}"} <= set(head)
+
+
+def test_redirects_are_followed(peer: Callable[..., Peer]) -> None:
+    """Within a host and to another one."""
+    other = peer(sized(b"abc"))
+    away = b"HTTP/1.1 307 X\r\nLocation: " + other.url.encode() + b"\r\nContent-Length: 0\r\n\r\n"
+    one = peer(b"HTTP/1.1 301 X\r\nLocation: b%20c?d\r\nContent-Length: 0\r\n\r\n", away)
+    assert read(one.url).body == b"abc"
+    assert one.requests[1].startswith(b"GET /b%20c?d HTTP/1.1\r\n")
+
+
+def test_https(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate that is trusted is taken, over one connection; another one is no connection."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is not installed")
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *subject]
+    subprocess.run([*command, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(certificate, key)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            for _ in range(2):
+                raw, _ = listener.accept()
+                try:
+                    with server.wrap_socket(raw, server_side=True) as sock:
+                        while sock.recv(65536):
+                            sock.sendall(sized(b"abc"))
+                except OSError:
+                    pass
+
+        threading.Thread(target=serve, daemon=True).start()
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        with pytest.raises(PageError, match="certificate verify failed") as error:
+            read(url)
+        assert error.value.reason == "connect"
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        with closing(HttpPage(parse_endpoint(url), {}, MAX)) as page:
+            assert [page.read(10).body for _ in range(2)] == [b"abc", b"abc"]
+
+
+def test_nobody_there() -> None:
+    """A port where nobody listens, a name that nobody has, a socket that is not there."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    for url in (f"http://127.0.0.1:{port}", "http://no-such-host.invalid", "unix:/no/such/socket"):
+        with pytest.raises(PageError) as error:
+            read(url)
+        assert error.value.reason == "connect"
+
+
+@pytest.mark.parametrize(
+    ("url", "endpoint", "instance"),
+    [
+        ("http://a:80/metrics", Endpoint("http", "a", 80, "", "/metrics"), "a:80"),
+        ("http://a", Endpoint("http", "a", 80, "", "/metrics"), "a:80"),
+        ("https://a", Endpoint("https", "a", 443, "", "/metrics"), "a:443"),
+        ("https://[::1]:9/x?y#z", Endpoint("https", "::1", 9, "", "/x?y"), "[::1]:9"),
+        ("http://a?y", Endpoint("http", "a", 80, "", "/?y"), "a:80"),
+        ("http://a/", Endpoint("http", "a", 80, "", "/"), "a:80"),
+        ("unix:/run/a.sock", Endpoint("unix", "", 0, "/run/a.sock", "/metrics"), "/run/a.sock"),
+        ("unix:/run/a.sock:/m?x", Endpoint("unix", "", 0, "/run/a.sock", "/m?x"), "/run/a.sock"),
+    ],
+)
+def test_urls(url: str, endpoint: Endpoint, instance: str) -> None:
+    """The port that is meant, the page that is usual."""
+    assert parse_endpoint(url) == endpoint
+    assert endpoint.instance == instance
+
+
+@pytest.mark.parametrize(
+    "url", ["", "a:1", "ftp://a", "http://", "http://a:0", "http://a:65536", "http://u@a", "unix:"]
+)
+def test_what_is_no_url(url: str) -> None:
+    """Refused with the text."""
+    with pytest.raises(ValueError, match="not http://"):
+        parse_endpoint(url)
