@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from prom_probe.formats import TEXT, Format
+from prom_probe.formats import TEXT, WITH_CREATED, Format, headings
 from prom_probe.model.family import Column, Family
 from prom_probe.model.labels import METRIC_NAME, Labels, label_value
 from prom_probe.model.sample import STALE, is_stale
@@ -126,31 +126,58 @@ class Exposition:
         return b"".join(pieces)
 
 
+# A line: its family's name, its place among the values, what stands before it, its family, its labels.
+_Line = tuple[str, int, bytes, Family, Labels]
+
+
 def _make_plan(parts: Sequence[_Part], form: Format, names: Collection[str] | None) -> _Plan:
     """The lines of all parts, grouped by family, families sorted; within one in the order of the columns.
 
     A series that came back has a second column, the first being ended: the last column counts.
     """
-    lines: dict[Labels, tuple[str, int, bytes, Family]] = {}
+    lines: dict[bytes, _Line] = {}
+    families: dict[str, Family] = {}
     position = 0
     for part in parts:
         for column, start in zip(part.exposed, part.starts, strict=True):
             labels = column.shown or column.labels
-            lines.pop(labels, None)
+            lines.pop(start, None)
             if names is None or column.family.name in names or label_value(labels, METRIC_NAME) in names:
-                lines[labels] = (column.family.name, position, start, column.family)
+                family = families.setdefault(column.family.name, column.family)
+                lines[start] = (family.name, position, start, family, labels)
             position += 1
-    ordered = sorted(lines.values(), key=itemgetter(0, 1))
+    places = headings(form, families.values())
+    if any(name != place[0] for name, place in places.items()):
+        ordered = [(places[line[0]][0], *line[1:]) for line in lines.values()]
+    else:
+        ordered = list(lines.values())
+    ordered.sort(key=itemgetter(0, 1))
+    order: list[int] = []
     pieces: list[bytes] = []
-    families: list[tuple[int, int]] = []
+    spans: list[tuple[int, int]] = []
     for _, same in groupby(ordered, key=itemgetter(0)):
         group = list(same)
-        families += [(len(families), len(families) + len(group))] * len(group)
-        head = form.head(group[0][3]).encode()
-        for _, _, start, _ in group:
-            pieces += (head, start, b"")
+        family = places[group[0][3].name][1]
+        if form.whole and family.type in WITH_CREATED:
+            group = _metric_by_metric(group)
+        spans += [(len(spans), len(spans) + len(group))] * len(group)
+        order += [line[1] for line in group]
+        head = form.head(family).encode()
+        for line in group:
+            pieces += (head, line[2], b"")
             head = b""
-    return _Plan(_taker([line[1] for line in ordered]), pieces, families)
+    return _Plan(_taker(order), pieces, spans)
+
+
+_PARTS = (METRIC_NAME, "le", "quantile")  # what the series of one metric differ in
+
+
+def _metric_by_metric(lines: Sequence[_Line]) -> list[_Line]:
+    """A family's lines, those of one metric together, where the first of them is."""
+    metrics: dict[Labels, list[_Line]] = {}
+    for line in lines:
+        metrics.setdefault(tuple(pair for pair in line[4] if pair[0] not in _PARTS), []).append(line)
+    return [line for metric in metrics.values() for line in metric]
 
 
 def _taker(indices: Sequence[int]) -> Callable[[Sequence[float]], Sequence[float]]:

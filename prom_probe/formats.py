@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from prom_probe.model.family import Family
@@ -14,12 +14,17 @@ _LEGACY_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
 class Format(NamedTuple):
-    """One exposition format: how a family's head and a series' name are written, and how the text ends."""
+    """One exposition format: how a family's name and head and a series' name are written, and how the text ends.
+
+    `whole`: a family has its `_created` series, and the series of one metric (all buckets, say) stand together.
+    """
 
     content_type: str
+    name: Callable[[Family], str]
     head: Callable[[Family], str]
     series: Callable[[Family, Labels], str]
     end: bytes
+    whole: bool = False
 
 
 # -- names that classic formats cannot have, by the scheme that a scraper asks for (Prometheus's `escaping=`)
@@ -104,6 +109,7 @@ def _text(version: str, escaping: str) -> Format:
     suffix = "" if version == "0.0.4" and escaping == "underscores" else f"; escaping={escaping}"
     return Format(
         f"text/plain; version={version}; charset=utf-8{suffix}",
+        lambda family: escape(family.name),
         head,
         lambda family, labels: _series(_name(family, labels), labels, escape),
         b"",
@@ -122,9 +128,11 @@ def _openmetrics(escaping: str) -> Format:
 
     return Format(
         "application/openmetrics-text; version=1.0.0; charset=utf-8" + (f"; escaping={escaping}" if escaping else ""),
+        lambda family: escape(_openmetrics_name(family)[1]),
         head,
         lambda family, labels: _series(_name(family, labels), _float_bounds(family, labels), escape),
         b"# EOF\n",
+        True,
     )
 
 
@@ -150,6 +158,38 @@ def _float(text: str) -> str:
     except ValueError:
         return text
     return text if value in (float("inf"), float("-inf")) or value != value else repr(value)
+
+
+# -- which family a series stands in
+
+_CREATED = "_created"
+WITH_CREATED = ("counter", "histogram", "summary")
+
+
+def _untyped(family: Family) -> Family:
+    return Family(family.name, "unknown", family.help, family.unit)
+
+
+def headings(form: Format, families: Iterable[Family]) -> dict[str, tuple[str, Family]]:
+    """By a family's name: the name under which its series stand, and the family whose head is written there.
+
+    Where `form` would give two families one name, a counter or an info is left with its whole name, as one of unknown
+    type; those that are alike all the same share a head.
+    """
+    found: dict[str, tuple[str, Family]] = {}
+    heads: dict[str, Family] = {}
+    for family in sorted(families, key=lambda family: family.name):
+        name = form.name(family)
+        if name in heads and form.name(_untyped(family)) != form.name(_untyped(heads[name])):
+            family = _untyped(family)
+            name = form.name(family)
+        found[family.name] = name, heads.setdefault(name, family)
+    if form.whole:
+        for key, (name, family) in found.items():
+            base = heads.get(name.removesuffix(_CREATED))
+            if name.endswith(_CREATED) and family.type == "gauge" and base is not None and base.type in WITH_CREATED:
+                found[key] = name.removesuffix(_CREATED), base
+    return found
 
 
 # -- which format

@@ -100,6 +100,7 @@ _ENDINGS: dict[str, tuple[tuple[MetricType, ...], bool]] = {
     "_info": (("info",), False),
 }
 
+_ESCAPES = {"n": "\n"}
 _MAX_HELP = 1024  # characters kept of one
 
 # The places are renumbered when more series are gone than left, and at least this many.
@@ -371,7 +372,7 @@ class _Reading:
     def _describe(self, what: str, name: str, text: str) -> None:
         found = self.families.get(name) or _Metadata()
         if what == "HELP":
-            help_text = text.replace("\\n", "\n").replace("\\\\", "\\")
+            help_text = _unescaped(text, '\\n"' if self.form.strict else "\\n")
             self.families[name] = found._replace(help=help_text[:_MAX_HELP])
         elif what == "TYPE":
             if text not in self.form.types:
@@ -412,7 +413,16 @@ def _number(text: str) -> float | None:
 def _unquoted(name: str) -> str:
     if not name.startswith('"'):
         return name
-    return name[1:-1].replace('\\"', '"').replace("\\\\", "\\")
+    return _unescaped(name[1:-1], '\\n"')
+
+
+def _unescaped(text: str, escapes: str) -> str:
+    """`text` without the backslashes before these characters, `n` after one being a new line."""
+    if "\\" not in text:
+        return text
+    return re.sub(
+        r"\\(.)", lambda found: found[0] if found[1] not in escapes else _ESCAPES.get(found[1], found[1]), text
+    )
 
 
 def _family(name: str, families: dict[str, _Metadata]) -> Family:

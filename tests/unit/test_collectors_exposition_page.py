@@ -229,3 +229,19 @@ def test_names_beyond_ascii() -> None:
     assert samples(page) == {("my.name", frozenset({("a.b", "1")})): bits(5)}
     page.read(b'# TYPE "my.name" gauge\n{"my.name"} 5\n', False)
     assert page.series[-1].family == Family("my.name", "gauge", "")
+
+
+@pytest.mark.parametrize(
+    ("written", "openmetrics", "meant"),
+    [
+        (r"a\\nb", False, r"a\nb"),
+        (r"a\nb\\", False, "a\nb\\"),
+        (r"a\"b\t", False, r"a\"b\t"),
+        (r"a\"b\\\"\n", True, 'a"b\\"\n'),
+    ],
+)
+def test_help_texts_are_unescaped(written: str, openmetrics: bool, meant: str) -> None:
+    """As each format has it: quotes in OpenMetrics alone."""
+    page = ExpositionPage(Limits())
+    page.read(f"# HELP a {written}\na 1\n{'# EOF' * openmetrics}".encode(), openmetrics)
+    assert page.series[0].family.help == meant
