@@ -32,18 +32,24 @@ _END_S = 1.0
 _STACK_BYTES = 1 << 20
 
 
+def timeout_s(config: Config) -> float:
+    """How long a scrape may take."""
+    return min(_SCRAPE_PART * (config.interval_scrape or config.interval), _MAX_SCRAPE_S)
+
+
+def make_source(config: Config, url: str) -> HttpPage:
+    """Where a target's pages come from."""
+    headers = {**HEADERS, "User-Agent": f"prom_probe/{__version__}"}
+    return HttpPage(parse_endpoint(url), headers, config.scrape_body_size_limit)
+
+
 def make_collectors(config: Config, log: Callable[[str, str], None]) -> list[ScrapeCollector]:
     """A collector for each target."""
-    headers = {**HEADERS, "User-Agent": f"prom_probe/{__version__}"}
-    timeout_s = min(_SCRAPE_PART * (config.interval_scrape or config.interval), _MAX_SCRAPE_S)
-    limits = Limits(samples=config.scrape_sample_limit)
-    exposed = Exposed(config.scrape_expose)
+    limits, exposed = Limits(samples=config.scrape_sample_limit), Exposed(config.scrape_expose)
     collectors = []
     for name, url in config.scrape:
-        endpoint = parse_endpoint(url)
-        target = Target(name, endpoint.instance, timeout_s, limits)
-        page = HttpPage(endpoint, headers, config.scrape_body_size_limit)
-        collectors.append(ScrapeCollector(target, page, exposed, log))
+        target = Target(name, parse_endpoint(url).instance, timeout_s(config), limits)
+        collectors.append(ScrapeCollector(target, make_source(config, url), exposed, log))
     return collectors
 
 

@@ -89,7 +89,7 @@ class ScrapeCollector:
         failure = ""
         try:
             page = self._source.read(self._target.timeout_s)
-            samples, added = self._page.read(page.body, _is_openmetrics(page.content_type))
+            samples, added = self._page.read(page.body, is_openmetrics(page.content_type))
             kept = samples
         except PageError as error:
             failure = str(error)
@@ -148,6 +148,6 @@ class ScrapeCollector:
         self._source.close()
 
 
-def _is_openmetrics(content_type: str) -> bool:
+def is_openmetrics(content_type: str) -> bool:
     """Whether a Content-Type asks for the OpenMetrics parser; whatever else it says, the page is taken for text."""
     return content_type.partition(";")[0].strip().lower() == "application/openmetrics-text"

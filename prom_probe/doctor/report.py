@@ -15,6 +15,7 @@ from prom_probe.doctor.identity import Identity, read_identity
 from prom_probe.doctor.machine import check_gpus, check_system
 from prom_probe.doctor.processes import check_files, check_watches, find_trees
 from prom_probe.doctor.service import check_addresses, check_packages, check_shared_memory, check_storage
+from prom_probe.doctor.targets import check_targets
 
 _WORDS = {"ok": "ok", "missing": "MISSING", "absent": "absent"}
 
@@ -65,6 +66,7 @@ def _check_sources(config: Config, identity: Identity | None) -> Iterator[Findin
 
 
 def _check_settings(config: Config) -> Iterator[Finding]:
+    yield from check_targets(config)
     yield from check_addresses(config)
     yield from check_storage(config)
     yield check_shared_memory()

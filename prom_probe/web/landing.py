@@ -44,6 +44,10 @@ _WORKER_COLUMNS = (
     ("CPU seconds", "prom_probe_worker_cpu_seconds_total", "seconds"),
     ("Resident memory", "prom_probe_worker_resident_memory_bytes", "bytes"),
 )
+_TARGET_COLUMNS = (
+    ("Samples", "scrape_samples_scraped", "count"),
+    ("Time of the scrape", "scrape_duration_seconds", "milliseconds"),
+)
 _RING_COLUMNS = (
     ("Frames", "prom_probe_ring_frames_total", "count"),
     ("Dropped", "prom_probe_ring_dropped_frames_total", "count"),
@@ -84,6 +88,7 @@ def landing(context: Context, request: Request) -> Response:
         f'<style>{_STYLE}</style></head><body><h1>prom_probe <span class="dim">{version}</span></h1>'
         f'<p class="dim">{stats.series:,} series, {stats.samples:,} samples in {_write(stats.bytes, "bytes")}</p>',
         _table("Watched trees", "tree", _TREE_COLUMNS, values) or "<p>No process tree is watched.</p>",
+        _table("Scraped targets", "job", _TARGET_COLUMNS, values, up="up"),
         _table("Workers", "worker", _WORKER_COLUMNS, values, up="prom_probe_worker_up"),
         _table("Rings", "ring", _RING_COLUMNS, values),
         _links("Endpoints", _LINKS),
@@ -95,7 +100,8 @@ def landing(context: Context, request: Request) -> Response:
 
 def _newest_values(rows: Iterable[Newest]) -> dict[str, list[tuple[Labels, float]]]:
     """The newest (labels, value) pairs of the metrics that the page shows, by metric name."""
-    shown = {metric for _, metric, _ in (*_TREE_COLUMNS, *_WORKER_COLUMNS, *_RING_COLUMNS)} | {"prom_probe_worker_up"}
+    columns = (*_TREE_COLUMNS, *_TARGET_COLUMNS, *_WORKER_COLUMNS, *_RING_COLUMNS)
+    shown = {metric for _, metric, _ in columns} | {"prom_probe_worker_up", "up"}
     values: dict[str, list[tuple[Labels, float]]] = {}
     for row in rows:
         for column, value in zip(row.columns, memoryview(row.payload).cast("d"), strict=False):
@@ -147,6 +153,8 @@ def _write(value: float, unit: str) -> str:
         return f"{value:,.0f}"
     if unit == "seconds":
         return f"{value:,.1f} s"
+    if unit == "milliseconds":
+        return f"{1000 * value:,.1f} ms"
     for name in ("B", "KiB", "MiB"):
         if abs(value) < 1024:
             return f"{value:,.0f} {name}" if name == "B" else f"{value:,.1f} {name}"

@@ -459,3 +459,87 @@ def test_bad_targets_cost_their_own_samples_only() -> None:
     finally:
         for peer in (good, *bad.values()):
             peer.close()
+
+
+def gone(sidecar: Sidecar, target: str) -> bool:
+    """Whether nothing on /metrics, nor among the series that live, tells of a target any more."""
+    told = any(target in (labels.get("target"), labels.get("collector")) for labels in label_sets(sidecar))
+    return not told and sidecar.query(f'{{job="{target.removeprefix("scrape:")}"}}') == []
+
+
+def label_sets(sidecar: Sidecar) -> list[dict[str, str]]:
+    return [dict(labels) for _, labels in sidecar.metrics()]
+
+
+@pytest.mark.e2e
+def test_without_targets_there_is_nothing_of_it() -> None:
+    """No worker, no series, no library; what counts our own readings of /metrics is another thing."""
+    with Sidecar(flags=["--interval=200ms"]) as sidecar:
+        wait_for("the system", lambda: sidecar.metric("prom_probe_worker_up", worker="system") == 1)
+        assert sidecar.worker("scrape") == 0
+        assert not any("scrape" in value for labels in label_sets(sidecar) for value in labels.values())
+        names = {name for name, _ in sidecar.metrics() if "scrape" in name}
+        assert all(name.startswith("prom_probe_scrape_duration_seconds") for name in names)
+
+
+@pytest.mark.e2e
+def test_a_reload_adds_changes_and_removes_targets(tmp_path: Path) -> None:
+    """From none to two to none and back: nobody counts as restarted, and what is removed is as if it had never been."""
+    one, two = Peer(sized(b"fine 1\n")), Peer(sized(b"fine 2\n"))
+    file = tmp_path / "settings.yml"
+
+    def write(*targets: str) -> None:
+        file.write_text(f"interval: 200ms\nscrape.expose: fine\nscrape: {json.dumps(targets)}\n")
+        os.kill(sidecar.process.pid, signal.SIGHUP)
+
+    try:
+        file.write_text("interval: 200ms\n")
+        with Sidecar(flags=[f"--config.file={file}"]) as sidecar:
+            wait_for("the system", lambda: sidecar.metric("prom_probe_worker_up", worker="system") == 1)
+            write(f"a={one.url}")
+            wait_for("a is added", lambda: sidecar.metric("fine") == 1)
+            assert sidecar.metric("prom_probe_worker_up", worker="scrape") == 1
+            write(f"a={two.url}")
+            wait_for("a has changed", lambda: sidecar.metric("fine") == 2)
+            wait_for("its old series has ended", lambda: len(sidecar.query('up{job="a"}')) == 1)
+            assert sidecar.value('fine{job="a"}') == 2
+            write(f"b={one.url}")
+            wait_for("b is there", lambda: sidecar.value('fine{job="b"}') == 1)
+            wait_for("a is removed", partial(gone, sidecar, "scrape:a"))
+            assert gone(sidecar, "a")
+            write()
+            wait_for("b is removed", partial(gone, sidecar, "scrape:b"))
+            wait_for("the worker ends", lambda: not sidecar.worker("scrape"))
+            wait_for("and is forgotten", lambda: sidecar.metric("prom_probe_worker_up", worker="scrape") is None)
+            assert sidecar.metric("fine") is None
+            write(f"b={two.url}")
+            wait_for("b is back", lambda: sidecar.metric("fine") == 2)
+            wait_for("its runs", lambda: sidecar.metric("prom_probe_collector_runs_total", collector="scrape:b"))
+            file.write_text("scrape: [b=http://h, b=http://i]\n")
+            os.kill(sidecar.process.pid, signal.SIGHUP)
+            fault = "line 1: scrape: two targets are called 'b': a name is one target's"
+            wait_for("the fault is told", lambda: fault in sidecar.stderr)
+            assert sidecar.metric("fine") == 2
+            restarts = {v for (name, _), v in sidecar.metrics().items() if name == "prom_probe_worker_restarts_total"}
+            assert restarts == {0}
+    finally:
+        one.close()
+        two.close()
+
+
+@pytest.mark.e2e
+def test_a_killed_aggregator_goes_on_with_targets_that_a_reload_has_added(tmp_path: Path) -> None:
+    """Its successor knows their ring too."""
+    peer = Peer(sized(b"fine 1\n"))
+    file = tmp_path / "settings.yml"
+    file.write_text("interval: 200ms\n")
+    try:
+        with Sidecar(flags=[f"--config.file={file}"]) as sidecar:
+            wait_for("the system", lambda: sidecar.metric("prom_probe_worker_up", worker="system") == 1)
+            file.write_text(f"interval: 200ms\nscrape: a={peer.url}\n")
+            os.kill(sidecar.process.pid, signal.SIGHUP)
+            wait_for("a is added", lambda: sidecar.value('fine{job="a"}') == 1)
+            os.kill(sidecar.worker("aggregator"), signal.SIGKILL)
+            wait_for("a is there again", lambda: sidecar.value('fine{job="a"}') == 1)
+    finally:
+        peer.close()

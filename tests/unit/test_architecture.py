@@ -1,6 +1,7 @@
 """The house's walls: which room may import which, how files begin, and how long they get."""
 
 import ast
+import re
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -40,7 +41,7 @@ MAY_IMPORT = {
     "offline": "client config hosting listen log promql tsdb web",
     "metrics_doc": "aggregator collectors web",
     "once": "collectors config log model wiring",
-    "doctor": "collectors config listen log model sources tsdb wiring",
+    "doctor": "collectors config listen log model scraper sources tsdb wiring",
     "serve": "command config wiring",
     "dashboards": "",
     "cli": "serve config once client offline doctor dashboards",
@@ -122,3 +123,23 @@ def test_the_supervisor_is_light() -> None:
     code = "import sys, prom_probe.serve, prom_probe.wiring; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not set(heavy) & set(loaded)
+
+
+def test_nothing_of_scraping_is_loaded_or_made_without_targets() -> None:
+    """Before the forks: no module of it, no slot, no bell, and no ring in the room that is kept for one."""
+    import subprocess
+
+    code = """
+import sys
+from prom_probe import wiring
+from prom_probe.config import Config
+from prom_probe.log import Log
+wiring._load_probes()
+shared = wiring.Shared(Config(), Log("error"))
+print(any(shared.rings["scrape"][:256]), "scrape" in shared.slots, "scrape" in shared.wakes, *sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    *made, names = done.stdout.split(maxsplit=3)
+    assert made == ["False"] * 3
+    wanted = re.compile("scrape|exposition_page|http_page|prometheus_client|httptools")
+    assert [name for name in names.split() if wanted.search(name)] == []

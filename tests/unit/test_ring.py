@@ -1,11 +1,14 @@
 """The ring: order, wrap-around, overrun, corruption, and ends that are killed at any moment."""
 
+import ctypes
 import os
+import re
 import signal
 import struct
 import time
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -22,8 +25,10 @@ from prom_probe.ring.layout import (
     MAGIC,
     TAIL,
     RingError,
+    begin_ring,
     create_ring,
     max_payload,
+    reserve_ring,
     ring_cells,
     ring_data,
 )
@@ -265,6 +270,36 @@ def test_the_board_shows_who_runs_and_how_often_it_was_restarted() -> None:
     board.started("process", 7)
     board.ended("process", restart=False)
     assert [row[:3] for row in board.rows()] == [("process", 0, 0), ("aggregator", 43, 1)]
+
+
+def test_a_worker_without_anything_to_do_is_not_on_the_board() -> None:
+    """Not as one that is down; when it has something to do it is there again."""
+    board = Board(["one"])
+    board.started("one", 5)
+    board.ended("one", restart=True)
+    board.retired("one")
+    assert [row.started_ns for row in board.rows()] == [0]
+    board.started("one", 6)
+    (row,) = board.rows()
+    assert row.started_ns and (row.pid, row.restarts) == (6, 1)
+
+
+def test_a_reserved_ring_takes_no_memory_until_it_is_begun() -> None:
+    """The kernel has no page of it; then it is like any other."""
+    buffer = reserve_ring(CAPACITY_BYTES)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(buffer))
+
+    def resident() -> int:
+        text = Path("/proc/self/smaps").read_text()
+        (found,) = re.findall(rf"^{address:x}-.*?^Rss: *(\d+) kB", text, re.MULTILINE | re.DOTALL)
+        return int(found)
+
+    assert resident() == 0
+    begin_ring(buffer)
+    assert 0 < resident() <= 4 * os.sysconf("SC_PAGE_SIZE") // 1024
+    producer, consumer = Producer(buffer, BELL), Consumer(buffer)
+    assert producer.push(b"x")
+    assert pop_all(consumer) == [b"x"]
 
 
 def test_a_doorbell_rung_often_is_cleared_once() -> None:

@@ -389,12 +389,18 @@ def test_the_landing_page() -> None:
         column(up, worker="process"),
     ]
     rows = [Newest("process", 0, columns, NOW_MS, array("d", [3.0, 5 * 2.0**20, 0.0, 1.0]).tobytes())]
+    target = [
+        column(Family("up", "gauge", "U."), job="app"),
+        column(Family("scrape_duration_seconds", "gauge", "D."), job="app"),
+    ]
+    rows.append(Newest("scrape:app", 0, target, NOW_MS, array("d", [1.0, 0.0123]).tobytes()))
     with serving(FakeStore(rows)) as site:
         reply = site.ask("/")
         assert (reply.status, reply.headers["content-type"]) == (200, "text/html; charset=utf-8")
         assert reply.headers["content-security-policy"].startswith("default-src 'none'; ")
         assert "&lt;b&gt;</td>" in reply.text
         assert "5.0 MiB" in reply.text
+        assert '<tr><td>app</td><td class="n">–</td><td class="n">12.3 ms</td></tr>' in reply.text
         assert reply.text.count('class="bad">down') == 1
         assert "<script" not in reply.text
         assert "//" not in reply.text.replace("<!DOCTYPE", "")
@@ -402,4 +408,6 @@ def test_the_landing_page() -> None:
             assert f'href="{link}' in reply.text
         assert "7 series, 1,234 samples in 55.5 KiB" in reply.text
     with serving(FakeStore()) as site:
-        assert "No process tree is watched." in site.ask("/").text
+        text = site.ask("/").text
+        assert "No process tree is watched." in text
+        assert "Scraped targets" not in text
