@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -11,6 +12,9 @@ from prom_probe.config import Config
 from prom_probe.model.family import Column
 from prom_probe.model.labels import METRIC_NAME, format_labels
 from prom_probe.model.sample import is_stale
+
+if TYPE_CHECKING:
+    from prom_probe.collectors.base import Collector
 
 
 class Reading(NamedTuple):
@@ -29,7 +33,8 @@ def collect_once(config: Config) -> list[Reading]:
 
     log = Log("warn", config.log_format, "once")
     context = once_context(config, log)
-    collectors = [COLLECTORS[name](context) for name in ("process", "system", *(("gpu",) if wants_gpu(config) else ()))]
+    names = ("process", "system", *(("gpu",) if wants_gpu(config) else ()))
+    collectors = [*(COLLECTORS[name](context) for name in names), *_targets(config, log)]
     before: dict[tuple[tuple[str, str], ...], float] = {}
     # A process gets series of its own in its third collection: the first two come one right after the other.
     for collector in collectors:
@@ -53,6 +58,14 @@ def collect_once(config: Config) -> list[Reading]:
             )
         collector.close()
     return readings
+
+
+def _targets(config: Config, log: Callable[[str, str], None]) -> Sequence[Collector]:
+    if not config.scrape:
+        return ()
+    from prom_probe.scraper import make_collectors
+
+    return make_collectors(config, log)
 
 
 def render_json(readings: list[Reading]) -> str:

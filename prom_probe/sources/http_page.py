@@ -305,9 +305,12 @@ def _follow(endpoint: Endpoint, location: str) -> Endpoint:
             raise PageError("http", f"a redirect from a Unix socket to {location!r}")
         return endpoint._replace(resource=location)
     try:
-        return parse_endpoint(urljoin(f"{endpoint.scheme}://{endpoint.instance}{endpoint.resource}", location))
+        led = parse_endpoint(urljoin(f"{endpoint.scheme}://{endpoint.instance}{endpoint.resource}", location))
     except ValueError as error:
         raise PageError("http", f"a redirect to nowhere: {error}") from None
+    if led.path:  # a server must not choose among this machine's sockets
+        raise PageError("http", f"a redirect to a Unix socket: {location!r}")
+    return led
 
 
 def _quoted(resource: str) -> str:

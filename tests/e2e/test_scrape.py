@@ -543,3 +543,22 @@ def test_a_killed_aggregator_goes_on_with_targets_that_a_reload_has_added(tmp_pa
             wait_for("a is there again", lambda: sidecar.value('fine{job="a"}') == 1)
     finally:
         peer.close()
+
+
+@pytest.mark.e2e
+def test_once_reads_targets_too() -> None:
+    """Their series, and by how much their counters grew."""
+    peer = Peer(*(sized(b"# TYPE n_total counter\nn_total %d\n" % n) for n in (1, 2, 100)))
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "prom_probe.cli", "once", f"--scrape=app={peer.url}", "--interval=100ms", "--json"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        found = {row["name"]: row for row in json.loads(done.stdout) if row["labels"].get("job") == "app"}
+        assert found["up"]["value"] == 1
+        assert found["n_total"]["value"] == 100 and found["n_total"]["per_second"] > 0
+    finally:
+        peer.close()

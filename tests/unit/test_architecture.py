@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "hosting": "*",
     "offline": "client config hosting listen log promql tsdb web",
     "metrics_doc": "aggregator collectors web",
-    "once": "collectors config log model wiring",
+    "once": "collectors config log model scraper wiring",
     "doctor": "collectors config listen log model scraper sources tsdb wiring",
     "serve": "command config wiring",
     "dashboards": "",

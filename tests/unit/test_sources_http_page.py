@@ -153,6 +153,11 @@ def test_a_page_comes_whole(answer: bytes | Answer, body: bytes, peer: Callable[
         (lambda sock, request: None, "http", "closed before"),
         (b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n", "http", "more than 5 redirects"),
         (b"HTTP/1.1 302 Found\r\nLocation: ftp://x/\r\nContent-Length: 0\r\n\r\n", "http", "redirect to nowhere"),
+        (
+            b"HTTP/1.1 302 Found\r\nLocation: unix:/run/x.sock\r\nContent-Length: 0\r\n\r\n",
+            "http",
+            "redirect to a Unix socket",
+        ),
         (b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", "http", "302"),
     ],
 )
