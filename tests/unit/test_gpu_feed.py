@@ -111,12 +111,13 @@ def test_a_hang_is_told_once_and_a_long_one_ends_the_worker(
     feed = make_feed()
     feed.collect({})
     source.gate.clear()
+    threads = threading.active_count()
     for _ in range(int(HUNG_S) + 5):
         feed.collect({})
         machine.now += 1
     assert feed.hung
     assert feed.samples is None
-    assert threading.active_count() < 20
+    assert threading.active_count() <= threads + 1
     assert len(machine.log) == 1
     machine.now += RESTART_S
     with pytest.raises(Renew):
