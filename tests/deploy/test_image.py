@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import tarfile
 from pathlib import Path
@@ -55,9 +56,20 @@ def test_its_steps_make_a_program_that_runs(image: Path) -> None:
     """Replayed in a folder: wheels alone, bytecode for a read-only root, what is pruned is not missed, small enough."""
     site = next(image.glob("lib/python*/site-packages"))
     assert not list(site.rglob("*.egg-link"))
-    assert list(site.glob("prom_probe/__pycache__/cli.*.pyc"))
     assert not [one for one in site.rglob("tests") if one.is_dir()]
-    env = {"PATH": os.environ["PATH"], "HOME": "/"}
+    env = {"PATH": os.environ["PATH"], "HOME": "/", "PYTHONDONTWRITEBYTECODE": "1"}
+    env["PYTHONPYCACHEPREFIX"] = str(image / "bytecode")
+    assert "PYTHONPYCACHEPREFIX=/opt/prom-probe/bytecode" in DOCKERFILE.read_text()
+    done = subprocess.run(
+        [image / "bin" / "python", "-v", "-m", "prom_probe.cli", "version"],
+        cwd="/",
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "code object from" in done.stderr
+    assert not re.findall(r"code object from (?:'?)(\S+\.py)\b", done.stderr), "compiled at the start"
     done = subprocess.run(
         [image / "bin" / "prom-probe", "version"], cwd="/", env=env, capture_output=True, text=True, timeout=30
     )
