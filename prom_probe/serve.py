@@ -6,6 +6,10 @@ import os
 import sys
 from typing import NoReturn
 
+if __name__ == "__main__":
+    # msgspec imports it where it can: 1.3 MB (it needs `inspect` and `ast`) for nothing that we use.
+    sys.modules.setdefault("typing_extensions", None)  # type: ignore[arg-type]
+
 import msgspec
 
 from prom_probe.config import Config, ConfigError, Source
