@@ -17,7 +17,7 @@ from prom_probe.sources.block_stat import read_device_name
 from prom_probe.sources.cgroup_files import parse_number
 from prom_probe.sources.cgroup_limits import read_effective_cpus, read_effective_memory
 from prom_probe.sources.cgroup_path import Directories, locate_cgroups, locate_named_cgroup
-from prom_probe.sources.descriptors import Descriptors, KeptFile, read_once
+from prom_probe.sources.descriptors import Descriptors, KeptFile, read_first, read_once
 from prom_probe.sources.errors import ParseError
 
 # Collections after which a tree's cgroup is looked for again: a process can be moved.
@@ -183,11 +183,11 @@ class _Cgroup:
         for reading in present:
             path = f"{directories[reading.controller]}/{reading.file}"
             if isinstance(reading, IoReading):
-                self._io.append((KeptFile(path, context.descriptors), reading))
+                self._io.append((KeptFile(path, context.descriptors, read_first), reading))
             elif reading.seldom:
                 self._seldom.append((KeptFile(path, _NONE), reading))
             else:
-                self._files.append((KeptFile(path, context.descriptors), reading))
+                self._files.append((KeptFile(path, context.descriptors, read_first), reading))
 
     def read(self, context: Context) -> dict[str, float]:
         """By short name, in base units; what cannot be read is absent, and a problem. Of a cgroup that was removed,

@@ -1,7 +1,7 @@
 """What a section of the system collector is: the series of one source, with a pace of its own."""
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import inf
 
 from prom_probe.collectors.base import Context
@@ -9,7 +9,7 @@ from prom_probe.collectors.definition import Definition
 from prom_probe.model.family import Column, column
 from prom_probe.model.layout import Group, Layout
 from prom_probe.model.sample import STALE
-from prom_probe.sources.descriptors import KeptFile
+from prom_probe.sources.descriptors import KeptFile, read_first
 
 
 class Host:
@@ -26,8 +26,8 @@ class Host:
         exposed = self.context.expose_system
         return tuple(column(definition.family, exposed=exposed, **labels) for definition in definitions)
 
-    def keep(self, path: str, *, at_once: bool) -> KeptFile:
-        return KeptFile(path, self.context.descriptors, at_once=at_once)
+    def keep(self, path: str, read: Callable[[int], bytes] = read_first) -> KeptFile:
+        return KeptFile(path, self.context.descriptors, read)
 
     def say(self, what: str) -> None:
         """Log it, once."""
@@ -73,9 +73,9 @@ class Section:
 class FileSection(Section):
     """A section that is one file."""
 
-    def __init__(self, host: Host, path: str, *, at_once: bool = True) -> None:
+    def __init__(self, host: Host, path: str, read: Callable[[int], bytes] = read_first) -> None:
         super().__init__(host)
-        self._file = host.keep(path, at_once=at_once)
+        self._file = host.keep(path, read)
 
     def close(self) -> None:
         self._file.close()

@@ -4,7 +4,7 @@ from prom_probe.collectors import system_families as families
 from prom_probe.collectors.devices import MAX_DEVICES, Devices
 from prom_probe.collectors.section import FileSection, Host, Section
 from prom_probe.sources.block_stat import list_block_devices, parse_block_stat
-from prom_probe.sources.descriptors import KeptFile
+from prom_probe.sources.descriptors import KeptFile, read_records
 from prom_probe.sources.proc_net_dev import parse_proc_net_dev
 
 # Seconds between two looks for new disks.
@@ -16,14 +16,14 @@ class Network(FileSection):
     source = "proc_net_dev"
 
     def __init__(self, host: Host) -> None:
-        super().__init__(host, f"{host.context.procfs}/net/dev", at_once=False)
+        super().__init__(host, f"{host.context.procfs}/net/dev", read_records)
         self._devices = Devices(host.layout, host.columns, families.NETWORK)
 
     def collect(self) -> None:
         devices = parse_proc_net_dev(self._file.read())
-        for name, numbers in devices:
+        for name, numbers in devices.items():
             self._devices.write(name, numbers)
-        self._devices.keep([name for name, _ in devices])
+        self._devices.keep(devices)
 
     def end(self) -> None:
         self._devices.keep(())
@@ -58,7 +58,7 @@ class Disk(Section):
         for name in list_block_devices(self._sysfs):
             if name in self._files or name.startswith(_NO_DISKS) or len(self._files) >= MAX_DEVICES:
                 continue
-            file = self._host.keep(f"{self._sysfs}/block/{name}/stat", at_once=True)
+            file = self._host.keep(f"{self._sysfs}/block/{name}/stat")
             try:
                 if any(parse_block_stat(file.read())):
                     self._files[name] = file

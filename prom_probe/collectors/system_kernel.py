@@ -7,7 +7,7 @@ from prom_probe.collectors.definition import Definition
 from prom_probe.collectors.section import FileSection, Host, Section
 from prom_probe.model.sample import STALE
 from prom_probe.sources.cpu_limit import read_cpu_limit
-from prom_probe.sources.descriptors import read_once
+from prom_probe.sources.descriptors import read_once, read_records
 from prom_probe.sources.proc_loadavg import parse_proc_loadavg
 from prom_probe.sources.proc_meminfo import parse_proc_meminfo
 from prom_probe.sources.proc_pid_cgroup import parse_proc_pid_cgroup
@@ -74,7 +74,7 @@ class Vmstat(FileSection):
     every_s = 5.0
 
     def __init__(self, host: Host) -> None:
-        super().__init__(host, f"{host.context.procfs}/vmstat", at_once=False)
+        super().__init__(host, f"{host.context.procfs}/vmstat", read_records)
         self._keys = tuple(families.VMSTAT)
         page = host.context.page_bytes
         self._units = [{"KiB": 1024, "pages": page, "": 1}[unit] for unit, _ in families.VMSTAT.values()]
@@ -86,14 +86,25 @@ class Vmstat(FileSection):
 
 
 class Pressure(FileSection):
+    """Where nobody waits the file stays as it is, and so do the series."""
+
     def __init__(self, host: Host, resource: str, definitions: tuple[Definition, ...]) -> None:
         super().__init__(host, f"{host.context.procfs}/pressure/{resource}")
         self.source = f"proc_pressure_{resource}"
         self._group = host.layout.add(host.columns(definitions))
+        self._written = b""
 
     def collect(self) -> None:
-        totals = parse_pressure(self._file.read())[: len(self._group.columns)]
+        data = self._file.read()
+        if data == self._written:
+            return
+        totals = parse_pressure(data)[: len(self._group.columns)]
         self.write([STALE if total is None else total / 1e6 for total in totals])
+        self._written = data
+
+    def end(self) -> None:
+        super().end()
+        self._written = b""
 
 
 class Sockets(FileSection):
@@ -104,7 +115,7 @@ class Sockets(FileSection):
 
     def __init__(self, host: Host) -> None:
         super().__init__(host, f"{host.context.procfs}/net/sockstat")
-        self._file6 = host.keep(f"{host.context.procfs}/net/sockstat6", at_once=True)
+        self._file6 = host.keep(f"{host.context.procfs}/net/sockstat6")
         self._without6 = False
         self._page = host.context.page_bytes
         self._group = host.layout.add(host.columns(families.SOCKETS))
@@ -168,7 +179,7 @@ class Conntrack(FileSection):
     def __init__(self, host: Host) -> None:
         directory = f"{host.context.procfs}/sys/net/netfilter"
         super().__init__(host, f"{directory}/nf_conntrack_count")
-        self._limit = host.keep(f"{directory}/nf_conntrack_max", at_once=True)
+        self._limit = host.keep(f"{directory}/nf_conntrack_max")
         self._group = host.layout.add(host.columns((families.CONNTRACK, families.CONNTRACK_LIMIT)))
 
     def collect(self) -> None:

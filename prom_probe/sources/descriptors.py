@@ -2,10 +2,12 @@
 
 import errno
 import os
+from collections.abc import Callable
 
 # Left free for what the process opens besides: its ring, its log, and files that are opened for one reading.
 _RESERVE = 64
 _MOST = 4096
+_HALF_PAGE = 2048  # of the smallest
 _CHUNK = 1 << 17  # /proc/stat of a large machine is as long as that
 _OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
@@ -54,11 +56,11 @@ class KeptFile:
 
     __slots__ = ("_descriptors", "_fd", "_read", "path")
 
-    def __init__(self, path: str, descriptors: Descriptors, *, at_once: bool = False) -> None:
-        """`at_once`: the kernel gives all of it to the first read (what it makes by single_open)."""
+    def __init__(self, path: str, descriptors: Descriptors, read: Callable[[int], bytes] | None = None) -> None:
+        """`read` gives all from a descriptor: `read_all` if not another of these fits the file and is quicker."""
         self.path = path
         self._descriptors = descriptors
-        self._read = read_first if at_once else read_all
+        self._read = read or read_all
         self._fd = -1
 
     def read(self) -> bytes:
@@ -79,7 +81,7 @@ class KeptFile:
 
 
 def read_first(fd: int) -> bytes:
-    """What one read from the start of `fd` gives."""
+    """What one read from the start of `fd` gives: all of it where the kernel makes the file by single_open."""
     return os.pread(fd, _CHUNK, 0)
 
 
@@ -98,6 +100,15 @@ def read_all(fd: int) -> bytes:
         size += len(chunk)
         chunk = os.pread(fd, _CHUNK, size)
     return b"".join(parts)
+
+
+def read_records(fd: int) -> bytes:
+    """Everything from the start of a seq_file whose records are all shorter than 2 KiB.
+
+    A read ends before the record that a page has no room for: what is shorter than half a page is all there is.
+    """
+    data = os.pread(fd, _CHUNK, 0)
+    return data if len(data) <= _HALF_PAGE else read_all(fd)
 
 
 def read_once(path: str) -> bytes:

@@ -21,18 +21,18 @@ FIELDS = (
 _pick = itemgetter(1, 2, 3, 4, 9, 10, 11, 12)  # after the name
 
 
-def parse_proc_net_dev(data: bytes) -> list[tuple[str, list[int]]]:
-    """(device, its numbers in the order of FIELDS) for each device, in the file's order. Raises ParseError."""
+def parse_proc_net_dev(data: bytes) -> dict[str, list[int]]:
+    """Each device's numbers in the order of FIELDS. Raises ParseError."""
     if not data.startswith(b"Inter-|"):
         raise ParseError(SOURCE, data)
-    devices = []
+    devices = {}
     for line in data.splitlines()[2:]:
         fields = line.split()
         try:
             name = fields[0]
             if name[-1] != _COLON:  # the last: an alias's name holds one
                 raise ParseError(SOURCE, line)
-            devices.append((name[:-1].decode("utf-8", "backslashreplace"), list(map(int, _pick(fields)))))
+            devices[name[:-1].decode("utf-8", "backslashreplace")] = list(map(int, _pick(fields)))
         except (ValueError, IndexError):
             raise ParseError(SOURCE, line) from None
     return devices

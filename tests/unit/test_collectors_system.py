@@ -124,14 +124,18 @@ def test_what_many_machines_do_not_have_is_absent_without_a_word(
 
 @pytest.mark.parametrize(("source", "path", "family"), [*SOURCES[:5], *SOURCES[7:]])
 def test_a_source_that_turns_into_nonsense_ends_its_series(host: Path, source: str, path: str, family: str) -> None:
-    """The error names it."""
+    """The error names it; they are back with what it was before."""
     log: list[str] = []
     collector = make(host, log, descriptors=Descriptors(0))
-    assert any(series.startswith(family) for series in collect(collector))
+    before = collect(collector)
+    assert any(series.startswith(family) for series in before)
+    sense = (host / path).read_bytes()
     (host / path).write_bytes(b"a\nb\nnon: sense\n")
     assert not any(series.startswith(family) for series in collect(collector, 40))
     assert len(log) == 1
     assert "cannot parse" in log[0]
+    (host / path).write_bytes(sense)
+    assert collect(collector, 40).keys() == before.keys()
 
 
 FILES = [*SOURCES[:5], *SOURCES[6:]]

@@ -14,7 +14,7 @@ import pytest
 from prom_probe.sources.cgroup_procs import CgroupProcs
 from prom_probe.sources.container import in_container, in_shared_pid_namespace
 from prom_probe.sources.cpu_limit import read_cpu_limit
-from prom_probe.sources.descriptors import Descriptors, KeptFile, default_limit, read_all
+from prom_probe.sources.descriptors import Descriptors, KeptFile, default_limit, read_all, read_records
 from prom_probe.sources.proc_pid_cgroup import parse_proc_pid_cgroup
 from prom_probe.sources.proc_pid_stat import parse_proc_pid_stat
 from prom_probe.sources.process_files import ProcessFiles, fd_size_counts
@@ -98,6 +98,21 @@ def test_a_file_of_many_records_is_read_to_its_end(monkeypatch: pytest.MonkeyPat
     text = b"0123456789" * 5
     monkeypatch.setattr(os, "pread", lambda fd, count, offset: text[offset : offset + 7])
     assert read_all(3) == text
+
+
+@pytest.mark.parametrize("size", [0, 100, 2048, 2049, 4000, 9000])
+def test_a_file_of_small_records_is_read_once_where_that_is_all(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """As a seq_file of 100-byte records on pages of 4 KiB gives it."""
+    text = b"0123456789" * (size // 10)
+    reads = []
+
+    def pread(fd: int, count: int, offset: int) -> bytes:
+        reads.append(offset)
+        return text[offset : offset + 4000]
+
+    monkeypatch.setattr(os, "pread", pread)
+    assert read_records(3) == text
+    assert len(reads) == 1 or size > 2048
 
 
 @linux

@@ -170,7 +170,7 @@ GOOD: list[tuple[Callable[[bytes], object], bytes, object]] = [
     (
         parse_proc_net_dev,
         NET_DEV,
-        [("lo", [3193, 29, 0, 0, 3193, 29, 0, 0]), ("eth0:1", [91826680, 2294, 3, 4, 147108, 1342, 5, 6])],
+        {"lo": [3193, 29, 0, 0, 3193, 29, 0, 0], "eth0:1": [91826680, 2294, 3, 4, 147108, 1342, 5, 6]},
     ),
     (
         parse_proc_stat,
