@@ -204,7 +204,8 @@ class _Cgroup:
                 self._due_s = now + _LIMITS_EVERY_S - 0.05  # beats come a little early or late
         except _Removed:
             self.problems = []
-            return {name: value for name, value in self._last.items() if FAMILIES[name].family.type == "counter"}
+            self._last |= values
+            return {name: value for name, value in self._last.items() if _is_counter(name)}
         self.problems += self._limit_problems
         values |= self._limits
         inactive = values.pop(INACTIVE_FILE, None)
@@ -247,16 +248,23 @@ class _Cgroup:
         self.io = io
 
     def _read_limits(self, context: Context) -> None:
+        """Of a cgroup that was found through a process's root they are what they were once the process has ended,
+        while the files that were kept open still tell of its end."""
         others, self.problems = self.problems, []
-        self._limits = {}
-        for file, reading in self._seldom:
-            self._take(self._limits, file, reading.take)
-        self._read_effective(context)
+        limits: dict[str, float] = {}
+        try:
+            for file, reading in self._seldom:
+                self._take(limits, file, reading.take)
+        except _Removed:
+            self.problems = others
+            return
+        self._read_effective(context, limits)
+        self._limits = limits
         self._limit_problems, self.problems = self.problems, others
 
-    def _read_effective(self, context: Context) -> None:
+    def _read_effective(self, context: Context, limits: dict[str, float]) -> None:
         """What takes several files, and cgroups above."""
-        limits, directories = self._limits, self.directories
+        directories = self.directories
         if not directories:  # the affinity alone would say nothing of a quota that we may not see
             return
         try:
@@ -283,6 +291,10 @@ class _Cgroup:
             file.close()
         self._files, self._seldom, self._io = [], [], []
         self.directories = {}
+
+
+def _is_counter(name: str) -> bool:
+    return name in FAMILIES and FAMILIES[name].family.type == "counter"
 
 
 def _exists(directories: Directories, reading: Reading | IoReading) -> bool:

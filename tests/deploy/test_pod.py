@@ -143,6 +143,8 @@ def test_an_application_is_killed_and_comes_back(sidecar: InPod, tmp_path: Path)
         wait_for("the kill", lambda: not os.path.exists(f"/proc/{pod.pids['app']}"), 60)
         peak = f'max_over_time(proctree_resident_memory_max_bytes{{tree="{tree}"}}[5m])'
         wait_for("the peak in Prometheus", lambda: (prometheus.value(peak) or 0) > 0.7 * APP_LIMIT, 30)
+        kills = f'cgroup_oom_kills_total{{tree="{tree}"}}'
+        wait_for("the kill in Prometheus", lambda: prometheus.value(kills) == 1, 30)
 
         (tmp_path / "data" / "eat").unlink()
         pod.remove("app")

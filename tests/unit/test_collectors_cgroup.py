@@ -20,7 +20,7 @@ from prom_probe.collectors.cgroup import CgroupCollector
 from prom_probe.collectors.cgroup_families import FAMILIES
 from prom_probe.collectors.cgroup_readings import INACTIVE_FILE, READINGS, Reading
 from prom_probe.collectors.process import ProcessCollector
-from prom_probe.sources.descriptors import KeptFile
+from prom_probe.sources.descriptors import Descriptors, KeptFile
 from prom_probe.sources.errors import ParseError
 from tests.unit.collector_harness import Machine, values
 
@@ -187,8 +187,9 @@ class Cgroups:
         self.machine.proc.self_cgroup("0::/us\n")
         (self.machine.proc.root / "self/mountinfo").write_text("".join(f"{line}\n" for line in mounts))
 
-    def make(self, *watches: Watch) -> CgroupCollector:
-        return self.machine.make(CgroupCollector, *watches, tree_pids=self.trees, sysfs=str(self.root / "no-sys"))
+    def make(self, *watches: Watch, **settings: object) -> CgroupCollector:
+        settings = {"tree_pids": self.trees, "sysfs": str(self.root / "no-sys"), **settings}
+        return self.machine.make(CgroupCollector, *watches, **settings)
 
     def collect(self, collector: CgroupCollector, times: int = 1) -> dict[str, float]:
         """By name, without prefix and label."""
@@ -268,6 +269,23 @@ def test_a_removed_cgroup_keeps_its_counters_for_a_while(cgroups: Cgroups) -> No
     assert row["cpu_usage_seconds_total"] == 12.5
     assert not {"memory_usage_bytes", "memory_limit_bytes", "pids"} & row.keys()
     assert cgroups.collect(collector, 70) == {}
+
+
+@pytest.mark.parametrize("beats", range(1, 7))
+def test_a_kill_is_told_where_the_way_to_the_cgroup_ends_with_the_process(cgroups: Cgroups, beats: int) -> None:
+    """A container's cgroup, found through the root of its first process: what is open is read on, in any beat."""
+    cgroups.v2(V2)
+    collector = cgroups.make(descriptors=Descriptors(100))
+    cgroups.collect(collector, beats)
+    (cgroups.root / "app").rename(cgroups.root / "elsewhere")
+    (cgroups.root / "elsewhere/memory.events").write_text("oom_kill 2\n")
+    cgroups.machine.proc.end(7)
+    cgroups.trees.clear()
+    row = cgroups.collect(collector)
+    assert row["oom_kills_total"] == 2
+    assert row["memory_limit_bytes"] == 512 * MIB
+    assert cgroups.collect(collector, 10) == row
+    assert cgroups.machine.log == []
 
 
 def test_a_tree_that_comes_back_has_its_new_cgroup(cgroups: Cgroups) -> None:
