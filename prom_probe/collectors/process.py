@@ -82,13 +82,15 @@ class ProcessCollector:
     def collect(self) -> None:
         self.layout.maybe_compact()
         now_ticks = (time.time() - self._boot_time) * self._hz
+        for watched in self._watched.values():
+            watched.unattributed.begin()
         self._find()
         self._read_all()
         now_s = self._context.monotonic()
         for watched in self._watched.values():
             watched.tree.end()
             watched.maxima.add(watched.tree, now_s)
-            watched.unattributed.read(watched.tree, self._processes)
+            watched.unattributed.read(watched.tree, self._processes, settled=not self._heirs)
         self._write_processes()
         for name, watched in list(self._watched.items()):
             self._write_tree(name, watched, now_s)

@@ -9,7 +9,7 @@ from prom_probe.collectors.tree import Tree
 from prom_probe.sources.cgroup_files import parse_flat_keyed, parse_number
 from prom_probe.sources.cgroup_path import Directories, locate_cgroups, locate_named_cgroup
 from prom_probe.sources.cgroup_procs import CgroupProcs
-from prom_probe.sources.descriptors import KeptFile
+from prom_probe.sources.descriptors import KeptFile, read_first
 from prom_probe.sources.errors import ParseError
 
 # Collections between two looks for the cgroup, and whether it holds strangers; where the tree is not all of one, twice
@@ -24,7 +24,8 @@ class Unattributed:
     """Compares one tree with the cgroup that it is the whole of.
 
     `seconds` only grows, and stays as it is when the cgroup is gone; None until there has been such a cgroup. `whole`
-    says whether there is one now.
+    says whether there is one now. What the tree uses while it is being read is never taken for missing: the cgroup is
+    read before the tree's processes are, and after them where it tells what is not missing.
     """
 
     def __init__(self, name: str, context: Context) -> None:
@@ -35,11 +36,23 @@ class Unattributed:
         self._wait, self._pause = 0, _LOOK_EVERY
         self._strangers: set[int] = set()
         self._base_s: float | None = None  # what the cgroup is ahead of the tree where nothing is missing
+        self._usage_s: float | None = None  # of the cgroup, before the tree was looked at
+        self._previous_s: float | None = None  # the same in the collection before
         self.whole = False
         self.seconds: float | None = None
 
-    def read(self, tree: Tree, members: Collection[int]) -> None:
-        """Compare; `members` are the PIDs of all trees' processes."""
+    def begin(self) -> None:
+        """Before the processes are looked for and read."""
+        self._previous_s, self._usage_s = self._usage_s, None
+        if self._file is not None and self.whole:
+            try:
+                self._usage_s = _usage_s(self._file.read())
+            except (OSError, ParseError):  # it is gone, or denied: the cgroup collector tells of that
+                self._leave()
+
+    def read(self, tree: Tree, members: Collection[int], *, settled: bool) -> None:
+        """Compare; `members` are the PIDs of all trees' processes. Not `settled`: some have ended, and who reaped them
+        will have their time in the next collection."""
         if not tree.processes:
             return
         self._wait -= 1
@@ -47,8 +60,8 @@ class Unattributed:
             if self._wait <= 0:
                 self._look(tree, members)
             if self._file is not None and self.whole:
-                self._compare(tree, self._usage_s(self._file.read()))
-        except (OSError, ParseError):  # it is gone, or denied: the cgroup collector tells of that
+                self._compare(tree, self._file, self._usage_s if settled else self._previous_s)
+        except (OSError, ParseError):
             self._leave()
 
     def _look(self, tree: Tree, members: Collection[int]) -> None:
@@ -67,7 +80,7 @@ class Unattributed:
         if self._procs is None or self._procs.directory != directory:
             self._leave()
             self._procs = CgroupProcs(directory, context.descriptors)
-            self._file = KeptFile(path, context.descriptors)
+            self._file = KeptFile(path, context.descriptors, read_first)
         self._procs.walk()
         strangers = set(self._procs.read()).difference(members)
         # Who has just been forked is a member with the next collection.
@@ -81,24 +94,23 @@ class Unattributed:
         if whole != self.whole:
             self.whole, self._base_s = whole, None
 
-    def _compare(self, tree: Tree, usage_s: float) -> None:
+    def _compare(self, tree: Tree, file: KeptFile, usage_s: float | None) -> None:
         hz = self._context.ticks_per_s
-        ahead = usage_s - (tree.counters[0] + tree.counters[1]) / hz
+        tree_s = (tree.counters[0] + tree.counters[1]) / hz
         known = self.seconds or 0.0
-        if self._base_s is None or ahead - self._base_s < known:  # at first, or a process has brought time along
-            self._base_s = ahead - known
-        missing = ahead - self._base_s - tree.processes * _ROUNDING_TICKS / hz
+        if self._base_s is None or usage_s is None or usage_s - tree_s - self._base_s < known:
+            ahead = _usage_s(file.read()) - tree_s
+            if self._base_s is None or ahead - self._base_s < known:  # at first, or a process has brought time along
+                self._base_s = ahead - known
+        missing = 0.0
+        if usage_s is not None:
+            missing = usage_s - tree_s - self._base_s - tree.processes * _ROUNDING_TICKS / hz
         self.seconds = max(known, round(missing, 6))
-
-    @staticmethod
-    def _usage_s(data: bytes) -> float:
-        if data.startswith(b"usage_usec"):
-            return parse_flat_keyed(data, "cpu.stat")[b"usage_usec"] / 1e6
-        return parse_number(data, "cpuacct.usage") / 1e9
 
     def _leave(self) -> None:
         """Without a cgroup to compare with."""
         self.whole, self._base_s, self._wait = False, None, self._pause
+        self._usage_s = self._previous_s = None
         self.close()
 
     def close(self) -> None:
@@ -107,6 +119,12 @@ class Unattributed:
         if self._procs is not None:
             self._procs.close()
         self._file = self._procs = None
+
+
+def _usage_s(data: bytes) -> float:
+    if data.startswith(b"usage_usec"):
+        return parse_flat_keyed(data, "cpu.stat")[b"usage_usec"] / 1e6
+    return parse_number(data, "cpuacct.usage") / 1e9
 
 
 def _cpu_file(directories: Directories) -> str | None:
