@@ -11,9 +11,8 @@ import urllib.request
 from pathlib import Path
 
 from bench.report import Row, print_table
-from tests.e2e.sidecar import Sidecar, children, read_comm, wait_for
+from tests.e2e.sidecar import FIFTY, Sidecar, children, read_comm, wait_for
 
-TREE = "import os,time\nfor _ in range(49):\n if os.fork() == 0: break\ntime.sleep(86400)"
 TREE_NAME = os.path.basename(sys.executable)
 
 
@@ -69,7 +68,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     flags = ["--web.enable-remote-write-receiver"] if args.hours else []
-    with Sidecar("--", sys.executable, "-c", TREE, flags=flags) as sidecar:
+    with Sidecar("--", sys.executable, "-c", FIFTY, flags=flags) as sidecar:
         wait_for("50 processes", lambda: (sidecar.metric("proctree_processes", tree=TREE_NAME) or 0) >= 50)
         if args.hours:
             load(sidecar, args.hours)

@@ -24,6 +24,18 @@ from prometheus_client.parser import text_string_to_metric_families
 
 FREE = "127.0.0.1:0"
 
+# Python of a COMMAND: 50 processes, which end with the first.
+FIFTY = """
+import os, time
+end, life = os.pipe()
+for _ in range(49):
+    if os.fork() == 0:
+        os.close(life)
+        os.read(end, 1)
+        os._exit(0)
+time.sleep(86400)
+"""
+
 
 def wait_for(what: str, condition: Callable[[], Any], deadline_s: float = 20.0) -> Any:
     """The first true value of `condition`, polled; a failure that says `what` did not happen."""

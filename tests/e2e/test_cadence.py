@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.sidecar import Sidecar, wait_for
+from tests.e2e.sidecar import FIFTY, Sidecar, wait_for
 
 WORKERS = {"process": True, "system": True, "aggregator": False}  # whether it is a probe
 # Drops CAP_SYS_NICE (23) from the bounding set (PR_CAPBSET_DROP is 24): what is executed then does not have it.
@@ -19,7 +19,6 @@ for limit in (resource.RLIMIT_NICE, resource.RLIMIT_RTPRIO):
     resource.setrlimit(limit, (0, 0))
 os.execv(sys.argv[1], sys.argv[1:])
 """
-TREE = "import os,time\nfor _ in range(49):\n if os.fork() == 0: break\ntime.sleep(86400)"
 SCHED_OTHER, SCHED_RR = 0, 2
 
 
@@ -86,7 +85,7 @@ def test_a_denied_priority_is_told_and_everything_works_without(priority: str) -
 def test_a_tree_of_50_is_sampled_every_100_ms() -> None:
     """Each beat is told with its delay; what was skipped would be an overrun."""
     flags = ["--interval=100ms"]
-    with Sidecar("--", sys.executable, "-c", TREE, flags=flags) as sidecar:
+    with Sidecar("--", sys.executable, "-c", FIFTY, flags=flags) as sidecar:
         tree = os.path.basename(sys.executable)
         wait_for("50 processes", lambda: sidecar.metric("proctree_processes", tree=tree) == 50)
 

@@ -267,7 +267,7 @@ HEAVY = {
     "or": many(f"{ALL} or {ALL}"),
     "sort": many(f"sort_desc({ALL})"),
     "histogram_quantile": many("histogram_quantile(0.9, rate(h_bucket[5m]))"),
-    "absent": many(f"absent({ALL})"),
+    "absent": many(f"absent(rate({ALL}[5m]))"),
     "predict_linear": many(f"predict_linear({ALL}[5m], 60)"),
     "all series": many('{__name__=~".+"}'),
 }

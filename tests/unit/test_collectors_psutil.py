@@ -57,7 +57,9 @@ def test_a_tree_has_the_same_numbers() -> None:
         assert mine.keys() == other.keys()
         assert len(mine) == 10 + 4 * 6
         for name, value in mine.items():
-            if "start_time" not in name:  # psutil's boot time is another, to a second
+            if "_max_" in name:  # each has seen other moments of the children's youth
+                assert other[name] == pytest.approx(value, rel=0.1), name
+            elif "start_time" not in name:  # psutil's boot time is another, to a second
                 assert other[name] == pytest.approx(value, abs=0.011), name
         ours.close()
         theirs.close()
