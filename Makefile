@@ -3,6 +3,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
+TESTS ?=
 # PYTHON with a dot for a version of its own: make test VENV=.venv-3.13 PYTHON=python3.13
 VERSIONS := 3.11 3.12 3.13 3.14
 STAMP := $(VENV)/installed
@@ -27,8 +28,8 @@ $(STAMP)-lint: $(STAMP)
 run: $(STAMP) ## Watch a small demo workload: /metrics on :19990, the query API on 127.0.0.1:19991
 	$(BIN)/prom-probe run -- $(BIN)/python -m prom_probe.demo
 
-test: $(STAMP)-test ## All tests
-	$(BIN)/python -m pytest
+test: $(STAMP)-test ## All tests; TESTS=path... for some
+	$(BIN)/python -m pytest $(TESTS)
 
 test-all: ## All tests on every installed Python from 3.11 up
 	@for version in $(VERSIONS); do \
