@@ -95,7 +95,14 @@ def once(as_json: bool, **flags: Any) -> None:
 @click.option("--start", metavar="TIME", help="Begin of the range: Unix seconds, RFC 3339, or back from now (-5m).")
 @click.option("--end", metavar="TIME", help="End of the range, or the time of an instant query.  [default: now]")
 @click.option("--step", metavar="DURATION", help="Distance of the range's points.  [default: 1/60 of it, at least 1s]")
-@click.option("--url", metavar="URL", default="http://127.0.0.1:19991", show_default=True, help="Any Prometheus API.")
+@click.option(
+    "--url",
+    metavar="URL",
+    envvar="PROM_PROBE_URL",
+    default="http://127.0.0.1:19991",
+    show_default=True,
+    help="Any Prometheus API; USER:PASSWORD@ before the host, or unix:PATH.",
+)
 @click.option("--storage.tsdb.path", "path", metavar="DIR", help="Ask what a run has stored in DIR, and no API.")
 @click.option("--json", "as_json", is_flag=True, help="Print the API's answer as it is.")
 def query(

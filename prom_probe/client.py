@@ -5,9 +5,10 @@ from __future__ import annotations
 import http.client
 import re
 import socket
+from base64 import b64encode
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import SplitResult, unquote, urlencode, urlsplit
 
 import msgspec
 
@@ -85,9 +86,10 @@ class UnixConnection(http.client.HTTPConnection):
 
 
 def _post(url: str, path: str, form: dict[str, str]) -> bytes:
-    connection, prefix = _connection(url)
+    connection, prefix, headers = _connection(url)
+    url = _without_user(url)
     try:
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        headers["Content-Type"] = "application/x-www-form-urlencoded"
         connection.request("POST", prefix + path, urlencode(form), headers)
         response = connection.getresponse()
         body = response.read()
@@ -101,18 +103,32 @@ def _post(url: str, path: str, form: dict[str, str]) -> bytes:
     return body
 
 
-def _connection(url: str) -> tuple[http.client.HTTPConnection, str]:
+def _connection(url: str) -> tuple[http.client.HTTPConnection, str, dict[str, str]]:
+    """The connection, what its paths begin with, and the headers that a user in the URL asks for."""
     if url.startswith("unix:"):
-        return UnixConnection(url[5:]), ""
+        return UnixConnection(url[5:]), "", {}
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise ClientError(f"--url: {error}: {url!r}", 2) from None
+        raise ClientError(f"--url: {error}: {_without_user(url)!r}", 2) from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ClientError(f"--url: not http://HOST:PORT or unix:PATH: {url!r}", 2)
+        raise ClientError(f"--url: not http://HOST:PORT or unix:PATH: {_without_user(url)!r}", 2)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    return kind(parts.hostname, port, timeout=60), parts.path.rstrip("/")
+    return kind(parts.hostname, port, timeout=60), parts.path.rstrip("/"), _credentials(parts)
+
+
+def _without_user(url: str) -> str:
+    """The URL as it may be printed."""
+    return re.sub(r"//[^/]*@", "//", url)
+
+
+def _credentials(parts: SplitResult) -> dict[str, str]:
+    """Basic authentication by the user and the password of a URL, both percent-encoded there."""
+    if parts.username is None:
+        return {}
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return {"Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
 
 
 def _reason(body: bytes) -> str:

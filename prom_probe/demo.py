@@ -46,7 +46,7 @@ def main() -> None:
             start = time.monotonic()
             burn(1.5)
             hoard(120, 0.8)
-            spawn(4, 0.6)
+            spawn(4, 1.1)  # longer than the time between two collections, so that they are always seen
             time.sleep(max(0.0, _PERIOD_S - (time.monotonic() - start)))
     except KeyboardInterrupt:
         pass

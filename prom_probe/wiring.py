@@ -138,7 +138,7 @@ def serve(config: Config, argv: tuple[str, ...], source: Source | None = None) -
     _check_procfs(config)
     _check_storage(config)
     _check_receiver(config)
-    tls = _check_web_config(config)
+    tls = has_tls(config)
     _load_probes()
     shared = Shared(config, log, source)
     shared.tls = tls
@@ -239,8 +239,8 @@ def _check_receiver(config: Config) -> None:
             )
 
 
-def _check_web_config(config: Config) -> bool:
-    """Whether there is TLS. ConfigError where the web configuration cannot be used."""
+def has_tls(config: Config) -> bool:
+    """Whether the web configuration has TLS. ConfigError where it cannot be used."""
     path = config.web_config_file
     if path is None:
         return False

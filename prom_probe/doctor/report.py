@@ -14,7 +14,13 @@ from prom_probe.doctor.finding import Finding
 from prom_probe.doctor.identity import Identity, read_identity
 from prom_probe.doctor.machine import check_gpus, check_system
 from prom_probe.doctor.processes import check_files, check_watches, find_trees
-from prom_probe.doctor.service import check_addresses, check_packages, check_shared_memory, check_storage
+from prom_probe.doctor.service import (
+    check_addresses,
+    check_packages,
+    check_shared_memory,
+    check_storage,
+    check_web_config,
+)
 from prom_probe.doctor.targets import check_targets
 
 _WORDS = {"ok": "ok", "missing": "MISSING", "absent": "absent"}
@@ -57,7 +63,7 @@ def _check_sources(config: Config, identity: Identity | None) -> Iterator[Findin
         return
     trees = find_trees(context)
     yield from check_watches(context, identity, trees)
-    pss = bool(getattr(config, "collect_pss_interval", 0))  # a setting of collectors that have PSS
+    pss = config.collect_pss_interval > 0
     for tree, members in trees.items():
         yield from check_files(context, identity, tree, members, pss)
         yield from check_cgroup(context, identity, tree, members)
@@ -68,6 +74,7 @@ def _check_sources(config: Config, identity: Identity | None) -> Iterator[Findin
 def _check_settings(config: Config) -> Iterator[Finding]:
     yield from check_targets(config)
     yield from check_addresses(config)
+    yield from check_web_config(config)
     yield from check_storage(config)
     yield check_shared_memory()
     yield from check_packages(config)

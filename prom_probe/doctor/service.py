@@ -12,9 +12,12 @@ from prom_probe.doctor.finding import Finding
 from prom_probe.listen import close, listen
 from prom_probe.tsdb.disk import folder
 from prom_probe.tsdb.outcome import StorageError
+from prom_probe.wiring import has_tls
 
 _TIMEOUT_S = 2.0
+_HEALTHY = b"prom_probe is healthy"
 _RUNNING = "a prom-probe that runs already has it"
+_GUARDED = "a server with TLS that wants a certificate has it already, perhaps a prom-probe with this --web.config.file"
 
 
 def check_addresses(config: Config) -> Iterator[Finding]:
@@ -24,16 +27,18 @@ def check_addresses(config: Config) -> Iterator[Finding]:
         ("--api.listen-address", config.api_listen_address, True),
     ):
         for address in addresses:
-            yield _check_address(flag, address, api)
+            yield _check_address(flag, address, api, guarded=config.web_config_file is not None)
 
 
-def _check_address(flag: str, address: Address, api: bool) -> Finding:
+def _check_address(flag: str, address: Address, api: bool, guarded: bool) -> Finding:
     source = f"{flag}={address}"
     try:
         close(listen(address, api))
     except ConfigError as error:
-        if _is_ours(address):
+        if _HEALTHY in _ask(address) or (guarded and _HEALTHY in _ask(address, tls=True)):
             return Finding("serving", source, "ok", _RUNNING)
+        if guarded and _speaks_tls(address):
+            return Finding("serving", source, "ok", _GUARDED)
         change = f"end what listens there, or choose another address by {flag}"
         if not address.path and 0 < address.port < 1024:
             change += "; ports below 1024 need the capability NET_BIND_SERVICE"
@@ -41,26 +46,65 @@ def _check_address(flag: str, address: Address, api: bool) -> Finding:
     return Finding("serving", source, "ok", "free")
 
 
-def _is_ours(address: Address) -> bool:
-    """Whether a prom-probe answers there."""
-    if not address.path and not address.port:
-        return False
-    host = address.host if address.host not in ("", "0.0.0.0", "::") else "localhost"
+def _ask(address: Address, *, tls: bool = False) -> bytes:
+    """The beginning of what a server there says of its health; nothing where there is none."""
     try:
-        if address.path:
-            sock = socket.socket(socket.AF_UNIX)
-            sock.settimeout(_TIMEOUT_S)
-            sock.connect(address.path)
-        else:
-            sock = socket.create_connection((host, address.port), _TIMEOUT_S)
-        with sock:
+        with _connect(address, tls) as sock:
             sock.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             answer = b""
             while len(answer) < 4096 and (part := sock.recv(4096)):
                 answer += part
-            return b"prom_probe is healthy" in answer
+            return answer
+    except OSError:
+        return b""
+
+
+def _speaks_tls(address: Address) -> bool:
+    """Whether a server there shakes hands; it may want a certificate afterwards."""
+    try:
+        _connect(address, tls=True).close()
     except OSError:
         return False
+    return True
+
+
+def _connect(address: Address, tls: bool) -> socket.socket:
+    """Raises OSError."""
+    if not address.path and not address.port:
+        raise ConnectionRefusedError("any port is free somewhere")
+    host = address.host if address.host not in ("", "0.0.0.0", "::") else "localhost"
+    if address.path:
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(_TIMEOUT_S)
+        sock.connect(address.path)
+    else:
+        sock = socket.create_connection((host, address.port), _TIMEOUT_S)
+    if not tls:
+        return sock
+    import ssl  # most never need it
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False  # nothing is told it, and who it is does not matter here
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        return context.wrap_socket(sock)
+    except OSError:
+        sock.close()
+        raise
+
+
+def check_web_config(config: Config) -> Iterator[Finding]:
+    """A finding for the file with TLS and passwords, if there is to be one."""
+    if config.web_config_file is None:
+        return
+    source = f"--web.config.file={config.web_config_file}"
+    try:
+        tls = has_tls(config)
+    except ConfigError as error:
+        without = "prom-probe run does not start"
+        yield Finding("serving", source, "missing", "", str(error), "mend the file, or its permissions", without)
+        return
+    yield Finding("serving", source, "ok", "TLS" if tls else "no TLS")
 
 
 def check_storage(config: Config) -> Iterator[Finding]:

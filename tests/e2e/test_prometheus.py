@@ -53,6 +53,13 @@ class Prometheus:
             result: list[Any] = json.load(response)["data"]["result"]
         return float(result[0]["value"][1]) if len(result) == 1 else None
 
+    def metadata(self, metric: str) -> dict[str, str]:
+        """What the scrape told of a family: type, help and, in OpenMetrics alone, unit."""
+        url = f"{self.url}/api/v1/targets/metadata?" + urllib.parse.urlencode({"metric": metric})
+        with urllib.request.urlopen(url, timeout=10) as response:
+            (told,) = json.load(response)["data"]
+        return {key: told[key] for key in ("type", "help", "unit")}
+
     def stop(self) -> None:
         self._process.terminate()
         self._process.wait(20)
@@ -92,6 +99,11 @@ def test_a_real_prometheus_sees_what_we_see(busy: Sidecar, tmp_path: Path) -> No
         assert ours == pytest.approx(theirs, rel=0.05)
         version = prometheus.value('count(prom_probe_build_info{version!=""})')
         assert version == 1
+        # OpenMetrics was negotiated: the text format has no units. Counters are ingested under their whole names.
+        told = prometheus.metadata("proctree_resident_memory_bytes")
+        assert (told["type"], told["unit"]) == ("gauge", "bytes")
+        assert prometheus.metadata("proctree_cpu_seconds")["type"] == "counter"
+        assert prometheus.value(f'proctree_resident_memory_bytes{{tree="{TREE}"}}') is not None
     finally:
         prometheus.stop()
 

@@ -9,12 +9,14 @@ import os
 import socket
 import ssl
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import bcrypt
 import pytest
@@ -194,6 +196,30 @@ def test_users_and_passwords(folder: Path) -> None:
         assert status == 200 and other.encode() not in body and b"web.yml" in body
 
 
+@pytest.mark.parametrize(
+    ("user", "status", "printed"),
+    [
+        ("scraper:PASSWORD@", 0, "1\n"),
+        ("scraper:wrong@", 1, "prom-probe: https://HOST answered 401 Unauthorized\n"),
+        ("", 1, "prom-probe: https://HOST answered 401 Unauthorized\n"),
+    ],
+)
+def test_the_query_command_takes_a_user_of_the_url(folder: Path, user: str, status: int, printed: str) -> None:
+    """From --url or its variable; what it prints has no password."""
+    file = _write(folder, TLS + USERS)
+    with Sidecar(flags=[f"--web.config.file={file}"]) as sidecar:
+        host = sidecar.api.partition("://")[2]
+        url = f"https://{user.replace('PASSWORD', quote(PASSWORD, safe=''))}{host}"
+        done = subprocess.run(
+            [sys.executable, "-m", "prom_probe.cli", "query", "1"],
+            env={**os.environ, "PROM_PROBE_URL": url, "SSL_CERT_FILE": str(folder / "ca.crt")},
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+    assert (done.returncode, done.stdout + done.stderr) == (status, printed.replace("HOST", host))
+
+
 def test_many_wrong_passwords_do_not_keep_a_scraper_waiting(folder: Path) -> None:
     """Checks wait in a queue of their own, with an end; who is known passes by."""
     slow = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(10)).decode()
@@ -245,6 +271,34 @@ def test_a_wrong_file_refuses_to_start_with_one_line(folder: Path, text: str, er
     assert sidecar.wait() == 1
     (line,) = sidecar.stderr.splitlines()
     assert line.startswith("prom-probe: ") and error in line and "plain" not in line
+
+
+@pytest.mark.parametrize(
+    ("text", "detail"),
+    [
+        (USERS, "a prom-probe that runs already has it"),
+        (TLS + USERS, "a prom-probe that runs already has it"),
+        (MUTUAL, "a server with TLS that wants a certificate has it already"),
+    ],
+)
+def test_the_doctor_knows_a_prom_probe_behind_tls(folder: Path, text: str, detail: str) -> None:
+    """Called beside it with its settings; with a broken file it says what is broken."""
+    file = _write(folder, text)
+    with Sidecar(flags=[f"--web.config.file={file}"]) as sidecar:
+
+        def findings() -> dict[str, Any]:
+            flags = [f"--web.listen-address={sidecar.web.partition('://')[2]}", "--api.listen-address="]
+            argv = [sys.executable, "-m", "prom_probe.cli", "doctor", "--json", f"--web.config.file={file}", *flags]
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+            return {one["source"]: one for one in json.loads(done.stdout)["findings"]}
+
+        found = findings()
+        address = found[f"--web.listen-address={sidecar.web.partition('://')[2]}"]
+        assert address["status"] == "ok" and address["detail"].startswith(detail)
+        assert found[f"--web.config.file={file}"]["detail"] == ("TLS" if "tls" in text else "no TLS")
+        file.write_text("tls_server_confg: {}\n")
+        broken = findings()[f"--web.config.file={file}"]
+        assert broken["status"] == "missing" and "tls_server_confg: unknown key" in broken["reason"]
 
 
 def test_promtool_accepts_what_we_do(folder: Path) -> None:

@@ -129,7 +129,7 @@ def test_a_low_port_needs_a_capability(monkeypatch: pytest.MonkeyPatch) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(socket, "create_server", refuse)
-    monkeypatch.setattr(service, "_is_ours", lambda address: False)
+    monkeypatch.setattr(service, "_ask", lambda address: b"")
     config = Config(web_listen_address=(Address("127.0.0.1", 80),), api_listen_address=())
     (finding,) = service.check_addresses(config)
     assert finding.status == "missing"

@@ -8,8 +8,6 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from prom_probe.model.family import Family, column
 from prom_probe.model.series import Newest
@@ -546,46 +544,3 @@ def test_a_bug_is_a_500_and_a_line_in_the_log() -> None:
         store.rows = good
         client.send(request("/metrics"))
         assert client.read().body == METRICS
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    st.one_of(
-        st.binary(max_size=200),
-        st.lists(
-            st.sampled_from(
-                [
-                    b"GET / HTTP/1.1\r\n",
-                    b"POST /api/v1/query HTTP/1.1\r\n",
-                    b"Host: localhost\r\n",
-                    b"\r\n",
-                    b"\n",
-                    b"0\r\n\r\n",
-                    b"Content-Length: 3\r\n",
-                    b"Transfer-Encoding: chunked\r\n",
-                    b"abc",
-                    b"3\r\nabc\r\n",
-                    b"\x00",
-                    b": ",
-                    b"%",
-                    b"HEAD /metrics HTTP/1.0\r\n",
-                    b"Expect: 100-continue\r\n",
-                    b"Connection: upgrade\r\nUpgrade: x\r\n",
-                ]
-            ),
-            max_size=12,
-        ).map(b"".join),
-    )
-)
-def test_any_bytes_end_in_answers_or_in_silence(site: Site, data: bytes) -> None:
-    """Whatever comes, each response is well formed, nothing is logged, and the next client is served."""
-    client = site.client()
-    client.send(data)
-    client.sock.shutdown(socket.SHUT_WR)
-    out = client.rest_of_it()
-    client.close()
-    assert not out or out.startswith(b"HTTP/1.1 ")
-    assert b"Traceback" not in out
-    assert b" 500 " not in out
-    assert not site.logged
-    assert site.ask("/-/healthy").status == 200
