@@ -47,19 +47,9 @@ lint: $(STAMP)-lint ## ruff and mypy --strict
 golden: $(STAMP)-test ## Write the golden files anew, after a change of what is collected: look at the difference
 	GOLDEN=write $(BIN)/python -m pytest tests/unit/test_collectors_golden.py tests/e2e/test_machines.py -k golden
 
-bench: $(STAMP)-test ## The benchmarks; bench.query beside Prometheus and VictoriaMetrics is run by itself
-	$(BIN)/python -m bench.collect
-	$(BIN)/python -m bench.collect --syscalls
-	$(BIN)/python -m bench.cadence
-	$(BIN)/python -m bench.exporters
-	$(BIN)/python -m bench.scrape
-	$(BIN)/python -m bench.transport
-	$(BIN)/python -m bench.footprint
-	$(BIN)/python -m bench.footprint --seconds 5 --hours 1
-	$(BIN)/python -m bench.store
-	$(BIN)/python -m bench.gpu
-	$(BIN)/python -m bench.remote_write
-	$(BIN)/python -m bench.beside
+bench: $(STAMP)-test ## All benchmarks: half an hour; writes bench/results.json, docs/benchmarks.md, README's table, plots
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test,bench]'
+	$(BIN)/python -m bench
 
 docs: $(STAMP) ## The pages that are written from the code's own tables
 	$(BIN)/python -m prom_probe.config_doc > docs/configuration.md

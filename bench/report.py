@@ -14,8 +14,15 @@ def percentile(values: Sequence[float], quantile: float) -> float:
     return ordered[min(len(ordered) - 1, int(quantile * len(ordered)))]
 
 
-def print_table(head: Row, rows: Sequence[Row]) -> None:
-    """A Markdown table on standard output."""
+def format_table(head: Row, rows: Sequence[Row]) -> str:
+    """A Markdown table."""
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    for row in [head, tuple("-" * width for width in widths), *rows]:
-        print("| " + " | ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) + " |")
+    return "\n".join(
+        "| " + " | ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) + " |"
+        for row in [head, tuple("-" * width for width in widths), *rows]
+    )
+
+
+def print_table(head: Row, rows: Sequence[Row]) -> None:
+    """The same on standard output."""
+    print(format_table(head, rows))

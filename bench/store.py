@@ -1,11 +1,8 @@
 """The store: bytes a sample, ingest, sealing, one series' hour cold, on the mixed data; tinyflux beside it.
 
-tinyflux is looked for in an environment of its own, since nothing else here needs it:
-
-    python3 -m venv .venv-bench && .venv-bench/bin/pip install tinyflux
-
-`--tinyflux PYTHON` names another; without one its columns stay empty. bench/own_run.xz is a recording of our own
-collectors (bench/record.py).
+tinyflux comes with the extra `bench`; without it, its column stays empty.
+`--tinyflux PYTHON` asks another environment's.
+bench/own_run.xz is a recording of our own collectors (bench/record.py).
 """
 
 from __future__ import annotations
@@ -14,6 +11,7 @@ import argparse
 import json
 import random
 import subprocess
+import sys
 import time
 from array import array
 from collections.abc import Callable, Iterable, Sequence
@@ -217,7 +215,7 @@ def tinyflux_ms(python: str, counts: Iterable[int]) -> dict[int, str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="The store's benchmarks, against their budgets.")
-    parser.add_argument("--tinyflux", default=".venv-bench/bin/python", metavar="PYTHON")
+    parser.add_argument("--tinyflux", default=sys.executable, metavar="PYTHON")
     args = parser.parse_args()
     series = [*counters(500, HOUR), *gauges(500, HOUR)]
     times = times_of(HOUR)

@@ -1,0 +1,58 @@
+"""The benchmarks' pages: what was printed is read back, and what is shown is what was measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.__main__ import BENCHES
+from bench.pages import PAGE, README, RESULTS, cell, page_text, parse_output, readme_text, with_section
+from bench.plots import PLOTS, number
+from bench.report import format_table
+
+ROOT = Path(__file__).parent.parent.parent
+# What the benchmarks share, and what runs them.
+HELPERS = {"__init__", "__main__", "dataset", "pages", "peers", "plots", "record", "report", "syscalls"}
+
+
+def test_tables_and_lines_are_read_back() -> None:
+    """In their order."""
+    table = format_table(("a", "b"), [("x", "1.5"), ("long name", "")])
+    data = {"head": ["a", "b"], "rows": [["x", "1.5"], ["long name", ""]]}
+    assert parse_output(f"before\n{table}\n\nafter\nmore\n{table}\n") == ["before", data, "after\nmore", data]
+    assert parse_output(f"\n{table}\n\n{table}\nafter") == [data, data, "after"]
+
+
+def test_a_cell_is_found_by_its_names() -> None:
+    """Or the error names it."""
+    results = {"benches": {"x": {"parts": [{"head": ["What", "ours, ms"], "rows": [["one", "2"]]}]}}}
+    assert cell(results, "x", "one", "ours") == "2"
+    with pytest.raises(KeyError, match="x: two, ours"):
+        cell(results, "x", "two", "ours")
+    with pytest.raises(KeyError, match="y"):
+        cell(results, "y", "one", "ours")
+
+
+def test_every_benchmark_is_run() -> None:
+    """A module that is forgotten has no figures."""
+    modules = {path.stem for path in (ROOT / "bench").glob("*.py")} - HELPERS
+    assert {bench.module or name for name, bench in BENCHES.items()} == modules
+
+
+def test_the_pages_show_what_was_measured() -> None:
+    """`python -m bench --report` changes nothing; every plot is there."""
+    results = json.loads(RESULTS.read_text())
+    assert results["benches"].keys() == BENCHES.keys()
+    assert PAGE.read_text() == page_text(results)
+    readme = README.read_text()
+    assert with_section(readme, readme_text(results)) == readme
+    for name in PLOTS:
+        assert (ROOT / "docs" / "pictures" / f"{name}.svg").read_text().startswith("<?xml")
+
+
+def test_numbers_in_cells() -> None:
+    """With thousands, and what stands around them."""
+    assert [number(text) for text in ("3,600", "4.56/10.2", "12 ms", "-")][:3] == [3600, 4.56, 12]
+    assert number("-") != number("-")
