@@ -161,3 +161,24 @@ def quote(value: str) -> str:
             code = ord(char)
             out.append(f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")
     return f'"{"".join(out)}"'
+
+
+def fixed(value: float) -> str:
+    """The shortest digits that give the value back, never with an exponent: Go's 'f' format."""
+    if value != value:
+        return "NaN"
+    if value in (float("inf"), float("-inf")):
+        return "+Inf" if value > 0 else "-Inf"
+    mantissa, _, exponent = repr(value).partition("e")
+    if not exponent:
+        return mantissa.removesuffix(".0")
+    sign = "-" if mantissa.startswith("-") else ""
+    whole, _, decimals = mantissa.removeprefix("-").partition(".")
+    digits, point = whole + decimals, len(whole) + int(exponent)
+    if point <= 0:
+        return f"{sign}0.{'0' * -point}{digits}"
+    return (
+        f"{sign}{digits}{'0' * (point - len(digits))}"
+        if point >= len(digits)
+        else f"{sign}{digits[:point]}.{digits[point:]}"
+    )

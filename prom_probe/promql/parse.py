@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any, Literal, NoReturn
@@ -38,7 +38,7 @@ from prom_probe.promql.lexer import Token, duration_ms, lex, number, parse_error
 from prom_probe.promql.result import QueryError
 
 _MATCH_OPS: dict[str, MatchOp] = {"=": "=", "!=": "!=", "=~": "=~", "!~": "!~"}
-_GROUPS: dict[str, Literal["", "left", "right"]] = {
+GROUPS: dict[str, Literal["", "left", "right"]] = {
     "VectorMatchCardinality.OneToOne": "",
     "VectorMatchCardinality.ManyToOne": "left",
     "VectorMatchCardinality.OneToMany": "right",
@@ -56,20 +56,26 @@ def parse(text: str, max_bytes: int = MAX_BYTES) -> Node:
 
     Results are shared: never change one. May be called from several threads at once.
     """
+    node: Node = read(text, Reader, max_bytes)
+    return node
+
+
+def read(text: str, reader: type[Reader], max_bytes: int = MAX_BYTES) -> Any:
+    """What `reader` makes of the expression; errors as `parse` has them."""
     check_length(text, max_bytes)
     tokens = lex(text)
     depth = check_shape(text, tokens)
     if len(tokens) == 1:
         raise parse_error(text, 0, "no expression found in input")
     if depth <= _SHALLOW:
-        return _parsed(text, tokens)
+        return _read(text, tokens, reader)
     with _stack_lock, ThreadPoolExecutor(1) as pool:
         before = threading.stack_size(_STACK_BYTES)
         try:
-            node = pool.submit(_parsed, text, tokens)
+            found = pool.submit(_read, text, tokens, reader)
         finally:
             threading.stack_size(before)
-        return node.result()
+        return found.result()
 
 
 def parse_selector(text: str) -> list[Matcher]:
@@ -82,13 +88,13 @@ def parse_selector(text: str) -> list[Matcher]:
     return list(node.matchers)
 
 
-def _parsed(text: str, tokens: Sequence[Token]) -> Node:
+def _read(text: str, tokens: Sequence[Token], reader: type[Reader]) -> Any:
     words, operands = outline(text, tokens)
     try:
         tree = promql_parser.parse(words)
     except ValueError as error:
         raise _refusal(text, tokens, str(error)) from None
-    return _Reader(text, tokens, operands).node(tree)
+    return reader(text, tokens, operands).node(tree)
 
 
 _AGGREGATIONS = frozenset(("sum", "avg", "count", "min", "max", "group", "stddev", "stdvar")) | {
@@ -127,10 +133,11 @@ def _refusal(text: str, tokens: Sequence[Token], message: str) -> QueryError:
     return QueryError("bad_data", f"parse error: {message}")
 
 
-class _Reader:
+class Reader:
     """Reads promql-parser's tree, whose leaves are in the order of the text's operands.
 
-    In the tree, the number of its token stands for each literal (see `Outline`).
+    In the tree, the number of its token stands for each literal (see `Outline`). Signs are not all in the tree:
+    promql-parser drops each "+", and makes one number of a literal and the signs before it.
     """
 
     def __init__(self, text: str, tokens: Sequence[Token], operands: Sequence[Token]) -> None:
@@ -144,7 +151,7 @@ class _Reader:
 
     def node(self, expr: Any) -> Node:
         first = self.operands[self.at]
-        node = _READERS[type(expr).__name__](self, expr, first.start)
+        node: Node = getattr(self, METHODS[type(expr).__name__])(expr, first.start)
         if first.text == "+" and node.type in (Type.STRING, Type.MATRIX):
             kinds = "expressions of type scalar or instant vector"
             self.fail(first.start, f"unary expression only allowed on {kinds}, got {node.type}")
@@ -223,7 +230,7 @@ class _Reader:
             return Binary(str(expr.op), lhs, self.node(expr.rhs), start)
         on = how.matching is not None and how.matching.type == promql_parser.LabelModifierType.Include
         labels = self.words(how.matching.labels) if how.matching else ()
-        matching = Matching(on, labels, _GROUPS[str(how.card)], self.words(how.group_labels or ()))
+        matching = Matching(on, labels, GROUPS[str(how.card)], self.words(how.group_labels or ()))
         return Binary(str(expr.op), lhs, self.node(expr.rhs), start, how.return_bool, matching)
 
     # -- their parts
@@ -290,17 +297,18 @@ class _Reader:
         return -seconds if self.tokens[int(at) - 1].text == "-" else seconds
 
 
-_READERS: dict[str, Callable[[_Reader, Any, int], Node]] = {
-    "NumberLiteral": _Reader.number,
-    "StringLiteral": _Reader.string,
-    "ParenExpr": _Reader.paren,
-    "UnaryExpr": _Reader.unary,
-    "VectorSelector": _Reader.selector,
-    "MatrixSelector": _Reader.matrix,
-    "SubqueryExpr": _Reader.subquery,
-    "Call": _Reader.call,
-    "AggregateExpr": _Reader.aggregate,
-    "BinaryExpr": _Reader.binary,
+# The reader's method for each kind of node.
+METHODS = {
+    "NumberLiteral": "number",
+    "StringLiteral": "string",
+    "ParenExpr": "paren",
+    "UnaryExpr": "unary",
+    "VectorSelector": "selector",
+    "MatrixSelector": "matrix",
+    "SubqueryExpr": "subquery",
+    "Call": "call",
+    "AggregateExpr": "aggregate",
+    "BinaryExpr": "binary",
 }
 
 

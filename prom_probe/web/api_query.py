@@ -17,12 +17,13 @@ from prom_probe.web.params import (
     parse_time,
     time_param,
 )
-from prom_probe.web.reply import ApiError, invalid
+from prom_probe.web.reply import ApiError, invalid, success
 
 if TYPE_CHECKING:
     from prom_probe.promql.engine import Engine
     from prom_probe.promql.queryable import Queryable
     from prom_probe.promql.result import Result
+    from prom_probe.promql.syntax import Written
 
 
 def query(context: Context, request: Request) -> Answer:
@@ -58,6 +59,31 @@ def query_range(context: Context, request: Request) -> Answer:
         return engine.range(queryable, expr, start_ms, end_ms, step_ms, lookback_ms=lookback_ms, timeout_s=left_s)
 
     return _answer(context, form, run, (expr, start_ms, end_ms, step_ms, lookback_ms), timeout_s, limit)
+
+
+def format_query(context: Context, request: Request) -> Answer:
+    """The expression `query` in Prometheus's layout."""
+    return _written(context, request, lambda expression: expression.pretty())
+
+
+def parse_query(context: Context, request: Request) -> Answer:
+    """The tree of the expression `query`."""
+    return _written(context, request, lambda expression: expression.json)
+
+
+def _written(context: Context, request: Request, view: Callable[[Written], object]) -> Answer:
+    expr = form_of(request).get("query")
+
+    def job(deadline: float) -> Iterable[bytes]:
+        from prom_probe.promql.result import QueryError
+        from prom_probe.promql.syntax import written
+
+        try:
+            return [success(view(written(expr))).body]
+        except QueryError as error:
+            raise invalid("query", error) from None
+
+    return context.queries.run(job, context.limits.timeout_s, inline=False)
 
 
 def _answer(

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prom_probe.model.labels import Labels
+from prom_probe.promql.lexer import fixed
 from prom_probe.promql.result import Result
 from prom_probe.web.reply import HEAD, encode, tail
 
@@ -182,24 +183,3 @@ def number(value: float) -> str:
         if exponent:
             return f"{mantissa.removesuffix('.0')}e{exponent}"
     return fixed(value)
-
-
-def fixed(value: float) -> str:
-    """The shortest digits that give the value back, never with an exponent: Go's 'f' format."""
-    if value != value:
-        return "NaN"
-    if value in (float("inf"), float("-inf")):
-        return "+Inf" if value > 0 else "-Inf"
-    mantissa, _, exponent = repr(value).partition("e")
-    if not exponent:
-        return mantissa.removesuffix(".0")
-    sign = "-" if mantissa.startswith("-") else ""
-    whole, _, decimals = mantissa.removeprefix("-").partition(".")
-    digits, point = whole + decimals, len(whole) + int(exponent)
-    if point <= 0:
-        return f"{sign}0.{'0' * -point}{digits}"
-    return (
-        f"{sign}{digits}{'0' * (point - len(digits))}"
-        if point >= len(digits)
-        else f"{sign}{digits[:point]}.{digits[point:]}"
-    )

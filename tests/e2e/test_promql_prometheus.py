@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from prom_probe.model.labels import METRIC_NAME, Labels, make_labels
 from prom_probe.promql.engine import Engine
 from prom_probe.promql.result import QueryError, Result
+from prom_probe.promql.syntax import written
 from prom_probe.tsdb.store import Store, StoreOptions
 from tests.e2e.sidecar import program, wait_for
 
@@ -140,6 +141,16 @@ class Peers:
             assert error.code == 422, (expr, error.read())
             return None
         return {make_labels("", row["metric"]): {int(t): float(value) for t, value in row["values"]} for row in found}
+
+    def layout(self, expr: str) -> str | None:
+        """Their layout of the expression; None where it is none."""
+        form = urllib.parse.urlencode({"query": expr}).encode()
+        try:
+            with urllib.request.urlopen(f"{self._url}/api/v1/format_query", form, timeout=30) as response:
+                return str(json.load(response)["data"])
+        except urllib.error.HTTPError as error:
+            assert error.code == 400, (expr, error.read())
+            return None
 
     def ours(self, expr: str) -> dict[Labels, dict[int, float]] | None:
         try:
@@ -282,3 +293,24 @@ def test_the_same_answers(peers: Peers, expr: str) -> None:
         assert ours[labels].keys() == points.keys(), labels
         for t, value in points.items():
             assert _same(ours[labels][t], value), (labels, t, ours[labels][t], value)
+
+
+_WRITTEN = st.one_of(
+    EXPRESSIONS,
+    _of("{} + {} * {}", EXPRESSIONS, EXPRESSIONS, EXPRESSIONS),
+    _of("sum by (a, b) (-{} ^ +{}) - +-{}", EXPRESSIONS, EXPRESSIONS, EXPRESSIONS),
+)
+
+
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(expr=_WRITTEN)
+def test_the_same_layout(peers: Peers, expr: str) -> None:
+    """`format_query` splits and indents alike, or both refuse the expression."""
+    theirs = peers.layout(expr)
+    try:
+        ours = written(expr).pretty()
+    except QueryError:
+        assert theirs is None
+        return
+    assert ours == theirs

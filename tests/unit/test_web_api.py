@@ -119,6 +119,8 @@ def invalid(name: str, reason: str) -> str:
         ("query_range?query=1&start=1&end=9&step=-1", invalid("step", NO_STEP)),
         ("query_range?query=1&start=0&end=11001&step=1", TOO_FINE),
         ("query_range?query=%22s%22&start=1&end=2&step=1", invalid("query", NO_RANGE)),
+        ("format_query?query=foo(", invalid("query", "1:5: parse error: unclosed left parenthesis")),
+        ("parse_query", invalid("query", "1:1: parse error: no expression found in input")),
         ("series", "no match[] parameter provided"),
         ("series?match[]=foo(", invalid("match[]", "1:5: parse error: ")),
         ("series?match[]={a=~%22.*%22}", invalid("match[]", "")),
@@ -168,6 +170,15 @@ def test_limit_and_stats(site: Site) -> None:
     assert reply["data"]["stats"]["samples"]["totalQueryableSamples"] == 2
     assert reply["data"]["stats"]["timings"]["execTotalTime"] > 0
     assert "stats" not in site.ask("/api/v1/query?query=up").json["data"]
+
+
+@pytest.mark.parametrize("post", [False, True])
+def test_expressions_as_written(site: Site, post: bool) -> None:
+    """Their layout, and their tree."""
+    assert ask(site, "format_query", post, query="sum(up)by(job)") == "sum by (job) (up)"
+    tree = ask(site, "parse_query", post, query="-(1)")
+    number = {"type": "numberLiteral", "val": "1"}
+    assert tree == {"type": "unaryExpr", "op": "-", "expr": {"type": "parenExpr", "expr": number}}
 
 
 def test_lookback_delta(site: Site) -> None:
