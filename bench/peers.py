@@ -75,6 +75,12 @@ class Peer:
         response = self._connection.getresponse()
         return response.status, response.read()
 
+    def post(self, path: str, form: str) -> tuple[int, bytes]:
+        """(status, body) of a form."""
+        self._connection.request("POST", path, form, {"Content-Type": "application/x-www-form-urlencoded"})
+        response = self._connection.getresponse()
+        return response.status, response.read()
+
     def write(self, body: bytes) -> None:
         """One remote write request."""
         headers = {

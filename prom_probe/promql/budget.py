@@ -39,7 +39,7 @@ class Budget:
     def __init__(self, accountant: Accountant, timeout_s: float, max_samples: int) -> None:
         self.deadline = time.monotonic() + timeout_s  # time.monotonic() seconds
         self.samples = 0
-        self.held = 0  # bytes
+        self.held = self.peak = 0  # bytes
         self._accountant = accountant
         self._max_samples = max_samples
 
@@ -63,6 +63,8 @@ class Budget:
         """Book `size` more bytes, or give them back where it is negative."""
         self._accountant.take(size)
         self.held += size
+        if self.held > self.peak:
+            self.peak = self.held
 
     def hold_only(self, held: int) -> None:
         """Give back all but `held` bytes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from prom_probe.promql.evaluation import Evaluator, Query
 from prom_probe.promql.guard import MAX_BYTES
 from prom_probe.promql.parse import parse
 from prom_probe.promql.queryable import Queryable
-from prom_probe.promql.result import QueryError, Result
+from prom_probe.promql.result import QueryError, Result, Timings
 from prom_probe.promql.values import Ints, Samples, Scalar, Text, Value, Vector, named
 
 _MAX_NOTES = 10  # warnings, and infos, of one answer
@@ -57,11 +58,16 @@ class Engine:
         timeout_s: float | None = None,
     ) -> Result:
         """The value of `expr` at `t_ms`: a scalar, string, vector, or matrix with its samples as they are."""
+        began = time.monotonic()
         node = parse(expr, self.limits.max_query_bytes)
         times = np.array([t_ms], np.int64)
         with self._evaluating(queryable, expr, times, lookback_ms, timeout_s) as evaluator:
+            prepared = time.monotonic()
             value = evaluator.eval(node)
-            return _finished(_instant_result(value, times, evaluator.query.budget), evaluator.query)
+            evaluated = time.monotonic()
+            result = _finished(_instant_result(value, times, evaluator.query.budget), evaluator.query)
+        result.timings = Timings(prepared - began, evaluated - prepared, time.monotonic() - evaluated)
+        return result
 
     def range(
         self,
@@ -76,6 +82,7 @@ class Engine:
     ) -> Result:
         """The values of `expr` from `start_ms` to at most `end_ms`, every `step_ms`: a matrix, sorted by labels."""
         self._check_range(start_ms, end_ms, step_ms)
+        began = time.monotonic()
         node = parse(expr, self.limits.max_query_bytes)
         if node.type not in (Type.SCALAR, Type.VECTOR):
             raise QueryError(
@@ -84,8 +91,12 @@ class Engine:
             )
         times = np.arange(start_ms, end_ms + 1, step_ms, dtype=np.int64)
         with self._evaluating(queryable, expr, times, lookback_ms, timeout_s, end_ms) as evaluator:
+            prepared = time.monotonic()
             value = evaluator.eval(node)
-            return _finished(_range_result(value, times, evaluator.query.budget), evaluator.query)
+            evaluated = time.monotonic()
+            result = _finished(_range_result(value, times, evaluator.query.budget), evaluator.query)
+        result.timings = Timings(prepared - began, evaluated - prepared, time.monotonic() - evaluated)
+        return result
 
     def _check_range(self, start_ms: int, end_ms: int, step_ms: int) -> None:
         if step_ms <= 0:
@@ -166,6 +177,7 @@ def _finished(result: Result, query: Query) -> Result:
     query.budget.hold_only(0)
     query.budget.leave(size, result)
     result.samples = query.budget.samples
+    result.peak_bytes = query.budget.peak
     result.warnings = _some(list(query.warnings.values()), "warning")
     result.infos = _some(list(query.infos.values()), "info")
     return result

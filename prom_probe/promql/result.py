@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,14 @@ class QueryError(Exception):
     def __init__(self, kind: ErrorType, message: str) -> None:
         super().__init__(message)
         self.kind: ErrorType = kind
+
+
+class Timings(NamedTuple):
+    """Where a query's seconds went, for `stats`."""
+
+    preparation_s: float = 0.0  # reading the expression
+    inner_eval_s: float = 0.0
+    result_sort_s: float = 0.0  # of what it gave, what is there, in order
 
 
 @dataclass(slots=True, weakref_slot=True)
@@ -42,3 +50,5 @@ class Result:
     warnings: list[str] = field(default_factory=list)
     infos: list[str] = field(default_factory=list)
     samples: int = 0  # samples read, for `stats`
+    peak_bytes: int = 0  # the most that it held at once
+    timings: Timings = Timings()

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from prom_probe.promql.result import Result
     from prom_probe.promql.syntax import Written
 
+_SAMPLE_BYTES = 16  # a time and a value, as Prometheus counts those that it holds at once
+
 
 def query(context: Context, request: Request) -> Answer:
     """An expression at one time: `query`, `time`, `timeout`, `limit`, `lookback_delta`, `stats`."""
@@ -131,13 +133,21 @@ def _on_loop(
 
 
 def _stats(result: Result, asked: float, started: float, ended: float) -> dict[str, object]:
+    """Prometheus's `stats`. (Samples for each step are what it has behind a feature flag.)"""
+    timings = result.timings
     return {
         "timings": {
-            "evalTotalTime": ended - started,
+            "evalTotalTime": sum(timings),
+            "resultSortTime": timings.result_sort_s,
+            "queryPreparationTime": timings.preparation_s,
+            "innerEvalTime": timings.inner_eval_s,
             "execQueueTime": started - asked,
             "execTotalTime": ended - asked,
         },
-        "samples": {"totalQueryableSamples": result.samples},
+        "samples": {
+            "totalQueryableSamples": result.samples,
+            "peakSamples": -(-result.peak_bytes // _SAMPLE_BYTES),
+        },
     }
 
 

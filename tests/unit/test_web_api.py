@@ -168,7 +168,12 @@ def test_limit_and_stats(site: Site) -> None:
     assert len(reply["data"]["result"]) == 1
     assert reply["warnings"] == ["results truncated due to limit"]
     assert reply["data"]["stats"]["samples"]["totalQueryableSamples"] == 2
-    assert reply["data"]["stats"]["timings"]["execTotalTime"] > 0
+    timings = reply["data"]["stats"]["timings"]
+    assert timings.keys() == {
+        *("evalTotalTime", "resultSortTime", "queryPreparationTime", "innerEvalTime", "execQueueTime", "execTotalTime")
+    }
+    assert timings["execTotalTime"] >= timings["evalTotalTime"] > timings["innerEvalTime"] > 0
+    assert reply["data"]["stats"]["samples"]["peakSamples"] >= 1
     assert "stats" not in site.ask("/api/v1/query?query=up").json["data"]
 
 
