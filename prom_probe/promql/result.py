@@ -51,4 +51,4 @@ class Result:
     infos: list[str] = field(default_factory=list)
     samples: int = 0  # samples read, for `stats`
     peak_bytes: int = 0  # the most that it held at once
-    timings: Timings = Timings()
+    timings: Timings = field(default_factory=Timings)

@@ -1,4 +1,4 @@
-"""`/api/v1/query` and `/api/v1/query_range`: PromQL over the store."""
+"""`/api/v1/query`, `query_range` and what else takes an expression: PromQL over the store."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from prom_probe.web.context import Context
 from prom_probe.web.message import Answer, Pending, Request
 from prom_probe.web.params import (
+    MAX_TIME_MS,
+    MIN_TIME_MS,
     Form,
     duration_param,
     form_of,
@@ -71,6 +73,14 @@ def format_query(context: Context, request: Request) -> Answer:
 def parse_query(context: Context, request: Request) -> Answer:
     """The tree of the expression `query`."""
     return _written(context, request, lambda expression: expression.json)
+
+
+def query_exemplars(context: Context, request: Request) -> Answer:
+    """None: we keep no exemplars. What is wrong with `query`, `start`, `end` is said all the same."""
+    form = form_of(request)
+    if time_param(form, "end", MAX_TIME_MS) < time_param(form, "start", MIN_TIME_MS):
+        raise ApiError("bad_data", "end timestamp must not be before start timestamp")
+    return _written(context, request, lambda expression: [])
 
 
 def _written(context: Context, request: Request, view: Callable[[Written], object]) -> Answer:

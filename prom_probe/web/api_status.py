@@ -1,4 +1,4 @@
-"""`/api/v1/status/*`, `targets`, and what we answer emptily: rules, alerts, exemplars."""
+"""`/api/v1/status/*`, `targets`, and what we answer emptily: rules, alerts."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ ROUTES: tuple[Route, ...] = (
     Route(_FORM, "/api/v1/query_range", api_query.query_range),
     Route(_FORM, "/api/v1/format_query", api_query.format_query),
     Route(_FORM, "/api/v1/parse_query", api_query.parse_query),
-    Route(_FORM, "/api/v1/query_exemplars", api_status.constant([])),
+    Route(_FORM, "/api/v1/query_exemplars", api_query.query_exemplars),
     Route(_FORM, "/api/v1/labels", api_labels.labels),
     Route(_GET, "/api/v1/label/:name/values", api_labels.label_values),
     Route(_FORM, "/api/v1/series", api_labels.series),
