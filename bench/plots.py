@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -58,9 +59,8 @@ def _query(axes: Any, found: list[dict[str, Any]]) -> None:
         axes.bar(places, [number(row[1 + i]) for row in rows], 0.19, label=name, color=colour)
     axes.set_yscale("log")
     axes.set_ylabel("ms, median")
-    axes.set_xticks(
-        range(len(rows)), [row[0].partition(":")[2].strip().replace(", ", ",\n") for row in rows], fontsize=7
-    )
+    texts = [row[0].partition(":")[2].strip().replace("_", "_ ") for row in rows]
+    axes.set_xticks(range(len(rows)), [textwrap.fill(text, 12).replace("_ ", "_") for text in texts], fontsize=7)
     axes.legend(ncols=4, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, 1.18))
 
 
