@@ -127,6 +127,19 @@ def test_tls_with_a_client_certificate(folder: Path) -> None:
         assert "Traceback" not in sidecar.stderr
 
 
+@pytest.mark.parametrize(("mode", "warned"), [(0o644, ["web.yml", "server.key"]), (0o600, [])])
+def test_files_with_secrets_that_all_can_read(folder: Path, mode: int, warned: list[str]) -> None:
+    """A line for each; it serves all the same, since in a container all may be one user."""
+    file = _write(folder, TLS + USERS)
+    for path in (file, folder / "server.key"):
+        path.chmod(mode)
+    with Sidecar(flags=[f"--web.config.file={file}"]) as sidecar:
+        assert _get(sidecar.web + "/-/healthy", _context(folder))[0] == 200
+        told = [line for line in sidecar.stderr.splitlines() if "can be read by everybody" in line]
+        assert len(told) == len(warned)
+        assert all(str(folder / name) in line for name, line in zip(warned, told, strict=True))
+
+
 def test_only_certain_clients(folder: Path, authority: Authority) -> None:
     """With client_allowed_sans a certificate needs one of these names too."""
     file = _write(folder, MUTUAL + "  client_allowed_sans: [scraper.example]\n")
