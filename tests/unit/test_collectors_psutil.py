@@ -30,6 +30,13 @@ def present(series: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in series.items() if name.partition("{")[0] not in (*ABSENT, *SOURCES)}
 
 
+def same(name: str, value: float, other: dict[str, float]) -> bool:
+    """Whether both have it; psutil's boot time is another, to a second, and maxima are of each one's own moments."""
+    if name not in other or "start_time" in name:
+        return name in other
+    return abs(other[name] - value) <= (0.1 * value if "_max_" in name else 0.011)
+
+
 def test_a_tree_has_the_same_numbers() -> None:
     """A root and children that have worked and sleep, one of which ends."""
 
@@ -49,18 +56,17 @@ def test_a_tree_has_the_same_numbers() -> None:
             cpu = [value for name, value in row.items() if name.startswith("proctree_process_cpu")]
             if row.get(tree) == 4 and len(cpu) == 8 and sum(cpu) >= 0.15:
                 break
-        for collector in (ours, theirs):
-            collector.collect()
-        mine, other = present(values(ours)), values(theirs)
+        for _ in range(100):  # the kernel may take pages between the two
+            for collector in (ours, theirs):
+                collector.collect()
+            mine, other = present(values(ours)), values(theirs)
+            wrong = {name: (value, other.get(name)) for name, value in mine.items() if not same(name, value, other)}
+            if not wrong:
+                break
+        assert wrong == {}
         assert not any(name.partition("{")[0] in ABSENT for name in other)
-        other = present(other)
-        assert mine.keys() == other.keys()
+        assert mine.keys() == present(other).keys()
         assert len(mine) == 10 + 4 * 6
-        for name, value in mine.items():
-            if "_max_" in name:  # each has seen other moments of the children's youth
-                assert other[name] == pytest.approx(value, rel=0.1), name
-            elif "start_time" not in name:  # psutil's boot time is another, to a second
-                assert other[name] == pytest.approx(value, abs=0.011), name
         ours.close()
         theirs.close()
 
