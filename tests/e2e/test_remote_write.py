@@ -98,7 +98,7 @@ def test_a_real_vmagent_writes_to_us(tmp_path: Path) -> None:
         )
         args = [vmagent, "-promscrape.config=scrape.yml", f"-httpListenAddr={free_address()}"]
         args += [f"-remoteWrite.url={sidecar.api}/api/v1/write", "-remoteWrite.flushInterval=200ms"]
-        # One queue: two may overtake each other, and what is older than its series' newest is refused, as by Prometheus.
+        # One queue: two may overtake each other, and what is older than the newest is refused, as by Prometheus.
         args += ["-remoteWrite.tmpDataPath=queue", "-remoteWrite.queues=1"]
         with running(tmp_path, args):
             wait_for("its series", lambda: sidecar.value('up{job="again"}') == 1, 40)
