@@ -19,7 +19,7 @@ from tests.e2e.sidecar import program, wait_for
 
 END_S = int(time.time()) // 60 * 60 - 60
 START_S = END_S - 600
-RANGE = f"start={START_S}&end={END_S}"
+RANGE = "start=START&end=END"  # what stands for a time has the same name each day
 NAMES = ("a_total", "b_bytes", "c")
 
 
@@ -44,6 +44,9 @@ def peers() -> Iterator[tuple[Peer, Peer]]:
 
 def ask(peer: Peer, path: str) -> tuple[int, Any]:
     """Status and JSON; the text of what is no JSON."""
+    for word, value in (("RFC", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(END_S))), ("LATER", END_S + 5)):
+        path = path.replace(word, str(value))
+    path = path.replace("START", str(START_S)).replace("END", str(END_S))
     status, body = peer.get(f"/api/v1{path}")
     try:
         return status, json.loads(body)
@@ -62,13 +65,13 @@ def matching(*matchers: str) -> str:
 ONLY = '{__name__=~"a_total|b_bytes|c"}'  # not what each has of itself
 
 ANSWERS = [
-    f"/query?query=1&time={END_S}",
-    f"/query?query=%22text%22&time={END_S}",
-    f"/query?query=a_total&time={END_S}",
-    f"/query?query=a_total%5B1m%5D&time={END_S + 5}",  # Prometheus 2 takes the sample on the edge too
-    f"/query?query=sum(rate(a_total%5B1m%5D))&time={END_S}.5",
-    f"/query?query=c&time={time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(END_S))}",
-    f"/query?query=nothing&time={END_S}",
+    "/query?query=1&time=END",
+    "/query?query=%22text%22&time=END",
+    "/query?query=a_total&time=END",
+    "/query?query=a_total%5B1m%5D&time=LATER",  # Prometheus 2 takes the sample on the edge too
+    "/query?query=sum(rate(a_total%5B1m%5D))&time=END.5",
+    "/query?query=c&time=RFC",
+    "/query?query=nothing&time=END",
     f"/query_range?query=a_total&{RANGE}&step=60",
     f"/query_range?query=a_total&{RANGE}&step=1m30s",
     f"/query_range?query=1/0&{RANGE}&step=5m",
@@ -100,16 +103,16 @@ FAULTS = [
     "/query?query=nonsense(a_total)",
     f"/query?query={quote('{}')}",
     "/query?query=%7Ba%3D~%22(%22%7D",
-    f"/query?query={quote('a_total + on (job) a_total')}&time={END_S}",
+    f"/query?query={quote('a_total + on (job) a_total')}&time=END",
     "/query_range?query=a_total",
-    f"/query_range?query=a_total&start=x&end={END_S}&step=60",
-    f"/query_range?query=a_total&start={START_S}&end=x&step=60",
+    "/query_range?query=a_total&start=x&end=END&step=60",
+    "/query_range?query=a_total&start=START&end=x&step=60",
     f"/query_range?query=a_total&{RANGE}",
     f"/query_range?query=a_total&{RANGE}&step=0",
     f"/query_range?query=a_total&{RANGE}&step=-5",
     f"/query_range?query=a_total&{RANGE}&step=x",
-    f"/query_range?query=a_total&start={END_S}&end={START_S}&step=60",
-    f"/query_range?query=a_total&start=0&end={END_S}&step=60",
+    "/query_range?query=a_total&start=END&end=START&step=60",
+    "/query_range?query=a_total&start=0&end=END&step=60",
     f"/query_range?query=a_total%5B1m%5D&{RANGE}&step=60",
     f"/query_range?query=%22text%22&{RANGE}&step=60",
     "/series",
@@ -122,7 +125,7 @@ FAULTS = [
     "/label/a-b/values",
     f"/label/job/values?{matching('{')}",
     "/label/job/values?end=x",
-    f"/query_exemplars?query=a_total&start={END_S}&end={START_S}",
+    "/query_exemplars?query=a_total&start=END&end=START",
     "/format_query?query=sum(",
     "/metadata?limit=x",
 ]

@@ -293,6 +293,7 @@ def test_a_wrong_file_refuses_to_start_with_one_line(folder: Path, text: str, er
         (TLS + USERS, "a prom-probe that runs already has it"),
         (MUTUAL, "a server with TLS that wants a certificate has it already"),
     ],
+    ids=["password", "TLS", "client certificate"],
 )
 def test_the_doctor_knows_a_prom_probe_behind_tls(folder: Path, text: str, detail: str) -> None:
     """Called beside it with its settings; with a broken file it says what is broken."""
