@@ -499,7 +499,7 @@ def test_a_reload_adds_changes_and_removes_targets(tmp_path: Path) -> None:
             wait_for("the system", lambda: sidecar.metric("prom_probe_worker_up", worker="system") == 1)
             write(f"a={one.url}")
             wait_for("a is added", lambda: sidecar.metric("fine") == 1)
-            assert sidecar.metric("prom_probe_worker_up", worker="scrape") == 1
+            wait_for("its worker is told of", lambda: sidecar.metric("prom_probe_worker_up", worker="scrape") == 1)
             write(f"a={two.url}")
             wait_for("a has changed", lambda: sidecar.metric("fine") == 2)
             wait_for("its old series has ended", lambda: len(sidecar.query('up{job="a"}')) == 1)
