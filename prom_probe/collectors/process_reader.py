@@ -28,9 +28,9 @@ _EACH_TIME = 12
 _MOST_TURNS = 8
 _LITTLE_NS = 1_000_000
 # Collections between two readings of what a running process's memory is made of: more where many run, so that no more
-# than about _STATUS_AT_ONCE are read in one.
+# than about _STATUS_AT_ONCE are read in one, also after all of them have woken up together.
 _STATUS_EVERY = 8
-_STATUS_AT_ONCE = 3
+_STATUS_AT_ONCE = 2
 _STATUS_MOST = 60
 # The same of its limits, in those.
 _LIMITS_EVERY = 4
@@ -47,6 +47,7 @@ class ProcessReader:
         self._beat = 0
         self._turns = 1
         self._status_every = _STATUS_EVERY
+        self._status_left = 1
         self._ran = 0
 
     def begin(self) -> None:
@@ -54,6 +55,7 @@ class ProcessReader:
         self._beat += 1
         self._turns = min(-(-self._ran // _EACH_TIME) or 1, _MOST_TURNS)
         self._status_every = min(max(_STATUS_EVERY, self._ran // _STATUS_AT_ONCE), _STATUS_MOST)
+        self._status_left = self._ran // self._status_every + 1
         self._ran = 0
 
     def read(self, process: Process) -> bool:
@@ -125,7 +127,8 @@ class ProcessReader:
                     process.whole = True
                 return
             self._read_statm(process)
-            if all_of_it or process.status_due <= self._beat:
+            if all_of_it or (process.status_due <= self._beat and self._status_left > 0):
+                self._status_left -= 1
                 self._read_status(process)
         except _GONE:
             pass  # since its stat was read: the next collection misses it
