@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
+from math import inf
 
 from prom_probe.formats import TEXT, TEXT_TYPES, text_series
 from prom_probe.model.family import Family
@@ -13,6 +15,7 @@ from prom_probe.web.api_labels import selectors
 from prom_probe.web.context import Context
 from prom_probe.web.message import Answer, Request
 from prom_probe.web.params import form_of
+from prom_probe.web.reply import ApiError
 
 # So many series are written in one go.
 _SLICE = 256
@@ -31,9 +34,21 @@ def federate(context: Context, request: Request) -> Answer:
         for matchers in selectors(form):
             for group in snapshot.select(now - lookback_ms + 1, now, matchers, deadline=deadline):
                 newest.update(_last(group))
+                if time.monotonic() >= deadline:
+                    raise ApiError("timeout", "federation timed out")
         return _text(sorted(newest.items(), key=lambda item: (label_value(item[0], METRIC_NAME), item[0])), families)
 
-    return context.queries.run(job, context.limits.timeout_s, inline=False, content_type=TEXT.content_type)
+    patience_s = min(context.limits.timeout_s, _scraper_waits_s(request))
+    return context.queries.run(job, patience_s, inline=False, content_type=TEXT.content_type)
+
+
+def _scraper_waits_s(request: Request) -> float:
+    """How long the scraper says that it waits; what it did not say, or not sensibly, is for ever."""
+    try:
+        told_s = float(request.headers.get("x-prometheus-scrape-timeout-seconds", ""))
+    except ValueError:
+        return inf
+    return told_s if told_s > 0 else inf
 
 
 def _last(group: SeriesGroup) -> Iterator[tuple[Labels, tuple[int, float]]]:

@@ -383,6 +383,19 @@ def test_federate(site: Site) -> None:
     assert site.ask("/federate?match[]=foo(").status == 400
 
 
+@pytest.mark.parametrize(
+    ("told", "status"), [("10", 200), ("0.000001", 503), ("0", 200), ("-1", 200), ("nan", 200), ("soon", 200)]
+)
+def test_federation_ends_when_the_scraper_has_gone(site: Site, told: str, status: int) -> None:
+    """It says how long it waits; what makes no sense counts for nothing."""
+    client = site.client()
+    head = (
+        f"GET /federate?match[]=up HTTP/1.1\r\nHost: localhost\r\nX-Prometheus-Scrape-Timeout-Seconds: {told}\r\n\r\n"
+    )
+    client.send(head.encode())
+    assert client.read().status == status
+
+
 def test_queries_are_timed(site: Site) -> None:
     """From arrival to answer."""
     before = site.value("prom_probe_query_duration_seconds_count")
