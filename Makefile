@@ -8,7 +8,7 @@ TESTS ?=
 VERSIONS := 3.11 3.12 3.13 3.14
 STAMP := $(VENV)/installed
 
-.PHONY: run test test-all lint bench docs dashboards pictures golden checkov clean
+.PHONY: run test test-all lint bench docs dashboards pictures golden checkov debootstrap clean
 
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
@@ -66,6 +66,9 @@ checkov: $(STAMP)-test ## Checkov's opinion on the manifests and the Dockerfile;
 	test -x .venv-checkov/bin/checkov || { $(PYTHON) -m venv .venv-checkov && .venv-checkov/bin/pip install --quiet checkov; }
 	$(BIN)/python -m tests.deploy.tools build/checkov
 	.venv-checkov/bin/checkov --config-file deploy/checkov.yaml -d build/checkov
+
+debootstrap: $(STAMP)-test ## The Dockerfile's steps in a Debian of their own; needs root and debootstrap
+	$(BIN)/python -m tests.deploy.debootstrap
 
 clean:
 	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -65,13 +65,14 @@ def build(folder: Path) -> Path:
         if word == "COPY":
             *names, where = shlex.split(rest)
             for name in names:
-                _copy(name, source / where if len(names) == 1 else source / where / name, dockerignore)
+                copy(name, source / where if len(names) == 1 else source / where / name, dockerignore)
         elif word == "RUN":
             _run(rest.replace("/src", str(source)).replace("/opt/prom-probe", str(target)), folder)
     return target
 
 
-def _copy(name: str, target: Path, dockerignore: str) -> None:
+def copy(name: str, target: Path, dockerignore: str) -> None:
+    """COPY of a file or folder of the checkout, without what .dockerignore keeps out."""
     path = ROOT / name
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if file.is_file() and not ignored(str(file.relative_to(ROOT)), dockerignore):
