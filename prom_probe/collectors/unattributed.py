@@ -25,7 +25,8 @@ class Unattributed:
 
     `seconds` only grows, and stays as it is when the cgroup is gone; None until there has been such a cgroup. `whole`
     says whether there is one now. What the tree uses while it is being read is never taken for missing: the cgroup is
-    read before the tree's processes are, and after them where it tells what is not missing.
+    read before the tree's processes are, and after them where it tells what is not missing. While processes end it
+    lags by a collection.
     """
 
     def __init__(self, name: str, context: Context) -> None:
