@@ -23,6 +23,9 @@ class Table(Protocol):
     def at(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
         """Those at the places `index` (each 0 up to n - 1, in any order): float64[series, len(index)]."""
 
+    def rising(self) -> bool:
+        """Whether no series has a decrease (so no counter reset) in here; False if not known."""
+
 
 class Whole:
     """A table that is an array."""
@@ -38,6 +41,9 @@ class Whole:
     def at(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
         return self._values.take(index, axis=1)
 
+    def rising(self) -> bool:
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class SeriesGroup:
@@ -45,14 +51,13 @@ class SeriesGroup:
 
     `timestamps`: int64[n], ms, strictly increasing. `table`: the values; the staleness marker (its bits) stands both
     for "ended here" and for "no sample at this timestamp". Read-only: caches may own the arrays. `dense`: no value is
-    the staleness marker. `monotonic`: no series has a decrease (so no counter reset) in here; False if not known.
+    the staleness marker.
     """
 
     labels: Sequence[Labels]
     timestamps: NDArray[np.int64]
     table: Table
     dense: bool = False
-    monotonic: bool = False
 
     @property
     def values(self) -> NDArray[np.float64]:

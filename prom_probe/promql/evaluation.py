@@ -118,8 +118,7 @@ class Evaluator:
         budget.check()
         held = budget.held
         value = self._repeated(node) if node.invariant and self.steps > 1 else self._eval(node)
-        budget.hold_only(held)
-        budget.hold(value.nbytes)
+        budget.hold_only(held + value.nbytes)
         return value
 
     def _eval(self, node: Node) -> Value:
@@ -213,17 +212,18 @@ class Evaluator:
         for group in groups:
             working = _POINT_BYTES * len(group.labels) * self.steps
             budget.hold(working)
-            last = np.searchsorted(group.timestamps, ends, side="right") - 1
-            there = np.maximum(last, 0)
+            there = group.timestamps.searchsorted(ends, "right") - 1
+            before = there < 0
+            there[before] = 0
             when = group.timestamps.take(there)
-            recent = (last >= 0) & (when > oldest)
+            recent = when > oldest
+            recent[before] = False
             found = group.table.at(there)
-            here = np.broadcast_to(recent, found.shape) if group.dense else recent & ~is_stale(found)
+            here = recent if group.dense else recent & ~is_stale(found)
             budget.read(found.size)
-            rows.add(group.labels, [False] * len(group.labels), found, here)
+            kept = rows.add(group.labels, [False] * len(group.labels), found, here)
             budget.hold(-working)
             if with_times:
-                kept = int(here.any(axis=1).sum())
                 budget.hold(2 * 8 * kept * self.steps)  # they are joined at the end
                 times.append(np.repeat((when / 1000)[None, :], kept, axis=0))
         return rows.vector(), times
@@ -251,9 +251,7 @@ class Evaluator:
             if absent is not None and not absent.any():
                 absent = None
             drop = [False] * len(group.labels)
-            yield from self._batch(
-                group.labels, drop, group.timestamps, group.table, absent, ends, range_ms, group.monotonic
-            )
+            yield from self._batch(group.labels, drop, group.timestamps, group.table, absent, ends, range_ms)
 
     def _subquery_windows(self, node: Subquery) -> tuple[int, Iterator[Batch]]:
         ends = self._ends(node.at, node.offset_ms)
@@ -281,16 +279,11 @@ class Evaluator:
         absent: Bools | None,
         ends: Ints,
         range_ms: int,
-        monotonic: bool = False,
     ) -> Iterator[Batch]:
         budget = self.query.budget
         size = 0 if absent is None else 48 * absent.size  # what moving each row's samples together takes
         budget.hold(size)
-        yield (
-            labels,
-            drop,
-            make_windows(times, table, len(labels), absent, ends, range_ms, budget.check, monotonic),
-        )
+        yield labels, drop, make_windows(times, table, len(labels), absent, ends, range_ms, budget.check)
         budget.hold(-size)
 
     def _subquery(self, node: Subquery, ends: Ints) -> tuple[Vector, Ints]:

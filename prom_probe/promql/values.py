@@ -104,9 +104,12 @@ class Rows:
         self._drop: list[bool] = []
         self._hold = hold
 
-    def add(self, labels: Sequence[Labels], drop: Sequence[bool], values: Floats, present: Bools) -> None:
-        """Add those of the series that have some value."""
-        keep = np.flatnonzero(present.any(axis=1)).tolist()
+    def add(self, labels: Sequence[Labels], drop: Sequence[bool], values: Floats, present: Bools) -> int:
+        """Add those of the series that have some value, and give their number. `present`: [series, steps] or [steps]."""
+        if present.ndim == 1:
+            keep = list(range(len(labels))) if present.any() else []
+        else:
+            keep = np.flatnonzero(present.any(axis=1)).tolist()
         if len(keep) == len(labels):
             self._labels += labels
             self._drop += drop
@@ -114,12 +117,12 @@ class Rows:
             self._labels += [labels[i] for i in keep]
             self._drop += [drop[i] for i in keep]
             values, present = values[keep], present[keep]
-        else:
-            return
-        stop = len(self._labels)
-        self._hold(9 * len(keep) * values.shape[1])
-        self._values[stop - len(keep) : stop] = values
-        self._present[stop - len(keep) : stop] = present
+        if keep:
+            stop = len(self._labels)
+            self._hold(9 * len(keep) * values.shape[1])
+            self._values[stop - len(keep) : stop] = values
+            self._present[stop - len(keep) : stop] = present
+        return len(keep)
 
     def vector(self) -> Vector:
         size = len(self._labels)

@@ -27,12 +27,12 @@ class Windows:
 
     Where all series have all timestamps, `first`, `end` ([1, steps]) and `times` ([1, n], ms) are shared; else
     there is a row for each, and a row's samples are its leftmost. `ends`: [steps], ms, the windows' right ends.
-    `monotonic`: no series is known to have a decrease. `check` raises past the deadline.
+    `check` raises past the deadline.
 
     What needs a few values of each window only asks for those: the others are not decoded then.
     """
 
-    __slots__ = ("_table", "_values", "check", "end", "ends", "first", "monotonic", "range_ms", "series", "times")
+    __slots__ = ("_table", "_values", "check", "end", "ends", "first", "range_ms", "series", "times")
 
     def __init__(
         self,
@@ -44,7 +44,6 @@ class Windows:
         ends: Ints,
         range_ms: int,
         check: Callable[[], None],
-        monotonic: bool = False,
     ) -> None:
         self._table = table
         self._values: Floats | None = None
@@ -55,13 +54,17 @@ class Windows:
         self.ends = ends
         self.range_ms = range_ms
         self.check = check
-        self.monotonic = monotonic
 
     @property
     def values(self) -> Floats:
         if self._values is None:
             self._values = self._table.whole()
         return self._values
+
+    @property
+    def monotonic(self) -> bool:
+        """Whether no series has a decrease; False if not known."""
+        return self._table.rising()
 
     @property
     def nbytes(self) -> int:
@@ -194,16 +197,15 @@ def make_windows(
     ends: Ints,
     range_ms: int,
     check: Callable[[], None],
-    monotonic: bool = False,
 ) -> Windows:
     """The windows (end - range, end] over samples with common timestamps.
 
     `absent`: which values are no samples; None where all are. `ends` ascends.
     """
-    first: Ints = np.searchsorted(times, ends - range_ms, side="right")[None, :]
-    end: Ints = np.searchsorted(times, ends, side="right")[None, :]
+    first: Ints = times.searchsorted(ends - range_ms, "right")[None, :]
+    end: Ints = times.searchsorted(ends, "right")[None, :]
     if absent is None:
-        return Windows(table, series, times[None, :], first, end, ends, range_ms, check, monotonic)
+        return Windows(table, series, times[None, :], first, end, ends, range_ms, check)
     values = table.whole()
     # Move each row's samples to its left; the windows move as much as there were samples before them.
     before = np.zeros((len(values), len(times) + 1), np.int64)

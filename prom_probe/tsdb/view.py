@@ -45,10 +45,13 @@ class Piece(Protocol):
 
 
 class Rows(Protocol):
-    """Some rows of a piece. `dense`: no marker is among them. `rising`: per series, whether no value decreases."""
+    """Some rows of a piece. `dense`: no marker is among them."""
 
     dense: bool
-    rising: NDArray[np.bool_]
+
+    @property
+    def rising(self) -> NDArray[np.bool_]:
+        """Per series, whether no value decreases; False where a NaN is among them."""
 
     def write(self, out: NDArray[np.uint64]) -> None:
         """Write all rows: the bits of the float64s, the staleness marker's for what is absent."""
@@ -66,15 +69,21 @@ class Rows(Protocol):
 class PlainRows:
     """Rows that are decoded: the bits of float64s, [series, rows]."""
 
-    __slots__ = ("_bits", "dense", "rising")
+    __slots__ = ("_bits", "dense")
 
     def __init__(self, bits: NDArray[np.uint64]) -> None:
         import numpy as np
 
-        values = bits.view(np.float64)
         self._bits = bits
         self.dense = not bool((bits == STALE_BITS).any())
-        self.rising: NDArray[np.bool_] = np.all(values[:, 1:] >= values[:, :-1], axis=1)  # not with a NaN among them
+
+    @property
+    def rising(self) -> NDArray[np.bool_]:
+        import numpy as np
+
+        values = self._bits.view("f8")
+        found: NDArray[np.bool_] = np.all(values[:, 1:] >= values[:, :-1], axis=1)
+        return found
 
     def write(self, out: NDArray[np.uint64]) -> None:
         out[:] = self._bits
@@ -122,12 +131,19 @@ class _Rows(Table):
         if len(self._parts) == 1:
             return self._parts[0].at(index)
         out = np.empty((self._series, len(index)))
+        ascending = bool((index[1:] >= index[:-1]).all())
         start = 0
         for part, count in zip(self._parts, self._counts, strict=True):
-            some = np.flatnonzero((index >= start) & (index < start + count))
-            if len(some):
-                out[:, some] = part.at(index[some] - start)
-            start += count
+            stop = start + count
+            if ascending:
+                first, last = index.searchsorted((start, stop)).tolist()
+                some: Any = slice(first, last)
+            else:
+                some = np.flatnonzero((index >= start) & (index < stop))
+            wanted = index[some]
+            if len(wanted):
+                out[:, some] = part.at(wanted - start if start else wanted)
+            start = stop
         return out
 
     def rising(self) -> bool:
@@ -202,7 +218,7 @@ class StreamView:
         else:
             pieces = list(self._pieces)  # what is out of the range may still cover what is in it
         if self._shared:
-            spans = _spans([_Part(piece, 0) for piece in pieces], mint, maxt, cache)
+            spans = self._spans([_Part(piece, 0) for piece in pieces], mint, maxt, cache)
             some = list(self.within(members, mint, maxt)) if spans else []
             some.sort(key=attrgetter("ref"))
             return [(spans, some)] if some else []
@@ -215,18 +231,29 @@ class StreamView:
         buckets = []
         for key, some in keys.items():
             parts = [_Part(piece, one) for piece, one in zip(pieces, key, strict=True) if one is not None]
-            spans = _spans(parts, mint, maxt, cache)
+            spans = self._spans(parts, mint, maxt, cache)
             if spans:
                 buckets.append((spans, some))
         return buckets
+
+    def _spans(self, parts: Sequence[_Part], mint: int, maxt: int, cache: Cache) -> list[_Span]:
+        """The rows of the range in time order."""
+        if not self._in_order:
+            return _uncovered_spans(parts, mint, maxt, cache)
+        out = []
+        for part in parts:
+            lo, hi = part.piece.span(part.timeline, mint, maxt, cache)
+            if lo < hi:
+                out.append(_Span(part, lo, hi, part.piece.mint))
+        return out
 
 
 def _overlap(bounds: tuple[int, int], mint: int, maxt: int) -> bool:
     return bounds[0] <= maxt and bounds[1] >= mint
 
 
-def _spans(parts: Sequence[_Part], mint: int, maxt: int, cache: Cache) -> list[_Span]:
-    """The rows of the range in time order.
+def _uncovered_spans(parts: Sequence[_Part], mint: int, maxt: int, cache: Cache) -> list[_Span]:
+    """As `_spans`, whatever the order.
 
     Where a part begins before the one written before it ends, the clock was set back. What was written since then
     covers, from its first timestamp to its last, all that was written before.
@@ -286,7 +313,7 @@ def _read(
     rows = _Rows(parts, [span.hi - span.lo for span in spans], len(refs))
     labels = [series.labels for series in members]
     if all(part.dense for part in parts):
-        return SeriesGroup(labels, times, rows, True, rows.rising())
+        return SeriesGroup(labels, times, rows, dense=True)
     values = rows.whole()
     there = (values.view(np.uint64) != STALE_BITS).any(axis=1)
     if not there.all():
@@ -299,7 +326,7 @@ def _read(
 
 
 def merge(groups: Sequence[SeriesGroup]) -> SeriesGroup:
-    """One series' samples from several streams, oldest owner first; each covers those before it, as in `_spans`.
+    """One series' samples from several streams, oldest owner first; each covers those before it, as in `_uncovered_spans`.
 
     A stream's markers before its first and after its last sample say nothing of the series, the last stream's aside.
     """

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
+from prom_probe.model.matcher import Matcher
 from prom_probe.model.regex import RegexTimeout, compile_anchored
 from prom_probe.promql.ast import Aggregate, Binary, Call, Matrix, Negate, Node, Selector, Subquery
 from prom_probe.promql.parse import parse
@@ -21,23 +24,49 @@ _CHEAP_US = 1000.0
 _NODE, _SELECTOR, _TIMESTAMP, _SAMPLE, _POINT, _WINDOW_SAMPLE = 20.0, 120.0, 0.01, 0.006, 0.14, 0.003
 
 
+class _Outline(NamedTuple):
+    """What of an expression says what it costs. `raw`: each sample is a point of the result."""
+
+    nodes: int
+    selectors: Sequence[tuple[Selector, int]]  # each with its range, 0 for none
+    raw: bool
+    heavy: bool  # whatever its selectors find
+
+
+@lru_cache(256)
+def _outline(expr: str) -> _Outline:
+    """Raises QueryError (bad_data)."""
+    nodes = list(_walk(parse(expr)))
+    selectors = [(node, range_ms) for node, range_ms in nodes if isinstance(node, Selector)]
+    heavy = any(
+        isinstance(node, Subquery)  # multiplies
+        or (isinstance(node, Call) and node.name == "label_replace")  # its regex may backtrack
+        or (isinstance(node, Selector) and any(map(_wide, node.matchers)))
+        for node, _ in nodes
+    )
+    return _Outline(len(nodes), selectors, isinstance(nodes[0][0], Matrix), heavy)
+
+
+def _wide(matcher: Matcher) -> bool:
+    """Whether it may match against every value there is."""
+    return matcher.op in ("=~", "!~") and compile_anchored(matcher.value).literals is None
+
+
 def is_cheap(queryable: Queryable, expr: str, start_ms: int, end_ms: int, step_ms: int, lookback_ms: int) -> bool:
     """Whether the query should take less than about a millisecond; an expression with an error in it does."""
     if len(expr) > _MAX_CHARS:
         return False
     try:
-        nodes = list(_walk(parse(expr)))
+        nodes, selectors, raw, heavy = _outline(expr)
     except QueryError:
         return True
     steps = (end_ms - start_ms) // step_ms + 1
     end_ms = start_ms + (steps - 1) * step_ms
-    cost = _NODE * len(nodes) + _POINT * steps
-    raw = isinstance(nodes[0][0], Matrix)  # each sample is a point of the result
-    for node, range_ms in nodes:
-        if isinstance(node, Subquery) or (isinstance(node, Call) and node.name == "label_replace"):
-            return False  # the one multiplies, the regex of the other may backtrack
-        if isinstance(node, Selector):
-            cost += _selector_cost(queryable, node, range_ms, start_ms, end_ms, steps, lookback_ms, raw)
+    cost = _NODE * nodes + _POINT * steps
+    if heavy or cost > _CHEAP_US:
+        return False
+    for node, range_ms in selectors:
+        cost += _selector_cost(queryable, node, range_ms, start_ms, end_ms, steps, lookback_ms, raw)
         if cost > _CHEAP_US:
             return False
     return True
@@ -53,9 +82,6 @@ def _selector_cost(
     lookback_ms: int,
     raw: bool,
 ) -> float:
-    for matcher in node.matchers:
-        if matcher.op in ("=~", "!~") and compile_anchored(matcher.value).literals is None:
-            return _CHEAP_US + 1  # it may match against every value there is
     if node.at is None:
         start_ms, end_ms = start_ms - node.offset_ms, end_ms - node.offset_ms
     elif isinstance(node.at, str):

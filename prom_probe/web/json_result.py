@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,9 @@ _SLICE = 4096
 
 _THIRTEEN_DIGITS = 10**12
 _POINT = b'"],[ssssssssss.mmm,"%b'
+
+# The texts of so many slices of timestamps are kept, 100 KB each at most: the panels of a page have the same steps.
+_KEPT = 8
 
 # Between these magnitudes msgspec and Prometheus write the same digits, without an exponent, but for msgspec's ".0".
 _PLAIN_MIN, _PLAIN_MAX = 1e-4, 1e15
@@ -73,14 +77,10 @@ def _matrix(result: Result, limit: int) -> Iterator[bytes]:
 
 
 def _raw_series(result: Result) -> Iterator[Iterable[bytes]]:
-    """The points of series that have timestamps of their own, often the same ones."""
+    """The points of series that have timestamps of their own."""
     assert result.raw is not None
-    stamps: NDArray[np.int64] | None = None
-    templates: list[bytes] = []
     for times, values in result.raw:
-        if times is not stamps:
-            stamps, templates = times, _templates(times)
-        yield _points(templates, values)
+        yield _points(_templates(times), values)
 
 
 def _series(result: Result) -> Iterator[Iterable[bytes]]:
@@ -95,18 +95,21 @@ def _series(result: Result) -> Iterator[Iterable[bytes]]:
             else:
                 yield _points(_templates(result.timestamps[present[i]]), values[i][present[i]])
         return
-    here = np.ones(steps, np.bool_)
-    template, pattern = _templates(result.timestamps), here.tobytes()
     height = max(1, _SLICE // max(steps, 1))
     for top in range(0, rows, height):
-        some = slice(top, top + height)
-        texts = numbers(values[some].ravel() if present is None else values[some][present[some]])
+        some = values[top : top + height]
+        here = None if present is None else present[top : top + height]
+        if here is None or here.all():
+            texts = numbers(some.ravel())
+            template = _templates(result.timestamps)
+            for first in range(0, len(texts), steps):
+                yield [part % tuple(texts[first : first + steps]) for part in template]
+            continue
+        texts = numbers(some[here])
         first = 0
-        for i in range(top, min(top + height, rows)):
-            here = here if present is None else present[i]
-            if here.tobytes() != pattern:  # most series have the same steps as the one before
-                template, pattern = _templates(result.timestamps[here]), here.tobytes()
-            last = first + pattern.count(1)
+        for row in here:
+            template = _templates(result.timestamps[row])
+            last = first + int(np.count_nonzero(row))
             yield [part % tuple(texts[first:last]) for part in template]
             first = last
 
@@ -129,8 +132,12 @@ def point_template(timestamps: NDArray[np.int64]) -> bytes:
 
     Timestamps ascend.
     """
-    if not len(timestamps):
-        return b""
+    return _point_template(timestamps.tobytes()) if len(timestamps) else b""
+
+
+@lru_cache(_KEPT)
+def _point_template(packed: bytes) -> bytes:
+    timestamps = np.frombuffer(packed, np.int64)
     seconds, rest = np.divmod(timestamps, 1000)
     if not rest.any():
         return b'"],[%b,"%%b' % encode(seconds.tolist())[1:-1].replace(b",", b',"%b"],[')
@@ -159,19 +166,25 @@ def _points(templates: Sequence[bytes], values: NDArray[np.float64]) -> Iterator
 
 
 def numbers(values: NDArray[np.float64]) -> list[bytes]:
-    """Each value as Prometheus writes it in a vector or matrix."""
-    magnitude = np.abs(values)
-    with np.errstate(invalid="ignore"):
-        plain = ((magnitude >= _PLAIN_MIN) & (magnitude < _PLAIN_MAX)) | (values == 0)
-        whole = np.trunc(values) == values
-        if whole.all() and plain.all() and not np.signbit(values[values == 0]).any():
-            return encode(values.astype(np.int64).tolist())[1:-1].split(b",")
+    """Each value, at least one, as Prometheus writes it in a vector or matrix."""
+    low, high = values.min(), values.max()  # NaN where one is
+    bounded = low > -_PLAIN_MAX and high < _PLAIN_MAX
+    whole = np.zeros(0, np.bool_)
+    if bounded:
+        integers = values.astype(np.int64)
+        whole = integers == values
+        if whole.all() and (low > 0 or not np.signbit(values[integers == 0]).any()):
+            return encode(integers.tolist())[1:-1].split(b",")
     texts = encode(values.tolist())[1:-1].split(b",")
-    for i in np.flatnonzero(whole & plain).tolist():
-        texts[i] = texts[i][:-2]
-    if not plain.all():
+    if not (bounded and low >= _PLAIN_MIN):
+        with np.errstate(invalid="ignore"):
+            magnitude = np.abs(values)
+            plain = ((magnitude >= _PLAIN_MIN) & (magnitude < _PLAIN_MAX)) | (values == 0)
+            whole = plain & (np.trunc(values) == values)
         for i in np.flatnonzero(~plain).tolist():
             texts[i] = number(float(values[i])).encode()
+    for i in np.flatnonzero(whole).tolist():
+        texts[i] = texts[i][:-2]
     return texts
 
 

@@ -64,7 +64,7 @@ def samples_of(
             assert out[labels], "a series without samples is left out"
             if group.dense:
                 assert len(out[labels]) == len(line)
-            if group.monotonic:
+            if group.table.rising():
                 values = [struct.unpack("<d", value)[0] for _, value in out[labels]]
                 assert all(a <= b for a, b in pairwise(values))
     return out
