@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-import weakref
 
 from prom_probe.promql.result import QueryError
 
@@ -31,6 +30,22 @@ class Accountant:
                     " (--query.max-memory)",
                 )
             self._used += size
+
+
+class Booking:
+    """So many bytes, booked for as long as this lives."""
+
+    __slots__ = ("_accountant", "_size")
+
+    def __init__(self, accountant: Accountant, size: int) -> None:
+        """Raises QueryError (execution) beyond the limit."""
+        self._size = 0
+        self._accountant = accountant
+        accountant.take(size)
+        self._size = size
+
+    def __del__(self) -> None:
+        self._accountant.take(-self._size)
 
 
 class Budget:
@@ -70,10 +85,9 @@ class Budget:
         """Give back all but `held` bytes."""
         self.hold(held - self.held)
 
-    def leave(self, size: int, owner: object) -> None:
-        """Keep `size` bytes booked until `owner` is gone, beyond the end of the query."""
-        self._accountant.take(size)
-        weakref.finalize(owner, self._accountant.take, -size)
+    def leave(self, size: int) -> Booking:
+        """Keep `size` bytes booked beyond the end of the query, until nobody has the booking any more."""
+        return Booking(self._accountant, size)
 
     def release(self) -> None:
         self.hold_only(0)

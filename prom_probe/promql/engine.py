@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,13 +60,7 @@ class Engine:
         began = time.monotonic()
         node = parse(expr, self.limits.max_query_bytes)
         times = np.array([t_ms], np.int64)
-        with self._evaluating(queryable, expr, times, lookback_ms, timeout_s) as evaluator:
-            prepared = time.monotonic()
-            value = evaluator.eval(node)
-            evaluated = time.monotonic()
-            result = _finished(_instant_result(value, times, evaluator.query.budget), evaluator.query)
-        result.timings = Timings(prepared - began, evaluated - prepared, time.monotonic() - evaluated)
-        return result
+        return self._run(began, queryable, expr, node, times, t_ms, lookback_ms, timeout_s, _instant_result)
 
     def range(
         self,
@@ -90,13 +83,7 @@ class Engine:
                 f'invalid expression type "{node.type}" for range query, must be Scalar or instant Vector',
             )
         times = np.arange(start_ms, end_ms + 1, step_ms, dtype=np.int64)
-        with self._evaluating(queryable, expr, times, lookback_ms, timeout_s, end_ms) as evaluator:
-            prepared = time.monotonic()
-            value = evaluator.eval(node)
-            evaluated = time.monotonic()
-            result = _finished(_range_result(value, times, evaluator.query.budget), evaluator.query)
-        result.timings = Timings(prepared - began, evaluated - prepared, time.monotonic() - evaluated)
-        return result
+        return self._run(began, queryable, expr, node, times, end_ms, lookback_ms, timeout_s, _range_result)
 
     def _check_range(self, start_ms: int, end_ms: int, step_ms: int) -> None:
         if step_ms <= 0:
@@ -112,34 +99,35 @@ class Engine:
                 " Try decreasing the query resolution (?step=XX)",
             )
 
-    @contextmanager
-    def _evaluating(
+    def _run(
         self,
+        began: float,
         queryable: Queryable,
         expr: str,
+        node: Node,
         times: Ints,
+        end_ms: int,
         lookback_ms: int | None,
         timeout_s: float | None,
-        end_ms: int | None = None,
-    ) -> Iterator[Evaluator]:
+        finish: Callable[[Value, Ints, Budget], Result],
+    ) -> Result:
         limits = self.limits
         timeout_s = limits.timeout_s if timeout_s is None else min(timeout_s, limits.timeout_s)
         budget = Budget(self._accountant, timeout_s, limits.max_samples)
-        query = Query(
-            expr,
-            queryable,
-            budget,
-            limits.lookback_delta_ms if lookback_ms is None else lookback_ms,
-            int(times[0]),
-            int(times[-1]) if end_ms is None else end_ms,
-        )
+        lookback_ms = limits.lookback_delta_ms if lookback_ms is None else lookback_ms
+        query = Query(expr, queryable, budget, lookback_ms, int(times[0]), end_ms)
         try:
             with np.errstate(all="ignore"):
-                yield Evaluator(query, times)
+                prepared = time.monotonic()
+                value = Evaluator(query, times).eval(node)
+                evaluated = time.monotonic()
+                result = _finished(finish(value, times, budget), query)
         except MemoryError:
             raise QueryError("execution", "query ran out of memory") from None
         finally:
             budget.release()
+        result.timings = Timings(prepared - began, evaluated - prepared, time.monotonic() - evaluated)
+        return result
 
 
 def _instant_result(value: Value, times: Ints, budget: Budget) -> Result:
@@ -175,7 +163,7 @@ def _finished(result: Result, query: Query) -> Result:
     size = result.values.nbytes + (0 if result.present is None else result.present.nbytes)
     size += sum(t.nbytes + v.nbytes for t, v in result.raw or ())
     query.budget.hold_only(0)
-    query.budget.leave(size, result)
+    result.booking = query.budget.leave(size)
     result.samples = query.budget.samples
     result.peak_bytes = query.budget.peak
     result.warnings = _some(list(query.warnings.values()), "warning")

@@ -185,7 +185,7 @@ class Evaluator:
     def _ends(self, at: At, offset_ms: int) -> Ints:
         """The time that a selector looks at in each step."""
         if at is None:
-            return self.times - offset_ms
+            return self.times - offset_ms if offset_ms else self.times
         if isinstance(at, str):
             at = self.query.start_ms if at == "start" else self.query.end_ms
         return np.full(self.steps, at - offset_ms)
@@ -213,11 +213,11 @@ class Evaluator:
             working = _POINT_BYTES * len(group.labels) * self.steps
             budget.hold(working)
             there = group.timestamps.searchsorted(ends, "right") - 1
-            before = there < 0
-            there[before] = 0
+            none = int(np.searchsorted(there, 0))  # so many steps, the first ones, have no sample before them
+            there[:none] = 0
             when = group.timestamps.take(there)
             recent = when > oldest
-            recent[before] = False
+            recent[:none] = False
             found = group.table.at(there)
             here = recent if group.dense else recent & ~is_stale(found)
             budget.read(found.size)

@@ -30,7 +30,7 @@ class Timings(NamedTuple):
     result_sort_s: float = 0.0  # of what it gave, what is there, in order
 
 
-@dataclass(slots=True, weakref_slot=True)
+@dataclass(slots=True)
 class Result:
     """A query's answer. The engine counts its memory among that of running queries for as long as it lives.
 
@@ -52,3 +52,4 @@ class Result:
     samples: int = 0  # samples read, for `stats`
     peak_bytes: int = 0  # the most that it held at once
     timings: Timings = field(default_factory=Timings)
+    booking: object = None  # of its memory, given back with it

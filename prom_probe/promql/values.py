@@ -105,7 +105,7 @@ class Rows:
         self._hold = hold
 
     def add(self, labels: Sequence[Labels], drop: Sequence[bool], values: Floats, present: Bools) -> int:
-        """Add those of the series that have some value, and give their number. `present`: [series, steps] or [steps]."""
+        """Add the series that have some value, and give their number. `present`: [series, steps] or [steps]."""
         if present.ndim == 1:
             keep = list(range(len(labels))) if present.any() else []
         else:

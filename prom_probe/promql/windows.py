@@ -84,15 +84,16 @@ class Windows:
 
     def having(self, least: int) -> Bools:
         """Which windows have at least `least` samples: [series, steps]."""
-        return np.broadcast_to(self.count >= least, self.shape)
+        found: Bools = self.count >= least
+        return found if found.shape == self.shape else np.broadcast_to(found, self.shape)
 
     def values_at(self, *indexes: Ints) -> list[Floats]:
         """The values at each index ([series or 1, steps]), which is clipped to what there is: [series, steps]."""
         limit = self.times.shape[1] - 1
         if len(self.first) > 1 or self._values is not None:
-            return [pick(self.values, np.clip(index, 0, limit)) for index in indexes]
+            return [pick(self.values, _clipped(index, limit)) for index in indexes]
         steps = self.first.shape[1]
-        found = self._table.at(np.clip(np.concatenate([index[0] for index in indexes]), 0, limit))
+        found = self._table.at(_clipped(np.concatenate([index[0] for index in indexes]), limit))
         return [found[:, at : at + steps] for at in range(0, steps * len(indexes), steps)]
 
     def value_at(self, index: Ints) -> Floats:
@@ -101,8 +102,7 @@ class Windows:
 
     def time_at(self, index: Ints) -> Ints:
         """The timestamps at `index`: [series or 1, steps], ms."""
-        index = np.clip(index, 0, self.times.shape[1] - 1)
-        times: Ints = pick(self.times, index)
+        times: Ints = pick(self.times, _clipped(index, self.times.shape[1] - 1))
         return times
 
     def over(self, running: Any) -> Any:
@@ -158,6 +158,12 @@ class Block:
     place: tuple[Any, Ints]
     values: Floats
     times: Ints
+
+
+def _clipped(index: Ints, limit: int) -> Ints:
+    """`index` within 0 and `limit`: what np.clip does, which takes three times as long over a few."""
+    clipped: Ints = np.minimum(np.maximum(index, 0), limit)
+    return clipped
 
 
 def pick(rows: Any, index: Ints) -> Any:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from prom_probe.tsdb.cache import Cache
-    from prom_probe.tsdb.encoding.vector import ColumnRows
+    from prom_probe.tsdb.encoding.vector import ColumnRows, Columns
 
 # int64s, in memory or in a mapped file.
 Refs: TypeAlias = "array[int] | memoryview"
@@ -191,21 +191,29 @@ class Block:
         return self._times(timeline, cache)[lo:hi]
 
     def part(self, refs: Sequence[int], lo: int, hi: int, cache: Cache) -> ColumnRows:
-        from prom_probe.tsdb.encoding import vector
-
         key = (self.uid, array("q", refs).tobytes())
-        return vector.ColumnRows(cache.get(key, self.maxt, partial(vector.load, self, refs)), lo, hi)
+        return cache.get(key, self.maxt, partial(_columns, self, refs)).rows(lo, hi)
 
     def _times(self, timeline: int, cache: Cache) -> NDArray[np.int64]:
-        from prom_probe.tsdb.encoding import vector
-
-        return cache.get((self.uid, timeline), self.maxt, partial(vector.load_times, self, timeline))
+        return cache.get((self.uid, timeline), self.maxt, partial(_timestamps, self, timeline))
 
     def _record(self, number: int) -> Record:
         start, end = self._ends[number - 1] if number else 0, self._ends[number]
         if not start <= end <= len(self._records):
             raise BlockError(f"record {number} is outside the block")
         return record.parse(self._records[start:end])
+
+
+def _columns(block: Block, refs: Sequence[int]) -> tuple[Columns, int]:
+    from prom_probe.tsdb.encoding import vector
+
+    return vector.load(block, refs)
+
+
+def _timestamps(block: Block, timeline: int) -> tuple[NDArray[np.int64], int]:
+    from prom_probe.tsdb.encoding import vector
+
+    return vector.load_times(block, timeline)
 
 
 class BlockWriter:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
@@ -50,8 +50,8 @@ class Rows(Protocol):
     dense: bool
 
     @property
-    def rising(self) -> NDArray[np.bool_]:
-        """Per series, whether no value decreases; False where a NaN is among them."""
+    def rising(self) -> bool:
+        """Whether no value of a series is below the one before it, nor a NaN among them; False if not known."""
 
     def write(self, out: NDArray[np.uint64]) -> None:
         """Write all rows: the bits of the float64s, the staleness marker's for what is absent."""
@@ -72,18 +72,13 @@ class PlainRows:
     __slots__ = ("_bits", "dense")
 
     def __init__(self, bits: NDArray[np.uint64]) -> None:
-        import numpy as np
-
         self._bits = bits
         self.dense = not bool((bits == STALE_BITS).any())
 
     @property
-    def rising(self) -> NDArray[np.bool_]:
-        import numpy as np
-
+    def rising(self) -> bool:
         values = self._bits.view("f8")
-        found: NDArray[np.bool_] = np.all(values[:, 1:] >= values[:, :-1], axis=1)
-        return found
+        return bool((values[:, 1:] >= values[:, :-1]).all())
 
     def write(self, out: NDArray[np.uint64]) -> None:
         out[:] = self._bits
@@ -131,25 +126,23 @@ class _Rows(Table):
         if len(self._parts) == 1:
             return self._parts[0].at(index)
         out = np.empty((self._series, len(index)))
-        ascending = bool((index[1:] >= index[:-1]).all())
-        start = 0
-        for part, count in zip(self._parts, self._counts, strict=True):
-            stop = start + count
-            if ascending:
-                first, last = index.searchsorted((start, stop)).tolist()
-                some: Any = slice(first, last)
-            else:
-                some = np.flatnonzero((index >= start) & (index < stop))
-            wanted = index[some]
-            if len(wanted):
-                out[:, some] = part.at(wanted - start if start else wanted)
-            start = stop
+        starts = list(accumulate(self._counts, initial=0))
+        if (index[1:] >= index[:-1]).all():
+            cuts = index.searchsorted(starts).tolist()
+            places: list[Any] = [slice(*cut) for cut in pairwise(cuts)]
+        else:
+            which = np.searchsorted(starts, index, "right")
+            places = [np.flatnonzero(which == number) for number in range(1, len(starts))]
+        for part, start, place in zip(self._parts, starts, places, strict=False):
+            some = index[place]
+            if len(some):
+                out[:, place] = part.at(some - start if start else some)
         return out
 
     def rising(self) -> bool:
         """Whether no series has a value below the one before it."""
         ends = zip(self._parts[1:], self._parts, strict=False)
-        return all(bool(part.rising.all()) for part in self._parts) and all(
+        return all(part.rising for part in self._parts) and all(
             bool((here.first() >= before.last()).all()) for here, before in ends
         )
 
@@ -326,9 +319,10 @@ def _read(
 
 
 def merge(groups: Sequence[SeriesGroup]) -> SeriesGroup:
-    """One series' samples from several streams, oldest owner first; each covers those before it, as in `_uncovered_spans`.
+    """One series' samples from several streams, oldest owner first; each covers those before it.
 
-    A stream's markers before its first and after its last sample say nothing of the series, the last stream's aside.
+    As in `_uncovered_spans`. A stream's markers before its first and after its last sample say nothing of the series,
+    the last stream's aside.
     """
     import numpy as np
 

@@ -167,13 +167,13 @@ def _points(templates: Sequence[bytes], values: NDArray[np.float64]) -> Iterator
 
 def numbers(values: NDArray[np.float64]) -> list[bytes]:
     """Each value, at least one, as Prometheus writes it in a vector or matrix."""
-    low, high = values.min(), values.max()  # NaN where one is
+    low, high = np.minimum.reduce(values), np.maximum.reduce(values)  # NaN where one is
     bounded = low > -_PLAIN_MAX and high < _PLAIN_MAX
     whole = np.zeros(0, np.bool_)
     if bounded:
         integers = values.astype(np.int64)
         whole = integers == values
-        if whole.all() and (low > 0 or not np.signbit(values[integers == 0]).any()):
+        if np.logical_and.reduce(whole) and (low > 0 or not np.signbit(values[integers == 0]).any()):
             return encode(integers.tolist())[1:-1].split(b",")
     texts = encode(values.tolist())[1:-1].split(b",")
     if not (bounded and low >= _PLAIN_MIN):

@@ -61,10 +61,11 @@ def _extrapolated(windows: Windows, *, counter: bool, per_second: bool) -> tuple
         change = change + _drops(windows)
     covered = (stop - start) / 1000
     spacing = covered / (windows.count - 1)
+    near, half = spacing * 1.1, spacing / 2
     to_start = (start - (windows.ends - windows.range_ms)) / 1000
     to_end = (windows.ends - stop) / 1000
-    to_start = np.where(to_start >= spacing * 1.1, spacing / 2, to_start)
-    to_end = np.where(to_end >= spacing * 1.1, spacing / 2, to_end)
+    to_start = np.where(to_start >= near, half, to_start)
+    to_end = np.where(to_end >= near, half, to_end)
     if counter:
         to_zero = np.where((change > 0) & (first >= 0), covered * (first / change), to_start)
         to_start = np.where(to_zero < to_start, to_zero, to_start)

@@ -138,12 +138,14 @@ class Columns:
         parts: Sequence[_Part],
         absent: Sequence[int],
         gaps: Sequence[tuple[int, int, int]],
-        rising: NDArray[np.bool_],
+        series: int,
+        rising: bool,
     ) -> None:
         self._parts = parts
         self._absent = absent
         self._gaps = gaps
         self._edges: dict[int, NDArray[np.float64]] = {}
+        self._series = series
         self.rising = rising
 
     def dense(self, lo: int, hi: int) -> bool:
@@ -169,10 +171,14 @@ class Columns:
         if len(self._parts) == 1:  # then it has all columns, in order
             content, start = self._parts[0].content, self._parts[0].start
             return content.at(index - start if start else index)
-        out = np.empty((len(self.rising), len(index)))
+        out = np.empty((self._series, len(index)))
         for part in self._parts:
             out[part.where] = part.content.at(index - part.start)
         return out
+
+    def rows(self, lo: int, hi: int) -> ColumnRows:
+        """Rows [lo, hi)."""
+        return ColumnRows(self, lo, hi)
 
     def edge(self, row: int) -> NDArray[np.float64]:
         """The values of one such row, which is the same each time: the first or the last one."""
@@ -185,7 +191,7 @@ class Columns:
 
     @property
     def nbytes(self) -> int:
-        edges = _EDGES * (8 * len(self.rising) + 200)
+        edges = _EDGES * (8 * self._series + 200)
         parts = sum(part.content.nbytes + 300 for part in self._parts)
         return parts + edges + 100 * len(self._gaps) + 8 * len(self._absent)
 
@@ -206,7 +212,7 @@ class ColumnRows:
         self._columns.write(self._lo, self._hi, out)
 
     def at(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
-        return self._columns.at(index + self._lo)
+        return self._columns.at(index + self._lo if self._lo else index)
 
     def first(self) -> NDArray[np.float64]:
         return self._columns.edge(self._lo)
@@ -222,7 +228,7 @@ def load(block: Block, refs: Sequence[int]) -> tuple[Columns, int]:
     """
     absent: list[int] = []
     gaps: list[tuple[int, int, int]] = []
-    rising = np.ones(len(refs), np.bool_)
+    rising = True
     alike: dict[tuple[int, int, int, int], list[tuple[int, Record]]] = {}
     for row, place in enumerate(places(block.refs, refs)):
         if place is None:
@@ -234,8 +240,7 @@ def load(block: Block, refs: Sequence[int]) -> tuple[Columns, int]:
         if start == end:
             absent.append(row)
             continue
-        if not one.rising:
-            rising[row] = False
+        rising = rising and one.rising
         if one.flips is not None:
             gaps += [(row, *gap) for gap in record.gaps(one, height)]
         alike.setdefault((one.form, one.planes, start, end), []).append((row, one))
@@ -243,7 +248,7 @@ def load(block: Block, refs: Sequence[int]) -> tuple[Columns, int]:
         _Part(_where([row for row, _ in some]), start, end, _content([one for _, one in some], end - start))
         for (_, _, start, end), some in alike.items()
     ]
-    columns = Columns(parts, absent, gaps, rising)
+    columns = Columns(parts, absent, gaps, len(refs), rising)
     return columns, columns.nbytes + 8 * len(refs)
 
 
