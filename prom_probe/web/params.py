@@ -73,7 +73,7 @@ def _parse_form(raw: bytes, into: dict[str, list[str]]) -> None:
 
 def unquote(raw: bytes, *, plus: bool = False) -> str:
     """Percent-decoded text; `plus` stands for a space in forms. Raises ApiError for a bad escape or bad UTF-8."""
-    if plus:
+    if plus and b"+" in raw:
         raw = raw.replace(b"+", b" ")
     if b"%" in raw:
         first, *parts = raw.split(b"%")
