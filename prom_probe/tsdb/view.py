@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+# So many values are sooner decoded as a whole than looked for in each piece.
+_LITTLE = 1 << 14
+
+
 class Piece(Protocol):
     """An immutable part of a stream. A timeline is a strictly increasing sequence of timestamps that series share."""
 
@@ -125,18 +129,15 @@ class _Rows(Table):
 
         if len(self._parts) == 1:
             return self._parts[0].at(index)
-        out = np.empty((self._series, len(index)))
         starts = list(accumulate(self._counts, initial=0))
-        if (index[1:] >= index[:-1]).all():
-            cuts = index.searchsorted(starts).tolist()
-            places: list[Any] = [slice(*cut) for cut in pairwise(cuts)]
-        else:
-            which = np.searchsorted(starts, index, "right")
-            places = [np.flatnonzero(which == number) for number in range(1, len(starts))]
-        for part, start, place in zip(self._parts, starts, places, strict=False):
-            some = index[place]
+        if self._series * starts[-1] <= _LITTLE:
+            return self.whole().take(index, axis=1)
+        out = np.empty((self._series, len(index)))
+        which = np.searchsorted(starts, index, "right")
+        for number, (part, start) in enumerate(zip(self._parts, starts, strict=False), 1):
+            some = np.flatnonzero(which == number)
             if len(some):
-                out[:, place] = part.at(some - start if start else some)
+                out[:, some] = part.at(index[some] - start)
         return out
 
     def rising(self) -> bool:

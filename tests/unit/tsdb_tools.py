@@ -3,11 +3,15 @@
 import struct
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from unittest.mock import patch
+
+import numpy as np
 
 from prom_probe.model.family import Column, Family, column
 from prom_probe.model.labels import Labels
 from prom_probe.model.matcher import Matcher
 from prom_probe.model.sample import STALE
+from prom_probe.tsdb import view
 from prom_probe.tsdb.store import Snapshot, Store
 
 ALWAYS = (-(1 << 53), 1 << 53)
@@ -57,6 +61,10 @@ def samples_of(
         assert 0 < len(group.labels) <= batch
         assert (group.timestamps[1:] > group.timestamps[:-1]).all()
         assert not group.values.flags.writeable and not group.timestamps.flags.writeable
+        some = np.arange(len(group.timestamps))[::-2]
+        for little in (0, view._LITTLE):  # looked for in each piece, and decoded as a whole
+            with patch.object(view, "_LITTLE", little):
+                assert group.table.at(some).tobytes() == group.values[:, some].tobytes()
         for i, labels in enumerate(group.labels):
             assert labels not in out
             line = [(int(t), v.tobytes()) for t, v in zip(group.timestamps, group.values[i], strict=True)]
