@@ -87,12 +87,12 @@ def inflate(body: bytes | memoryview, rows: int, planes: int, raw: int, deflated
         return bytes(body)
     inflater = zlib.decompressobj(-9)
     try:
-        rest = inflater.decompress(body[cut:], size - cut + 1)
+        rest = inflater.decompress(body[cut:] if cut else body, size - cut + 1)
     except zlib.error as error:
         raise BlockError(f"damaged planes: {error}") from None
     if cut + len(rest) != size or not inflater.eof or inflater.unused_data:
         raise BlockError("planes of another length than their record says")
-    return bytes(body[:cut]) + rest
+    return bytes(body[:cut]) + rest if cut else rest
 
 
 def decode(planes: bytes, rows: int, first: int, bias: int, divisor: int) -> list[int]:
