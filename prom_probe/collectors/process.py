@@ -102,7 +102,7 @@ class ProcessCollector:
             self._context.tell_members(encode_members(members, self._watched))
 
     def _read_all(self) -> None:
-        self._reader.begin()
+        self._reader.begin(busy=self._roster.has_listed)
         processes = self._processes
         gone = []
         for process in processes.values():

@@ -34,6 +34,8 @@ _STATUS_AT_ONCE = 2
 _STATUS_MOST = 60
 # The same of its limits, in those.
 _LIMITS_EVERY = 4
+# At least so many collections from one that puts off what is read in turn to the next such one.
+_SELDOM = 16
 
 
 class ProcessReader:
@@ -49,13 +51,19 @@ class ProcessReader:
         self._status_every = _STATUS_EVERY
         self._status_left = 1
         self._ran = 0
+        self._light = False  # what is read in turn waits for the next collection
+        self._put_off = -_SELDOM  # the beat at which it last did
 
-    def begin(self) -> None:
-        """A new collection."""
-        self._beat += 1
+    def begin(self, *, busy: bool = False) -> None:
+        """A new collection; a `busy` one has cost much already: what can wait does, where it has not just waited."""
+        self._light = busy and self._beat - self._put_off >= _SELDOM
+        if self._light:
+            self._put_off = self._beat
+        else:
+            self._beat += 1
         self._turns = min(-(-self._ran // _EACH_TIME) or 1, _MOST_TURNS)
         self._status_every = min(max(_STATUS_EVERY, self._ran // _STATUS_AT_ONCE), _STATUS_MOST)
-        self._status_left = self._ran // self._status_every + 1
+        self._status_left = 0 if self._light else self._ran // self._status_every + 1
         self._ran = 0
 
     def read(self, process: Process) -> bool:
@@ -70,7 +78,7 @@ class ProcessReader:
             if ran_ns:
                 self._ran += 1
             known = cpu_ns != -1 and process.cpu_ns != -1 and process.rested < _REST + process.pid % _SPREAD
-            if known and (not ran_ns or (ran_ns < _LITTLE_NS and (self._beat + process.pid) % self._turns)):
+            if known and (not ran_ns or (ran_ns < _LITTLE_NS and not self._is_turn(process))):
                 self._rest(process)
                 return True
             data = process.files.stat()
@@ -94,6 +102,9 @@ class ProcessReader:
             self._say(str(error))
         return True
 
+    def _is_turn(self, process: Process) -> bool:
+        return self._turns == 1 or (not self._light and (self._beat + process.pid) % self._turns == 0)
+
     def _rest(self, process: Process) -> None:
         """It has done next to nothing since it was read."""
         process.seen += 1
@@ -114,7 +125,7 @@ class ProcessReader:
     def _read_rest(self, process: Process, same: bool) -> None:
         """What is not in stat, which is the `same` as before."""
         all_of_it = not process.whole or process.rested >= _REST
-        turn = all_of_it or self._turns == 1 or (self._beat + process.pid) % self._turns == 0
+        turn = all_of_it or self._is_turn(process)
         if same and not turn:
             return
         try:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
 from prom_probe.collectors.base import Watch
 from prom_probe.collectors.process import ProcessCollector
+from prom_probe.collectors.process_reader import ProcessReader
 from prom_probe.collectors.summary import read_summaries
 from prom_probe.sources.process_files import ProcessFiles
 from tests.unit.collector_harness import Machine, values
@@ -146,6 +148,31 @@ def test_only_so_many_processes_get_series(machine: Machine) -> None:
     machine.proc.end(101)
     row = machine.collect(collector)
     assert sum("proctree_process_threads" in series for series in row) == 4
+
+
+def test_a_listing_puts_off_what_is_read_in_turn(machine: Machine) -> None:
+    """Once in sixteen collections at most, here where each lists: all that changes is seen within so many turns."""
+    pids = range(100, 140)
+    for pid in pids:
+        machine.proc.process(pid, 100 if pid > 100 else 1)
+    collector = machine.make(ProcessCollector, PID)
+    machine.collect(collector, 3)
+    collector._reader._clocks = True  # those of made-up processes, below
+    turns = []
+    with (
+        patch.object(ProcessReader, "_read_turn", autospec=True, side_effect=ProcessReader._read_turn) as read,
+        patch("prom_probe.collectors.process_reader.clock_gettime_ns", lambda clock: round(machine.now * 1e9)),
+    ):
+        for tick in range(40):
+            for pid in pids:
+                machine.proc.process(pid, 100 if pid > 100 else 1, utime=tick + 1, read=4096 * (tick + 1))
+            read.reset_mock()
+            machine.collect(collector)
+            turns.append({call.args[1].pid for call in read.call_args_list})
+    light = [number for number, turn in enumerate(turns) if not turn]
+    assert light and all(later - light[0] == 16 * i + i for i, later in enumerate(light))
+    for first in range(8, 32):  # once the number of turns has settled
+        assert set().union(*turns[first : first + 5]) == set(pids)
 
 
 def test_an_exec_gives_a_process_series_of_its_new_name(machine: Machine) -> None:
