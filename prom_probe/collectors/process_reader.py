@@ -36,6 +36,7 @@ _STATUS_MOST = 60
 _LIMITS_EVERY = 4
 # At least so many collections from one that puts off what is read in turn to the next such one.
 _SELDOM = 16
+_NEVER = 1 << 40  # more than any PID
 
 
 class ProcessReader:
@@ -47,23 +48,25 @@ class ProcessReader:
         self._main_thread_waits = main_thread_waits
         self._say = say
         self._beat = 0
-        self._turns = 1
+        self._turns = 1  # it is a process's turn where its PID and `_turn` add up to a multiple of that
+        self._turn = 0
         self._status_every = _STATUS_EVERY
         self._status_left = 1
         self._ran = 0
-        self._light = False  # what is read in turn waits for the next collection
-        self._put_off = -_SELDOM  # the beat at which it last did
+        self._put_off = -_SELDOM  # the beat at which what is read in turn last waited for the next collection
 
     def begin(self, *, busy: bool = False) -> None:
         """A new collection; a `busy` one has cost much already: what can wait does, where it has not just waited."""
-        self._light = busy and self._beat - self._put_off >= _SELDOM
-        if self._light:
+        light = busy and self._beat - self._put_off >= _SELDOM
+        if light:
             self._put_off = self._beat
         else:
             self._beat += 1
-        self._turns = min(-(-self._ran // _EACH_TIME) or 1, _MOST_TURNS)
+        self._turn, self._turns = self._beat, min(-(-self._ran // _EACH_TIME) or 1, _MOST_TURNS)
+        if light and self._turns > 1:
+            self._turn, self._turns = 1, _NEVER
         self._status_every = min(max(_STATUS_EVERY, self._ran // _STATUS_AT_ONCE), _STATUS_MOST)
-        self._status_left = 0 if self._light else self._ran // self._status_every + 1
+        self._status_left = 0 if light else self._ran // self._status_every + 1
         self._ran = 0
 
     def read(self, process: Process) -> bool:
@@ -78,7 +81,7 @@ class ProcessReader:
             if ran_ns:
                 self._ran += 1
             known = cpu_ns != -1 and process.cpu_ns != -1 and process.rested < _REST + process.pid % _SPREAD
-            if known and (not ran_ns or (ran_ns < _LITTLE_NS and not self._is_turn(process))):
+            if known and (not ran_ns or (ran_ns < _LITTLE_NS and (self._turn + process.pid) % self._turns)):
                 self._rest(process)
                 return True
             data = process.files.stat()
@@ -102,9 +105,6 @@ class ProcessReader:
             self._say(str(error))
         return True
 
-    def _is_turn(self, process: Process) -> bool:
-        return self._turns == 1 or (not self._light and (self._beat + process.pid) % self._turns == 0)
-
     def _rest(self, process: Process) -> None:
         """It has done next to nothing since it was read."""
         process.seen += 1
@@ -125,7 +125,7 @@ class ProcessReader:
     def _read_rest(self, process: Process, same: bool) -> None:
         """What is not in stat, which is the `same` as before."""
         all_of_it = not process.whole or process.rested >= _REST
-        turn = all_of_it or self._is_turn(process)
+        turn = all_of_it or (self._turn + process.pid) % self._turns == 0
         if same and not turn:
             return
         try:
