@@ -98,18 +98,14 @@ def _series(result: Result) -> Iterator[Iterable[bytes]]:
     height = max(1, _SLICE // max(steps, 1))
     for top in range(0, rows, height):
         some = values[top : top + height]
-        here = None if present is None else present[top : top + height]
-        if here is None or here.all():
-            texts = numbers(some.ravel())
-            template = _templates(result.timestamps)
-            for first in range(0, len(texts), steps):
-                yield [part % tuple(texts[first : first + steps]) for part in template]
-            continue
+        here = np.ones(some.shape, np.bool_) if present is None else present[top : top + height]
         texts = numbers(some[here])
-        first = 0
+        first, before = 0, b""
         for row in here:
-            template = _templates(result.timestamps[row])
-            last = first + int(np.count_nonzero(row))
+            pattern = row.tobytes()
+            if pattern != before:  # most series have the same steps as the one before
+                template, before = _templates(result.timestamps[row]), pattern
+            last = first + pattern.count(1)
             yield [part % tuple(texts[first:last]) for part in template]
             first = last
 
