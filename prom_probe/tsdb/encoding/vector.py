@@ -15,82 +15,36 @@ from prom_probe.tsdb.encoding.column import check
 from prom_probe.tsdb.encoding.deltas import inflate
 from prom_probe.tsdb.encoding.forms import FORMS
 from prom_probe.tsdb.encoding.record import Record
+from prom_probe.tsdb.encoding.sums import WIDEST, Sums, integers, joined
 
 if TYPE_CHECKING:
     from prom_probe.tsdb.block import Block
 
-# Deltas of eight planes take as much room as what they stand for, so the finished values are kept instead. So they are
-# of a few columns, where the calls that finish them take longer than their arithmetic.
-_WIDEST = 7
+# Where few columns are asked for, the calls that finish their values take longer than the arithmetic: done once.
 _FEW = 4
 
 # So many rows of a block are remembered as they are looked at most often: its first and its last one.
 _EDGES = 2
 
-# Planes are kept together as integers of four, two and one bytes: 7 planes are 4 + 2 + 1.
-_LIMBS = ((4, "<u4"), (2, "<u2"), (1, "u1"))
-
 _Rows = slice | NDArray[np.int64]
 
 
-class _Deltas:
-    """Records of one width, still as unsigned deltas of so many bytes: int64s come of them by `cumsum`.
+class _Numbers:
+    """Columns of one form as integers, of which any rows can be had."""
 
-    `limbs`: the parts that a delta is the sum of, lowest first, each [records, rows], with the bits it is shifted by.
-    """
-
-    def __init__(self, records: Sequence[Record], rows: int, limbs: Sequence[tuple[int, NDArray[Any]]]) -> None:
-        self.nbytes = sum(limb.nbytes for _, limb in limbs) + 40 * len(records)
-        self._limbs = limbs or [(0, np.broadcast_to(np.uint8(0), (len(records), rows)))]
-        self._form = records[0].form
-        self._first = np.array([record.first for record in records], np.int64)
-        self._bias = np.array([[record.bias] for record in records], np.int64)
-        divisor = np.array([[record.divisor] for record in records], np.int64)
-        self._divisor = None if (divisor == 1).all() else divisor
+    def __init__(self, records: Sequence[Record], deltas: NDArray[Any]) -> None:
+        self._sums = Sums(records, deltas)
+        self._form = FORMS[records[0].form]
         self._exponent = np.array([record.exponent for record in records], np.int64)
-        # Deltas of one or two planes add up to less than 2^32 in a block, which has fewer than 2^16 rows.
-        self._sum_type = np.uint32 if records[0].planes <= 2 else np.int64
+        self.nbytes = self._sums.nbytes + 8 * len(records)
 
     def values(self, lo: int, hi: int) -> NDArray[np.uint64]:
         """The bits of rows [lo, hi)."""
-        return FORMS[self._form].vector(self.numbers(hi)[:, lo:], self._exponent).view(np.uint64)
-
-    def numbers(self, hi: int) -> NDArray[np.int64]:
-        """The integers of rows [0, hi)."""
-        _, lowest = self._limbs[0]
-        if self._divisor is None:
-            steps = np.add(lowest[:, :hi], self._bias, dtype=np.int64)
-        else:
-            steps = lowest[:, :hi].astype(np.int64)
-        for shift, limb in self._limbs[1:]:
-            steps += np.left_shift(limb[:, :hi], shift, dtype=np.int64)
-        if self._divisor is not None:
-            steps *= self._divisor
-            steps += self._bias
-        steps[:, 0] = self._first
-        return np.cumsum(steps, axis=1, out=steps)
+        return self._form.vector(self._sums.numbers(lo, hi), self._exponent).view(np.uint64)
 
     def at(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The values of the rows `index`: only they are multiplied and divided."""
-        numbers = self._sums(index).astype(np.int64, copy=False)
-        if self._divisor is not None:
-            numbers *= self._divisor
-        numbers += self._bias * index
-        numbers += self._first[:, np.newaxis]
-        return FORMS[self._form].vector(numbers, self._exponent)
-
-    def _sums(self, index: NDArray[np.int64]) -> Any:
-        """The deltas of rows 1 to i added up, for each i in `index`; modulo 2^64, as they were made."""
-        stop = int(index.max()) + 1
-        if len(index) == 1:
-            limbs = [(shift, limb[:, 1:stop].sum(axis=1, dtype=np.int64, keepdims=True)) for shift, limb in self._limbs]
-            return np.add.reduce([np.left_shift(one, shift) for shift, one in limbs])
-        (_, lowest), *others = self._limbs
-        steps: NDArray[Any] = lowest[:, :stop].astype(self._sum_type)
-        for shift, limb in others:
-            steps += np.left_shift(limb[:, :stop], shift, dtype=self._sum_type)
-        steps[:, 0] = 0
-        return np.cumsum(steps, axis=1, out=steps).take(index, axis=1)
+        """The values of the rows `index`."""
+        return self._form.vector(self._sums.at(index), self._exponent)
 
 
 class _Values:
@@ -113,7 +67,7 @@ class _Values:
 class _Part:
     """Columns that are present in the same rows [start, end), gaps within aside: they go to `where` in the output."""
 
-    def __init__(self, where: _Rows, start: int, end: int, content: _Deltas | _Values) -> None:
+    def __init__(self, where: _Rows, start: int, end: int, content: _Numbers | _Values) -> None:
         self.where = where
         self.start = start
         self.end = end
@@ -263,8 +217,8 @@ def places(columns: array[int] | memoryview, refs: Sequence[int]) -> list[int | 
 
 def load_times(block: Block, timeline: int) -> tuple[NDArray[np.int64], int]:
     """A timeline's timestamps, int64[rows], and their size in bytes. Raises BlockError where it is damaged."""
-    height = block.rows(timeline)
-    times = _deltas([block.time_record(timeline)], height).numbers(height)[0]
+    one = block.time_record(timeline)
+    times = integers([one], _deltas([one], block.rows(timeline)))[0]
     return times, times.nbytes
 
 
@@ -273,41 +227,23 @@ def _where(rows: list[int]) -> _Rows:
     return slice(rows[0], rows[-1] + 1) if rows[-1] - rows[0] + 1 == len(rows) else np.array(rows)
 
 
-def _content(records: Sequence[Record], height: int) -> _Deltas | _Values:
+def _content(records: Sequence[Record], rows: int) -> _Numbers | _Values:
     """Columns of one form and width."""
     for one in records:
         check(one)
-    deltas = _deltas(records, height)
+    deltas = _deltas(records, rows)
+    form, exponents = FORMS[records[0].form], np.array([one.exponent for one in records], np.int64)
     if not any(one.planes or one.bias for one in records):
-        return _Values(deltas.values(0, 1))
-    finished = len(records) <= _FEW or records[0].planes > _WIDEST
-    return _Values(deltas.values(0, height)) if finished else deltas
+        return _Values(form.vector(integers(records, deltas[:, :1]), exponents).view(np.uint64))
+    if len(records) <= _FEW or records[0].planes > WIDEST:
+        return _Values(form.vector(integers(records, deltas), exponents).view(np.uint64))
+    return _Numbers(records, deltas)
 
 
-def _deltas(records: Sequence[Record], rows: int) -> _Deltas:
-    """Records of one width, inflated."""
+def _deltas(records: Sequence[Record], rows: int) -> NDArray[Any]:
+    """The unsigned deltas of records of one width: [records, rows]."""
     planes = records[0].planes
     inflated = b"".join(inflate(one.body, rows, one.planes, one.raw, one.deflated) for one in records)
-    table = np.frombuffer(inflated, np.uint8).reshape(len(records), planes, rows)
-    limbs = []
-    at = 0
-    while at < planes:
-        size, kind = next((size, kind) for size, kind in _LIMBS if size <= planes - at)
-        limbs.append((8 * at, _joined(table[:, at : at + size], kind)))
-        at += size
-    return _Deltas(records, rows, limbs)
-
-
-def _joined(planes: NDArray[np.uint8], kind: str) -> NDArray[Any]:
-    """Integers of the planes of their bytes: [records, planes, rows] to [records, rows].
-
-    Plane by plane: five times as fast as transposing, where the innermost loop would be over a few bytes.
-    """
-    records, size, rows = planes.shape
-    if size == 1:
-        return np.ascontiguousarray(planes[:, 0])
-    out = np.empty((records, rows), kind)
-    each = out.view(np.uint8).reshape(records, rows, size)
-    for plane in range(size):
-        each[:, :, plane] = planes[:, plane]
-    return out
+    if not planes:
+        return np.zeros((len(records), rows), np.uint8)
+    return joined(np.frombuffer(inflated, np.uint8).reshape(len(records), planes, rows))
