@@ -58,13 +58,15 @@ class Request:
 
 
 class Stream(Protocol):
-    """A body that is made while it is sent, because it would be large."""
+    """A body that is made while it is sent, because it would be large. `ended`: the last pull gave the end of it."""
+
+    ended: bool
 
     def compress(self) -> None:
         """Give gzip from now on; before the first pull only."""
 
     def pull(self) -> asyncio.Future[bytes]:
-        """The next piece, b"" at the end. One call at a time."""
+        """The next piece. One call at a time, and none once it has ended."""
 
     def close(self) -> None:
         """The rest is not wanted. Must be called once, at the end too."""

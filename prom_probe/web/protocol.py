@@ -95,6 +95,7 @@ class Connection(asyncio.BufferedProtocol):
         self._pending: Pending | None = None
         self._stream: Stream | None = None
         self._chunked = self._pulling = False
+        self._head = b""  # of the stream's answer, sent with its first piece
         self._full = False  # the transport has more to send than it likes
         self._closing = False  # after what is queued
         self._lingering = False
@@ -349,8 +350,7 @@ class Connection(asyncio.BufferedProtocol):
             if stream is not None:
                 stream.close()
         elif stream is not None:
-            self._send(head)
-            self._stream, self._chunked = stream, chunked
+            self._head, self._stream, self._chunked = head, stream, chunked
             self._pull()
         else:
             self._send(head + body)
@@ -375,10 +375,12 @@ class Connection(asyncio.BufferedProtocol):
             self._owner.log("error", f"an answer broke off: {describe(error)}")
             self._transport.abort()  # without its end, so that the client notices
             return
-        piece = made.result()
-        if piece or self._chunked:
-            self._send(b"%x\r\n%b\r\n" % (len(piece), piece) if self._chunked else piece)
-        if piece:
+        piece, ended = made.result(), self._stream.ended
+        if self._chunked:
+            piece = (b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b"") + (b"0\r\n\r\n" if ended else b"")
+        head, self._head = self._head, b""
+        self._send(head + piece)
+        if not ended:
             self._pull()
             return
         self._stream.close()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
 # A body up to this size is sent whole; a larger one is made piece by piece while it is sent.
-WHOLE_BYTES = 256 * 1024
+WHOLE_BYTES = 512 * 1024
 
 # Threads give way to the loop this often once queries run; Python's own 5 ms would stall ingest.
 _SWITCH_INTERVAL_S = 0.0005
@@ -190,6 +190,7 @@ class _Stream:
         self._submit = submit
         self._first = first
         self._rest = rest
+        self.ended = False
 
     def compress(self) -> None:
         self._rest = gzip_pieces(chain((self._first,), self._rest))
@@ -209,20 +210,23 @@ class _Stream:
 
     def _next(self, future: asyncio.Future[bytes]) -> None:
         """In a thread: make the next piece of a good size."""
-        taken, size, failed = [], 0, None
+        taken, size, failed, ended = [], 0, None, False
         try:
             for piece in self._rest:
                 taken.append(piece)
                 size += len(piece)
                 if size > WHOLE_BYTES:
                     break
+            else:
+                ended = True
         except Exception as error:
             failed = error
-        _to_loop(future, self._hand_over, future, b"".join(taken), failed)
+        _to_loop(future, self._hand_over, future, b"".join(taken), ended, failed)
 
-    def _hand_over(self, future: asyncio.Future[bytes], piece: bytes, failed: Exception | None) -> None:
+    def _hand_over(self, future: asyncio.Future[bytes], piece: bytes, ended: bool, failed: Exception | None) -> None:
         if future.done():
             return
+        self.ended = ended
         if failed is None:
             future.set_result(piece)
         else:
