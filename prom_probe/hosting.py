@@ -46,8 +46,11 @@ TRIM_S = 60.0
 DRAIN_CONNECTIONS_S = 2.0
 
 
-async def aggregate(shared: Shared, lifeline: int) -> None:
-    """Ingest and serve until SIGTERM; exit at once when `lifeline` says that the supervisor is gone."""
+async def aggregate(shared: Shared, lifeline: int, expect: Callable[[], None]) -> None:
+    """Ingest and serve until SIGTERM; exit at once when `lifeline` says that the supervisor is gone.
+
+    `expect`: the selector's (`web.patience`).
+    """
     config, log = shared.config, shared.log.named(AGGREGATOR)
     loop = asyncio.get_running_loop()
     meter, store = Meter(), Store(store_options(config), report=log)
@@ -66,7 +69,7 @@ async def aggregate(shared: Shared, lifeline: int) -> None:
         lambda: reloads.config, shared.started_s, lambda: aggregator.collecting, reloads, reload_bell=shared.reload_bell
     )
     security = maybe_security(config, log)
-    app = make_app(config, store, meter, about, log, security)
+    app = make_app(config, store, meter, about, log, expect, security)
     server = Server(app, security=security)
     stopped = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
@@ -116,11 +119,13 @@ async def aggregate(shared: Shared, lifeline: int) -> None:
     store.close()
 
 
-async def serve_store(config: Config, store: Store, listeners: Sequence[Listener], log: Log) -> None:
-    """Serve what `store` has until SIGTERM or SIGINT."""
+async def serve_store(
+    config: Config, store: Store, listeners: Sequence[Listener], log: Log, expect: Callable[[], None]
+) -> None:
+    """Serve what `store` has until SIGTERM or SIGINT; `expect` as in `aggregate`."""
     about = make_about(lambda: config, time.monotonic(), lambda: True)
     security = maybe_security(config, log)
-    server = Server(make_app(config, store, Meter(), about, log, security), security=security)
+    server = Server(make_app(config, store, Meter(), about, log, expect, security), security=security)
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
@@ -230,7 +235,13 @@ def make_about(
 
 
 def make_app(
-    config: Config, store: Store, meter: Meter, about: About, log: Log, security: Security | None = None
+    config: Config,
+    store: Store,
+    meter: Meter,
+    about: About,
+    log: Log,
+    expect: Callable[[], None],
+    security: Security | None = None,
 ) -> App:
     """The application over `store`, with the remote write receiver where it is asked for."""
     receiver = None
@@ -248,6 +259,7 @@ def make_app(
         receiver=receiver,
         security=security,
         cors_origin=config.web_cors_origin,
+        expect=expect,
     )
 
 

@@ -58,9 +58,8 @@ def serve_stored(config: Config) -> None:
             check(config.web_config_file)
         except ValueError as error:
             raise ConfigError(str(error), 1) from None
-    import asyncio
-
     from prom_probe.hosting import serve_store
+    from prom_probe.web.patience import run
 
     store = open_stored(config.storage_tsdb_path)
     log = Log(config.log_level, config.log_format, "serve")
@@ -69,7 +68,7 @@ def serve_stored(config: Config) -> None:
         listeners += [listen(address, api=True) for address in config.api_listen_address]
         for listener in listeners:
             log("info", "listening", serves="api" if listener.api else "metrics", url=listener.url)
-        asyncio.run(serve_store(config, store, listeners, log))
+        run(lambda expect: serve_store(config, store, listeners, log, expect))
     finally:
         for listener in listeners:
             close(listener)

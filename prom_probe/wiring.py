@@ -442,8 +442,7 @@ def _run_aggregator(shared: Shared, lifeline: int) -> None:
     # asyncio imports ssl where it can: 4 MB for nothing while no TLS is configured.
     if not shared.tls:
         sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]
-    import asyncio
-
     from prom_probe.hosting import aggregate
+    from prom_probe.web.patience import run
 
-    asyncio.run(aggregate(shared, lifeline))
+    run(lambda expect: aggregate(shared, lifeline, expect))

@@ -53,6 +53,7 @@ class App:
 
     `meter`: where our own metrics go. `log(level, message)`. `clock`: wall-clock seconds. `allowed_hosts`: names by
     which, beside loopback's own, a loopback API listener may be called. `receiver`: takes remote writes, None for none.
+    `expect`: called when more requests may come soon.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class App:
         receiver: Receiver | None = None,
         security: Security | None = None,
         cors_origin: str | None = None,
+        expect: Callable[[], None] = lambda: None,
     ) -> None:
         self.log = log
         self.clock = clock
@@ -77,7 +79,7 @@ class App:
         self._checking: set[asyncio.Task[None]] = set()
         self._codes: dict[tuple[str, int], Cell] = {}
         self._hosts = _LOOPBACK_NAMES.union(host.lower() for host in allowed_hosts)
-        self._queries = Queries(limits.max_concurrency, log)
+        self._queries = Queries(limits.max_concurrency, log, expect)
         self._context = Context(
             store=store,
             limits=limits,

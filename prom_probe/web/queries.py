@@ -48,7 +48,11 @@ Job: TypeAlias = Callable[[float], Iterable[bytes]]
 class Queries:
     """Runs jobs, at most `max_concurrency` at once beside the loop. Owned by the loop's thread."""
 
-    def __init__(self, max_concurrency: int, log: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, max_concurrency: int, log: Callable[[str, str], None], expect: Callable[[], None] = lambda: None
+    ) -> None:
+        """`expect` is called when the loop itself has made an answer: the next request may come soon."""
+        self._expect = expect
         self._free = max_concurrency
         self._max = max_concurrency
         self._log = log
@@ -63,6 +67,8 @@ class Queries:
             return failure(ApiError("timeout", "query timed out in query execution"))
         if inline:
             body, _, status = self._call(job, deadline, None)
+            if self._free == self._max:  # else threads wait for the interpreter
+                self._expect()
             return Response(status, body, content_type if status == 200 else JSON)
         item = _Item(job, deadline, content_type)
         if self._free:
