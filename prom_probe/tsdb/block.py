@@ -127,6 +127,10 @@ class Block:
         """A column's record, which also tells whether it rises, and its extremes. Raises BlockError."""
         return self._record(self.timelines + place)
 
+    def column_records(self) -> tuple[memoryview, memoryview]:
+        """Where the columns' records begin and end (u32 each, one more than there are columns) in the bytes behind."""
+        return self._ends[self.timelines - 1 :], self._records
+
     def time_record(self, timeline: int) -> Record:
         """A timeline's record. Raises BlockError where it is damaged."""
         return self._record(timeline)

@@ -6,6 +6,7 @@ import heapq
 from array import array
 from collections.abc import Collection, Iterator, Sequence
 from itertools import groupby, repeat
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from prom_probe.model.sample import STALE_BITS, STALE_BYTES
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from prom_probe.tsdb.run import Run
     from prom_probe.tsdb.stream import Sealing
 
-_PLACE = (1 << 32) - 1
 _STALE = array("Q", [STALE_BITS])
 
 
@@ -30,7 +30,7 @@ def seal_run(run: Run, known: Collection[int]) -> Sealing:
     writer = BlockWriter()
     writer.add_timeline(run.times)
     tables: list[_Table] = []
-    columns: list[array[int]] = []  # of each table, ascending: its columns by series, as ref << 32 | place
+    columns: list[Iterator[tuple[int, int, int]]] = []  # of each table, by series: (ref, table, place)
     for start, end, mapping in run.sections():
         rows = run.rows[start:end]
         width = max(len(row) for row in rows) // 8
@@ -38,13 +38,13 @@ def seal_run(run: Run, known: Collection[int]) -> Sealing:
             continue
         words = joined([part for row in rows for part in (row, STALE_BYTES * (width - len(row) // 8))]).cast("Q")
         tables.append(_Table(start, end, width, words))
-        places = enumerate(mapping.by_column()[:width])
-        columns.append(array("q", sorted(ref << 32 | place for place, ref in places if ref in known)))
+        refs = mapping.by_column()[:width]
+        places = array("I", sorted((p for p, ref in enumerate(refs) if ref in known), key=refs.__getitem__))
+        columns.append(zip(map(refs.__getitem__, places), repeat(len(columns)), places))
         yield
     del known  # which is large
-    merged = heapq.merge(*(zip(some, repeat(number)) for number, some in enumerate(columns)))
-    for ref, same in groupby(merged, lambda item: item[0] >> 32):
-        encoded = column.encode(_assembled([(item & _PLACE, tables[number]) for item, number in same], len(run.rows)))
+    for ref, same in groupby(heapq.merge(*columns), itemgetter(0)):
+        encoded = column.encode(_assembled([(place, tables[number]) for _, number, place in same], len(run.rows)))
         if encoded.flips != []:
             writer.add(ref, 0, encoded)
         yield

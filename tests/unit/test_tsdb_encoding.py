@@ -3,6 +3,8 @@
 import math
 import random
 from array import array
+from collections.abc import Callable
+from itertools import accumulate
 
 import numpy as np
 import pytest
@@ -12,9 +14,9 @@ from hypothesis import strategies as st
 from prom_probe.model.sample import STALE_BITS
 from prom_probe.tsdb.block import HEADER, Block, BlockWriter
 from prom_probe.tsdb.cache import Cache
-from prom_probe.tsdb.encoding import column, deltas, record
+from prom_probe.tsdb.encoding import column, deltas, packing, record
 from prom_probe.tsdb.encoding.forms import BITS, DECIMAL, FORMS
-from prom_probe.tsdb.encoding.record import BlockError
+from prom_probe.tsdb.encoding.record import DEFLATED, PACKED, SPARSE, STORED, BlockError, Record
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -45,6 +47,9 @@ def _block(columns: list[list[int]], times: list[int] | None = None) -> Block:
     for ref, words in enumerate(columns):
         writer.add(ref, timeline, column.encode(array("Q", words)))
     return writer.finish(0, 0)
+
+
+_ALIKE = _block([_words([float((i * k) // 3) for i in range(30)]) for k in (1, 2, 5, 70, 3000, 10**9, 10**14)])
 
 
 def _read(block: Block, refs: list[int], lo: int, hi: int) -> list[list[int]]:
@@ -116,8 +121,8 @@ def test_timestamps_come_back(times: list[int]) -> None:
 def test_deltas_come_back_modulo_two_to_the_64(numbers: list[int]) -> None:
     """Differences that do not fit 64 bits wrap, and wrap back."""
     done = deltas.encode(numbers)
-    planes = deltas.inflate(done.body, len(numbers), done.planes, done.raw, done.deflated)
-    got = deltas.decode(planes, len(numbers), done.first, done.bias, done.divisor)
+    unsigned = deltas.read(done.body, len(numbers), done.planes, done.coding, done.detail)
+    got = deltas.decode(unsigned, done.first, done.bias, done.divisor)
     assert deltas.signed(got) == numbers
 
 
@@ -152,11 +157,102 @@ def test_each_form_is_chosen_where_it_pays(name: str, values: list[float], form:
     assert len(record.write(encoded)) <= most
 
 
-def test_noise_is_not_deflated() -> None:
-    """A plane that looks random is stored as it is, so that no reader pays for inflating it; the rest is deflated."""
-    rng = random.Random(1)
-    encoded = column.encode(array("Q", _words([float(rng.randrange(1 << 12)) for _ in range(1024)])))
-    assert (encoded.planes, encoded.raw, encoded.deflated) == (2, 1, True)
+@pytest.mark.parametrize(
+    ("name", "delta", "planes", "coding", "detail"),
+    [
+        ("six bits", lambda rng: rng.randrange(64), 1, PACKED, 6),
+        ("all bits", lambda rng: rng.randrange(256), 1, STORED, 0),
+        ("noise and two bits", lambda rng: rng.randrange(1 << 10), 2, PACKED, 2),
+        ("bursts", lambda rng: rng.randrange(1 << 20) if rng.random() < 0.2 else 0, 3, SPARSE, 0),
+        ("rare steps", lambda rng: int(rng.random() < 0.02), 1, DEFLATED, 0),
+        ("noise and rare steps", lambda rng: rng.randrange(256) + (rng.random() < 0.01) * 65536, 3, DEFLATED, 1),
+        ("few of many", lambda rng: rng.choice((0, 1, 200)), 1, DEFLATED, 0),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_each_coding_is_chosen_where_it_pays(
+    name: str, delta: Callable[[random.Random], int], planes: int, coding: int, detail: int
+) -> None:
+    """Deflate only where it is much shorter, so that no reader pays for inflating what it gains next to nothing on."""
+    rng = random.Random(name)
+    numbers = list(accumulate([delta(rng) for _ in range(1024)]))
+    done = deltas.encode(numbers)
+    assert (done.planes, done.coding, done.detail) == (planes, coding, detail)
+    unsigned = deltas.read(done.body, len(numbers), done.planes, done.coding, done.detail)
+    assert deltas.decode(unsigned, done.first, done.bias, done.divisor) == numbers
+    assert len(done.body) <= planes * len(numbers)
+
+
+@given(st.binary(max_size=70), st.integers(1, 8))
+def test_packed_bytes_come_back(plane: bytes, bits: int) -> None:
+    """Their lowest bits, in as many bits each and less than a byte more for each field."""
+    packed = packing.pack(plane, bits)
+    assert len(packed) == packing.packed_size(len(plane), bits) <= len(plane) * bits / 8 + 3
+    assert packing.unpack(packed, len(plane), bits) == bytes(byte & (1 << bits) - 1 for byte in plane)
+
+
+_BITS_64 = st.integers(-(1 << 63), (1 << 63) - 1)
+
+
+@st.composite
+def _bodies(draw: st.DrawFn, rows: int) -> tuple[int, int, int, bytes]:
+    """(planes, coding, detail, a body of the right length, mostly)."""
+    coding = draw(st.sampled_from([STORED, PACKED, SPARSE]))
+    planes = draw(st.sampled_from([0, 1, 1, 2, 3, 5, 7, 8] if coding == STORED else [1, 1, 2, 3, 5, 7, 8]))
+    detail, source = draw(st.integers(1, 8)) if coding == PACKED else 0, draw(st.randoms(use_true_random=False))
+    if coding == SPARSE:
+        there = [source.randrange(2) for _ in range(rows)]
+        body = packing.pack(bytes(there), 1) + source.randbytes(planes * sum(there))
+    elif coding == PACKED:
+        body = source.randbytes((planes - 1) * rows + packing.packed_size(rows, detail))
+    else:
+        body = source.randbytes(planes * rows)
+    return planes, coding, detail, body[draw(st.sampled_from([0] * 30 + [1])) :]
+
+
+def _assert_alike(block: Block, refs: list[int]) -> None:
+    """Read all at once, the columns are what each is by itself, or some of them damaged."""
+    try:
+        each: object = [block.words(place).tolist() for place in refs]
+    except BlockError:
+        each = "damaged"
+    try:
+        at_once: object = _read_bits(block, refs, block.rows(0))
+    except BlockError:
+        at_once = "damaged"
+    assert each == at_once
+
+
+@given(st.data(), st.integers(1, 40))
+@settings(max_examples=300, deadline=None)
+def test_many_columns_at_once_are_what_each_is(data: st.DataObject, rows: int) -> None:
+    """Any records side by side, also with gaps; where one of them is damaged, so is the whole."""
+    writer = BlockWriter()
+    timeline = writer.add_timeline([1000 * i for i in range(rows)])
+    refs = list(range(data.draw(st.integers(5, 9))))
+    for ref in refs:
+        flips = data.draw(st.sampled_from([None] * 5 + [[], [0, rows], [rows // 2], [0, rows // 3, rows // 2]]))
+        if flips is not None and (sorted(set(flips)) != flips or [*flips, rows][0] >= rows):
+            flips = None
+        first, last = record.window_of(flips, rows) if flips is not None else (0, rows)
+        planes, coding, detail, body = data.draw(_bodies(last - first)) if first < last else (0, STORED, 0, b"")
+        fields = (data.draw(_BITS_64), data.draw(_BITS_64 | st.just(0)), data.draw(st.integers(1, 99)))
+        writer.add(ref, timeline, Record(2, False, planes, coding, detail, 0, *fields, 0, 0, flips, body))
+    block = writer.finish(0, 0)
+    _assert_alike(block, refs)
+
+
+@given(st.lists(st.tuples(st.integers(0, 1 << 20), st.integers(0, 255)), min_size=1, max_size=3))
+@settings(max_examples=200, deadline=None)
+def test_damage_is_noticed_by_many_as_by_each(changes: list[tuple[int, int]]) -> None:
+    """Bytes of records changed at random: the same data, or an error from both."""
+    data = bytearray(_ALIKE.data)
+    begin = len(data) - len(_ALIKE.column_records()[1])
+    for at, value in changes:
+        data[begin + at % (len(data) - begin)] = value
+    block = Block(bytes(data), _ALIKE.refs, 0, 0, 0)
+    refs = list(_ALIKE.refs)
+    _assert_alike(block, refs)
 
 
 def test_selected_columns_in_any_order_of_forms() -> None:
@@ -206,7 +302,7 @@ def _outcome(data: bytes, columns: int) -> list[object]:
         except BlockError:
             plain = "damaged"
         try:
-            vector: object = _read_bits(block, place, block.rows(block.timeline_of(place)))
+            vector: object = _read_bits(block, [place], block.rows(block.timeline_of(place)))[0]
         except BlockError:
             vector = "damaged"
         assert plain == vector
@@ -224,11 +320,10 @@ def _outcome(data: bytes, columns: int) -> list[object]:
     return out
 
 
-def _read_bits(block: Block, place: int, height: int) -> list[int]:
-    out = np.empty((1, height), np.uint64)
-    block.part([place], 0, height, Cache(1 << 20)).write(out)
-    line: list[int] = out[0].tolist()
-    return line
+def _read_bits(block: Block, refs: list[int], height: int) -> list[list[int]]:
+    out = np.empty((len(refs), height), np.uint64)
+    block.part(refs, 0, height, Cache(1 << 20)).write(out)
+    return [line.tolist() for line in out]
 
 
 _SAMPLE = _block(
@@ -282,15 +377,30 @@ def test_a_refusal_names_the_place(at: int, value: bytes, text: str) -> None:
 
 def test_damaged_streams_are_noticed() -> None:
     """A stream that is cut, too long, or no deflate at all is an error, and inflating it stays within its size."""
-    stream = deltas.encode([i % 3 for i in range(1000)])
-    assert stream.deflated
+    stream = deltas.encode([i // 50 + i // 70 * 200 for i in range(1000)])
+    assert (stream.coding, stream.detail) == (DEFLATED, 0)
     for damaged in (stream.body[:-1], stream.body + b"\0", b"\xff" * 20, b""):
         with pytest.raises(BlockError):
-            deltas.inflate(damaged, 1000, stream.planes, stream.raw, True)
-    with pytest.raises(BlockError):
-        deltas.inflate(stream.body, 10, stream.planes, 0, True)
-    with pytest.raises(BlockError):
-        deltas.inflate(b"abc", 4, 1, 0, False)
+            deltas.read(damaged, 1000, stream.planes, DEFLATED, 0)
+    for body, rows, planes, coding, detail in (
+        (stream.body, 10, stream.planes, DEFLATED, 0),
+        (b"abc", 4, 1, STORED, 0),
+        (b"abc", 4, 1, PACKED, 4),
+        (b"", 4, 0, PACKED, 4),
+        (b"ab", 4, 1, PACKED, 0),
+        (b"\3a", 4, 1, SPARSE, 0),
+        (b"", 4, 1, SPARSE, 0),
+    ):
+        with pytest.raises(BlockError):
+            deltas.read(body, rows, planes, coding, detail)
+
+
+def test_codings_that_are_unknown_are_noticed() -> None:
+    """What a later version may write is no data to this one."""
+    data = bytearray(record.write(column.encode(array("Q", _words([1.0, 2.0, 4.0])))))
+    data[0] |= 64
+    with pytest.raises(BlockError, match="makes no sense"):
+        record.parse(memoryview(data))
 
 
 @pytest.mark.parametrize("flips", [(3, 2), (2, 2), (0, 99), (50,), (0, 40, 30), (1, 5, 3, 9)], ids=repr)

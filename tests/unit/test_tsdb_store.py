@@ -290,6 +290,23 @@ def test_a_series_continues_across_layouts_and_twins() -> None:
     assert store.stats().series == 2
 
 
+def test_series_past_the_two_thousand_millionth() -> None:
+    """Where processes come and go for months, each with its own series, runs are sealed and merged as ever."""
+    store = Store()
+    store._next_ref = (1 << 40) - 1
+    wanted: Samples = {}
+    for layout in range(3):
+        columns = [local(f"{layout}/{i}") for i in range(3)]
+        store.announce("c", layout, 0, columns)
+        for t_ms in range(1000 * layout, 1000 * layout + 400):
+            assert store.append_row("c", layout, t_ms, row([t_ms, t_ms % 7, 1.5])) == "appended"
+            for one, value in zip(columns, (t_ms, t_ms % 7, 1.5), strict=True):
+                wanted.setdefault(one.labels, []).append((t_ms, bits(value)))
+    drain(store)
+    assert store.stats().sealed > 1
+    assert samples_of(store.snapshot()) == wanted
+
+
 def test_a_series_of_two_streams_comes_once() -> None:
     """A series that a collector and then somebody else wrote is one series, with all its samples in order."""
     one = gauges(1)[0]

@@ -9,7 +9,7 @@ from math import isnan, nan
 from prom_probe.model.sample import STALE_BITS, STALE_BYTES
 from prom_probe.tsdb.encoding import deltas, record
 from prom_probe.tsdb.encoding.forms import FORMS, MAX_EXPONENT, TIMES
-from prom_probe.tsdb.encoding.record import BlockError, Record
+from prom_probe.tsdb.encoding.record import STORED, BlockError, Record
 
 
 def encode(words: array[int]) -> Record:
@@ -21,14 +21,14 @@ def encode(words: array[int]) -> Record:
         if flips == [0]:
             flips = None  # the bytes lay across two values
         elif not flips:
-            return Record(TIMES, False, False, 0, 0, 0, 0, 0, 1, 0, 0, flips, b"")
+            return Record(TIMES, False, 0, STORED, 0, 0, 0, 0, 1, 0, 0, flips, b"")
         else:
             packed = _filled(words, flips).tobytes()
     values = array("d", packed).tolist()
     if packed == packed[:8] * len(values):
         form, (first, *_), exponent = _numbers(values[:1], packed[:8])
         rising = not isnan(values[0])
-        return Record(form, rising, False, 0, 0, exponent, first, 0, 1, first, first, flips, b"")
+        return Record(form, rising, 0, STORED, 0, exponent, first, 0, 1, first, first, flips, b"")
     form, numbers, exponent = _numbers(values, packed)
     done = deltas.encode(numbers)
     low, high = min(numbers), max(numbers)
@@ -36,9 +36,9 @@ def encode(words: array[int]) -> Record:
     return Record(
         form,
         rising,
-        done.deflated,
         done.planes,
-        done.raw,
+        done.coding,
+        done.detail,
         exponent,
         done.first,
         done.bias,
@@ -53,8 +53,8 @@ def encode(words: array[int]) -> Record:
 def encode_times(times: Sequence[int]) -> Record:
     """Encode strictly increasing timestamps, ms."""
     done = deltas.encode(times)
-    sizes = (done.planes, done.raw, 0, done.first, done.bias, done.divisor)
-    return Record(TIMES, True, done.deflated, *sizes, times[0], times[-1], None, done.body)
+    fields = (done.planes, done.coding, done.detail, 0, done.first, done.bias, done.divisor)
+    return Record(TIMES, True, *fields, times[0], times[-1], None, done.body)
 
 
 def decode(column: Record, rows: int) -> array[int]:
@@ -62,9 +62,9 @@ def decode(column: Record, rows: int) -> array[int]:
     start, end = record.window(column, rows)
     if start == end:
         return array("Q", [STALE_BITS]) * rows
-    check(column)
+    check(column.form, column.exponent)
     words = FORMS[column.form].words(decode_numbers(column, end - start), column.exponent)
-    for first, last in record.gaps(column, rows):
+    for first, last in record.gaps(column.flips, rows):
         words[first - start : last - start] = array("Q", [STALE_BITS]) * (last - first)
     if end - start == rows:
         return words
@@ -74,14 +74,14 @@ def decode(column: Record, rows: int) -> array[int]:
 
 def decode_numbers(column: Record, rows: int) -> list[int]:
     """The integers of a record's window of `rows` rows: of a timeline, the timestamps."""
-    planes = deltas.inflate(column.body, rows, column.planes, column.raw, column.deflated)
-    return deltas.signed(deltas.decode(planes, rows, column.first, column.bias, column.divisor))
+    unsigned = deltas.read(column.body, rows, column.planes, column.coding, column.detail)
+    return deltas.signed(deltas.decode(unsigned, column.first, column.bias, column.divisor))
 
 
-def check(column: Record) -> None:
+def check(form: int, exponent: int) -> None:
     """Raise BlockError for a form or an exponent that there is not."""
-    if column.form not in FORMS or column.exponent > MAX_EXPONENT:
-        raise BlockError(f"form {column.form} with exponent {column.exponent} is unknown")
+    if form not in FORMS or exponent > MAX_EXPONENT:
+        raise BlockError(f"form {form} with exponent {exponent} is unknown")
 
 
 def extremes(column: Record) -> tuple[float, float]:

@@ -1,14 +1,17 @@
-"""Integers as differences, split into planes of bytes, the regular ones deflated. Works without numpy."""
+"""Integers as differences, split into planes of bytes, each column's in the shortest coding. Works without numpy."""
+
+from __future__ import annotations
 
 import zlib
 from array import array
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, compress
 from math import exp, gcd
 from operator import sub
 from typing import NamedTuple
 
-from prom_probe.tsdb.encoding.record import BlockError
+from prom_probe.tsdb.encoding.packing import field_size, pack, packed_size, unpack
+from prom_probe.tsdb.encoding.record import DEFLATED, PACKED, SPARSE, STORED, BlockError
 
 MASK = (1 << 64) - 1
 _INT64 = 1 << 63
@@ -18,21 +21,26 @@ _INT64 = 1 << 63
 _LOOK = 1024
 _NOISE = [0.93 * 256 * (1 - exp(-n / 256)) for n in range(_LOOK + 1)]
 
+# Deflate is taken where it is so much shorter than the other codings, which are read five times as fast.
+_SHORTER = 1.25
+
+_ONE = bytes([0] + 255 * [1])
+
 _WORDS = {1: "B", 2: "H", 3: "I", 4: "I", 5: "Q", 6: "Q", 7: "Q", 8: "Q"}
 
 
 class Deltas(NamedTuple):
     """Encoded integers: `n[i] = n[i-1] + bias + divisor * u[i]` modulo 2^64 from `first` on; `body` has the u.
 
-    `least` is the smallest difference.
+    `coding`, `detail`: how (`record.Record`). `least` is the smallest difference.
     """
 
     first: int
     bias: int
     divisor: int
     planes: int
-    raw: int
-    deflated: bool
+    coding: int
+    detail: int
     least: int
     body: bytes
 
@@ -51,37 +59,114 @@ def encode(numbers: Sequence[int]) -> Deltas:
             divisor = 1
         elif divisor > 1:
             deltas = [d // divisor for d in deltas]
-    width = (max(deltas, default=0).bit_length() + 7) // 8
-    raw, deflated, body = _write(deltas, width)
-    return Deltas(numbers[0], bias, divisor, width, raw, deflated, least, body)
+    bits = max(deltas, default=0).bit_length()
+    width = (bits + 7) // 8
+    coding, detail, body = _write(deltas, width, bits - 8 * (width - 1))
+    return Deltas(numbers[0], bias, divisor, width, coding, detail, least, body)
 
 
-def _write(deltas: list[int], width: int) -> tuple[int, bool, bytes]:
-    """(planes stored as they are, whether the others are deflated, the body)."""
+def _write(deltas: list[int], width: int, bits: int) -> tuple[int, int, bytes]:
+    """(coding, its detail, the body); `bits` of the highest plane are used."""
     if width == 0:
-        return 0, False, b""
+        return STORED, 0, b""
     words = array(_WORDS[width], [0])
     words.extend(deltas)
-    packed, size = words.tobytes(), words.itemsize
+    packed, size, rows = words.tobytes(), words.itemsize, len(words)
     planes = [packed[i::size] for i in range(width)]
-    limit = _NOISE[min(len(words), _LOOK)]
+    length = (width - 1) * rows + packed_size(rows, bits)
+    # Zeros are looked for where there may be enough of them.
+    zeros = [plane.count(0) for plane in planes]
+    sparse = field_size(rows, 1) + width * (rows - min(zeros)) < length
+    if sparse:
+        values = list(filter(None, deltas))
+        gaps = field_size(rows, 1) + width * len(values)
+        sparse, length = gaps < length, min(gaps, length)
+    limit = _NOISE[min(rows, _LOOK)]
     raw = 0
     while raw < width and len(set(planes[raw][:_LOOK])) > limit:
         raw += 1
     rest = b"".join(planes[raw:])
-    if rest:
+    # The highest bits above nothing but noise are noise too, unless many of them are zero.
+    if rest and (raw == 0 or raw < width - 1 or 8 * zeros[-1] > rows):
         # Run lengths and Huffman codes; the small window and tables make it cheap to set up for a column.
         deflate = zlib.compressobj(1, zlib.DEFLATED, -9, 4, zlib.Z_RLE)
         small = deflate.compress(rest) + deflate.flush()
-        if len(small) < len(rest):
-            return raw, True, b"".join(planes[:raw]) + small
-    return raw, False, b"".join(planes)
+        if len(small) * _SHORTER < length - raw * rows:
+            return DEFLATED, raw, b"".join(planes[:raw]) + small
+    if sparse:
+        return SPARSE, 0, pack(_any(planes), 1) + _bytes(array(_WORDS[width], values), width)
+    if bits < 8:
+        return PACKED, bits, b"".join(planes[:-1]) + pack(planes[-1], bits)
+    return STORED, 0, b"".join(planes)
 
 
-def inflate(body: bytes | memoryview, rows: int, planes: int, raw: int, deflated: bool) -> bytes:
-    """The planes of a body, `planes * rows` bytes. Raises BlockError for anything else."""
+def _any(planes: list[bytes]) -> bytes:
+    """Which rows have a bit in some plane, 1 or 0."""
+    found = 0
+    for plane in planes:
+        found |= int.from_bytes(plane, "little")
+    return found.to_bytes(len(planes[0]), "little").translate(_ONE)
+
+
+def _bytes(words: array[int], width: int) -> bytes:
+    """The lowest `width` bytes of each."""
+    packed, size = words.tobytes(), words.itemsize
+    if size == width:
+        return packed
+    out = bytearray(width * len(words))
+    for plane in range(width):
+        out[plane::width] = packed[plane::size]
+    return bytes(out)
+
+
+def read(body: bytes | memoryview, rows: int, planes: int, coding: int, detail: int) -> list[int]:
+    """The u of a body. Raises BlockError for anything else."""
+    if coding == SPARSE:
+        there, values = occupied(body, rows, planes)
+        unsigned = [0] * rows
+        for row, one in zip(
+            compress(range(rows), there),
+            _words([values[i::planes] for i in range(planes)], len(values) // planes),
+            strict=True,
+        ):
+            unsigned[row] = one
+        return unsigned
+    if coding == PACKED:
+        cut = (planes - 1) * rows
+        check_packed(body, rows, planes, detail)
+        whole = bytes(body[:cut]) + unpack(bytes(body[cut:]), rows, detail)
+    else:
+        whole = inflate(body, rows, planes, coding, detail)
+    return _words([whole[i : i + rows] for i in range(0, len(whole), rows)], rows)
+
+
+def _words(planes: Sequence[bytes], rows: int) -> list[int]:
+    """The integers of the planes of their bytes."""
+    words = bytearray(8 * rows)
+    for i, plane in enumerate(planes):
+        words[i::8] = plane
+    return array("Q", bytes(words)).tolist()
+
+
+def occupied(body: bytes | memoryview, rows: int, planes: int) -> tuple[bytes, bytes]:
+    """Of a sparse body: which rows have a u that is not 0 (a byte each, 1 or 0), and these, `planes` bytes each."""
+    size = field_size(rows, 1)
+    there = unpack(bytes(body[:size]).ljust(size, b"\0"), rows, 1)
+    if len(body) != size + planes * there.count(1):
+        raise BlockError(f"{len(body)} bytes where {size} and {there.count(1)} times {planes} are due")
+    return there, bytes(body[size:])
+
+
+def check_packed(body: bytes | memoryview, rows: int, planes: int, bits: int) -> None:
+    """Raise BlockError for a packed body that is none."""
+    if not bits or len(body) != (planes - 1) * rows + packed_size(rows, bits):
+        raise BlockError(f"{len(body)} bytes are not {planes} planes of {rows} rows, of the highest {bits} bits")
+
+
+def inflate(body: bytes | memoryview, rows: int, planes: int, coding: int, raw: int) -> bytes:
+    """The planes of a body that is stored or deflated, `planes * rows` bytes. Raises BlockError for anything else."""
     size, cut = planes * rows, raw * rows
-    if not deflated:
+    if coding != DEFLATED:
         if len(body) != size:
             raise BlockError(f"planes of {len(body)} bytes where {size} are due")
         return bytes(body)
@@ -95,15 +180,8 @@ def inflate(body: bytes | memoryview, rows: int, planes: int, raw: int, deflated
     return bytes(body[:cut]) + rest if cut else rest
 
 
-def decode(planes: bytes, rows: int, first: int, bias: int, divisor: int) -> list[int]:
-    """The integers that `encode` was given, from their planes; modulo 2^64."""
-    width = len(planes) // rows
-    if width == 0:
-        return [first + i * bias for i in range(rows)]
-    words = bytearray(8 * rows)
-    for i in range(width):
-        words[i::8] = planes[i * rows : (i + 1) * rows]
-    deltas = array("Q", bytes(words)).tolist()
+def decode(deltas: list[int], first: int, bias: int, divisor: int) -> list[int]:
+    """The integers that `encode` was given, from the u; modulo 2^64."""
     steps = [bias + d for d in deltas] if divisor == 1 else [bias + divisor * d for d in deltas]
     steps[0] = first
     return list(accumulate(steps))

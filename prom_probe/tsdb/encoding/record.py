@@ -11,14 +11,18 @@ MAX_ROWS = (1 << 16) - 1
 
 GAPS = 4
 RISING = 8
-DEFLATED = 16
 
-_FORM = 3
+# How a body has the deltas (docs/storage.md).
+STORED, DEFLATED, PACKED, SPARSE = 0, 16, 32, 48
+
+FORM = 3
+KNOWN = FORM | GAPS | RISING | SPARSE
 _HEAD = Struct("<BBBBBB")
 _COUNT = Struct("<H")
 _integer = int.from_bytes
 
-_NOT_A_RECORD = "a record that is cut short"
+NOT_A_RECORD = "a record that is cut short"
+NO_SENSE = "a record that makes no sense"
 
 
 class BlockError(ValueError):
@@ -29,14 +33,15 @@ class Record(NamedTuple):
     """A record's fields. `low` and `high` are the smallest and largest number, in the order of the form's integers.
 
     `flips` are the rows at which a column changes between absent and present, absent first; None if it is present
-    throughout. `body` has the planes of the rows from the first to the last present one.
+    throughout. `body` has the deltas of the rows from the first to the last present one, in one of the codings; its
+    `detail` is, of DEFLATED, how many planes are stored as they are, of PACKED the bits of the highest plane.
     """
 
     form: int
     rising: bool
-    deflated: bool
     planes: int
-    raw: int
+    coding: int
+    detail: int
     exponent: int
     first: int
     bias: int
@@ -56,14 +61,9 @@ def write(record: Record) -> bytes:
         _signed(record.low - record.first),
         _signed(record.high - record.low),
     )
-    flags = (
-        record.form
-        | (GAPS if record.flips is not None else 0)
-        | (RISING if record.rising else 0)
-        | (DEFLATED if record.deflated else 0)
-    )
+    flags = record.form | (GAPS if record.flips is not None else 0) | (RISING if record.rising else 0) | record.coding
     first, bias, divisor, low, high = map(len, fields)
-    planes = record.planes | record.raw << 4
+    planes = record.planes | record.detail << 4
     head = _HEAD.pack(flags, planes, record.exponent, first | bias << 4, divisor | low << 4, high)
     gaps = b"" if record.flips is None else pack(f"<{len(record.flips) + 1}H", len(record.flips), *record.flips)
     return b"".join([head, *fields, gaps, record.body])
@@ -72,7 +72,7 @@ def write(record: Record) -> bytes:
 def parse(data: memoryview) -> Record:
     """The record in `data`. Raises BlockError where it makes no sense by itself."""
     if len(data) < _HEAD.size:
-        raise BlockError(_NOT_A_RECORD)
+        raise BlockError(NOT_A_RECORD)
     flags, planes, exponent, sizes, more_sizes, high_size = _HEAD.unpack_from(data)
     start = _HEAD.size
     bias_at = start + (sizes & 15)
@@ -81,7 +81,7 @@ def parse(data: memoryview) -> Record:
     high_at = low_at + (more_sizes >> 4)
     at = high_at + high_size
     if at > len(data):
-        raise BlockError(_NOT_A_RECORD)
+        raise BlockError(NOT_A_RECORD)
     first = _integer(data[start:bias_at], "little", signed=True)
     bias = _integer(data[bias_at:divisor_at], "little", signed=True)
     divisor = _integer(data[divisor_at:low_at], "little", signed=True)
@@ -90,22 +90,24 @@ def parse(data: memoryview) -> Record:
     flips: Sequence[int] | None = None
     if flags & GAPS:
         if at + 2 > len(data):
-            raise BlockError(_NOT_A_RECORD)
+            raise BlockError(NOT_A_RECORD)
         (count,) = _COUNT.unpack_from(data, at)
         if at + 2 + 2 * count > len(data):
-            raise BlockError(_NOT_A_RECORD)
+            raise BlockError(NOT_A_RECORD)
         flips = unpack_from(f"<{count}H", data, at + 2)
         at += 2 + 2 * count
-    raw = planes >> 4
+    detail, coding = planes >> 4, flags & SPARSE
     planes &= 15
-    if sizes & 15 > 8 or sizes >> 4 > 8 or more_sizes & 15 > 8 or divisor < 0 or raw > planes or planes > 8:
-        raise BlockError("a record that makes no sense")
+    if sizes & 15 > 8 or sizes >> 4 > 8 or more_sizes & 15 > 8 or divisor < 0 or planes > 8 or flags & ~KNOWN:
+        raise BlockError(NO_SENSE)
+    if detail > (8 if coding == PACKED else planes) or (coding and not planes):
+        raise BlockError(NO_SENSE)
     return Record(
-        flags & _FORM,
+        flags & FORM,
         bool(flags & RISING),
-        bool(flags & DEFLATED),
         planes,
-        raw,
+        coding,
+        detail,
         exponent,
         first,
         bias,
@@ -125,9 +127,11 @@ def _signed(number: int) -> bytes:
 
 def window(record: Record, rows: int) -> tuple[int, int]:
     """The rows [start, end) from a column's first present row to its last one, of `rows`. Raises BlockError."""
-    flips = record.flips
-    if flips is None:
-        return 0, rows
+    return (0, rows) if record.flips is None else window_of(record.flips, rows)
+
+
+def window_of(flips: Sequence[int], rows: int) -> tuple[int, int]:
+    """As `window`, of the flips of a column that has gaps."""
     if not flips:
         return 0, 0
     end = rows if len(flips) % 2 else flips[-1]
@@ -136,9 +140,9 @@ def window(record: Record, rows: int) -> tuple[int, int]:
     return flips[0], end
 
 
-def gaps(record: Record, rows: int) -> Iterator[tuple[int, int]]:
+def gaps(flips: Sequence[int] | None, rows: int) -> Iterator[tuple[int, int]]:
     """The ranges of rows at which a column is absent, between its first and its last present row."""
-    flips = record.flips or ()
+    flips = flips or ()
     for i in range(1, len(flips) - 1, 2):
         yield flips[i], flips[i + 1]
 
@@ -146,7 +150,7 @@ def gaps(record: Record, rows: int) -> Iterator[tuple[int, int]]:
 def samples(record: Record, rows: int) -> int:
     """How many rows of a column are present."""
     start, end = window(record, rows)
-    return end - start - sum(end - start for start, end in gaps(record, rows))
+    return end - start - sum(end - start for start, end in gaps(record.flips, rows))
 
 
 def shifted(record: Record, rows: int, before: int, total: int) -> Record:

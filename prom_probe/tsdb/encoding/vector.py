@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from prom_probe.model.sample import STALE_BITS
 from prom_probe.tsdb.encoding import record
 from prom_probe.tsdb.encoding.column import check
-from prom_probe.tsdb.encoding.deltas import inflate
 from prom_probe.tsdb.encoding.forms import FORMS
-from prom_probe.tsdb.encoding.record import Record
-from prom_probe.tsdb.encoding.sums import WIDEST, Sums, integers, joined
+from prom_probe.tsdb.encoding.heads import Heads
+from prom_probe.tsdb.encoding.heads import read as read_heads
+from prom_probe.tsdb.encoding.record import FORM, RISING
+from prom_probe.tsdb.encoding.sums import WIDEST, Sums, added_up, integers
+from prom_probe.tsdb.encoding.unsigned import unsigned, unsigned_of_all
 
 if TYPE_CHECKING:
     from prom_probe.tsdb.block import Block
@@ -32,11 +34,11 @@ _Rows = slice | NDArray[np.int64]
 class _Numbers:
     """Columns of one form as integers, of which any rows can be had."""
 
-    def __init__(self, records: Sequence[Record], deltas: NDArray[Any]) -> None:
-        self._sums = Sums(records, deltas)
-        self._form = FORMS[records[0].form]
-        self._exponent = np.array([record.exponent for record in records], np.int64)
-        self.nbytes = self._sums.nbytes + 8 * len(records)
+    def __init__(self, heads: Heads, deltas: NDArray[Any]) -> None:
+        self._sums = Sums(heads, deltas)
+        self._form = FORMS[_form(heads)]
+        self._exponent = heads.exponent
+        self.nbytes = self._sums.nbytes + self._exponent.nbytes
 
     def values(self, lo: int, hi: int) -> NDArray[np.uint64]:
         """The bits of rows [lo, hi)."""
@@ -180,70 +182,111 @@ def load(block: Block, refs: Sequence[int]) -> tuple[Columns, int]:
 
     Raises BlockError where one is damaged.
     """
+    columns = (_load_few if len(refs) <= _FEW else _load_many)(block, refs)
+    return columns, columns.nbytes + 8 * len(refs)
+
+
+def _load_few(block: Block, refs: Sequence[int]) -> Columns:
+    """Column by column: the calls that read many at once take longer than their arithmetic."""
+    parts: list[_Part] = []
     absent: list[int] = []
     gaps: list[tuple[int, int, int]] = []
     rising = True
-    alike: dict[tuple[int, int, int, int], list[tuple[int, Record]]] = {}
-    for row, place in enumerate(places(block.refs, refs)):
+    for row, ref in enumerate(refs):
+        place = block.place(ref)
         if place is None:
             absent.append(row)
             continue
-        one = block.column(place)
-        height = block.rows(block.timeline_of(place))
-        start, end = (0, height) if one.flips is None else record.window(one, height)
+        one, height = block.column(place), block.rows(block.timeline_of(place))
+        start, end = record.window(one, height)
         if start == end:
             absent.append(row)
             continue
         rising = rising and one.rising
-        if one.flips is not None:
-            gaps += [(row, *gap) for gap in record.gaps(one, height)]
-        alike.setdefault((one.form, one.planes, start, end), []).append((row, one))
-    parts = [
-        _Part(_where([row for row, _ in some]), start, end, _content([one for _, one in some], end - start))
-        for (_, _, start, end), some in alike.items()
-    ]
-    columns = Columns(parts, absent, gaps, len(refs), rising)
-    return columns, columns.nbytes + 8 * len(refs)
+        gaps += [(row, *gap) for gap in record.gaps(one.flips, height)]
+        check(one.form, one.exponent)
+        deltas = unsigned(one, end - start)[np.newaxis]
+        if not one.planes and not one.bias:
+            deltas = deltas[:, :1]
+        numbers = added_up(deltas, one.first, one.bias or None, one.divisor if one.divisor != 1 else None)
+        values = FORMS[one.form].vector(numbers, np.array([one.exponent])).view(np.uint64)
+        parts.append(_Part(slice(row, row + 1), start, end, _Values(values)))
+    return Columns(parts, absent, gaps, len(refs), rising)
+
+
+def _load_many(block: Block, refs: Sequence[int]) -> Columns:
+    """Those of one form, width and span of rows together."""
+    found, there = _places(block.refs, refs)
+    if not there.any():
+        return Columns([], list(range(len(refs))), [], len(refs), True)
+    rows = np.flatnonzero(there)
+    heads = read_heads(block, found[rows])
+    height = block.rows(block.timeline_of(int(found[rows[0]])))
+    alike: dict[tuple[int, int, int], list[int]] = {}
+    gaps: list[tuple[int, int, int]] = []
+    empty: list[int] = []
+    for number, key in enumerate((heads.flags & FORM | heads.planes << 2).tolist()):
+        flips = heads.flips.get(number)
+        if flips is None:
+            alike.setdefault((key, 0, height), []).append(number)
+            continue
+        start, end = record.window_of(flips, height)
+        if start < end:
+            alike.setdefault((key, start, end), []).append(number)
+            gaps += [(int(rows[number]), *gap) for gap in record.gaps(flips, height)]
+        else:
+            empty.append(number)
+    present = np.ones(len(rows), np.bool_)
+    present[empty] = False
+    for form, exponent in {*zip((heads.flags & FORM)[present].tolist(), heads.exponent[present].tolist(), strict=True)}:
+        check(form, exponent)
+    parts = []
+    for (_, start, end), some in alike.items():
+        index = np.array(some)
+        parts.append(_Part(_where(rows[index]), start, end, _content(heads.some(index), end - start)))
+    rising = bool((heads.flags[present] & RISING).all())
+    absent = [*np.flatnonzero(~there).tolist(), *rows[empty].tolist()]
+    return Columns(parts, absent, gaps, len(refs), rising)
 
 
 def places(columns: array[int] | memoryview, refs: Sequence[int]) -> list[int | None]:
     """The column of each series; None for those that have none."""
+    found, there = _places(columns, refs)
+    return [place if hit else None for place, hit in zip(found.tolist(), there.tolist(), strict=True)]
+
+
+def _places(columns: array[int] | memoryview, refs: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Where each series' column would be, and whether it is there."""
     table, wanted = np.frombuffer(columns, np.int64), np.array(refs, np.int64)
     found = table.searchsorted(wanted)
     there = found < len(table)
     there[there] = table[found[there]] == wanted[there]
-    return [place if hit else None for place, hit in zip(found.tolist(), there.tolist(), strict=True)]
+    return found, there
 
 
 def load_times(block: Block, timeline: int) -> tuple[NDArray[np.int64], int]:
     """A timeline's timestamps, int64[rows], and their size in bytes. Raises BlockError where it is damaged."""
     one = block.time_record(timeline)
-    times = integers([one], _deltas([one], block.rows(timeline)))[0]
+    factors = (one.bias or None, one.divisor if one.divisor != 1 else None)
+    times = added_up(unsigned(one, block.rows(timeline)), one.first, *factors)
     return times, times.nbytes
 
 
-def _where(rows: list[int]) -> _Rows:
+def _where(rows: NDArray[np.int64]) -> _Rows:
     """Ascending rows, as a slice where they follow each other."""
-    return slice(rows[0], rows[-1] + 1) if rows[-1] - rows[0] + 1 == len(rows) else np.array(rows)
+    first, last = int(rows[0]), int(rows[-1])
+    return slice(first, last + 1) if last - first + 1 == len(rows) else rows
 
 
-def _content(records: Sequence[Record], rows: int) -> _Numbers | _Values:
+def _form(heads: Heads) -> int:
+    return int(heads.flags[0]) & FORM
+
+
+def _content(heads: Heads, rows: int) -> _Numbers | _Values:
     """Columns of one form and width."""
-    for one in records:
-        check(one)
-    deltas = _deltas(records, rows)
-    form, exponents = FORMS[records[0].form], np.array([one.exponent for one in records], np.int64)
-    if not any(one.planes or one.bias for one in records):
-        return _Values(form.vector(integers(records, deltas[:, :1]), exponents).view(np.uint64))
-    if len(records) <= _FEW or records[0].planes > WIDEST:
-        return _Values(form.vector(integers(records, deltas), exponents).view(np.uint64))
-    return _Numbers(records, deltas)
-
-
-def _deltas(records: Sequence[Record], rows: int) -> NDArray[Any]:
-    """The unsigned deltas of records of one width: [records, rows]."""
-    planes = records[0].planes
-    inflated = b"".join(inflate(one.body, rows, one.planes, one.raw, one.deflated) for one in records)
-    if not planes:
-        return np.zeros((len(records), rows), np.uint8)
-    return joined(np.frombuffer(inflated, np.uint8).reshape(len(records), planes, rows))
+    planes, deltas = int(heads.planes[0]), unsigned_of_all(heads, rows)
+    constant = not planes and not heads.bias.any()
+    if not constant and len(heads) > _FEW and planes <= WIDEST:
+        return _Numbers(heads, deltas)
+    numbers = integers(heads, deltas[:, :1] if constant else deltas)
+    return _Values(FORMS[_form(heads)].vector(numbers, heads.exponent).view(np.uint64))

@@ -1,0 +1,96 @@
+"""What many records of a block say before their bodies, read at once with numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prom_probe.tsdb.encoding import record
+from prom_probe.tsdb.encoding.record import BlockError
+
+if TYPE_CHECKING:
+    from prom_probe.tsdb.block import Block
+
+_HEAD = 6  # bytes before a record's integers
+_EIGHT = np.arange(8)
+_SIGNED = np.array([0, 56, 48, 40, 32, 24, 16, 8, 0])  # by the size of an integer: the bits that do not belong to it
+
+
+class Heads:
+    """Some records as arrays: `flags`, `planes`, `detail`, `exponent`, `first`, `bias`, `divisor`, each int64[records].
+
+    `flips[i]`: those of record i, where it has gaps. Their bodies are `data[begin[i]:end[i]]`.
+    """
+
+    __slots__ = ("begin", "bias", "data", "detail", "divisor", "end", "exponent", "first", "flags", "flips", "planes")
+
+    def __init__(self, data: memoryview, flips: dict[int, Sequence[int]], *columns: NDArray[np.int64]) -> None:
+        self.data = data
+        self.flips = flips
+        self.flags, self.planes, self.detail, self.exponent, self.first, self.bias, self.divisor = columns[:7]
+        self.begin, self.end = columns[7:]
+
+    def __len__(self) -> int:
+        return len(self.flags)
+
+    def some(self, index: NDArray[np.int64]) -> Heads:
+        """Those of these records, without their gaps."""
+        columns = (self.flags, self.planes, self.detail, self.exponent, self.first, self.bias, self.divisor)
+        return Heads(self.data, {}, *[column[index] for column in (*columns, self.begin, self.end)])
+
+    def bodies(self) -> list[memoryview]:
+        return [self.data[begin:end] for begin, end in zip(self.begin.tolist(), self.end.tolist(), strict=True)]
+
+
+def read(block: Block, places: NDArray[np.int64]) -> Heads:
+    """The heads of these columns' records. Raises BlockError where one makes no sense by itself."""
+    ends, data = block.column_records()
+    end = np.frombuffer(ends, np.uint32)[places + 1].astype(np.int64)
+    start = np.frombuffer(ends, np.uint32)[places].astype(np.int64)
+    if (start + _HEAD > end).any() or (end > len(data)).any():
+        raise BlockError(record.NOT_A_RECORD)
+    table = np.frombuffer(data, np.uint8)
+    flags, planes, exponent, *sizes = table[start + np.arange(_HEAD)[:, np.newaxis]].astype(np.int64)
+    first, bias, divisor = sizes[0] & 15, sizes[0] >> 4, sizes[1] & 15
+    at = start + _HEAD
+    begin = at + first + bias + divisor + (sizes[1] >> 4) + sizes[2]
+    if (begin > end).any():
+        raise BlockError(record.NOT_A_RECORD)
+    if max(int(size.max()) for size in (first, bias, divisor)) > 8:
+        raise BlockError(record.NO_SENSE)
+    detail, planes = planes >> 4, planes & 15
+    heads = Heads(
+        data,
+        {},
+        flags,
+        planes,
+        detail,
+        exponent,
+        _integers(table, at, first),
+        _integers(table, at + first, bias),
+        _integers(table, at + first + bias, divisor),
+        begin,
+        end,
+    )
+    most = np.where(flags & record.SPARSE == record.PACKED, 8, planes)
+    wrong = (heads.divisor < 0) | (planes > 8) | (detail > most) | (flags & ~record.KNOWN != 0)
+    if (wrong | ((planes == 0) & (flags & record.SPARSE != 0))).any():
+        raise BlockError(record.NO_SENSE)
+    heads.divisor[heads.divisor == 0] = 1
+    for i in np.flatnonzero(flags & record.GAPS).tolist():
+        one = record.parse(data[int(start[i]) : int(end[i])])
+        assert one.flips is not None
+        heads.flips[i] = one.flips
+        begin[i] = end[i] - len(one.body)
+    return heads
+
+
+def _integers(table: NDArray[np.uint8], at: NDArray[np.int64], size: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The two's complements of so many bytes, 8 at most, that begin there; 0 for none."""
+    words = table.take(at[:, np.newaxis] + _EIGHT, mode="clip").view("<i8")[:, 0]
+    shift = _SIGNED[size]
+    found: NDArray[np.int64] = np.where(size > 0, words << shift >> shift, 0)
+    return found
