@@ -21,8 +21,6 @@ _COUNTER_ENDINGS = ("_total", "_sum", "_count", "_bucket")
 
 def _drops(windows: Windows) -> Floats | float:
     """What counter resets took away within each window: the sum of the values before them."""
-    if windows.monotonic:
-        return 0.0
     begin = np.minimum(windows.first + 1, windows.end)  # a window's first sample has none before it in there
     found: Floats | None = None
     height = max(1, BLOCK // windows.values.shape[1])
@@ -57,8 +55,9 @@ def _extrapolated(windows: Windows, *, counter: bool, per_second: bool) -> tuple
     first, last = windows.values_at(windows.first, windows.end - 1)
     start, stop = windows.time_at(windows.first), windows.time_at(windows.end - 1)
     change = last - first
-    if counter:
-        change = change + _drops(windows)
+    rising = counter and windows.monotonic
+    if counter and not rising:
+        change += _drops(windows)
     covered = (stop - start) / 1000
     spacing = covered / (windows.count - 1)
     near, half = spacing * 1.1, spacing / 2
@@ -67,12 +66,18 @@ def _extrapolated(windows: Windows, *, counter: bool, per_second: bool) -> tuple
     to_start = np.where(to_start >= near, half, to_start)
     to_end = np.where(to_end >= near, half, to_end)
     if counter:
-        to_zero = np.where((change > 0) & (first >= 0), covered * (first / change), to_start)
-        to_start = np.where(to_zero < to_start, to_zero, to_start)
-    factor = (covered + to_start + to_end) / covered
+        to_zero = first / change
+        to_zero *= covered
+        if not rising or not (first[:, 0] >= 0).all():
+            to_zero[~((change > 0) & (first >= 0))] = np.nan
+        to_start = np.fmin(to_zero, to_start)  # NaN, as 0 / 0 is, leaves what there was
+    factor = to_start + covered
+    factor += to_end
+    factor /= covered
     if per_second:
-        factor = factor / (windows.range_ms / 1000)
-    return change * factor, windows.having(2)
+        factor /= windows.range_ms / 1000
+    change *= factor
+    return change, windows.having(2)
 
 
 def _rate(windows: Windows) -> tuple[Floats, Bools]:

@@ -29,9 +29,9 @@ class Sums:
     __slots__ = ("_bias", "_divisor", "_limbs", "_starts", "nbytes")
 
     def __init__(self, heads: Heads, deltas: NDArray[Any]) -> None:
-        """`deltas`: u of records of one width, [records, rows], of at most WIDEST planes."""
+        """`deltas`: u of records of one width, [records, rows], of at most WIDEST planes; nobody else's from now on."""
         planes, (records, rows) = int(heads.planes[0]), deltas.shape
-        sums = deltas.astype(_ADDED[planes])
+        sums = _as(deltas, _ADDED[planes])
         totals = np.zeros((records, (rows - 1 >> _BITS) + 1), np.int64)  # from a group's first row to the next one's
         totals[:, 1:] = sums[:, _GROUP::_GROUP]
         sums[:, ::_GROUP] = 0
@@ -90,14 +90,19 @@ def integers(heads: Heads, deltas: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def added_up(deltas: NDArray[Any], first: Any, bias: Any, divisor: Any) -> NDArray[np.int64]:
-    """`n` of the deltas `u` along the last axis; None for a bias of 0 and a divisor of 1."""
-    found: NDArray[np.int64] = deltas.astype(np.int64)
+    """`n` of the deltas `u`, which are overwritten, along the last axis; None for a bias of 0 and a divisor of 1."""
+    found: NDArray[np.int64] = _as(deltas, "<i8")
     if divisor is not None:
         found *= divisor
     if bias is not None:
         found += bias
     found[..., :1] = first
     return np.cumsum(found, axis=-1, out=found)
+
+
+def _as(deltas: NDArray[Any], kind: str) -> NDArray[Any]:
+    """The deltas in integers of a kind, the same memory where that is possible."""
+    return deltas.view(kind) if deltas.itemsize == np.dtype(kind).itemsize else deltas.astype(kind)
 
 
 def _add_up(sums: NDArray[Any]) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from prom_probe.tsdb.encoding.deltas import check_packed, inflate, occupied
 from prom_probe.tsdb.encoding.heads import Heads
-from prom_probe.tsdb.encoding.packing import FIELDS, field_size, unpack
+from prom_probe.tsdb.encoding.packing import FIELDS, field_size, packed_size, unpack
 from prom_probe.tsdb.encoding.record import PACKED, SPARSE, BlockError, Record
 
 # By planes: the integers that hold so many bytes.
@@ -30,7 +30,7 @@ def unsigned(one: Record, rows: int) -> NDArray[Any]:
         there, values = occupied(one.body, rows, one.planes)
         padded = np.zeros((len(values) // one.planes, words.itemsize), np.uint8)
         padded[:, : one.planes] = np.frombuffer(values, np.uint8).reshape(-1, one.planes)
-        words[np.frombuffer(there, np.bool_)] = padded.view(words.dtype)[:, 0]
+        words[np.flatnonzero(np.frombuffer(there, np.bool_))] = padded.view(words.dtype)[:, 0]
         return words
     if one.coding == PACKED:
         check_packed(one.body, rows, one.planes, one.detail)
@@ -48,21 +48,16 @@ def unsigned_of_all(heads: Heads, rows: int) -> NDArray[Any]:
     planes, bodies = int(heads.planes[0]), heads.bodies()
     words = np.zeros((len(bodies), rows), _WORDS[planes])
     coding = heads.flags & SPARSE
-    details = heads.detail.tolist()
-    alike: dict[int, list[int]] = {}
-    for place, code in enumerate((coding | np.where(coding == PACKED, heads.detail, 0)).tolist()):
-        alike.setdefault(code, []).append(place)
-    for code, places in alike.items():
-        where: _Where = slice(None) if len(places) == len(bodies) else np.array(places)
-        some = [bodies[place] for place in places]
+    for code in np.unique(coding).tolist():
+        places = np.flatnonzero(coding == code)
+        where: _Where = slice(None) if len(places) == len(bodies) else places
+        some, details = [bodies[place] for place in places.tolist()], heads.detail[places].tolist()
         if code == SPARSE:
             _put_sparse(words, where, some, planes)
-        elif code & SPARSE == PACKED:
-            _put_packed(words, where, some, planes, code & 15)
+        elif code == PACKED:
+            _put_packed(words, where, some, planes, details)
         else:
-            inflated = [
-                inflate(body, rows, planes, code, details[place]) for body, place in zip(some, places, strict=True)
-            ]
+            inflated = [inflate(body, rows, planes, code, raw) for body, raw in zip(some, details, strict=True)]
             if planes:
                 _put_planes(words, where, _table(inflated).reshape(len(some), planes, rows))
     return words
@@ -83,26 +78,42 @@ def _put_planes(words: NDArray[Any], where: _Where, planes: NDArray[np.uint8]) -
         each[where, :, plane] = planes[:, plane]
 
 
-def _put_packed(words: NDArray[Any], where: _Where, bodies: Sequence[memoryview], planes: int, bits: int) -> None:
-    rows = words.shape[1]
-    sizes = set(map(len, bodies))
-    if len(sizes) > 1:
-        raise BlockError(f"packed bodies of {len(sizes)} sizes where one is due")
-    check_packed(bodies[0], rows, planes, bits)
-    table = _table(bodies)
-    at = (planes - 1) * rows
-    if at:
-        _put_planes(words, where, table[:, :at].reshape(len(bodies), planes - 1, rows))
-    fields = []
-    for field in FIELDS[bits]:
-        size = field_size(rows, field)
-        fields.append(_spread(table[:, at : at + size], field, rows))
-        at += size
-    top, shift = fields[0], FIELDS[bits][0]
-    for field, some in zip(FIELDS[bits][1:], fields[1:], strict=True):
-        top |= some << shift
-        shift += field
+def _put_packed(
+    words: NDArray[Any], where: _Where, bodies: Sequence[memoryview], planes: int, bits: Sequence[int]
+) -> None:
+    """`bits`: of each body's highest plane. A field that several have is read at once."""
+    rows, cut = words.shape[1], (planes - 1) * words.shape[1]
+    of_each = dict(zip(zip(map(len, bodies), bits, strict=True), bodies, strict=True))
+    for (_, used), body in of_each.items():
+        check_packed(body, rows, planes, used)
+    if cut:
+        _put_planes(words, where, _table([body[:cut] for body in bodies]).reshape(len(bodies), planes - 1, rows))
+    top = np.zeros((len(bodies), rows), np.uint8)
+    for shift, field, having in _FIELDS:
+        if not having.isdisjoint(bits):
+            members = [place for place, used in enumerate(bits) if used in having]
+            begin = cut + (packed_size(rows, shift) if shift else 0)
+            end = begin + field_size(rows, field)
+            some = _spread(_table([bodies[place][begin:end] for place in members]), field, rows)
+            if shift:
+                some <<= shift
+                some |= top[members]
+            top[slice(None) if len(members) == len(bodies) else members] = some
     words.view(np.uint8).reshape(*words.shape, words.itemsize)[where, :, planes - 1] = top
+
+
+def _fields() -> list[tuple[int, int, set[int]]]:
+    """The fields that there are, as (shift, bits, in which numbers of used bits)."""
+    found: dict[tuple[int, int], set[int]] = {}
+    for used, fields in FIELDS.items():
+        shift = 0
+        for field in fields:
+            found.setdefault((shift, field), set()).add(used)
+            shift += field
+    return [(*key, having) for key, having in found.items()]
+
+
+_FIELDS = _fields()
 
 
 def _spread(packed: NDArray[np.uint8], field: int, rows: int) -> NDArray[np.uint8]:
@@ -127,7 +138,10 @@ def _put_sparse(words: NDArray[Any], where: _Where, bodies: Sequence[memoryview]
     values = np.frombuffer(b"".join([body[size:] for body in bodies]), np.uint8)
     padded = np.zeros((len(values) // planes, words.itemsize), np.uint8)
     padded[:, :planes] = values.reshape(-1, planes)
-    some = words if isinstance(where, slice) else np.zeros(there.shape, words.dtype)
-    some[there.view(np.bool_)] = padded.view(words.dtype)[:, 0]
-    if some is not words:
-        words[where] = some
+    # Places are found and filled faster than a mask is followed.
+    filled = np.flatnonzero(there.view(np.bool_))
+    if isinstance(where, slice):
+        words.reshape(-1)[filled] = padded.view(words.dtype)[:, 0]
+    else:
+        row, column = np.divmod(filled, rows)
+        words[where[row], column] = padded.view(words.dtype)[:, 0]

@@ -222,30 +222,21 @@ def _load_many(block: Block, refs: Sequence[int]) -> Columns:
     rows = np.flatnonzero(there)
     heads = read_heads(block, found[rows])
     height = block.rows(block.timeline_of(int(found[rows[0]])))
-    alike: dict[tuple[int, int, int], list[int]] = {}
+    start, end = np.zeros(len(rows), np.int64), np.full(len(rows), height)
     gaps: list[tuple[int, int, int]] = []
-    empty: list[int] = []
-    for number, key in enumerate((heads.flags & FORM | heads.planes << 2).tolist()):
-        flips = heads.flips.get(number)
-        if flips is None:
-            alike.setdefault((key, 0, height), []).append(number)
-            continue
-        start, end = record.window_of(flips, height)
-        if start < end:
-            alike.setdefault((key, start, end), []).append(number)
+    for number, flips in heads.flips.items():
+        start[number], end[number] = record.window_of(flips, height)
+        if start[number] < end[number]:
             gaps += [(int(rows[number]), *gap) for gap in record.gaps(flips, height)]
-        else:
-            empty.append(number)
-    present = np.ones(len(rows), np.bool_)
-    present[empty] = False
-    for form, exponent in {*zip((heads.flags & FORM)[present].tolist(), heads.exponent[present].tolist(), strict=True)}:
-        check(form, exponent)
+    present = start < end
+    alike = heads.flags & FORM | heads.planes << 2 | start << 8 | end << 24
     parts = []
-    for (_, start, end), some in alike.items():
-        index = np.array(some)
-        parts.append(_Part(_where(rows[index]), start, end, _content(heads.some(index), end - start)))
+    for key in np.unique(alike[present]).tolist():
+        index = np.flatnonzero(alike == key)
+        first, last = int(start[index[0]]), int(end[index[0]])
+        parts.append(_Part(_where(rows[index]), first, last, _content(heads.some(index), last - first)))
     rising = bool((heads.flags[present] & RISING).all())
-    absent = [*np.flatnonzero(~there).tolist(), *rows[empty].tolist()]
+    absent = [*np.flatnonzero(~there).tolist(), *rows[~present].tolist()]
     return Columns(parts, absent, gaps, len(refs), rising)
 
 
@@ -284,6 +275,7 @@ def _form(heads: Heads) -> int:
 
 def _content(heads: Heads, rows: int) -> _Numbers | _Values:
     """Columns of one form and width."""
+    check(_form(heads), int(heads.exponent.max()))
     planes, deltas = int(heads.planes[0]), unsigned_of_all(heads, rows)
     constant = not planes and not heads.bias.any()
     if not constant and len(heads) > _FEW and planes <= WIDEST:
