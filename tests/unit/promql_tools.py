@@ -27,6 +27,14 @@ def matches(matcher: Matcher, labels: Labels, deadline: float | None) -> bool:
     return compile_anchored(matcher.value).matches(value, deadline) == (matcher.op == "=~")
 
 
+class _Table(Whole):
+    """An array that tells whether it rises, as the store's tables do."""
+
+    def rising(self) -> bool:
+        values = self.whole()
+        return bool((values[:, 1:] >= values[:, :-1]).all()) and not bool(np.isnan(values).any())
+
+
 class Memory:
     """A Queryable over dictionaries. `together`: all series share one timeline, absent samples being markers.
 
@@ -56,7 +64,7 @@ class Memory:
             times = sorted({t for _, points in some for t in points})
             values = np.array([[points.get(t, STALE) for t in times] for _, points in some], np.float64)
             dense = not bool((values.view(np.int64) == STALE_BITS).any())
-            yield SeriesGroup([labels for labels, _ in some], np.array(times, np.int64), Whole(values), dense)
+            yield SeriesGroup([labels for labels, _ in some], np.array(times, np.int64), _Table(values), dense)
 
     def count(
         self, mint: int, maxt: int, matchers: Sequence[Matcher], *, deadline: float | None = None
