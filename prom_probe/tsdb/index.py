@@ -25,6 +25,9 @@ _POSTING = 48 + 88
 _SERIES = 88 + 32
 TAIL_COST = 64 + 32 + 32
 
+# What so many selections found is kept, where it is no more than so many series: 256 KiB at most.
+_KEPT_SELECTIONS, _KEPT_SERIES = 64, 512
+
 
 class Series:
     """One series: its labels, its number, and who holds its samples. Only the writer changes it.
@@ -87,6 +90,7 @@ class Index:
         self.all: list[Series] = []
         self.values: dict[str, dict[str, Posting]] = {}
         self.bytes = 0
+        self.found: dict[tuple[Matcher, ...], tuple[tuple[int, int], Sequence[Series]]] = {}  # and in which scope
 
     def intern(self, labels: Labels) -> Labels:
         """`labels` made of the index's own pairs where it has them, so that equal pairs are one object."""
@@ -124,11 +128,25 @@ class Scope:
     epoch: int
 
 
-def resolve(scope: Scope, matchers: Sequence[Matcher], deadline: float | None) -> list[Series]:
-    """The series in scope that all `matchers` take, by ascending ref.
+def resolve(scope: Scope, matchers: Sequence[Matcher], deadline: float | None) -> Sequence[Series]:
+    """The series in scope that all `matchers` take, by ascending ref. Few of them are kept for who asks again.
 
     An absent label has the value "", as in Prometheus. Raises RegexError for a bad pattern, RegexTimeout at `deadline`.
     """
+    key = tuple(matchers)
+    index, version = scope.index, (scope.bound, scope.epoch)
+    known = index.found.get(key)
+    if known is not None and known[0] == version:
+        return known[1]
+    found = _resolve(scope, matchers, deadline)
+    if len(found) <= _KEPT_SERIES:
+        if len(index.found) >= _KEPT_SELECTIONS:
+            index.found.clear()
+        index.found[key] = (version, found)
+    return found
+
+
+def _resolve(scope: Scope, matchers: Sequence[Matcher], deadline: float | None) -> list[Series]:
     index = scope.index
     included: list[list[Series]] = []  # one list a matcher that needs the label
     excluded: list[list[Series]] = []

@@ -86,7 +86,7 @@ class Snapshot:
         """The values of their label `name`, sorted."""
         return label_values_of(self._within(mint, maxt, matchers, deadline), name)
 
-    def _resolve(self, matchers: Sequence[Matcher], deadline: float | None) -> list[Series]:
+    def _resolve(self, matchers: Sequence[Matcher], deadline: float | None) -> Sequence[Series]:
         return resolve(self._scope, matchers, deadline)
 
     def _shares(self, mint: int, maxt: int, matchers: Sequence[Matcher], deadline: float | None) -> list[_Share]:

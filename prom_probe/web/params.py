@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC
+from functools import lru_cache
 
 from prom_probe.web.message import Request
 from prom_probe.web.reply import ApiError, invalid
@@ -34,6 +35,9 @@ _MAX_DURATION_MS = (1 << 63) // 1_000_000
 
 _HEX_DIGITS = "0123456789abcdefABCDEF"
 _BYTE_OF = {(high + low).encode(): bytes((int(high + low, 16),)) for high in _HEX_DIGITS for low in _HEX_DIGITS}
+
+# What is decoded is kept for the next request, up to so many bytes of it.
+_KEPT_BYTES = 512
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -67,8 +71,16 @@ def form_of(request: Request) -> Form:
 def _parse_form(raw: bytes, into: dict[str, list[str]]) -> None:
     for pair in raw.split(b"&"):
         if pair:
-            name, _, value = pair.partition(b"=")
-            into.setdefault(unquote(name, plus=True), []).append(unquote(value, plus=True))
+            raw_name, _, raw_value = pair.partition(b"=")
+            name = unquote(raw_name, plus=True)
+            # Pages of panels ask the same expressions again and again; times have nothing to decode.
+            again = len(raw_value) <= _KEPT_BYTES and (b"%" in raw_value or b"+" in raw_value)
+            value = (_unquoted_again if again else unquote)(raw_value, plus=True)
+            values = into.get(name)
+            if values is None:
+                into[name] = [value]
+            else:
+                values.append(value)
 
 
 def unquote(raw: bytes, *, plus: bool = False) -> str:
@@ -89,6 +101,9 @@ def unquote(raw: bytes, *, plus: bool = False) -> str:
         return raw.decode()
     except UnicodeDecodeError:
         raise ApiError("bad_data", "error parsing form values: invalid UTF-8") from None
+
+
+_unquoted_again = lru_cache(256)(unquote)
 
 
 def parse_time(text: str) -> int:
