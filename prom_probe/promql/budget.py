@@ -48,6 +48,10 @@ class Booking:
         self._accountant.take(-self._size)
 
 
+# The accountant is told of what a query holds in grains of so many bytes: it is asked a few times a query then.
+_GRAIN = 1 << 16
+
+
 class Budget:
     """One query's: owned by the thread that evaluates it. `release` when it ends."""
 
@@ -55,6 +59,7 @@ class Budget:
         self.deadline = time.monotonic() + timeout_s  # time.monotonic() seconds
         self.samples = 0
         self.held = self.peak = 0  # bytes
+        self._booked = 0  # with the accountant: at least `held`, and at most two grains more
         self._accountant = accountant
         self._max_samples = max_samples
 
@@ -76,10 +81,22 @@ class Budget:
 
     def hold(self, size: int) -> None:
         """Book `size` more bytes, or give them back where it is negative."""
-        self._accountant.take(size)
-        self.held += size
-        if self.held > self.peak:
-            self.peak = self.held
+        held = self.held + size
+        if not held <= self._booked <= held + 2 * _GRAIN:
+            self._book(held)
+        self.held = held
+        if held > self.peak:
+            self.peak = held
+
+    def _book(self, held: int) -> None:
+        """Book a grain more than `held`, or just that where there is no room for more."""
+        try:
+            self._accountant.take(held + _GRAIN - self._booked)
+        except QueryError:
+            self._accountant.take(held - self._booked)
+            self._booked = held
+        else:
+            self._booked = held + _GRAIN
 
     def hold_only(self, held: int) -> None:
         """Give back all but `held` bytes."""
@@ -90,7 +107,9 @@ class Budget:
         return Booking(self._accountant, size)
 
     def release(self) -> None:
-        self.hold_only(0)
+        """Give everything back."""
+        self._accountant.take(-self._booked)
+        self.held = self._booked = 0
 
 
 def timed_out() -> QueryError:

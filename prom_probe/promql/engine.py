@@ -150,7 +150,7 @@ def _range_result(value: Value, times: Ints, budget: Budget) -> Result:
         return Result("matrix", [()], times, values, np.ones(values.shape, np.bool_))
     assert isinstance(value, Vector)
     vector = named(value, budget)
-    rows = np.flatnonzero(vector.present.any(axis=1)).tolist()
+    rows = np.flatnonzero(np.logical_or.reduce(vector.present, axis=1)).tolist()
     rows.sort(key=vector.labels.__getitem__)
     if rows == list(range(len(vector.labels))):
         return Result("matrix", vector.labels, times, vector.values, vector.present)
@@ -162,7 +162,7 @@ def _finished(result: Result, query: Query) -> Result:
     """`result` with its notes; its memory is counted as long as it lives."""
     size = result.values.nbytes + (0 if result.present is None else result.present.nbytes)
     size += sum(t.nbytes + v.nbytes for t, v in result.raw or ())
-    query.budget.hold_only(0)
+    query.budget.release()
     result.booking = query.budget.leave(size)
     result.samples = query.budget.samples
     result.peak_bytes = query.budget.peak

@@ -213,7 +213,7 @@ class Evaluator:
             working = _POINT_BYTES * len(group.labels) * self.steps
             budget.hold(working)
             there = group.timestamps.searchsorted(ends, "right") - 1
-            none = int(np.searchsorted(there, 0))  # so many steps, the first ones, have no sample before them
+            none = int(there.searchsorted(0))  # so many steps, the first ones, have no sample before them
             there[:none] = 0
             when = group.timestamps.take(there)
             recent = when > oldest

@@ -107,9 +107,9 @@ class Rows:
     def add(self, labels: Sequence[Labels], drop: Sequence[bool], values: Floats, present: Bools) -> int:
         """Add the series that have some value, and give their number. `present`: [series, steps] or [steps]."""
         if present.ndim == 1:
-            keep = list(range(len(labels))) if present.any() else []
+            keep = list(range(len(labels))) if np.count_nonzero(present) else []
         else:
-            keep = np.flatnonzero(present.any(axis=1)).tolist()
+            keep = np.flatnonzero(np.logical_or.reduce(present, axis=1)).tolist()
         if len(keep) == len(labels):
             self._labels += labels
             self._drop += drop

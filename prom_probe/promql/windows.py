@@ -96,6 +96,16 @@ class Windows:
         found = self._table.at(_clipped(np.concatenate([index[0] for index in indexes]), limit))
         return [found[:, at : at + steps] for at in range(0, steps * len(indexes), steps)]
 
+    def samples_at(self, *indexes: Ints) -> tuple[list[Ints], list[Floats]]:
+        """The timestamps ([series or 1, steps], ms) and the values at each index, as by `time_at` and `values_at`."""
+        if len(self.first) > 1 or self._values is not None:
+            return [self.time_at(index) for index in indexes], self.values_at(*indexes)
+        steps = self.first.shape[1]
+        places = _clipped(np.concatenate(indexes, axis=1)[0], self.times.shape[1] - 1)
+        times, values = self.times.take(places, axis=1), self._table.at(places)
+        parts = [slice(at, at + steps) for at in range(0, steps * len(indexes), steps)]
+        return [times[:, part] for part in parts], [values[:, part] for part in parts]
+
     def value_at(self, index: Ints) -> Floats:
         """The values at one index."""
         return self.values_at(index)[0]

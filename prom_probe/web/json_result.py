@@ -87,6 +87,8 @@ def _series(result: Result) -> Iterator[Iterable[bytes]]:
     """The points of series at the steps of a query, the numbers of several series formatted in one go."""
     values, present = result.values, result.present
     rows, steps = values.shape
+    if present is not None and np.logical_and.reduce(present, axis=None):
+        present = None
     if steps > _SLICE:
         templates = _templates(result.timestamps)
         for i in range(rows):
@@ -96,9 +98,16 @@ def _series(result: Result) -> Iterator[Iterable[bytes]]:
                 yield _points(_templates(result.timestamps[present[i]]), values[i][present[i]])
         return
     height = max(1, _SLICE // max(steps, 1))
+    if present is None:
+        (points,) = _templates(result.timestamps)
+        for top in range(0, rows, height):
+            texts = numbers(values[top : top + height].reshape(-1))
+            for first in range(0, len(texts), steps):
+                yield (points % tuple(texts[first : first + steps]),)
+        return
     for top in range(0, rows, height):
         some = values[top : top + height]
-        here = np.ones(some.shape, np.bool_) if present is None else present[top : top + height]
+        here = present[top : top + height]
         texts = numbers(some[here])
         first, before = 0, b""
         for row in here:

@@ -52,8 +52,7 @@ def _extrapolated(windows: Windows, *, counter: bool, per_second: bool) -> tuple
     To an end that is closer than 1.1 times the mean distance of samples, else by half that distance; a counter not
     below zero.
     """
-    first, last = windows.values_at(windows.first, windows.end - 1)
-    start, stop = windows.time_at(windows.first), windows.time_at(windows.end - 1)
+    (start, stop), (first, last) = windows.samples_at(windows.first, windows.end - 1)
     change = last - first
     rising = counter and windows.monotonic
     if counter and not rising:
@@ -93,8 +92,8 @@ def _delta(windows: Windows) -> tuple[Floats, Bools]:
 
 
 def _irate(windows: Windows) -> tuple[Floats, Bools]:
-    last, before = windows.values_at(windows.end - 1, windows.end - 2)
-    seconds = (windows.time_at(windows.end - 1) - windows.time_at(windows.end - 2)) / 1000
+    (stop, start), (last, before) = windows.samples_at(windows.end - 1, windows.end - 2)
+    seconds = (stop - start) / 1000
     return np.where(last < before, last, last - before) / seconds, windows.having(2)
 
 
