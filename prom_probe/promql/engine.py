@@ -147,15 +147,19 @@ def _instant_result(value: Value, times: Ints, budget: Budget) -> Result:
 def _range_result(value: Value, times: Ints, budget: Budget) -> Result:
     if isinstance(value, Scalar):
         values = np.array([value.values])
-        return Result("matrix", [()], times, values, np.ones(values.shape, np.bool_))
+        return Result("matrix", [()], times, values, np.ones(values.shape, np.bool_), True)
     assert isinstance(value, Vector)
     vector = named(value, budget)
+    complete = np.count_nonzero(vector.present) == vector.present.size
+    if complete and vector.labels == sorted(vector.labels):
+        return Result("matrix", vector.labels, times, vector.values, vector.present, complete)
     rows = np.flatnonzero(np.logical_or.reduce(vector.present, axis=1)).tolist()
     rows.sort(key=vector.labels.__getitem__)
     if rows == list(range(len(vector.labels))):
         return Result("matrix", vector.labels, times, vector.values, vector.present)
     budget.hold(9 * len(rows) * len(times))
-    return Result("matrix", [vector.labels[i] for i in rows], times, vector.values[rows], vector.present[rows])
+    labels = [vector.labels[i] for i in rows]
+    return Result("matrix", labels, times, vector.values[rows], vector.present[rows], complete)
 
 
 def _finished(result: Result, query: Query) -> Result:

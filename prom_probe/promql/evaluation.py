@@ -214,10 +214,12 @@ class Evaluator:
             budget.hold(working)
             there = group.timestamps.searchsorted(ends, "right") - 1
             none = int(there.searchsorted(0))  # so many steps, the first ones, have no sample before them
-            there[:none] = 0
+            if none:
+                there[:none] = 0
             when = group.timestamps.take(there)
             recent = when > oldest
-            recent[:none] = False
+            if none:
+                recent[:none] = False
             found = group.table.at(there)
             here = recent if group.dense else recent & ~is_stale(found)
             budget.read(found.size)

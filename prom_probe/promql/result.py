@@ -45,6 +45,7 @@ class Result:
     timestamps: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     values: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0), np.float64))
     present: NDArray[np.bool_] | None = None
+    complete: bool = False  # all values are present
     raw: list[tuple[NDArray[np.int64], NDArray[np.float64]]] | None = None
     string: str = ""
     warnings: list[str] = field(default_factory=list)

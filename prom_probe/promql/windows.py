@@ -26,13 +26,14 @@ class Windows:
     """`values`: [series, n]. Window w of series i is its samples `first[i, w]` up to, not including, `end[i, w]`.
 
     Where all series have all timestamps, `first`, `end` ([1, steps]) and `times` ([1, n], ms) are shared; else
-    there is a row for each, and a row's samples are its leftmost. `ends`: [steps], ms, the windows' right ends.
-    `check` raises past the deadline.
+    there is a row for each, and a row's samples are its leftmost. `bounds`: [2, steps], ms, the windows' left ends,
+    which are not in them, and their right ends. `count`: samples in each window, [series or 1, steps]. `check` raises
+    past the deadline.
 
     What needs a few values of each window only asks for those: the others are not decoded then.
     """
 
-    __slots__ = ("_table", "_values", "check", "end", "ends", "first", "range_ms", "series", "times")
+    __slots__ = ("_table", "_values", "bounds", "check", "count", "end", "first", "range_ms", "series", "times")
 
     def __init__(
         self,
@@ -41,7 +42,7 @@ class Windows:
         times: Ints,
         first: Ints,
         end: Ints,
-        ends: Ints,
+        bounds: Ints,
         range_ms: int,
         check: Callable[[], None],
     ) -> None:
@@ -51,7 +52,8 @@ class Windows:
         self.times = times
         self.first = first
         self.end = end
-        self.ends = ends
+        self.count = end - first
+        self.bounds = bounds
         self.range_ms = range_ms
         self.check = check
 
@@ -77,15 +79,10 @@ class Windows:
         steps: int = self.first.shape[1]
         return self.series, steps
 
-    @property
-    def count(self) -> Ints:
-        """Samples in each window: [series or 1, steps]."""
-        return self.end - self.first
-
     def having(self, least: int) -> Bools:
-        """Which windows have at least `least` samples: [series, steps]."""
+        """Which windows have at least `least` samples: [series, steps], or [steps] for all series."""
         found: Bools = self.count >= least
-        return found if found.shape == self.shape else np.broadcast_to(found, self.shape)
+        return found if len(found) > 1 else found[0]
 
     def values_at(self, *indexes: Ints) -> list[Floats]:
         """The values at each index ([series or 1, steps]), which is clipped to what there is: [series, steps]."""
@@ -96,15 +93,15 @@ class Windows:
         found = self._table.at(_clipped(np.concatenate([index[0] for index in indexes]), limit))
         return [found[:, at : at + steps] for at in range(0, steps * len(indexes), steps)]
 
-    def samples_at(self, *indexes: Ints) -> tuple[list[Ints], list[Floats]]:
-        """The timestamps ([series or 1, steps], ms) and the values at each index, as by `time_at` and `values_at`."""
+    def samples_at(self, *indexes: Ints) -> tuple[Ints, list[Floats]]:
+        """The timestamps ([indexes, series or 1, steps], ms) and the values at each index, as by `values_at`."""
         if len(self.first) > 1 or self._values is not None:
-            return [self.time_at(index) for index in indexes], self.values_at(*indexes)
+            return np.array([self.time_at(index) for index in indexes]), self.values_at(*indexes)
         steps = self.first.shape[1]
-        places = _clipped(np.concatenate(indexes, axis=1)[0], self.times.shape[1] - 1)
-        times, values = self.times.take(places, axis=1), self._table.at(places)
-        parts = [slice(at, at + steps) for at in range(0, steps * len(indexes), steps)]
-        return [times[:, part] for part in parts], [values[:, part] for part in parts]
+        places = _clipped(np.concatenate(indexes, axis=None), self.times.shape[1] - 1)
+        values = self._table.at(places)
+        times: Ints = self.times.take(places).reshape(len(indexes), 1, steps)
+        return times, [values[:, at : at + steps] for at in range(0, steps * len(indexes), steps)]
 
     def value_at(self, index: Ints) -> Floats:
         """The values at one index."""
@@ -218,10 +215,11 @@ def make_windows(
 
     `absent`: which values are no samples; None where all are. `ends` ascends.
     """
-    first: Ints = times.searchsorted(ends - range_ms, "right")[None, :]
-    end: Ints = times.searchsorted(ends, "right")[None, :]
+    bounds = ends + np.array([[-range_ms], [0]])
+    found = times.searchsorted(bounds, "right")
+    first, end = found[:1], found[1:]
     if absent is None:
-        return Windows(table, series, times[None, :], first, end, ends, range_ms, check)
+        return Windows(table, series, times[None, :], first, end, bounds, range_ms, check)
     values = table.whole()
     # Move each row's samples to its left; the windows move as much as there were samples before them.
     before = np.zeros((len(values), len(times) + 1), np.int64)
@@ -232,4 +230,4 @@ def make_windows(
     compact[row, place] = values[row, column]
     own = np.zeros(values.shape, np.int64)
     own[row, place] = times[column]
-    return Windows(Whole(compact), series, own, pick(before, first), pick(before, end), ends, range_ms, check)
+    return Windows(Whole(compact), series, own, pick(before, first), pick(before, end), bounds, range_ms, check)

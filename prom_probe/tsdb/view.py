@@ -57,6 +57,9 @@ class Rows(Protocol):
     def rising(self) -> bool:
         """Whether no value of a series is below the one before it, nor a NaN among them; False if not known."""
 
+    def bits(self) -> NDArray[np.uint64] | None:
+        """All rows, where they lie ready: what `write` would write. None where it has to."""
+
     def write(self, out: NDArray[np.uint64]) -> None:
         """Write all rows: the bits of the float64s, the staleness marker's for what is absent."""
 
@@ -83,6 +86,9 @@ class PlainRows:
     def rising(self) -> bool:
         values = self._bits.view("f8")
         return bool((values[:, 1:] >= values[:, :-1]).all())
+
+    def bits(self) -> NDArray[np.uint64]:
+        return self._bits
 
     def write(self, out: NDArray[np.uint64]) -> None:
         out[:] = self._bits
@@ -116,11 +122,16 @@ class _Rows(Table):
     def whole(self) -> NDArray[np.float64]:
         import numpy as np
 
-        bits = np.empty((self._series, sum(self._counts)), np.uint64)
-        start = 0
-        for part, count in zip(self._parts, self._counts, strict=True):
-            part.write(bits[:, start : start + count])
-            start += count
+        ready = [part.bits() for part in self._parts]
+        found = [one for one in ready if one is not None]
+        if len(found) == len(ready):
+            bits = np.concatenate(found, axis=1)
+        else:
+            bits = np.empty((self._series, sum(self._counts)), np.uint64)
+            start = 0
+            for part, count in zip(self._parts, self._counts, strict=True):
+                part.write(bits[:, start : start + count])
+                start += count
         bits.flags.writeable = False
         return bits.view(np.float64)
 

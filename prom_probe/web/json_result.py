@@ -87,7 +87,7 @@ def _series(result: Result) -> Iterator[Iterable[bytes]]:
     """The points of series at the steps of a query, the numbers of several series formatted in one go."""
     values, present = result.values, result.present
     rows, steps = values.shape
-    if present is not None and np.logical_and.reduce(present, axis=None):
+    if result.complete:
         present = None
     if steps > _SLICE:
         templates = _templates(result.timestamps)

@@ -151,7 +151,7 @@ def _quantile(windows: Windows, q: Floats) -> tuple[Floats, Bools]:
 
 def _mad(windows: Windows) -> tuple[Floats, Bools]:
     """The median of the distances from the median."""
-    half = np.full(len(windows.ends), 0.5)
+    half = np.full(windows.shape[1], 0.5)
     out = np.zeros(windows.shape)
     for block in windows.blocks():
         some = half[block.place[1]]
@@ -170,7 +170,8 @@ def _quantile_over_time(ev: Evaluator, node: Call) -> Value:
 def _absent_over_time(ev: Evaluator, node: Call) -> Value:
     found = np.zeros(ev.steps, np.bool_)
     for _, _, windows in ev.windows(node.args[0], sparse=True)[1]:
-        found |= windows.having(1).any(axis=0)
+        there = windows.having(1)
+        found |= there if there.ndim == 1 else there.any(axis=0)
     if found.all():
         return empty(ev.steps)
     matrix = node.args[0]

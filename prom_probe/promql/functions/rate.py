@@ -52,18 +52,15 @@ def _extrapolated(windows: Windows, *, counter: bool, per_second: bool) -> tuple
     To an end that is closer than 1.1 times the mean distance of samples, else by half that distance; a counter not
     below zero.
     """
-    (start, stop), (first, last) = windows.samples_at(windows.first, windows.end - 1)
+    edges, (first, last) = windows.samples_at(windows.first, windows.end - 1)
     change = last - first
     rising = counter and windows.monotonic
     if counter and not rising:
         change += _drops(windows)
-    covered = (stop - start) / 1000
+    covered = (edges[1] - edges[0]) / 1000
     spacing = covered / (windows.count - 1)
-    near, half = spacing * 1.1, spacing / 2
-    to_start = (start - (windows.ends - windows.range_ms)) / 1000
-    to_end = (windows.ends - stop) / 1000
-    to_start = np.where(to_start >= near, half, to_start)
-    to_end = np.where(to_end >= near, half, to_end)
+    gaps = np.abs(edges - windows.bounds[:, np.newaxis]) / 1000
+    to_start, to_end = np.where(gaps >= spacing * 1.1, spacing / 2, gaps)
     if counter:
         to_zero = first / change
         to_zero *= covered
@@ -92,8 +89,8 @@ def _delta(windows: Windows) -> tuple[Floats, Bools]:
 
 
 def _irate(windows: Windows) -> tuple[Floats, Bools]:
-    (stop, start), (last, before) = windows.samples_at(windows.end - 1, windows.end - 2)
-    seconds = (stop - start) / 1000
+    times, (last, before) = windows.samples_at(windows.end - 1, windows.end - 2)
+    seconds = (times[0] - times[1]) / 1000
     return np.where(last < before, last, last - before) / seconds, windows.having(2)
 
 

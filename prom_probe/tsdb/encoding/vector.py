@@ -112,6 +112,14 @@ class Columns:
             and not any(start < hi and lo < end for _, start, end in self._gaps)
         )
 
+    def bits(self, lo: int, hi: int) -> NDArray[np.uint64] | None:
+        """Rows [lo, hi), where all columns are present in them and their finished values lie side by side."""
+        if len(self._parts) != 1 or not isinstance(self._parts[0].content, _Values):
+            return None
+        start = self._parts[0].start
+        found = self._parts[0].content.values(lo - start, hi - start)
+        return found if found.shape == (self._series, hi - lo) else None
+
     def write(self, lo: int, hi: int, out: NDArray[np.uint64]) -> None:
         """Write rows [lo, hi) into `out`, the marker where a column is absent."""
         for part in self._parts:
@@ -163,6 +171,9 @@ class ColumnRows:
         self._hi = hi
         self.dense = columns.dense(lo, hi)
         self.rising = columns.rising
+
+    def bits(self) -> NDArray[np.uint64] | None:
+        return self._columns.bits(self._lo, self._hi) if self.dense else None
 
     def write(self, out: NDArray[np.uint64]) -> None:
         self._columns.write(self._lo, self._hi, out)
