@@ -25,21 +25,34 @@ class Heads:
     `flips[i]`: those of record i, where it has gaps. Their bodies are `data[begin[i]:end[i]]`.
     """
 
-    __slots__ = ("begin", "bias", "data", "detail", "divisor", "end", "exponent", "first", "flags", "flips", "planes")
+    __slots__ = (
+        "_table",
+        "begin",
+        "bias",
+        "data",
+        "detail",
+        "divisor",
+        "end",
+        "exponent",
+        "first",
+        "flags",
+        "flips",
+        "planes",
+    )
 
-    def __init__(self, data: memoryview, flips: dict[int, Sequence[int]], *columns: NDArray[np.int64]) -> None:
+    def __init__(self, data: memoryview, flips: dict[int, Sequence[int]], table: NDArray[np.int64]) -> None:
         self.data = data
         self.flips = flips
-        self.flags, self.planes, self.detail, self.exponent, self.first, self.bias, self.divisor = columns[:7]
-        self.begin, self.end = columns[7:]
+        self._table = table
+        self.flags, self.planes, self.detail, self.exponent, self.first = table[:5]
+        self.bias, self.divisor, self.begin, self.end = table[5:]
 
     def __len__(self) -> int:
         return len(self.flags)
 
     def some(self, index: NDArray[np.int64]) -> Heads:
         """Those of these records, without their gaps."""
-        columns = (self.flags, self.planes, self.detail, self.exponent, self.first, self.bias, self.divisor)
-        return Heads(self.data, {}, *[column[index] for column in (*columns, self.begin, self.end)])
+        return Heads(self.data, {}, self._table[:, index])
 
     def bodies(self) -> list[memoryview]:
         return [self.data[begin:end] for begin, end in zip(self.begin.tolist(), self.end.tolist(), strict=True)]
@@ -62,35 +75,21 @@ def read(block: Block, places: NDArray[np.int64]) -> Heads:
     if max(int(size.max()) for size in (first, bias, divisor)) > 8:
         raise BlockError(record.NO_SENSE)
     detail, planes = planes >> 4, planes & 15
-    heads = Heads(
-        data,
-        {},
-        flags,
-        planes,
-        detail,
-        exponent,
-        _integers(table, at, first),
-        _integers(table, at + first, bias),
-        _integers(table, at + first + bias, divisor),
-        begin,
-        end,
-    )
+    integers = _integers(table, np.array((at, at + first, at + first + bias)), np.array((first, bias, divisor)))
+    heads = Heads(data, {}, np.array((flags, planes, detail, exponent, *integers, begin, end)))
     most = np.where(flags & record.SPARSE == record.PACKED, 8, planes)
     wrong = (heads.divisor < 0) | (planes > 8) | (detail > most) | (flags & ~record.KNOWN != 0)
     if (wrong | ((planes == 0) & (flags & record.SPARSE != 0))).any():
         raise BlockError(record.NO_SENSE)
     heads.divisor[heads.divisor == 0] = 1
     for i in np.flatnonzero(flags & record.GAPS).tolist():
-        one = record.parse(data[int(start[i]) : int(end[i])])
-        assert one.flips is not None
-        heads.flips[i] = one.flips
-        begin[i] = end[i] - len(one.body)
+        heads.flips[i], heads.begin[i] = record.flips_at(data[: end[i]], int(begin[i]))
     return heads
 
 
 def _integers(table: NDArray[np.uint8], at: NDArray[np.int64], size: NDArray[np.int64]) -> NDArray[np.int64]:
     """The two's complements of so many bytes, 8 at most, that begin there; 0 for none."""
-    words = table.take(at[:, np.newaxis] + _EIGHT, mode="clip").view("<i8")[:, 0]
+    words = table.take(at[..., np.newaxis] + _EIGHT, mode="clip").view("<i8")[..., 0]
     shift = _SIGNED[size]
     found: NDArray[np.int64] = np.where(size > 0, words << shift >> shift, 0)
     return found

@@ -89,13 +89,7 @@ def parse(data: memoryview) -> Record:
     high = _integer(data[high_at:at], "little", signed=True)
     flips: Sequence[int] | None = None
     if flags & GAPS:
-        if at + 2 > len(data):
-            raise BlockError(NOT_A_RECORD)
-        (count,) = _COUNT.unpack_from(data, at)
-        if at + 2 + 2 * count > len(data):
-            raise BlockError(NOT_A_RECORD)
-        flips = unpack_from(f"<{count}H", data, at + 2)
-        at += 2 + 2 * count
+        flips, at = flips_at(data, at)
     detail, coding = planes >> 4, flags & SPARSE
     planes &= 15
     if sizes & 15 > 8 or sizes >> 4 > 8 or more_sizes & 15 > 8 or divisor < 0 or planes > 8 or flags & ~KNOWN:
@@ -117,6 +111,17 @@ def parse(data: memoryview) -> Record:
         flips,
         data[at:],
     )
+
+
+def flips_at(data: memoryview, at: int) -> tuple[Sequence[int], int]:
+    """The flips that begin there, and where they end."""
+    if at + 2 > len(data):
+        raise BlockError(NOT_A_RECORD)
+    (count,) = _COUNT.unpack_from(data, at)
+    end = at + 2 + 2 * count
+    if end > len(data):
+        raise BlockError(NOT_A_RECORD)
+    return unpack_from(f"<{count}H", data, at + 2), end
 
 
 def _signed(number: int) -> bytes:

@@ -47,11 +47,11 @@ def unsigned_of_all(heads: Heads, rows: int) -> NDArray[Any]:
     """As `unsigned`, of records of one width side by side: [records, rows]."""
     planes, bodies = int(heads.planes[0]), heads.bodies()
     words = np.zeros((len(bodies), rows), _WORDS[planes])
-    coding = heads.flags & SPARSE
-    for code in np.unique(coding).tolist():
-        places = np.flatnonzero(coding == code)
-        where: _Where = slice(None) if len(places) == len(bodies) else places
-        some, details = [bodies[place] for place in places.tolist()], heads.detail[places].tolist()
+    codes, detail = (heads.flags & SPARSE).tolist(), heads.detail.tolist()
+    for code in set(codes):
+        places = [place for place, one in enumerate(codes) if one == code]
+        where: _Where = slice(None) if len(places) == len(bodies) else np.array(places)
+        some, details = [bodies[place] for place in places], [detail[place] for place in places]
         if code == SPARSE:
             _put_sparse(words, where, some, planes)
         elif code == PACKED:

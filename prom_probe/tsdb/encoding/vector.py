@@ -15,7 +15,7 @@ from prom_probe.tsdb.encoding.column import check
 from prom_probe.tsdb.encoding.forms import FORMS
 from prom_probe.tsdb.encoding.heads import Heads
 from prom_probe.tsdb.encoding.heads import read as read_heads
-from prom_probe.tsdb.encoding.record import FORM, RISING
+from prom_probe.tsdb.encoding.record import FORM, RISING, Record
 from prom_probe.tsdb.encoding.sums import WIDEST, Sums, added_up, integers
 from prom_probe.tsdb.encoding.unsigned import unsigned, unsigned_of_all
 
@@ -215,14 +215,18 @@ def _load_few(block: Block, refs: Sequence[int]) -> Columns:
             continue
         rising = rising and one.rising
         gaps += [(row, *gap) for gap in record.gaps(one.flips, height)]
-        check(one.form, one.exponent)
-        deltas = unsigned(one, end - start)[np.newaxis]
-        if not one.planes and not one.bias:
-            deltas = deltas[:, :1]
-        numbers = added_up(deltas, one.first, one.bias or None, one.divisor if one.divisor != 1 else None)
-        values = FORMS[one.form].vector(numbers, np.array([one.exponent])).view(np.uint64)
-        parts.append(_Part(slice(row, row + 1), start, end, _Values(values)))
+        parts.append(_Part(slice(row, row + 1), start, end, _Values(_finished(one, end - start))))
     return Columns(parts, absent, gaps, len(refs), rising)
+
+
+def _finished(one: Record, rows: int) -> NDArray[np.uint64]:
+    """The bits of a column's float64s, [1, rows], or [1, 1] where they are constant."""
+    check(one.form, one.exponent)
+    deltas = unsigned(one, rows)[np.newaxis]
+    if not one.planes and not one.bias:
+        deltas = deltas[:, :1]
+    numbers = added_up(deltas, one.first, one.bias or None, one.divisor if one.divisor != 1 else None)
+    return FORMS[one.form].vector(numbers, np.array([one.exponent])).view(np.uint64)
 
 
 def _load_many(block: Block, refs: Sequence[int]) -> Columns:
@@ -233,12 +237,13 @@ def _load_many(block: Block, refs: Sequence[int]) -> Columns:
     rows = np.flatnonzero(there)
     heads = read_heads(block, found[rows])
     height = block.rows(block.timeline_of(int(found[rows[0]])))
-    start, end = np.zeros(len(rows), np.int64), np.full(len(rows), height)
+    windows = [(0, height)] * len(rows)
     gaps: list[tuple[int, int, int]] = []
     for number, flips in heads.flips.items():
-        start[number], end[number] = record.window_of(flips, height)
-        if start[number] < end[number]:
+        windows[number] = record.window_of(flips, height)
+        if len(flips) > 2:
             gaps += [(int(rows[number]), *gap) for gap in record.gaps(flips, height)]
+    start, end = np.array(windows).T
     present = start < end
     alike = heads.flags & FORM | heads.planes << 2 | start << 8 | end << 24
     parts = []
@@ -287,9 +292,10 @@ def _form(heads: Heads) -> int:
 def _content(heads: Heads, rows: int) -> _Numbers | _Values:
     """Columns of one form and width."""
     check(_form(heads), int(heads.exponent.max()))
-    planes, deltas = int(heads.planes[0]), unsigned_of_all(heads, rows)
+    planes = int(heads.planes[0])
     constant = not planes and not heads.bias.any()
+    deltas = unsigned_of_all(heads, 1 if constant else rows)
     if not constant and len(heads) > _FEW and planes <= WIDEST:
         return _Numbers(heads, deltas)
-    numbers = integers(heads, deltas[:, :1] if constant else deltas)
+    numbers = integers(heads, deltas)
     return _Values(FORMS[_form(heads)].vector(numbers, heads.exponent).view(np.uint64))
