@@ -27,9 +27,9 @@ class PatientSelector(selectors.DefaultSelector):
         self._until = time.monotonic() + PATIENCE_S
 
     def select(self, timeout: float | None = None) -> Events:
-        if self._until:
+        if self._until and (timeout is None or timeout > 0):
             until, self._until = self._until, 0.0
-            while (timeout is None or timeout > 0) and time.monotonic() < until:
+            while time.monotonic() < until:
                 if found := super().select(0):
                     return found
         return super().select(timeout)

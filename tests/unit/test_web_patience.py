@@ -52,10 +52,13 @@ def test_it_looks_for_a_moment_and_then_sleeps(waits: list[float | None], timeou
 
 
 def test_it_does_not_wait_where_it_may_not(waits: list[float | None]) -> None:
+    """The loop has something else to do first."""
     with PatientSelector() as selector:
         selector.expect()
         selector.select(0)
-    assert waits == [0]
+        assert waits == [0]
+        selector.select(None)
+    assert waits == [0, 0, None]
 
 
 @pytest.fixture
