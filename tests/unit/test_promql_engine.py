@@ -233,6 +233,19 @@ def test_memory_follows_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 < peak < raw_bytes / 4
 
 
+def test_a_matrix_is_sorted_by_labels() -> None:
+    """Whatever the order in which its series were made, and whether some points are missing."""
+    for gap in (False, True):
+        samples = {series("x", i=name): [(1000 * t, 1.0) for t in range(gap, 5)] for name in "abc"}
+        result = Engine().range(
+            Memory(samples), 'label_replace(x, "a", "$1", "i", "(a)")', 0, 4000, 1000, lookback_ms=1
+        )
+        assert [dict(labels)["i"] for labels in result.labels] == ["a", "b", "c"]
+        assert result.complete is not gap
+        result = Engine().range(Memory(samples), 'label_replace(x{i!="a"}, "i", "", "i", "c")', 0, 4000, 1000)
+        assert [dict(labels).get("i") for labels in result.labels] == [None, "b"]
+
+
 def test_memory_is_shared_by_running_queries() -> None:
     """What one running query holds, another one cannot have."""
     engine = Engine(Limits(max_memory_bytes=2_000_000))

@@ -161,6 +161,7 @@ def test_each_form_is_chosen_where_it_pays(name: str, values: list[float], form:
     ("name", "delta", "planes", "coding", "detail"),
     [
         ("six bits", lambda rng: rng.randrange(64), 1, PACKED, 6),
+        ("jitter", lambda rng: min(63, max(0, round(rng.gauss(32, 8)))), 1, PACKED, 6),
         ("all bits", lambda rng: rng.randrange(256), 1, STORED, 0),
         ("noise and two bits", lambda rng: rng.randrange(1 << 10), 2, PACKED, 2),
         ("bursts", lambda rng: rng.randrange(1 << 20) if rng.random() < 0.2 else 0, 3, SPARSE, 0),

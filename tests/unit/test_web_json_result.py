@@ -108,6 +108,22 @@ def test_scalar_and_string() -> None:
     assert b"".join(result_json(text)) == b'{"status":"success","data":{"resultType":"string","result":[1,"a\\"b"]}}'
 
 
+@pytest.mark.parametrize("steps", [1, 7, 3000, 5000])
+def test_a_whole_matrix_is_written_as_one_with_gaps_would_be(steps: int) -> None:
+    """`complete` is a shortcut: each series has its own numbers, whole ones, fractions and special ones."""
+    shape = (3, steps)
+    values = np.arange(3.0 * steps).reshape(shape) / np.array([[1], [8], [1e9]])
+    values[2, steps // 2] = math.nan
+    labels = [UP, DOWN, (("__name__", "x"),)]
+    times = np.arange(steps, dtype=np.int64) * 15_000
+
+    def written(complete: bool) -> bytes:
+        return b"".join(result_json(Result("matrix", labels, times, values, np.ones(shape, np.bool_), complete)))
+
+    assert written(True) == written(False)
+    assert [len(one["values"]) for one in json.loads(written(True))["data"]["result"]] == [steps] * 3
+
+
 def test_vector() -> None:
     """Labels and one sample each."""
     result = Result("vector", [UP, ()], np.array([1500]), np.array([[1.0], [2.5]]))

@@ -75,6 +75,7 @@ def test_what_comes_ends_the_looking(pipe: tuple[int, int]) -> None:
         os.write(pipe[1], b"x")
         selector.expect()
         assert selector.select(None) == [(key, selectors.EVENT_READ)]
+        assert not selector._until
 
 
 def test_answers_made_on_the_loop_let_it_expect_more() -> None:
