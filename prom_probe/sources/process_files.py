@@ -1,6 +1,7 @@
 """The files of one process, kept open: a kept descriptor says ESRCH once its process is reaped, reused PID or not."""
 
 import os
+import threading
 
 from prom_probe.sources.descriptors import Descriptors, read_once
 
@@ -14,9 +15,11 @@ def fd_size_counts(procfs: str) -> bool:
     """Whether the size of /proc/PID/fd is the count of descriptors (Linux 6.2 and on), tried on ourselves."""
     try:
         size = os.stat(f"{procfs}/self/fd").st_size
-        return size > 0 and size == len(os.listdir(f"{procfs}/self/fd")) - 1  # the listing has a descriptor itself
+        listed = len(os.listdir(f"{procfs}/self/fd")) - 1  # the listing has a descriptor itself
     except OSError:
         return False
+    # A thread that waits in accept() has one already, which is counted and not listed.
+    return 0 < listed <= size < listed + threading.active_count()
 
 
 class ProcessFiles:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import socket
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -143,6 +146,21 @@ def test_the_size_of_a_plain_directory_is_no_count(tmp_path: Path) -> None:
     proc.process(7, fds=5)
     assert not fd_size_counts(proc.path)
     assert ProcessFiles(proc.path, 7, Descriptors(0), fd_size=False).open_fds() == 5
+
+
+def test_a_thread_that_waits_for_a_connection_does_not_hide_the_count() -> None:
+    """The kernel has given it a descriptor, which no listing shows yet."""
+    if not fd_size_counts("/proc"):
+        pytest.skip("needs Linux 6.2")
+    deadline = time.monotonic() + 10
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=lambda: server.accept()[0].close())
+        thread.start()
+        while os.stat("/proc/self/fd").st_size < len(os.listdir("/proc/self/fd")):
+            assert time.monotonic() < deadline
+        assert fd_size_counts("/proc")
+        socket.create_connection(server.getsockname()).close()
+        thread.join()
 
 
 def test_a_removed_cgroup_is_forgotten(tmp_path: Path) -> None:
