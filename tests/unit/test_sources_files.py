@@ -156,11 +156,13 @@ def test_a_thread_that_waits_for_a_connection_does_not_hide_the_count() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         thread = threading.Thread(target=lambda: server.accept()[0].close())
         thread.start()
-        while os.stat("/proc/self/fd").st_size < len(os.listdir("/proc/self/fd")):
-            assert time.monotonic() < deadline
-        assert fd_size_counts("/proc")
-        socket.create_connection(server.getsockname()).close()
-        thread.join()
+        try:
+            while os.stat("/proc/self/fd").st_size < len(os.listdir("/proc/self/fd")):
+                assert time.monotonic() < deadline
+            assert fd_size_counts("/proc")
+        finally:
+            socket.create_connection(server.getsockname()).close()
+            thread.join()
 
 
 def test_a_removed_cgroup_is_forgotten(tmp_path: Path) -> None:
