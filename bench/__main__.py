@@ -74,6 +74,7 @@ def run(name: str) -> Results:
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "commit": _output("git", "rev-parse", "--short", "HEAD"),
         "seconds": round(time.monotonic() - began),
+        "cpu": machine()["CPU"],
         "parts": parse_output(done.stdout),
     }
 

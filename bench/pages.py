@@ -77,15 +77,15 @@ def page_text(results: dict[str, Any]) -> str:
     lines = [
         "# What it costs",
         "",
-        "Each table was printed by the command above it, on one machine, peers in the same run. Absolute figures",
-        "wander with the machine; the ratios are what to look at. Budgets stand below the tables.",
+        "Each table was printed by the command above it, on the machine named below, peers in the same run. Absolute",
+        "figures wander with the machine; the ratios are what to look at. Budgets stand below the tables.",
         "",
         "```sh",
         "python -m bench",
         "```",
         "",
         "measures all of it and writes this page. "
-        + "; ".join(f"{k} {v}" for k, v in results["machine"].items())
+        + "; ".join(f"{k} {v}" for k, v in results["machine"].items() if k != "CPU")
         + ".",
     ]
     for name, bench in results["benches"].items():
@@ -95,7 +95,7 @@ def page_text(results: dict[str, Any]) -> str:
                 part if isinstance(part, str) else format_table(tuple(part["head"]), [tuple(r) for r in part["rows"]])
             )
             lines += ["", *(["```text", text, "```"] if isinstance(part, str) else [text])]
-        lines += ["", f"{bench['date']}, commit {bench['commit']}, {bench['seconds']} s."]
+        lines += ["", f"{bench['date']}, commit {bench['commit']}, {bench['seconds']} s, {bench['cpu']}."]
     return "\n".join(lines) + "\n"
 
 
@@ -105,7 +105,7 @@ def readme_text(results: dict[str, Any]) -> str:
     lines = [
         format_table(("What", "Measured", "Beside it, in the same run"), rows),
         "",
-        f"On {results['machine']['CPU']}, Python {results['machine']['Python']}.",
+        f"{_machines(results)}, Python {results['machine']['Python']}.",
         "`docs/benchmarks.md` has all tables and how they were measured; `make bench` measures them anew.",
         "",
         "![Memory of each process](docs/pictures/footprint.svg)",
@@ -114,6 +114,16 @@ def readme_text(results: dict[str, Any]) -> str:
         "![Time of a series' hour beside tinyflux](docs/pictures/store.svg)",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _machines(results: dict[str, Any]) -> str:
+    """On what the headlines were measured."""
+    by_cpu: dict[str, list[str]] = {}
+    for name in ("footprint", "exporters", "collect", "store", "query"):
+        by_cpu.setdefault(results["benches"][name]["cpu"], []).append(name)
+    if len(by_cpu) == 1:
+        return f"On {next(iter(by_cpu))}"
+    return "On " + "; on ".join(f"{cpu}: {', '.join(names)}" for cpu, names in by_cpu.items())
 
 
 def _headlines(results: dict[str, Any]) -> Iterator[Row]:

@@ -86,19 +86,16 @@ class Windows:
 
     def values_at(self, *indexes: Ints) -> list[Floats]:
         """The values at each index ([series or 1, steps]), which is clipped to what there is: [series, steps]."""
-        limit = self.times.shape[1] - 1
-        if len(self.first) > 1 or self._values is not None:
-            return [pick(self.values, _clipped(index, limit)) for index in indexes]
-        steps = self.first.shape[1]
-        found = self._table.at(_clipped(np.concatenate([index[0] for index in indexes]), limit))
-        return [found[:, at : at + steps] for at in range(0, steps * len(indexes), steps)]
+        return self.samples_at(*indexes)[1]
 
     def samples_at(self, *indexes: Ints) -> tuple[Ints, list[Floats]]:
         """The timestamps ([indexes, series or 1, steps], ms) and the values at each index, as by `values_at`."""
+        limit = self.times.shape[1] - 1
         if len(self.first) > 1 or self._values is not None:
-            return np.array([self.time_at(index) for index in indexes]), self.values_at(*indexes)
+            clipped = [_clipped(index, limit) for index in indexes]
+            return np.array([pick(self.times, one) for one in clipped]), [pick(self.values, one) for one in clipped]
         steps = self.first.shape[1]
-        places = _clipped(np.concatenate(indexes, axis=None), self.times.shape[1] - 1)
+        places = _clipped(np.concatenate(indexes, axis=None), limit)
         values = self._table.at(places)
         times: Ints = self.times.take(places).reshape(len(indexes), 1, steps)
         return times, [values[:, at : at + steps] for at in range(0, steps * len(indexes), steps)]

@@ -174,9 +174,9 @@ def test_what_is_wrong_is_seen(watched: tuple[Sidecar, str], tmp_path: Path) -> 
 
 
 def looks_right(panel: Panel, drawn: Drawn) -> bool:
-    """A graph has lines or at least a dot in colours and a legend with rows, a table rows, a stat a number."""
+    """A graph has lines or dots in colours and a legend with rows, a table rows, a stat a number."""
     if panel.kind == "stat":
         return bool(re.search(r"\d", drawn.text.removeprefix(panel.title)))
     if panel.kind == "table":
         return drawn.rows >= 2
-    return drawn.plots == 1 and drawn.coloured > 4 and 1 < drawn.rows <= 1 + drawn.series
+    return drawn.plots == 1 and drawn.coloured > 10 and 1 < drawn.rows <= 1 + drawn.series

@@ -21,7 +21,7 @@ _INT64 = 1 << 63
 _LOOK = 1024
 _NOISE = [0.93 * 256 * (1 - exp(-n / 256)) for n in range(_LOOK + 1)]
 
-# Deflate is taken where it is so much shorter than the other codings, which are read five times as fast.
+# Deflate is taken where it is so much shorter than the other codings, which are read in half the time.
 _SHORTER = 1.25
 
 _ONE = bytes([0] + 255 * [1])
