@@ -30,6 +30,8 @@ _MAX_PROBES = 32
 # Collections for which a new process that no rule wants is looked at again: between fork and exec it has its parent's
 # name, and a process may be moved to its cgroup after its start.
 _REVISITS = 3
+# The first refresh finds every process there is; of those, what started so many seconds before the newest is new.
+_YOUNG_S = 2
 # Other processes looked at again in each collection, in turn: their PID may be another's by now.
 _SWEEP = 1
 # The same where a name matters: all of them within about this many collections.
@@ -173,11 +175,15 @@ class Roster:
 
     def _plan_revisits(self, new: set[int], found: dict[int, Found], own: Collection[int]) -> None:
         adopters = {rule.adopter for rule in self.rules if isinstance(rule, PidRule)}
+        young = 0
+        if self._first:
+            newest = max(entry.start for entry in found.values()) if found else 0
+            young = newest - _YOUNG_S * self._context.ticks_per_s
         for pid in new:
             entry = found.get(pid)
             if entry is None or pid in self.members:
                 continue
-            if entry.ppid in adopters or entry.ppid in own or (self._by_name and not self._first):
+            if entry.ppid in adopters or entry.ppid in own or (self._by_name and entry.start >= young):
                 self._revisits[pid] = _REVISITS
 
     def _look(self, pid: int, again: bool) -> Found | None:

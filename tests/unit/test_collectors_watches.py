@@ -120,6 +120,19 @@ def test_a_name_that_comes_with_exec_is_noticed(machine: Machine) -> None:
     assert finder.trees() == {"t": [100]}
 
 
+def test_a_name_that_comes_with_exec_after_the_first_collection_is_noticed(machine: Machine) -> None:
+    """Among many others that are not young; long before it is its turn to be looked at again."""
+    for pid in range(100, 300):
+        machine.proc.process(pid, 1, b"sh", start=50_000)
+    machine.proc.process(300, 1, b"sh", start=99_900)
+    machine.proc.process(301, 1, b"sh", start=100_000)
+    finder = Finder(machine, Watch("t", "comm", "python"))
+    assert finder.trees() == {}
+    assert set(finder.roster._revisits) == {300, 301}
+    machine.proc.process(300, 1, b"python", start=99_900)
+    assert finder.trees() == {"t": [300]}
+
+
 def test_a_name_that_changes_late_is_noticed_too(machine: Machine) -> None:
     """All processes are looked at again in turn."""
     for pid in range(100, 200):
