@@ -98,14 +98,18 @@ class Rows:
     """
 
     def __init__(self, most: int, steps: int, hold: Callable[[int], None]) -> None:
-        self._values = np.empty((most, steps))
-        self._present = np.empty((most, steps), np.bool_)
+        self._shape = (most, steps)
+        self._values: Floats | None = None
+        self._present: Bools | None = None
         self._labels: list[Labels] = []
         self._drop: list[bool] = []
         self._hold = hold
 
     def add(self, labels: Sequence[Labels], drop: Sequence[bool], values: Floats, present: Bools) -> int:
-        """Add the series that have some value, and give their number. `present`: [series, steps] or [steps]."""
+        """Add the series that have some value, and give their number. `present`: [series, steps] or [steps].
+
+        The arrays are nobody else's from now on.
+        """
         if present.ndim == 1:
             keep = list(range(len(labels))) if np.count_nonzero(present) else []
         else:
@@ -117,14 +121,24 @@ class Rows:
             self._labels += [labels[i] for i in keep]
             self._drop += [drop[i] for i in keep]
             values, present = values[keep], present[keep]
-        if keep:
-            stop = len(self._labels)
-            self._hold(9 * len(keep) * values.shape[1])
-            self._values[stop - len(keep) : stop] = values
-            self._present[stop - len(keep) : stop] = present
+        if not keep:
+            return 0
+        stop = len(self._labels)
+        self._hold(9 * len(keep) * values.shape[1])
+        if self._present is None:
+            self._present = np.empty(self._shape, np.bool_)
+        self._present[stop - len(keep) : stop] = present
+        if self._values is None and values.shape == self._shape:
+            self._values = values  # all there will be
+            return len(keep)
+        if self._values is None:
+            self._values = np.empty(self._shape)
+        self._values[stop - len(keep) : stop] = values
         return len(keep)
 
     def vector(self) -> Vector:
+        if self._values is None or self._present is None:
+            return empty(self._shape[1])
         size = len(self._labels)
         return Vector(self._labels, self._values[:size], self._present[:size], self._drop)
 

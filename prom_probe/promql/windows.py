@@ -11,6 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from prom_probe.model.sample import STALE_BITS
 from prom_probe.model.series import Table, Whole
+from prom_probe.promql.frame import Frame, clipped, frame_of, pick
 from prom_probe.promql.values import Bools, Floats, Ints
 
 BLOCK = 1 << 17  # elements of a temporary array: 1 MiB, less than a millisecond in one numpy call
@@ -26,34 +27,23 @@ class Windows:
     """`values`: [series, n]. Window w of series i is its samples `first[i, w]` up to, not including, `end[i, w]`.
 
     Where all series have all timestamps, `first`, `end` ([1, steps]) and `times` ([1, n], ms) are shared; else
-    there is a row for each, and a row's samples are its leftmost. `bounds`: [2, steps], ms, the windows' left ends,
-    which are not in them, and their right ends. `count`: samples in each window, [series or 1, steps]. `check` raises
-    past the deadline.
+    there is a row for each, and a row's samples are its leftmost. `count`: samples in each window, [series or 1,
+    steps]. These are the `frame`'s. `check` raises past the deadline.
 
     What needs a few values of each window only asks for those: the others are not decoded then.
     """
 
-    __slots__ = ("_table", "_values", "bounds", "check", "count", "end", "first", "range_ms", "series", "times")
+    __slots__ = ("_table", "_values", "check", "count", "end", "first", "frame", "range_ms", "series", "times")
 
-    def __init__(
-        self,
-        table: Table,
-        series: int,
-        times: Ints,
-        first: Ints,
-        end: Ints,
-        bounds: Ints,
-        range_ms: int,
-        check: Callable[[], None],
-    ) -> None:
+    def __init__(self, table: Table, series: int, frame: Frame, range_ms: int, check: Callable[[], None]) -> None:
         self._table = table
         self._values: Floats | None = None
         self.series = series
-        self.times = times
-        self.first = first
-        self.end = end
-        self.count = end - first
-        self.bounds = bounds
+        self.frame = frame
+        self.times = frame.times
+        self.first = frame.first
+        self.end = frame.end
+        self.count = frame.count
         self.range_ms = range_ms
         self.check = check
 
@@ -90,15 +80,20 @@ class Windows:
 
     def samples_at(self, *indexes: Ints) -> tuple[Ints, list[Floats]]:
         """The timestamps ([indexes, series or 1, steps], ms) and the values at each index, as by `values_at`."""
-        limit = self.times.shape[1] - 1
+        places = clipped(np.array(indexes), self.times.shape[1] - 1)
+        return np.array([pick(self.times, one) for one in places]), self._at(places)
+
+    def edges(self) -> list[Floats]:
+        """The values of each window's first and last sample, as by `values_at`."""
+        return self._at(self.frame.edges)
+
+    def _at(self, places: Ints) -> list[Floats]:
+        """The values at each of `places`: [indexes, series or 1, steps]."""
         if len(self.first) > 1 or self._values is not None:
-            clipped = [_clipped(index, limit) for index in indexes]
-            return np.array([pick(self.times, one) for one in clipped]), [pick(self.values, one) for one in clipped]
+            return [pick(self.values, one) for one in places]
         steps = self.first.shape[1]
-        places = _clipped(np.concatenate(indexes, axis=None), limit)
-        values = self._table.at(places)
-        times: Ints = self.times.take(places).reshape(len(indexes), 1, steps)
-        return times, [values[:, at : at + steps] for at in range(0, steps * len(indexes), steps)]
+        values = self._table.at(places.reshape(-1))
+        return [values[:, at : at + steps] for at in range(0, values.shape[1], steps)]
 
     def value_at(self, index: Ints) -> Floats:
         """The values at one index."""
@@ -106,7 +101,7 @@ class Windows:
 
     def time_at(self, index: Ints) -> Ints:
         """The timestamps at `index`: [series or 1, steps], ms."""
-        times: Ints = pick(self.times, _clipped(index, self.times.shape[1] - 1))
+        times: Ints = pick(self.times, clipped(index, self.times.shape[1] - 1))
         return times
 
     def over(self, running: Any) -> Any:
@@ -164,21 +159,6 @@ class Block:
     times: Ints
 
 
-def _clipped(index: Ints, limit: int) -> Ints:
-    """`index` within 0 and `limit`: what np.clip does, which takes three times as long over a few."""
-    clipped: Ints = np.minimum(np.maximum(index, 0), limit)
-    return clipped
-
-
-def pick(rows: Any, index: Ints) -> Any:
-    """`rows[i, index[i, w]]` for all i and w; rows or index may have one row for all."""
-    if len(index) == 1:
-        return rows.take(index[0], axis=1)
-    if len(rows) == 1:
-        return rows[0].take(index)
-    return np.take_along_axis(rows, index, axis=1)
-
-
 def sums_between(values: Floats, first: Ints, end: Ints) -> Floats:
     """The sums of `values[i, first:end]` for finite values, first and end being [series or 1, steps].
 
@@ -212,11 +192,9 @@ def make_windows(
 
     `absent`: which values are no samples; None where all are. `ends` ascends.
     """
-    bounds = ends + np.array([[-range_ms], [0]])
-    found = times.searchsorted(bounds, "right")
-    first, end = found[:1], found[1:]
+    frame = frame_of(times, ends, range_ms)
     if absent is None:
-        return Windows(table, series, times[None, :], first, end, bounds, range_ms, check)
+        return Windows(table, series, frame, range_ms, check)
     values = table.whole()
     # Move each row's samples to its left; the windows move as much as there were samples before them.
     before = np.zeros((len(values), len(times) + 1), np.int64)
@@ -227,4 +205,5 @@ def make_windows(
     compact[row, place] = values[row, column]
     own = np.zeros(values.shape, np.int64)
     own[row, place] = times[column]
-    return Windows(Whole(compact), series, own, pick(before, first), pick(before, end), bounds, range_ms, check)
+    frame = Frame(own, pick(before, frame.first), pick(before, frame.end), frame.bounds)
+    return Windows(Whole(compact), series, frame, range_ms, check)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 from prom_probe.model.labels import Labels
 from prom_probe.promql.lexer import fixed
 from prom_probe.promql.result import Result
+from prom_probe.web.points import characters, join, points, time_columns
 from prom_probe.web.reply import HEAD, encode, tail
 
 # So many points are formatted in one go: about half a millisecond of C calls that hold the GIL.
 _SLICE = 4096
 
-_THIRTEEN_DIGITS = 10**12
-_POINT = b'"],[ssssssssss.mmm,"%b'
+# From so many points on they are worth `points`, whose calls take their time however few there are.
+_MANY = 1024
+_VALUE = characters(b"%b\0\0")
 
 # The texts of so many slices of timestamps are kept, 100 KB each at most: the panels of a page have the same steps.
 _KEPT = 8
@@ -69,9 +71,9 @@ def _vector(result: Result, limit: int) -> Iterator[bytes]:
 def _matrix(result: Result, limit: int) -> Iterator[bytes]:
     series = _raw_series(result) if result.raw is not None else _series(result)
     opening = b'[{"metric":'
-    for labels, points in zip(result.labels[:limit], series, strict=False):
+    for labels, pieces in zip(result.labels[:limit], series, strict=False):
         yield b'%b%b,"values":[' % (opening, _metric(labels))
-        yield from points
+        yield from pieces
         opening = b'"]]},{"metric":'
     yield b"[]" if opening.startswith(b"[") else b'"]]}]'
 
@@ -80,7 +82,7 @@ def _raw_series(result: Result) -> Iterator[Iterable[bytes]]:
     """The points of series that have timestamps of their own."""
     assert result.raw is not None
     for times, values in result.raw:
-        yield _points(_templates(times), values)
+        yield _points(times, values)
 
 
 def _series(result: Result) -> Iterator[Iterable[bytes]]:
@@ -90,20 +92,24 @@ def _series(result: Result) -> Iterator[Iterable[bytes]]:
     if result.complete:
         present = None
     if steps > _SLICE:
-        templates = _templates(result.timestamps)
         for i in range(rows):
             if present is None or present[i].all():
-                yield _points(templates, values[i])
+                yield _points(result.timestamps, values[i])
             else:
-                yield _points(_templates(result.timestamps[present[i]]), values[i][present[i]])
+                yield _points(result.timestamps[present[i]], values[i][present[i]])
         return
     height = max(1, _SLICE // max(steps, 1))
     if present is None:
-        (points,) = _templates(result.timestamps)
+        template = point_template(result.timestamps)[3:]
         for top in range(0, rows, height):
-            texts = numbers(values[top : top + height].reshape(-1))
+            some = values[top : top + height]
+            whole = points(result.timestamps, some) if some.size >= _MANY else None
+            if whole is not None:
+                yield from ((text[3:],) for text in whole)
+                continue
+            texts = numbers(some.reshape(-1))
             for first in range(0, len(texts), steps):
-                yield (points % tuple(texts[first : first + steps]),)
+                yield (template % tuple(texts[first : first + steps]),)
         return
     for top in range(0, rows, height):
         some = values[top : top + height]
@@ -113,9 +119,9 @@ def _series(result: Result) -> Iterator[Iterable[bytes]]:
         for row in here:
             pattern = row.tobytes()
             if pattern != before:  # most series have the same steps as the one before
-                template, before = _templates(result.timestamps[row]), pattern
+                template, before = point_template(result.timestamps[row])[3:], pattern
             last = first + pattern.count(1)
-            yield [part % tuple(texts[first:last]) for part in template]
+            yield (template % tuple(texts[first:last]),)
             first = last
 
 
@@ -124,12 +130,6 @@ _WRITERS = {"scalar": _scalar, "string": _string, "vector": _vector, "matrix": _
 
 def _metric(labels: Labels) -> bytes:
     return encode(dict(labels))
-
-
-def _templates(timestamps: NDArray[np.int64]) -> list[bytes]:
-    """`point_template` of each slice of a series' timestamps; the first point of all ends none before it."""
-    parts = [point_template(timestamps[first : first + _SLICE]) for first in range(0, len(timestamps), _SLICE)]
-    return [parts[0][3:], *parts[1:]] if parts else []
 
 
 def point_template(timestamps: NDArray[np.int64]) -> bytes:
@@ -146,15 +146,11 @@ def _point_template(packed: bytes) -> bytes:
     seconds, rest = np.divmod(timestamps, 1000)
     if not rest.any():
         return b'"],[%b,"%%b' % encode(seconds.tolist())[1:-1].replace(b",", b',"%b"],[')
-    if not rest.all() or timestamps[0] < _THIRTEEN_DIGITS or timestamps[-1] >= 10 * _THIRTEEN_DIGITS:
+    columns = time_columns(timestamps)
+    if columns is None:
         return b"".join([b'"],[%b,"%%b' % timestamp(t) for t in timestamps.tolist()])
-    # All have 13 digits, as has every time between 2001 and 2286: written in one call, then moved as columns.
-    digits = np.frombuffer(encode(timestamps.tolist()), np.uint8)[1:].reshape(-1, 14)
-    text = np.empty((len(digits), len(_POINT)), np.uint8)
-    text[:] = np.frombuffer(_POINT, np.uint8)
-    text[:, 4:14] = digits[:, :10]
-    text[:, 15:18] = digits[:, 10:13]
-    return text.tobytes()
+    (template,) = join([*columns, _VALUE], (1, len(timestamps)))
+    return template
 
 
 def timestamp(t_ms: int) -> bytes:
@@ -164,33 +160,45 @@ def timestamp(t_ms: int) -> bytes:
     return b"%s%d.%03d" % (sign, seconds, rest) if rest else b"%s%d" % (sign, seconds)
 
 
-def _points(templates: Sequence[bytes], values: NDArray[np.float64]) -> Iterator[bytes]:
+def _points(times: NDArray[np.int64], values: NDArray[np.float64]) -> Iterator[bytes]:
     """`[t,"v"],[t,"v"],…` in slices, without the last point's end."""
-    for part, template in enumerate(templates):
-        yield template % tuple(numbers(values[part * _SLICE : (part + 1) * _SLICE]))
+    for first in range(0, len(times), _SLICE):
+        some = slice(first, first + _SLICE)
+        whole = points(times[some], values[None, some]) if len(times) - first >= _MANY else None
+        text = whole[0] if whole is not None else point_template(times[some]) % tuple(numbers(values[some]))
+        yield text if first else text[3:]
 
 
 def numbers(values: NDArray[np.float64]) -> list[bytes]:
     """Each value, at least one, as Prometheus writes it in a vector or matrix."""
-    low, high = np.minimum.reduce(values), np.maximum.reduce(values)  # NaN where one is
-    bounded = low > -_PLAIN_MAX and high < _PLAIN_MAX
-    whole = np.zeros(0, np.bool_)
-    if bounded:
-        integers = values.astype(np.int64)
-        whole = integers == values
-        if np.logical_and.reduce(whole) and (low > 0 or not np.signbit(values[integers == 0]).any()):
-            return encode(integers.tolist())[1:-1].split(b",")
-    texts = encode(values.tolist())[1:-1].split(b",")
-    if not (bounded and low >= _PLAIN_MIN):
-        with np.errstate(invalid="ignore"):
-            magnitude = np.abs(values)
-            plain = ((magnitude >= _PLAIN_MIN) & (magnitude < _PLAIN_MAX)) | (values == 0)
-            whole = plain & (np.trunc(values) == values)
-        for i in np.flatnonzero(~plain).tolist():
-            texts[i] = number(float(values[i])).encode()
-    for i in np.flatnonzero(whole).tolist():
+    if values[0].is_integer() and values[-1].is_integer() and (integers := _integers(values)) is not None:
+        return encode(integers)[1:-1].split(b",")
+    floats = values.tolist()
+    text = encode(floats)[1:-1]
+    if b"e" not in text and b"n" not in text:  # an exponent, null
+        return text.replace(b".0,", b",").removesuffix(b".0").split(b",")
+    texts = text.split(b",")
+    magnitude = np.abs(values)
+    plain = ((magnitude >= _PLAIN_MIN) & (magnitude < _PLAIN_MAX)) | (values == 0)
+    for i in np.flatnonzero(~plain).tolist():
+        texts[i] = number(floats[i]).encode()
+    for i in np.flatnonzero(plain & (np.trunc(values) == values)).tolist():
         texts[i] = texts[i][:-2]
     return texts
+
+
+def _integers(values: NDArray[np.float64]) -> list[int] | None:
+    """The values as integers; None where they are not, or too large to be exact, or a zero below zero is among them."""
+    low, high = np.minimum.reduce(values), np.maximum.reduce(values)  # NaN where one is
+    if not (low > -_PLAIN_MAX and high < _PLAIN_MAX):
+        return None
+    integers = values.astype(np.int64)
+    if not np.logical_and.reduce(integers == values):
+        return None
+    if low <= 0 and np.signbit(values[integers == 0]).any():
+        return None
+    found: list[int] = integers.tolist()
+    return found
 
 
 def number(value: float) -> str:

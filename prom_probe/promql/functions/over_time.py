@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prom_probe.promql.ast import Call, Matrix, Type
+from prom_probe.promql.frame import pick
 from prom_probe.promql.functions.base import Function, over_windows, windowed
 from prom_probe.promql.functions.scalars import labels_of_absent
 from prom_probe.promql.functions.tail import fill_high_quantiles
 from prom_probe.promql.quantile import note_bad_quantiles, quantile
 from prom_probe.promql.values import Bools, Floats, Value, Vector, empty
-from prom_probe.promql.windows import Windows, pick, sums_between
+from prom_probe.promql.windows import Windows, sums_between
 
 if TYPE_CHECKING:
     from prom_probe.promql.evaluation import Evaluator

@@ -8,10 +8,11 @@ import numpy as np
 
 from prom_probe.model.labels import METRIC_NAME, label_value
 from prom_probe.promql.ast import Call, Type
+from prom_probe.promql.frame import pick
 from prom_probe.promql.functions.base import Function, Kernel, over_windows, windowed
 from prom_probe.promql.result import QueryError
 from prom_probe.promql.values import Bools, Floats, Ints, Value
-from prom_probe.promql.windows import BLOCK, Windows, pick, sums_between
+from prom_probe.promql.windows import BLOCK, Windows, sums_between
 
 if TYPE_CHECKING:
     from prom_probe.promql.evaluation import Evaluator
@@ -47,20 +48,13 @@ def _lost(values: Floats, fell: Bools, begin: Ints, end: Ints) -> Floats:
 
 
 def _extrapolated(windows: Windows, *, counter: bool, per_second: bool) -> tuple[Floats, Bools]:
-    """The change over each window, extrapolated to its ends as upstream does.
-
-    To an end that is closer than 1.1 times the mean distance of samples, else by half that distance; a counter not
-    below zero.
-    """
-    edges, (first, last) = windows.samples_at(windows.first, windows.end - 1)
+    """The change over each window, extrapolated towards its ends; that of a counter not to below zero."""
+    first, last = windows.edges()
+    covered, to_start, to_end = windows.frame.reach
     change = last - first
     rising = counter and windows.monotonic
     if counter and not rising:
         change += _drops(windows)
-    covered = (edges[1] - edges[0]) / 1000
-    spacing = covered / (windows.count - 1)
-    gaps = np.abs(edges - windows.bounds[:, np.newaxis]) / 1000
-    to_start, to_end = np.where(gaps >= spacing * 1.1, spacing / 2, gaps)
     if counter:
         to_zero = first / change
         to_zero *= covered
