@@ -13,9 +13,9 @@ from prom_probe.promql.windows import Windows, make_windows
 
 
 def _windows(values: Floats, step: int, length: int) -> Windows:
-    """Windows of `length` samples that end every `step` samples, the first of them before the first sample."""
+    """Windows of `length` samples that end every `step` samples, from before the first sample to behind the last."""
     times = np.arange(values.shape[1]) * 1000
-    ends = np.arange(0, values.shape[1] * 1000, step * 1000)
+    ends = np.arange(-2000, (values.shape[1] + length) * 1000, step * 1000)
     return make_windows(times, Whole(values), len(values), None, ends, length * 1000, lambda: None)
 
 
@@ -27,19 +27,24 @@ def _plain(windows: Windows, q: Floats) -> Floats:
 
 
 @given(
-    st.integers(0, 2**32), st.integers(10, 40), st.integers(20, 130), st.sampled_from([0.75, 0.9, 0.95, 0.99, 0.999, 1])
+    st.integers(0, 2**32), st.integers(5, 40), st.integers(20, 130), st.sampled_from([0.75, 0.9, 0.95, 0.99, 0.999, 1])
 )
 @settings(max_examples=200, deadline=None)
 def test_high_quantiles_are_those_of_the_whole_windows(seed: int, step: int, length: int, q: float) -> None:
     """Whatever the windows' length and distance; most of these combinations take the short way."""
     source = np.random.default_rng(seed)
-    values = source.choice([source.normal(size=(3, 700)), np.round(source.normal(size=(3, 700)), 1)])
+    values = source.normal(size=(3, 700))
+    values = [values, np.round(values, 1), np.where(values > 1, np.inf, np.where(values < -1, -np.inf, values))][
+        seed % 3
+    ]
     windows = _windows(values, step, length)
     wanted = np.full(windows.shape[1], float(q))
     out = np.full(windows.shape, np.nan)
-    steps = fill_high_quantiles(windows, wanted, out)
-    plain = _plain(windows, wanted)
+    with np.errstate(invalid="ignore"):  # infinities
+        steps = fill_high_quantiles(windows, wanted, out)
+        plain = _plain(windows, wanted)
     if steps is not None:
+        assert steps.tolist() == np.flatnonzero(windows.count[0]).tolist()
         np.testing.assert_array_equal(out[:, steps], plain[:, steps])
     else:
         assert np.isnan(out).all()
@@ -53,6 +58,20 @@ def test_when_the_short_way_is_taken(step: int, length: int, q: float, taken: bo
     windows = _windows(np.random.default_rng(1).normal(size=(2, 1000)), step, length)
     out = np.zeros(windows.shape)
     assert (fill_high_quantiles(windows, np.full(windows.shape[1], q), out) is not None) == taken
+
+
+def test_missing_samples() -> None:
+    """Windows that lack one are left out; those behind it lie otherwise and are taken all the same."""
+    values = np.random.default_rng(1).normal(size=(2, 2000))
+    times = np.delete(np.arange(2002), [700, 1502]) * 1000
+    ends = np.arange(0, 2_000_001, 15_000)
+    windows = make_windows(times, Whole(values), 2, None, ends, 300_000, lambda: None)
+    q, out = np.full(len(ends), 0.99), np.zeros(windows.shape)
+    steps = fill_high_quantiles(windows, q, out)
+    assert steps is not None
+    lacking = [w for w, end in enumerate(ends.tolist()) if 700_000 <= end < 1_000_000 or 1_502_000 <= end < 1_802_000]
+    assert sorted({*range(len(ends))} - {*steps.tolist()}) == lacking
+    np.testing.assert_array_equal(out[:, steps], _plain(windows, q)[:, steps])
 
 
 def test_values_that_are_no_numbers_take_the_plain_way() -> None:
