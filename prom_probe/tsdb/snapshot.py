@@ -30,6 +30,14 @@ class _Share(NamedTuple):
     buckets: list[Bucket] | None
 
 
+class _Selected(NamedTuple):
+    """What a selection finds: `series` and `samples` at most."""
+
+    shares: list[_Share]
+    series: int
+    samples: int
+
+
 class Snapshot:
     """Immutable: later appends, retention and merges do not show. It keeps alive what it was made from.
 
@@ -41,13 +49,13 @@ class Snapshot:
         self._scope = scope
         self._views = views
         self._cache = cache
-        self._found: dict[_Selection, list[_Share]] = {}
+        self._found: dict[_Selection, _Selected] = {}
 
     def select(
         self, mint: int, maxt: int, matchers: Sequence[Matcher], *, batch: int = 128, deadline: float | None = None
     ) -> Iterator[SeriesGroup]:
         """The matching series' samples in the range, decoded group by group as the caller asks."""
-        for views, members, buckets in self._shares(mint, maxt, matchers, deadline):
+        for views, members, buckets in self._selected(mint, maxt, matchers, deadline).shares:
             if buckets is not None:
                 yield from views[0].groups(buckets, batch, self._cache)
             else:
@@ -57,14 +65,7 @@ class Snapshot:
         self, mint: int, maxt: int, matchers: Sequence[Matcher], *, deadline: float | None = None
     ) -> tuple[int, int]:
         """(series, samples) that `select` would give at most."""
-        series = samples = 0
-        for views, members, buckets in self._shares(mint, maxt, matchers, deadline):
-            counts = [
-                count(buckets if buckets is not None else view.buckets(members, mint, maxt, self._cache))
-                for view in views
-            ]
-            series += min(len(members), sum(count[0] for count in counts))
-            samples += sum(count[1] for count in counts)
+        _, series, samples = self._selected(mint, maxt, matchers, deadline)
         return series, samples
 
     def series(
@@ -89,15 +90,20 @@ class Snapshot:
     def _resolve(self, matchers: Sequence[Matcher], deadline: float | None) -> Sequence[Series]:
         return resolve(self._scope, matchers, deadline)
 
-    def _shares(self, mint: int, maxt: int, matchers: Sequence[Matcher], deadline: float | None) -> list[_Share]:
-        """What `select` and `count` go through. Remembered: a query asks for both, and its estimate did before."""
+    def _selected(self, mint: int, maxt: int, matchers: Sequence[Matcher], deadline: float | None) -> _Selected:
+        """What `select` and `count` tell of. Remembered: a query asks for both, and its estimate did before."""
         key = (mint, maxt, tuple(matchers))
         found = self._found.get(key)
         if found is None:
-            found = [
-                _Share(views, some, views[0].buckets(some, mint, maxt, self._cache) if len(views) == 1 else None)
-                for views, some in self._by_views(self._resolve(matchers, deadline))
-            ]
+            shares = []
+            series = samples = 0
+            for views, members in self._by_views(self._resolve(matchers, deadline)):
+                by_view = [view.buckets(members, mint, maxt, self._cache) for view in views]
+                counts = list(map(count, by_view))
+                series += min(len(members), sum(one[0] for one in counts))
+                samples += sum(one[1] for one in counts)
+                shares.append(_Share(views, members, by_view[0] if len(views) == 1 else None))
+            found = _Selected(shares, series, samples)
             if len(self._found) < _MOST_FOUND:
                 self._found[key] = found
         return found

@@ -8,57 +8,102 @@ from collections.abc import Iterator
 
 import pytest
 
-from prom_probe.web.patience import PatientSelector, run
+from prom_probe.web.patience import PATIENCE_S, PatientSelector, run
 from prom_probe.web.queries import Queries
 
-_NOTHING: list[tuple[selectors.SelectorKey, int]] = []
+SOMETHING = [(selectors.SelectorKey(0, 0, selectors.EVENT_READ, None), selectors.EVENT_READ)]
+
+
+class Looks:
+    """What the selector below does: how long each look may wait, and what comes after so many seconds."""
+
+    def __init__(self) -> None:
+        self.waits: list[float | None] = []
+        self.now = 100.0
+        self.comes_at: float | None = None
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """A look takes 0.05 ms, one that finds nothing as long as it may, or a second."""
+        self.waits.append(timeout)
+        end = self.now + (1.0 if timeout is None else max(timeout, 0.00005))
+        if self.comes_at is None or self.comes_at > end:
+            self.now = end
+            return []
+        self.now = max(self.now + 0.00005, self.comes_at)
+        self.comes_at = None
+        return SOMETHING
+
+    def comes_in(self, seconds: float) -> None:
+        self.comes_at = self.now + seconds
 
 
 @pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
-    """How long each look of the selector below waits; nothing ever comes. Each look takes 0.1 ms."""
-    looked: list[float | None] = []
-    now = [100.0]
-
-    def select(_: object, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        looked.append(timeout)
-        now[0] += 0.0001
-        return _NOTHING
-
-    monkeypatch.setattr(selectors.DefaultSelector, "select", select)
-    monkeypatch.setattr("prom_probe.web.patience.time.monotonic", lambda: now[0])
-    return looked
+def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
+    found = Looks()
+    monkeypatch.setattr(selectors.DefaultSelector, "select", lambda _, timeout=None: found.select(timeout))
+    monkeypatch.setattr("prom_probe.web.patience.time.monotonic", lambda: found.now)
+    return found
 
 
-def test_it_sleeps_at_once_when_nothing_is_expected(waits: list[float | None]) -> None:
+def test_it_sleeps_at_once_when_nothing_is_expected(looks: Looks) -> None:
     with PatientSelector() as selector:
         selector.select(1.5)
         selector.select(None)
-    assert waits == [1.5, None]
+    assert looks.waits == [1.5, None]
+
+
+def test_a_client_that_asks_once_is_not_waited_for(looks: Looks) -> None:
+    """However often it does."""
+    with PatientSelector() as selector:
+        for _ in range(5):
+            selector.expect()
+            looks.comes_in(0.5)
+            assert selector.select(None) == SOMETHING
+    assert looks.waits == [None] * 5
+
+
+def test_a_client_that_asks_back_to_back_is_looked_for(looks: Looks) -> None:
+    """From its third request on, without sleeping."""
+    with PatientSelector() as selector:
+        selector.expect()
+        looks.comes_in(0.0005)
+        assert selector.select(None) == SOMETHING
+        assert looks.waits == [None]
+        for _ in range(10):
+            looks.waits.clear()
+            selector.expect()
+            looks.comes_in(0.0005)
+            assert selector.select(None) == SOMETHING
+            assert set(looks.waits) == {0}
 
 
 @pytest.mark.parametrize("timeout", [1.5, None])
-def test_it_looks_for_a_moment_and_then_sleeps(waits: list[float | None], timeout: float | None) -> None:
-    """Once for each time that something is expected."""
+def test_its_patience_ends(looks: Looks, timeout: float | None) -> None:
+    """It looks for less long each time that nothing comes, then not at all."""
+    spent = []
     with PatientSelector() as selector:
-        selector.expect()
-        selector.select(timeout)
-        assert waits[-1] == timeout
-        assert len(waits) > 1
-        assert set(waits[:-1]) == {0}
-        waits.clear()
-        selector.select(timeout)
-    assert waits == [timeout]
+        selector.patience_s = PATIENCE_S
+        for _ in range(6):
+            looks.waits.clear()
+            selector.expect()
+            assert selector.select(timeout) == []
+            assert looks.waits[-1] == timeout
+            assert set(looks.waits[:-1]) <= {0}
+            spent.append(len(looks.waits) - 1)
+            assert selector.select(timeout) == []
+            assert looks.waits[-2:] == [timeout, timeout]
+    assert spent[0] > spent[1] > spent[2] > spent[-1] == 0
 
 
-def test_it_does_not_wait_where_it_may_not(waits: list[float | None]) -> None:
-    """The loop has something else to do first."""
+def test_it_does_not_wait_where_it_may_not(looks: Looks) -> None:
+    """The loop has something else to do first, or soon."""
     with PatientSelector() as selector:
+        selector.patience_s = PATIENCE_S
         selector.expect()
         selector.select(0)
-        assert waits == [0]
-        selector.select(None)
-    assert waits == [0, 0, None]
+        assert looks.waits == [0]
+        selector.select(0.0001)
+    assert looks.waits in ([0, 0, 0.0001], [0, 0, 0, 0.0001])
 
 
 @pytest.fixture
@@ -73,9 +118,11 @@ def test_what_comes_ends_the_looking(pipe: tuple[int, int]) -> None:
     with PatientSelector() as selector:
         key = selector.register(pipe[0], selectors.EVENT_READ)
         os.write(pipe[1], b"x")
+        selector.patience_s = 3600
         selector.expect()
         assert selector.select(None) == [(key, selectors.EVENT_READ)]
-        assert not selector._until
+        os.read(pipe[0], 1)
+        assert selector.select(0.01) == []
 
 
 def test_answers_made_on_the_loop_let_it_expect_more() -> None:
