@@ -27,6 +27,11 @@ _SPREAD = 16
 _EACH_TIME = 12
 _MOST_TURNS = 8
 _LITTLE_NS = 1_000_000
+# Where more than this many rest, their memory is read in turn too, but at least in one of so many collections. To rest
+# is not to have run for longer than that since all was read: the kernel gives 2 MiB in it at most.
+_REST_EACH_TIME = 24
+_MOST_REST_TURNS = 4
+_NEXT_TO_NOTHING_NS = 100_000
 # Collections between two readings of what a running process's memory is made of: more where many run, so that no more
 # than about _STATUS_AT_ONCE are read in one, also after all of them have woken up together.
 _STATUS_EVERY = 8
@@ -50,6 +55,8 @@ class ProcessReader:
         self._beat = 0
         self._turns = 1  # it is a process's turn where its PID and `_turn` add up to a multiple of that
         self._turn = 0
+        self._rest_turns = 1  # the same for the memory of those that rest
+        self._resting = 0
         self._status_every = _STATUS_EVERY
         self._status_left = 1
         self._ran = 0
@@ -63,11 +70,13 @@ class ProcessReader:
         else:
             self._beat += 1
         self._turn, self._turns = self._beat, min(-(-self._ran // _EACH_TIME) or 1, _MOST_TURNS)
-        if light and self._turns > 1:
-            self._turn, self._turns = 1, _NEVER
+        self._rest_turns = min(-(-self._resting // _REST_EACH_TIME) or 1, _MOST_REST_TURNS)
+        if light:
+            self._turn = 1
+            self._turns, self._rest_turns = (_NEVER if turns > 1 else 1 for turns in (self._turns, self._rest_turns))
         self._status_every = min(max(_STATUS_EVERY, self._ran // _STATUS_AT_ONCE), _STATUS_MOST)
         self._status_left = 0 if light else self._ran // self._status_every + 1
-        self._ran = 0
+        self._ran = self._resting = 0
 
     def read(self, process: Process) -> bool:
         """Read what is due; False where the process is gone. What cannot be read for another reason stays as it was."""
@@ -82,7 +91,7 @@ class ProcessReader:
                 self._ran += 1
             known = cpu_ns != -1 and process.cpu_ns != -1 and process.rested < _REST + process.pid % _SPREAD
             if known and (not ran_ns or (ran_ns < _LITTLE_NS and (self._turn + process.pid) % self._turns)):
-                self._rest(process)
+                self._rest(process, ran_ns)
                 return True
             data = process.files.stat()
             same = data == process.stat_data
@@ -105,14 +114,19 @@ class ProcessReader:
             self._say(str(error))
         return True
 
-    def _rest(self, process: Process) -> None:
-        """It has done next to nothing since it was read."""
+    def _rest(self, process: Process, ran_ns: int) -> None:
+        """It has done little or nothing since it was read."""
         process.seen += 1
         process.rested += 1
         if process.gained:
             process.gained = []
-        if not process.zombie:
-            self._read_statm(process)
+        if process.zombie:
+            return
+        if ran_ns < _NEXT_TO_NOTHING_NS:
+            self._resting += 1
+            if (self._turn + process.pid) % self._rest_turns:
+                return
+        self._read_statm(process)
 
     def _read_statm(self, process: Process) -> None:
         data = process.files.statm()

@@ -2,8 +2,9 @@
 
 Listing /proc costs about 0.4 us a process of the whole machine. But the kernel hands out PIDs in order and tells the
 newest in /proc/loadavg: while that is the same nothing has forked, and a few new PIDs are looked at one by one. Else,
-and now and then, /proc is listed, less often where that is long, and what is new in it is looked at. A member stays one
-until its kept descriptor says that it is gone.
+and now and then, /proc is listed, less often where that is long, and what is new in it is looked at: what was not there
+before, and what has a PID that was given since, whoever had it before. A member stays one until its kept descriptor
+says that it is gone.
 """
 
 import os
@@ -22,9 +23,9 @@ from prom_probe.sources.proc_pid_stat import parse_is_thread, parse_proc_pid_sta
 _LISTING_SHARE = 500
 _LISTING_PAUSE_S = 2.0
 # Collections after which /proc is listed anyway: a restored process has an old PID, and a container's loadavg may lie.
-# Twice as many each time that nothing was missed, up to the second number.
+# Twice as many each time, up to the second number, as long as nothing was ever missed.
 _LIST_ANYWAY = 10
-_LIST_SELDOM = 128
+_LIST_SELDOM = 512
 # New PIDs that are cheaper to look at than a listing.
 _MAX_PROBES = 32
 # Collections for which a new process that no rule wants is looked at again: between fork and exec it has its parent's
@@ -32,8 +33,9 @@ _MAX_PROBES = 32
 _REVISITS = 3
 # The first refresh finds every process there is; of those, what started so many seconds before the newest is new.
 _YOUNG_S = 2
-# Other processes looked at again in each collection, in turn: their PID may be another's by now.
-_SWEEP = 1
+# Other processes are looked at again one by one, in turn: their PID may be another's by now. One in each collection, or
+# in so many of them where it is known which PIDs were given.
+_SWEEP_EVERY = 8
 # The same where a name matters: all of them within about this many collections.
 _SWEEP_ALL = 32
 
@@ -61,11 +63,13 @@ class Roster:
         self._known: set[str] = set()  # the names in /proc, processes and others
         self._revisits: dict[int, int] = {}
         self._sweep: list[str] = []
+        self._sweep_in = 0  # collections
         self._by_name = any(rule.revisit for rule in self.rules)
         # Whether the PIDs in procfs are those of our own PID namespace.
         self.own_namespace = _is_own_namespace(context.procfs)
         self._newest_pid: int | None = None
         self._since_listing = self._list_after = _LIST_ANYWAY
+        self._list_most = _LIST_SELDOM
         self._list_at = 0.0
         self._first = True
 
@@ -125,10 +129,17 @@ class Roster:
         elif self._context.monotonic() < self._list_at:
             return set()
         self._newest_pid = newest
+        if before is not None and newest is not None:
+            self._forget_given(before, newest)
         listed = self._list()
         if before is not None and newest is not None:
-            missed = any(not before < pid <= newest for pid in listed)
-            self._list_after = _LIST_ANYWAY if missed else min(self._list_after * 2, _LIST_SELDOM)
+            if any(not _is_between(before, pid, newest) for pid in listed):
+                newest = self._read_newest_pid()  # they may have been forked meanwhile
+                if newest is None or any(not _is_between(before, pid, newest) for pid in listed):
+                    self._list_after = self._list_most = _LIST_ANYWAY
+            self._list_after = min(self._list_after * 2, self._list_most)
+        elif newest is not None and newest < os.getpid():
+            self._list_most = _LIST_ANYWAY  # we have been forked since: most probably it always says the same
         return listed
 
     def _read_newest_pid(self) -> int | None:
@@ -138,6 +149,12 @@ class Roster:
             return parse_proc_loadavg(self._loadavg.read()).last_pid
         except (OSError, ParseError):
             return None
+
+    def _forget_given(self, before: int, newest: int) -> None:
+        """What has a PID that was given since `before` was the newest is not known, whatever had it then."""
+        digits = ((name, int(name)) for name in self._known if name.isdigit())
+        given = {name for name, pid in digits if _is_between(before, pid, newest)}
+        self._known -= given
 
     def _probe(self, pids: range) -> set[int]:
         new = set()
@@ -168,9 +185,14 @@ class Roster:
         self._revisits = {pid: left - 1 for pid, left in self._revisits.items() if left > 1}
         if not self._sweep:
             self._sweep = list(self._known)
-        share = max(_SWEEP, len(self._known) // _SWEEP_ALL) if self._by_name else _SWEEP
-        again.update(int(name) for name in self._sweep[-share:] if name.isdigit())
-        del self._sweep[-share:]
+        self._sweep_in -= 1
+        share = len(self._known) // _SWEEP_ALL if self._by_name else 0
+        if self._sweep_in <= 0:
+            self._sweep_in = _SWEEP_EVERY if self._newest_pid is not None else 1
+            share = share or 1
+        if share:
+            again.update(int(name) for name in self._sweep[-share:] if name.isdigit())
+            del self._sweep[-share:]
         return again
 
     def _plan_revisits(self, new: set[int], found: dict[int, Found], own: Collection[int]) -> None:
@@ -218,6 +240,11 @@ class Roster:
             if tree is not None:
                 return Place(number, tree)
         return inherited
+
+
+def _is_between(before: int, pid: int, newest: int) -> bool:
+    """Whether the kernel gave `pid` after `before`, up to `newest`; from the largest it goes on with the smallest."""
+    return before < pid <= newest if before <= newest else pid > before or pid <= newest
 
 
 def _is_own_namespace(procfs: str) -> bool:

@@ -175,6 +175,31 @@ def test_a_listing_puts_off_what_is_read_in_turn(machine: Machine) -> None:
         assert set().union(*turns[first : first + 5]) == set(pids)
 
 
+@pytest.mark.parametrize(("count", "runs_ns", "turns"), [(24, 0, 1), (40, 0, 2), (120, 0, 4), (120, 200_000, 1)])
+def test_memory_of_those_that_rest_is_read_in_turn(machine: Machine, count: int, runs_ns: int, turns: int) -> None:
+    """Where many do; of those that run for a moment, which may have taken some, in each collection."""
+    pids = range(100, 100 + count)
+
+    def resident(pages: int) -> None:
+        for pid in pids:
+            machine.proc.process(pid, 100 if pid > 100 else 1, resident=pages)
+
+    def read() -> float:
+        """How many have given their new memory."""
+        return machine.collect(collector)['proctree_resident_memory_bytes{tree="job"}'] / 40960 - count
+
+    resident(10)
+    collector = machine.make(ProcessCollector, PID)
+    collector._reader._clocks = True
+    with patch(
+        "prom_probe.collectors.process_reader.clock_gettime_ns", lambda clock: 10**9 + round(machine.now) * runs_ns
+    ):
+        machine.collect(collector, 5)
+        resident(20)
+        seen = [read() for _ in range(turns)]
+    assert seen == [pytest.approx(count * turn / turns) for turn in range(1, turns + 1)]
+
+
 def test_an_exec_gives_a_process_series_of_its_new_name(machine: Machine) -> None:
     """The old ones end."""
     machine.proc.process(100, 1, b"sh")

@@ -367,26 +367,59 @@ def _has_run(
     return bool(reads)
 
 
-def test_proc_is_listed_seldom_where_the_newest_pid_can_be_believed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ever more seldom while nothing was missed, often again once something was."""
-    lists: list[int] = []
-    found: list[set[int]] = []
+class Listings:
+    """A roster that is told the newest PID and what a listing finds; `at`: the collections that have listed."""
 
-    def listing(roster: Roster) -> set[int]:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, newest: int) -> None:
+        self.newest = newest
+        self.found: set[int] = set()
+        self.at: list[int] = []
+        self._beat = 0
+        monkeypatch.setattr(Roster, "_read_newest_pid", lambda roster: self.newest)
+        monkeypatch.setattr(Roster, "_list", lambda roster: self.listing(roster))
+        self._roster = Roster(Context())
+
+    def listing(self, roster: Roster) -> set[int]:
         roster._since_listing = 0
-        lists.append(beat)
-        return found.pop() if found else set()
+        self.at.append(self._beat)
+        found, self.found = self.found, set()
+        return found
 
-    monkeypatch.setattr(Roster, "_read_newest_pid", lambda roster: 1000)
-    monkeypatch.setattr(Roster, "_list", listing)
-    roster = Roster(Context())
-    for beat in range(600):
-        if beat == 500:
-            found.append({77})  # an old PID, of which nobody has told
-        roster.refresh()
-    roster.close()
-    gaps = [later - earlier for earlier, later in pairwise(lists)]
-    assert gaps == [10, 20, 40, 80, 128, 128, 128, 10, 20]
+    def go_on(self, collections: int) -> list[int]:
+        """The gaps between listings that come, from the last one on."""
+        before = len(self.at)
+        for _ in range(collections):
+            self._roster.refresh()
+            self._beat += 1
+        return [later - earlier for earlier, later in pairwise(self.at[max(before - 1, 0) :])]
+
+
+def test_proc_is_listed_seldom_where_the_newest_pid_can_be_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ever more seldom while nothing is missed, always often once something was."""
+    listings = Listings(monkeypatch, 10**7)
+    assert listings.go_on(2000) == [10, 20, 40, 80, 160, 320, 512, 512]
+    listings.found = {77}  # an old PID, of which nobody has told
+    assert listings.go_on(1000)[:3] == [512, 10, 10]
+    assert listings.go_on(1000) == [10] * 100
+
+
+def test_proc_is_listed_often_where_the_newest_pid_is_older_than_we(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with a kernel that says 0."""
+    assert Listings(monkeypatch, 0).go_on(200) == [10] * 19
+
+
+def test_what_is_forked_while_proc_is_listed_has_not_been_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is newer than what was the newest before."""
+    listings = Listings(monkeypatch, 10**7)
+    listings.go_on(100)
+
+    def fork_and_list(roster: Roster) -> set[int]:
+        listings.newest += 1
+        listings.found = {listings.newest}
+        return listings.listing(roster)
+
+    monkeypatch.setattr(Roster, "_list", fork_and_list)
+    assert listings.go_on(2000) == [80, 160, 320, 512, 512]
 
 
 def test_threads_and_pss_of_a_real_process() -> None:

@@ -11,6 +11,7 @@ from prom_probe.collectors import roster as module
 from prom_probe.collectors.base import Watch
 from prom_probe.collectors.process import ProcessCollector
 from prom_probe.collectors.roster import Roster
+from prom_probe.collectors.watch import Found
 from prom_probe.sources.proc_pid_stat import read_proc_pid_stat
 from tests.fixtures.fake_proc import stat_line
 from tests.unit.collector_harness import Machine
@@ -141,6 +142,34 @@ def test_a_name_that_changes_late_is_noticed_too(machine: Machine) -> None:
     finder.trees(10)
     machine.proc.process(150, 1, b"python")
     assert finder.trees(60) == {"t": [150]}
+
+
+@pytest.mark.parametrize(("before", "newest"), [(120, 250), (32_000, 180), (149, 190), (32_000, 150)])
+def test_who_has_another_s_pid_is_found_by_the_next_listing(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, before: int, newest: int
+) -> None:
+    """Between two collections a process ended and another one got its PID, among many, and after the largest one."""
+    pids = [before, newest]
+    monkeypatch.setattr(Roster, "_read_newest_pid", lambda roster: pids[0])
+    monkeypatch.setattr(Roster, "_take_revisits", lambda roster: set())
+    looked: list[int] = []
+    for pid in range(100, 200):
+        machine.proc.process(pid, 1, b"sh")
+    finder = Finder(machine, Watch("t", "comm", "python"))
+    finder.trees()
+    machine.proc.process(150, 1, b"python", start=50_000)
+    assert finder.trees(5) == {}  # no PID has been given: it cannot be another process
+    look = finder.roster._look
+
+    def spy(pid: int, again: bool) -> Found | None:
+        looked.append(pid)
+        return look(pid, again)
+
+    monkeypatch.setattr(finder.roster, "_look", spy)
+    del pids[0]
+    assert finder.trees() == {"t": [150]}
+    given = {pid for pid in [1, *range(100, 200)] if (before < pid <= newest if before < newest else pid <= newest)}
+    assert set(looked) == given
 
 
 def test_our_own_processes_are_in_no_tree(machine: Machine) -> None:
