@@ -23,8 +23,9 @@ HEAD = ("system calls a beat", "by files", "counted", "which")
 INTERVAL_S = 0.2
 FRAMES = 3  # of the worker's three collectors, each rings the bell once
 SELECTS = ("select", "pselect6", "_newselect")
-HOW = """by files, asleep: each process's CPU clock, and its statm (memory can be swapped out at any time); the rest is
-                  read every 16 beats or more, in turns, which is counted and not in this number
+HOW = """by files, asleep: each process's CPU clock, and its statm (memory can be swapped out at any time; where many
+                  sleep, in turns); the rest is read every 16 beats or more, in turns, which is counted and not in this
+                  number
 by files, awake:  each process's CPU clock, and each of its kept files once; where many run some are read in turns,
                   so fewer calls may be counted
 both:             each other kept file once (cgroup, our own processes, loadavg), a ring of the bell for each of the
