@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import click
@@ -17,17 +18,22 @@ F = TypeVar("F", bound=Callable[..., Any])
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-def _config_options(command: F) -> F:
-    """Every setting of Config as a flag of `command`, `--config.file` first."""
+# What `serve` heeds. It takes the other settings too, so that those of a run will do, and does not speak of them.
+_SERVES = ("web.listen", "web.config", "web.cors", "api.", "query.", "storage.tsdb.path", "log.")
+
+
+def _config_options(command: F, shown: tuple[str, ...] = ("",)) -> F:
+    """Every setting of Config as a flag of `command`, `--config.file` first; help tells of those that begin so."""
     for option in reversed(OPTIONS):
-        command = click.option(option.flag, option.field, **_click_settings(option))(command)
+        settings = _click_settings(option, hidden=not option.key.startswith(shown))
+        command = click.option(option.flag, option.field, **settings)(command)
     return click.option("--config.file", "config_file", metavar="FILE", help="Read settings from this YAML file.")(
         command
     )
 
 
-def _click_settings(option: Option) -> dict[str, Any]:
-    settings: dict[str, Any] = {"help": option.help, "default": None}
+def _click_settings(option: Option, hidden: bool) -> dict[str, Any]:
+    settings: dict[str, Any] = {"help": option.help, "default": None, "hidden": hidden}
     default = option.show(getattr(Config(), option.field))
     if default and default != "false":
         settings["help"] += f"  [default: {default}]"
@@ -127,7 +133,7 @@ def query(
 
 
 @cli.command()
-@_config_options
+@partial(_config_options, shown=_SERVES)
 def serve(**flags: Any) -> None:
     """Answer the query API over what a run has stored in --storage.tsdb.path, read-only and without probes."""
     from prom_probe.offline import serve_stored

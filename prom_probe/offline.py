@@ -6,6 +6,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from prom_probe.client import ClientError, parse_span
 from prom_probe.config import Config, ConfigError
 from prom_probe.listen import close, listen
@@ -62,6 +64,7 @@ def serve_stored(config: Config) -> None:
     from prom_probe.web.patience import run
 
     store = open_stored(config.storage_tsdb_path)
+    config = msgspec.structs.replace(config, web_enable_remote_write_receiver=False)  # nothing is written here
     log = Log(config.log_level, config.log_format, "serve")
     listeners = [listen(address, api=False) for address in config.web_listen_address]
     try:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from itertools import pairwise
 from pathlib import Path
+
+import pytest
 
 from tests.e2e.sidecar import FREE, Sidecar, wait_for
 
@@ -41,6 +45,7 @@ def test_a_finished_run_is_studied_afterwards(tmp_path: Path) -> None:
     assert table.stdout == '{tree="sleep"}  1\n'
     before = {entry.name: entry.stat().st_mtime_ns for entry in os.scandir(path)}
     args = ["serve", "--web.listen-address=", f"--api.listen-address={FREE}", f"--storage.tsdb.path={path}"]
+    args += ["--interval=100ms", "--web.enable-remote-write-receiver"]  # as a run was given
     with subprocess.Popen([sys.executable, "-m", "prom_probe.cli", *args], stderr=subprocess.PIPE, text=True) as server:
         try:
             assert server.stderr is not None
@@ -49,11 +54,21 @@ def test_a_finished_run_is_studied_afterwards(tmp_path: Path) -> None:
                 assert json.load(response)["data"] == ["sleep"]
             with urllib.request.urlopen(f"{url}/api/v1/metadata?metric=proctree_processes", timeout=10) as response:
                 assert json.load(response)["data"]["proctree_processes"][0]["type"] == "gauge"
+            with pytest.raises(urllib.error.HTTPError, match="404"):
+                urllib.request.urlopen(f"{url}/api/v1/write", b"", timeout=10)
             server.send_signal(signal.SIGTERM)
             assert server.wait(10) == 0
         finally:
             server.kill()
     assert {entry.name: entry.stat().st_mtime_ns for entry in os.scandir(path)} == before
+
+
+def test_serve_tells_of_what_it_heeds() -> None:
+    """Its help has no flags of probes and of writing."""
+    told = set(re.findall(r"^  (--[a-z.-]+)", prom_probe("serve", "--help").stdout, re.MULTILINE))
+    assert {"--storage.tsdb.path", "--query.timeout", "--api.listen-address", "--log.level"} < told
+    assert not {flag for flag in told if re.match("--(watch|interval|collect|scrape|expose|gpu|path|run)", flag)}
+    assert not told & {"--web.enable-remote-write-receiver", "--storage.tsdb.retention.time"}
 
 
 def test_a_clean_restart_loses_nothing(tmp_path: Path) -> None:
