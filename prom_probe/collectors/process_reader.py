@@ -90,7 +90,8 @@ class ProcessReader:
             if ran_ns:
                 self._ran += 1
             known = cpu_ns != -1 and process.cpu_ns != -1 and process.rested < _REST + process.pid % _SPREAD
-            if known and (not ran_ns or (ran_ns < _LITTLE_NS and (self._turn + process.pid) % self._turns)):
+            # Less than nothing: its PID is another's.
+            if known and (not ran_ns or (0 < ran_ns < _LITTLE_NS and (self._turn + process.pid) % self._turns)):
                 self._rest(process, ran_ns)
                 return True
             data = process.files.stat()

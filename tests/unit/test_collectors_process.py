@@ -200,6 +200,25 @@ def test_memory_of_those_that_rest_is_read_in_turn(machine: Machine, count: int,
     assert seen == [pytest.approx(count * turn / turns) for turn in range(1, turns + 1)]
 
 
+def test_a_clock_that_is_another_process_s_is_noticed_at_once(machine: Machine) -> None:
+    """It says less than before; also where nobody's turn has come."""
+    clocks = dict.fromkeys(range(100, 220), 10**9)
+    for pid in clocks:
+        machine.proc.process(pid, 100 if pid > 100 else 1)
+    collector = machine.make(ProcessCollector, PID)
+    collector._reader._clocks = True
+
+    def clock_ns(clock: int) -> int:
+        return clocks[~(clock >> 3)] + round(machine.now) * 10_000
+
+    with patch("prom_probe.collectors.process_reader.clock_gettime_ns", clock_ns):
+        machine.collect(collector, 5)
+        for pid in range(200, 208):
+            machine.proc.process(pid, 1, start=50_000)
+            clocks[pid] = 10**8
+        assert machine.collect(collector)['proctree_processes{tree="job"}'] == 112
+
+
 def test_an_exec_gives_a_process_series_of_its_new_name(machine: Machine) -> None:
     """The old ones end."""
     machine.proc.process(100, 1, b"sh")
