@@ -24,6 +24,9 @@ _VALUE = characters(b"%b\0\0")
 # The texts of so many slices of timestamps are kept, 100 KB each at most: the panels of a page have the same steps.
 _KEPT = 8
 
+# So many texts are sooner searched for ".0" than their values for whole numbers.
+_FEW = 512
+
 # Between these magnitudes msgspec and Prometheus write the same digits, without an exponent, but for msgspec's ".0".
 _PLAIN_MIN, _PLAIN_MAX = 1e-4, 1e15
 
@@ -175,14 +178,18 @@ def numbers(values: NDArray[np.float64]) -> list[bytes]:
         return encode(integers)[1:-1].split(b",")
     floats = values.tolist()
     text = encode(floats)[1:-1]
-    if b"e" not in text and b"n" not in text:  # an exponent, null
+    odd = b"e" in text or b"n" in text  # an exponent, null
+    if not odd and len(floats) <= _FEW:
         return text.replace(b".0,", b",").removesuffix(b".0").split(b",")
     texts = text.split(b",")
-    magnitude = np.abs(values)
-    plain = ((magnitude >= _PLAIN_MIN) & (magnitude < _PLAIN_MAX)) | (values == 0)
-    for i in np.flatnonzero(~plain).tolist():
-        texts[i] = number(floats[i]).encode()
-    for i in np.flatnonzero(plain & (np.trunc(values) == values)).tolist():
+    whole = np.trunc(values) == values
+    if odd:
+        magnitude = np.abs(values)
+        plain = ((magnitude >= _PLAIN_MIN) & (magnitude < _PLAIN_MAX)) | (values == 0)
+        whole &= plain
+        for i in np.flatnonzero(~plain).tolist():
+            texts[i] = number(floats[i]).encode()
+    for i in np.flatnonzero(whole).tolist():
         texts[i] = texts[i][:-2]
     return texts
 
