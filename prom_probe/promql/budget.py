@@ -48,6 +48,12 @@ class Booking:
         self._accountant.take(-self._size)
 
 
+# A query that calls many small C functions releases the interpreter and takes it back before another thread has woken
+# up; that thread never waits as long without a signal as it must to have it (sys.setswitchinterval), and the loop stood
+# still until the query's end. So a query sleeps for a moment now and then.
+_GIVE_WAY_EVERY_S = 0.005
+_GIVE_WAY_S = 0.00005
+
 # The accountant is told of what a query holds in grains of so many bytes: it is asked a few times a query then.
 _GRAIN = 1 << 16
 
@@ -56,7 +62,9 @@ class Budget:
     """One query's: owned by the thread that evaluates it. `release` when it ends."""
 
     def __init__(self, accountant: Accountant, timeout_s: float, max_samples: int) -> None:
-        self.deadline = time.monotonic() + timeout_s  # time.monotonic() seconds
+        now = time.monotonic()
+        self.deadline = now + timeout_s  # time.monotonic() seconds
+        self._give_way_at = now + _GIVE_WAY_EVERY_S
         self.samples = 0
         self.held = self.peak = 0  # bytes
         self._booked = 0  # with the accountant: at least `held`, and at most two grains more
@@ -64,9 +72,13 @@ class Budget:
         self._max_samples = max_samples
 
     def check(self) -> None:
-        """Raises QueryError (timeout) past the deadline."""
-        if time.monotonic() >= self.deadline:
+        """To be called often. Raises QueryError (timeout) past the deadline; gives way to other threads."""
+        now = time.monotonic()
+        if now >= self.deadline:
             raise timed_out()
+        if now >= self._give_way_at:
+            time.sleep(_GIVE_WAY_S)
+            self._give_way_at = time.monotonic() + _GIVE_WAY_EVERY_S
 
     def read(self, samples: int) -> None:
         """Count samples that were read; raises QueryError (execution) beyond the limit, (timeout) past the deadline."""

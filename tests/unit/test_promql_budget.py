@@ -41,6 +41,27 @@ def test_what_is_held_is_booked(steps: list[tuple[int, int]]) -> None:
     assert accountant.used == 0
 
 
+def test_a_query_gives_way_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every five milliseconds, not before; a short one never."""
+    now, slept = [50.0], []
+
+    def sleep(seconds: float) -> None:
+        slept.append(round(now[0] - 50, 6))
+        now[0] += seconds
+
+    monkeypatch.setattr("prom_probe.promql.budget.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("prom_probe.promql.budget.time.sleep", sleep)
+    budget = _budget(Accountant(_LIMIT))
+    for _ in range(180):
+        now[0] += 0.0001
+        budget.check()
+    assert slept == [
+        pytest.approx(0.005, abs=0.0002),
+        pytest.approx(0.01, abs=0.0003),
+        pytest.approx(0.015, abs=0.0005),
+    ]
+
+
 def test_one_query_may_have_all_there_is() -> None:
     """But not a byte more."""
     accountant = Accountant(_LIMIT)
