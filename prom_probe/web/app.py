@@ -45,9 +45,6 @@ _CORS = (
     b"Access-Control-Expose-Headers: Date\r\nVary: Origin\r\n"
 )
 
-# So many are known without being looked at again.
-_MOST_CALLERS = 64
-
 _LOOPBACK_NAMES = frozenset(("localhost", "ip6-localhost", "[::1]"))
 
 
@@ -82,7 +79,6 @@ class App:
         self._checking: set[asyncio.Task[None]] = set()
         self._codes: dict[tuple[str, int], Cell] = {}
         self._hosts = _LOOPBACK_NAMES.union(host.lower() for host in allowed_hosts)
-        self._callers: set[str] = set()  # as they call us, of those that may
         self._queries = Queries(limits.max_concurrency, log, expect)
         self._context = Context(
             store=store,
@@ -193,7 +189,6 @@ class App:
         """
         self._cors = re.compile(cors_origin) if cors_origin else None
         self._hosts = _LOOPBACK_NAMES.union(host.lower() for host in allowed_hosts)
-        self._callers.clear()
         self._context.change(limits)
 
     def close(self) -> None:
@@ -217,17 +212,12 @@ class App:
         return None
 
     def _may_call(self, host: str) -> bool:
-        if host in self._callers:
-            return True
         name = host.lower()
         if not name.endswith("]"):
             name, colon, port = name.rpartition(":") if ":" in name else (name, "", "")
             if colon and not port.isdigit():
                 return False
-        may = name in self._hosts or _is_loopback_v4(name)
-        if may and len(self._callers) < _MOST_CALLERS:
-            self._callers.add(host)
-        return may
+        return name in self._hosts or _is_loopback_v4(name)
 
 
 def _cancel_too(inner: Pending, outer: asyncio.Future[Response]) -> None:
