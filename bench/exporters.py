@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from bench.collect import OTHERS, sleepers, tree
 from bench.footprint import pss_kib
-from bench.peers import Peer, free_port
+from bench.peers import ExporterPeer, free_port, node_exporter
 from bench.report import Row, percentile, print_table
 from tests.e2e.sidecar import Sidecar, children, read_comm, wait_for
 
@@ -43,23 +43,14 @@ class Exporter(NamedTuple):
     port: int
 
 
-class ExporterPeer(Peer):
-    """It is ready when it serves its page; a scrape would already cost it."""
-
-    ready_path = "/"
-
-
 def cpu_s(pids: Sequence[int]) -> float:
     """User and system time of live processes in seconds, exact to the nanosecond (their CPU clocks)."""
     return sum(time.clock_gettime_ns((~pid << 3) | 2) for pid in pids) / 1e9
 
 
-def node_exporter(stack: ExitStack) -> Exporter:
-    port = free_port()
-    flags = [f"--web.listen-address=127.0.0.1:{port}", "--log.level=error"]
-    argv = ["prometheus-node-exporter", *flags]
-    peer = stack.enter_context(ExporterPeer("node_exporter", argv, port, Path(tempfile.mkdtemp())))
-    return Exporter("node_exporter", lambda: [peer.pid], port)
+def watch_machine(stack: ExitStack) -> Exporter:
+    peer = stack.enter_context(node_exporter())
+    return Exporter(peer.name, lambda: [peer.pid], peer.port)
 
 
 def process_exporter(stack: ExitStack) -> Exporter:
@@ -168,7 +159,7 @@ def main() -> None:
     with sleepers(OTHERS), tree(arguments.processes, TREE_NAME) as root, ExitStack() as stack:
         exporters = [prom_probe(stack, root)]
         for program, start in (
-            ("prometheus-node-exporter", node_exporter),
+            ("prometheus-node-exporter", watch_machine),
             ("prometheus-process-exporter", process_exporter),
         ):
             if shutil.which(program):

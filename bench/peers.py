@@ -3,31 +3,45 @@
 from __future__ import annotations
 
 import http.client
+import random
 import shutil
 import socket
 import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 import cramjam
 
 from prom_probe.model.labels import Labels
 
+T = TypeVar("T")
+
 _READY_S = 30.0
+_FIRST_GIVEN = 32_768  # net.ipv4.ip_local_port_range
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+    """A loopback port that nobody has.
+
+    Below those that the kernel gives to whoever names none: one of them may be a client's before the server binds it.
+    """
+    while True:
+        port = random.randrange(10_000, _FIRST_GIVEN)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 class Peer:
-    """A server process of ours with a Prometheus API; ended, its folder removed, at the end of the `with`."""
+    """A server process of ours, mostly with a Prometheus API; ended, its folder removed, at the end of the `with`.
+
+    What fails within the `with` is told what the server said, and whether it has ended.
+    """
 
     write_path = "/api/v1/write"
     ready_path = "/-/ready"
@@ -36,6 +50,8 @@ class Peer:
     def __init__(self, name: str, argv: Sequence[str], port: int, folder: Path) -> None:
         self.name = name
         self.port = port
+        self.address = f"127.0.0.1:{port}"
+        self.url = f"http://{self.address}"
         self._folder = folder
         self._log = (folder / "log").open("wb")
         self._process = subprocess.Popen(argv, stdout=self._log, stderr=self._log, cwd=folder)
@@ -43,18 +59,35 @@ class Peer:
 
     def __enter__(self) -> Peer:
         end = time.monotonic() + _READY_S
-        while time.monotonic() < end:
+        while self._process.poll() is None and time.monotonic() < end:
             try:
                 if self.get(self.ready_path)[0] == 200:
                     return self
             except OSError:
                 self._connection.close()
             time.sleep(0.05)
-        raise RuntimeError(f"{self.name} is not ready: {(self._folder / 'log').read_text()[-2000:]}")
+        said = self._said("is not ready")
+        self.__exit__(None, None, None)
+        raise RuntimeError(said)
+
+    def unless_ended(self, condition: Callable[[], T]) -> Callable[[], T]:
+        """The condition, and an error once the server has ended: whoever waits for what it does waits in vain."""
+
+        def check() -> T:
+            if self._process.poll() is not None:
+                raise RuntimeError(self._said("has ended"))
+            return condition()
+
+        return check
+
+    def _said(self, state: str) -> str:
+        return f"{self.name} {state} ({self._process.poll()}): {(self._folder / 'log').read_text()[-2000:]}"
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None:
+            error.add_note(self._said("said"))
         self._connection.close()
         self._process.terminate()
         try:
@@ -95,13 +128,26 @@ class Peer:
             raise RuntimeError(f"{self.name} answered {response.status}: {answer[:500]!r}")
 
 
-def prometheus() -> Peer:
-    """Debian's prometheus, its remote write receiver on."""
-    folder, port = Path(tempfile.mkdtemp()), free_port()
-    (folder / "prometheus.yml").write_text("global: {}\n")
-    flags = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
-    flags += [f"--web.listen-address=127.0.0.1:{port}", "--web.enable-remote-write-receiver"]
+def prometheus(config: str = "global: {}\n", *more: str, port: int | None = None, data: Path | None = None) -> Peer:
+    """Debian's prometheus, its remote write receiver on, with this configuration and further flags."""
+    folder, port = Path(tempfile.mkdtemp()), port or free_port()
+    (folder / "prometheus.yml").write_text(config)
+    flags = [f"--config.file={folder}/prometheus.yml", f"--web.listen-address=127.0.0.1:{port}"]
+    flags += ["--storage.tsdb.path=" + str(data or folder / "data"), "--web.enable-remote-write-receiver", *more]
     return Peer("Prometheus", ["prometheus", *flags], port, folder)
+
+
+class ExporterPeer(Peer):
+    """It is ready when it serves its first page; a scrape would already cost it."""
+
+    ready_path = "/"
+
+
+def node_exporter() -> Peer:
+    """Debian's prometheus-node-exporter."""
+    port = free_port()
+    flags = [f"--web.listen-address=127.0.0.1:{port}", "--log.level=error"]
+    return ExporterPeer("node_exporter", ["prometheus-node-exporter", *flags], port, Path(tempfile.mkdtemp()))
 
 
 class VictoriaMetrics(Peer):

@@ -13,6 +13,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from bench.peers import encode_write
 from tests.deploy.tools import KUSTOMIZE, Resource, kustomize, pod_spec, sidecar_of
 from tests.e2e.containers import Pod, bind
 from tests.e2e.sidecar import FREE, Sidecar, wait_for
-from tests.e2e.test_prometheus import Prometheus
+from tests.e2e.test_prometheus import scraping, value_of
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="containers are Linux's")
 
@@ -128,8 +129,8 @@ def start_app(pod: Pod, user: tuple[int, int], folder: Path) -> int:
 def test_an_application_is_killed_and_comes_back(sidecar: InPod, tmp_path: Path) -> None:
     """The sidecar was there first, reads all of it, tells its peak to a real Prometheus, lives, and finds it again."""
     pod, tree = sidecar.pod, "report-server"
-    prometheus = Prometheus(tmp_path, sidecar.web.removeprefix("http://"))
-    try:
+    with scraping(sidecar.web.removeprefix("http://")) as peer:
+        value = partial(value_of, peer)
         start_app(pod, sidecar.user, tmp_path)
         wait_for(
             "its IO, which needs the same user and group",
@@ -137,24 +138,22 @@ def test_an_application_is_killed_and_comes_back(sidecar: InPod, tmp_path: Path)
         )
         assert sidecar.metric("cgroup_memory_limit_bytes", tree=tree) == APP_LIMIT
         begun = sidecar.metric("proctree_start_time_seconds", tree=tree) or 0
-        wait_for("a scrape", lambda: prometheus.value(f'proctree_processes{{tree="{tree}"}}') == 1, 30)
+        wait_for("a scrape", lambda: value(f'proctree_processes{{tree="{tree}"}}') == 1, 30)
 
         (tmp_path / "data" / "eat").touch()
         wait_for("the kill", lambda: not os.path.exists(f"/proc/{pod.pids['app']}"), 60)
         peak = f'max_over_time(proctree_resident_memory_max_bytes{{tree="{tree}"}}[5m])'
-        wait_for("the peak in Prometheus", lambda: (prometheus.value(peak) or 0) > 0.7 * APP_LIMIT, 30)
+        wait_for("the peak in Prometheus", lambda: (value(peak) or 0) > 0.7 * APP_LIMIT, 30)
         kills = f'cgroup_oom_kills_total{{tree="{tree}"}}'
-        wait_for("the kill in Prometheus", lambda: prometheus.value(kills) == 1, 30)
+        wait_for("the kill in Prometheus", lambda: value(kills) == 1, 30)
 
         (tmp_path / "data" / "eat").unlink()
         pod.remove("app")
         start_app(pod, sidecar.user, tmp_path)
         again = f'proctree_start_time_seconds{{tree="{tree}"}}'
-        wait_for("the next one in Prometheus", lambda: (prometheus.value(again) or 0) > begun, 30)
+        wait_for("the next one in Prometheus", lambda: (value(again) or 0) > begun, 30)
         assert sidecar.lives()
-        assert prometheus.value("min_over_time(up[5m])") == 1
-    finally:
-        prometheus.stop()
+        assert value("min_over_time(up[5m])") == 1
 
 
 SERIES, HOUR = 150, 3600  # counters, and as many gauges, one sample a second

@@ -6,7 +6,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from bench.peers import free_port
 from tests.docs.elsewhere import ELSEWHERE, Elsewhere
 from tests.docs.pages import ROOT, Command, Page, commands, pattern
 from tests.e2e.sidecar import program
@@ -44,7 +44,7 @@ class Shell:
         self._folder = folder
         self._rows = rows
         self._patience_s = patience_s
-        self._ports = dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
+        self._ports = dict(zip(_PORTS, (free_port() for _ in _PORTS), strict=True))
         self._staying: subprocess.Popen[bytes] | None = None
         self._staying_is: Command | None = None
         self._output: IO[bytes] | None = None
@@ -220,12 +220,3 @@ class Shell:
 
     def _read_output(self) -> str:
         return self._read_output_bytes().decode(errors="replace")
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody has now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(one.getsockname()[1]) for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple, NoReturn
 
 import pytest
 
-from bench.peers import encode_write
+from bench.peers import encode_write, prometheus
 from prom_probe.model.labels import make_labels
 from tests.e2e.sidecar import Sidecar, program, wait_for
-from tests.e2e.test_remote_write import SWITCH, free_address, matrix, newest_s, running
+from tests.e2e.test_remote_write import SWITCH, matrix, newest_s
 
 NODE = Path(__file__).parent.parent / "clients"
 YEAR_S = 365 * 86400
@@ -170,11 +170,10 @@ def test_completion(sidecar: Sidecar) -> None:
 # -- /federate
 
 
-def test_a_real_prometheus_federates_us(sidecar: Sidecar, tmp_path: Path) -> None:
+def test_a_real_prometheus_federates_us(sidecar: Sidecar) -> None:
     """What it stores of us are our samples: the same series, times and values, under our labels and its own two."""
-    address = free_address()
-    url = f"http://{address}"
-    (tmp_path / "prometheus.yml").write_text(
+    program("prometheus")
+    config = (
         "scrape_configs:\n"
         "- job_name: federate\n"
         "  scrape_interval: 500ms\n"
@@ -184,8 +183,8 @@ def test_a_real_prometheus_federates_us(sidecar: Sidecar, tmp_path: Path) -> Non
         "  params: {'match[]': ['{__name__=~\"proctree_.*\"}', 'system_cpu_seconds_total{mode!=\"idle\"}']}\n"
         f"  static_configs: [{{targets: ['{sidecar.api.removeprefix('http://')}']}}]\n"
     )
-    args = ["--config.file=prometheus.yml", "--storage.tsdb.path=data", f"--web.listen-address={address}"]
-    with running(tmp_path, [program("prometheus"), *args]):
+    with prometheus(config) as peer:
+        url = peer.url
         seen = 'proctree_threads{job="federate"}[1m]'
         first_s = wait_for("a sample", lambda: newest_s(url, seen), 40)
         wait_for("six seconds of samples", lambda: newest_s(url, seen) > first_s + 6, 40)

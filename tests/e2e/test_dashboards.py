@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import socket
-import subprocess
 import sys
-import tempfile
 import time
 import urllib.parse
 import urllib.request
@@ -21,7 +18,8 @@ from grafana.board import Board, Panel
 from grafana.build import FOLDER, build
 from grafana.panels import DASHBOARDS
 from prom_probe.model.labels import make_labels
-from tests.e2e.sidecar import Sidecar, program, wait_for
+from tests.e2e.sidecar import Sidecar, wait_for
+from tests.e2e.test_prometheus import scraping
 from tests.e2e.test_remote_write import SWITCH
 from tests.grafana_render.render import Drawn, Shot, render
 from tests.unit.test_dashboards import LABELS, PANELS, filled_in
@@ -45,29 +43,15 @@ TROUBLE: dict[str, tuple[dict[str, str], tuple[float, float]]] = {
 def watched() -> Iterator[tuple[Sidecar, str]]:
     """A sidecar around the demo workload, with the GPUs of the demonstration, and a real Prometheus that scrapes it."""
     flags = ["--gpu=demo", "--expose.per-process", SWITCH]
-    with Sidecar("--", sys.executable, "-m", "prom_probe.demo", flags=flags) as sidecar:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            port = server.getsockname()[1]
-        url = f"http://127.0.0.1:{port}"
-        with tempfile.TemporaryDirectory() as data:
-            target = sidecar.web.removeprefix("http://")
-            config = Path(data, "prometheus.yml")
-            config.write_text(
-                "scrape_configs: [{job_name: sidecar, scrape_interval: 1s,"
-                f" static_configs: [{{targets: ['{target}']}}]}}]\n"
-            )
-            argv = [program("prometheus"), f"--config.file={config}", f"--storage.tsdb.path={data}/data"]
-            argv += [f"--web.listen-address=127.0.0.1:{port}", "--web.enable-remote-write-receiver"]
-            process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            try:
-                ask = "count_over_time(proctree_processes[1m])"
-                wait_for("samples of some seconds", lambda: _value(url, ask) >= 6 and _value(sidecar.api, ask) >= 6, 40)
-                sidecar.query("1")  # so that there are requests and queries to count
-                wait_for("counted", lambda: _value(sidecar.api, "sum(prom_probe_query_duration_seconds_count)") > 1)
-                yield sidecar, url
-            finally:
-                process.kill()
-                process.wait()
+    with (
+        Sidecar("--", sys.executable, "-m", "prom_probe.demo", flags=flags) as sidecar,
+        scraping(sidecar.web.removeprefix("http://")) as peer,
+    ):
+        url, ask = peer.url, "count_over_time(proctree_processes[1m])"
+        wait_for("samples of some seconds", lambda: _value(url, ask) >= 6 and _value(sidecar.api, ask) >= 6, 40)
+        sidecar.query("1")  # so that there are requests and queries to count
+        wait_for("counted", lambda: _value(sidecar.api, "sum(prom_probe_query_duration_seconds_count)") > 1)
+        yield sidecar, url
 
 
 def _ask(url: str, expr: str) -> list[dict[str, object]]:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench.peers import Peer, prometheus
 from tests.e2e.sidecar import Sidecar, children, program, read_comm, wait_for
 
 TREE = os.path.basename(sys.executable)
@@ -23,47 +24,27 @@ CPU = f'sum(rate(proctree_cpu_seconds_total{{tree="{TREE}"}}[10s]))'
 BUSY = "while True: sum(range(1000))"
 
 
-class Prometheus:
-    """Debian's prometheus scraping one target every second."""
+def scraping(target: str) -> Peer:
+    """A real Prometheus that scrapes one host:port every second."""
+    program("prometheus")
+    return prometheus(
+        "global: {scrape_interval: 1s}\n"
+        f"scrape_configs: [{{job_name: sidecar, static_configs: [{{targets: ['{target}']}}]}}]\n"
+    )
 
-    def __init__(self, folder: Path, target: str) -> None:
-        config = folder / "prometheus.yml"
-        config.write_text(
-            "global: {scrape_interval: 1s}\n"
-            f"scrape_configs: [{{job_name: sidecar, static_configs: [{{targets: ['{target}']}}]}}]\n"
-        )
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.url = f"http://127.0.0.1:{free.getsockname()[1]}"
-        self._log = (folder / "prometheus.log").open("w")
-        self._process = subprocess.Popen(
-            [
-                program("prometheus"),
-                f"--config.file={config}",
-                f"--storage.tsdb.path={folder / 'data'}",
-                f"--web.listen-address={self.url.removeprefix('http://')}",
-            ],
-            stdout=self._log,
-            stderr=self._log,
-        )
 
-    def value(self, expr: str) -> float | None:
-        """The one value of an instant query."""
-        url = f"{self.url}/api/v1/query?" + urllib.parse.urlencode({"query": expr})
-        with urllib.request.urlopen(url, timeout=10) as response:
-            result: list[Any] = json.load(response)["data"]["result"]
-        return float(result[0]["value"][1]) if len(result) == 1 else None
+def value_of(peer: Peer, expr: str) -> float | None:
+    """The one value of an instant query."""
+    _, body = peer.get("/api/v1/query?" + urllib.parse.urlencode({"query": expr}))
+    result: list[Any] = json.loads(body)["data"]["result"]
+    return float(result[0]["value"][1]) if len(result) == 1 else None
 
-    def metadata(self, metric: str) -> dict[str, str]:
-        """What the scrape told of a family: type, help and, in OpenMetrics alone, unit."""
-        url = f"{self.url}/api/v1/targets/metadata?" + urllib.parse.urlencode({"metric": metric})
-        with urllib.request.urlopen(url, timeout=10) as response:
-            (told,) = json.load(response)["data"]
-        return {key: told[key] for key in ("type", "help", "unit")}
 
-    def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait(20)
-        self._log.close()
+def metadata(peer: Peer, metric: str) -> dict[str, str]:
+    """What the scrape told of a family: type, help and, in OpenMetrics alone, unit."""
+    _, body = peer.get("/api/v1/targets/metadata?" + urllib.parse.urlencode({"metric": metric}))
+    (told,) = json.loads(body)["data"]
+    return {key: told[key] for key in ("type", "help", "unit")}
 
 
 @pytest.fixture(scope="module")
@@ -80,32 +61,29 @@ def cpu_seconds(sidecar: Sidecar) -> float:
     return int(Path(f"/proc/{loop}/schedstat").read_text().split()[0]) / 1e9
 
 
-def test_a_real_prometheus_sees_what_we_see(busy: Sidecar, tmp_path: Path) -> None:
+def test_a_real_prometheus_sees_what_we_see(busy: Sidecar) -> None:
     """For 20 s of scrapes a second: up is 1, a busy loop uses a CPU, and our own answer is the same.
 
     What the loop really gets is read beside: 1.0, or less where the machine is busy with other things too.
     """
-    prometheus = Prometheus(tmp_path, busy.web.removeprefix("http://"))
-    try:
-        wait_for("the first scrape", lambda: prometheus.value("up") == 1, 30)
-        wait_for("10 scrapes", lambda: (prometheus.value("count_over_time(up[1m])") or 0) >= 10, 60)
+    with scraping(busy.web.removeprefix("http://")) as peer:
+        value = partial(value_of, peer)
+        wait_for("the first scrape", lambda: value("up") == 1, 30)
+        wait_for("10 scrapes", lambda: (value("count_over_time(up[1m])") or 0) >= 10, 60)
         begun, used = time.monotonic(), cpu_seconds(busy)
-        wait_for("20 scrapes", lambda: (prometheus.value("count_over_time(up[1m])") or 0) >= 21, 60)
+        wait_for("20 scrapes", lambda: (value("count_over_time(up[1m])") or 0) >= 21, 60)
         truth = (cpu_seconds(busy) - used) / (time.monotonic() - begun)
-        assert prometheus.value("min_over_time(up[1m])") == 1
-        theirs, ours = prometheus.value(CPU), busy.value(CPU)
+        assert value("min_over_time(up[1m])") == 1
+        theirs, ours = value(CPU), busy.value(CPU)
         assert truth > 0.3, "the machine is too busy to tell anything"
         assert theirs == pytest.approx(truth, abs=0.1)
         assert ours == pytest.approx(theirs, rel=0.05)
-        version = prometheus.value('count(prom_probe_build_info{version!=""})')
-        assert version == 1
+        assert value('count(prom_probe_build_info{version!=""})') == 1
         # OpenMetrics was negotiated: the text format has no units. Counters are ingested under their whole names.
-        told = prometheus.metadata("proctree_resident_memory_bytes")
+        told = metadata(peer, "proctree_resident_memory_bytes")
         assert (told["type"], told["unit"]) == ("gauge", "bytes")
-        assert prometheus.metadata("proctree_cpu_seconds")["type"] == "counter"
-        assert prometheus.value(f'proctree_resident_memory_bytes{{tree="{TREE}"}}') is not None
-    finally:
-        prometheus.stop()
+        assert metadata(peer, "proctree_cpu_seconds")["type"] == "counter"
+        assert value(f'proctree_resident_memory_bytes{{tree="{TREE}"}}') is not None
 
 
 def test_promtool_finds_nothing_wrong_with_our_metrics(busy: Sidecar) -> None:

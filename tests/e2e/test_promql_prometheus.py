@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import random
-import socket
 import subprocess
 import urllib.error
 import urllib.parse
@@ -22,12 +21,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bench.peers import prometheus
 from prom_probe.model.labels import METRIC_NAME, Labels, make_labels
 from prom_probe.promql.engine import Engine
 from prom_probe.promql.result import QueryError, Result
 from prom_probe.promql.syntax import written
 from prom_probe.tsdb.store import Store, StoreOptions
-from tests.e2e.sidecar import program, wait_for
+from tests.e2e.sidecar import program
 
 T0_MS = 1_700_000_000_000
 SAMPLES = 720  # every 5 s, for an hour
@@ -108,33 +108,15 @@ class Peers:
                 store.append(labels, t_ms, value)
         self._snapshot = store.snapshot()
         self._engine = Engine()
-        config = folder / "prometheus.yml"
-        config.write_text("scrape_configs: []\n")
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self._url = f"http://127.0.0.1:{free.getsockname()[1]}"
-        self._log = (folder / "prometheus.log").open("w")
-        self._process = subprocess.Popen(
-            [
-                program("prometheus"),
-                f"--config.file={config}",
-                f"--storage.tsdb.path={folder / 'data'}",
-                "--storage.tsdb.retention.time=100y",
-                f"--web.listen-address={self._url.removeprefix('http://')}",
-            ],
-            stdout=self._log,
-            stderr=self._log,
-        )
-
-    def ready(self) -> bool:
-        with urllib.request.urlopen(f"{self._url}/-/ready", timeout=5) as response:
-            return bool(response.status == 200)
+        program("prometheus")
+        self.prometheus = prometheus("scrape_configs: []\n", "--storage.tsdb.retention.time=100y", data=folder / "data")
 
     def theirs(self, expr: str) -> dict[Labels, dict[int, float]] | None:
         """Their matrix as series -> time in s -> value; None for an error in evaluation."""
         form = {"query": expr, "start": START_S, "end": END_S, "step": STEP_S}
         try:
             with urllib.request.urlopen(
-                f"{self._url}/api/v1/query_range", urllib.parse.urlencode(form).encode(), timeout=30
+                f"{self.prometheus.url}/api/v1/query_range", urllib.parse.urlencode(form).encode(), timeout=30
             ) as response:
                 found: list[Any] = json.load(response)["data"]["result"]
         except urllib.error.HTTPError as error:
@@ -146,7 +128,7 @@ class Peers:
         """Their layout of the expression; None where it is none."""
         form = urllib.parse.urlencode({"query": expr}).encode()
         try:
-            with urllib.request.urlopen(f"{self._url}/api/v1/format_query", form, timeout=30) as response:
+            with urllib.request.urlopen(f"{self.prometheus.url}/api/v1/format_query", form, timeout=30) as response:
                 return str(json.load(response)["data"])
         except urllib.error.HTTPError as error:
             assert error.code == 400, (expr, error.read())
@@ -165,20 +147,12 @@ class Peers:
             for labels, values, present in zip(result.labels, result.values, result.present, strict=True)
         }
 
-    def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait(20)
-        self._log.close()
-
 
 @pytest.fixture(scope="module")
 def peers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peers]:
     found = Peers(tmp_path_factory.mktemp("prometheus"))
-    try:
-        wait_for("Prometheus is ready", found.ready, 30)
+    with found.prometheus:
         yield found
-    finally:
-        found.stop()
 
 
 # -- expressions

@@ -4,39 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
-import subprocess
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench.peers import VictoriaMetrics, free_port, prometheus
 from tests.e2e.sidecar import Sidecar, program, wait_for
 
 SWITCH = "--web.enable-remote-write-receiver"
-
-
-def free_address() -> str:
-    """An address on loopback that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return f"127.0.0.1:{free.getsockname()[1]}"
-
-
-@contextmanager
-def running(folder: Path, args: Sequence[str]) -> Iterator[None]:
-    """A program, its output in a file."""
-    with (folder / "output.log").open("w") as log:
-        process = subprocess.Popen(args, stdout=log, stderr=log, cwd=folder)
-        try:
-            yield
-        finally:
-            process.terminate()
-            process.wait(20)
 
 
 def matrix(url: str, expr: str, at_s: float) -> dict[tuple[tuple[str, str], ...], list[tuple[float, str]]]:
@@ -56,18 +35,18 @@ def newest_s(url: str, expr: str) -> float:
     return max(times, default=0.0)
 
 
-def test_a_real_prometheus_writes_to_us(tmp_path: Path) -> None:
+def test_a_real_prometheus_writes_to_us() -> None:
     """It scrapes itself and sends us all: each series is here with the same samples."""
-    address = free_address()
-    url = f"http://{address}"
+    program("prometheus")
+    port = free_port()
     with Sidecar("--", "sleep", "120", flags=[SWITCH]) as sidecar:
-        (tmp_path / "prometheus.yml").write_text(
+        config = (
             "global: {scrape_interval: 500ms}\n"
-            f"scrape_configs: [{{job_name: itself, static_configs: [{{targets: ['{address}']}}]}}]\n"
+            f"scrape_configs: [{{job_name: itself, static_configs: [{{targets: ['127.0.0.1:{port}']}}]}}]\n"
             f"remote_write: [{{url: '{sidecar.api}/api/v1/write', queue_config: {{batch_send_deadline: 200ms}}}}]\n"
         )
-        args = [program("prometheus"), "--config.file=prometheus.yml", f"--web.listen-address={address}"]
-        with running(tmp_path, args):
+        with prometheus(config, port=port) as peer:
+            url = peer.url
             first_s = wait_for("a sample", lambda: newest_s(sidecar.api, 'up{job="itself"}[1m]'), 40)
             wait_for("ten scrapes", lambda: newest_s(sidecar.api, 'up{job="itself"}[1m]') > first_s + 5, 40)
             end_s = first_s + 4.1
@@ -96,11 +75,12 @@ def test_a_real_vmagent_writes_to_us(tmp_path: Path) -> None:
             "global: {scrape_interval: 500ms}\n"
             f"scrape_configs: [{{job_name: again, static_configs: [{{targets: ['{target}']}}]}}]\n"
         )
-        args = [vmagent, "-promscrape.config=scrape.yml", f"-httpListenAddr={free_address()}"]
+        port = free_port()
+        args = [vmagent, "-promscrape.config=scrape.yml", f"-httpListenAddr=127.0.0.1:{port}"]
         args += [f"-remoteWrite.url={sidecar.api}/api/v1/write", "-remoteWrite.flushInterval=200ms"]
         # One queue: two may overtake each other, and what is older than the newest is refused, as by Prometheus.
         args += ["-remoteWrite.tmpDataPath=queue", "-remoteWrite.queues=1"]
-        with running(tmp_path, args):
+        with VictoriaMetrics("vmagent", args, port, tmp_path):
             wait_for("its series", lambda: sidecar.value('up{job="again"}') == 1, 40)
             again = 'count(proctree_threads{job="again"} == ignoring(job, instance) proctree_threads{job=""})'
             wait_for("an equal value", lambda: sidecar.value(again) == 1)

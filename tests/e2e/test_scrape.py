@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from bench.peers import free_port, node_exporter, prometheus
 from tests.e2e.replay import OPENMETRICS, Answer, Replay, page
 from tests.e2e.sidecar import Sidecar, program, wait_for
 from tests.unit.test_sources_http_page import Peer
@@ -230,11 +231,6 @@ class Api(NamedTuple):
         return {json.dumps(series["metric"], sort_keys=True): series["value"][1] for series in vector}
 
 
-def free_url() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return f"127.0.0.1:{free.getsockname()[1]}"
-
-
 def fetch(url: str) -> bytes:
     with urllib.request.urlopen(url, timeout=10) as response:
         body: bytes = response.read()
@@ -244,22 +240,16 @@ def fetch(url: str) -> bytes:
 @pytest.fixture(scope="module")
 def sequences() -> dict[str, list[Answer]]:
     """What is replayed: the above, and what Debian's node_exporter has just said five times."""
-    address = free_url()
-    with subprocess.Popen(
-        [program("prometheus-node-exporter"), f"--web.listen-address={address}"], stderr=subprocess.DEVNULL
-    ) as exporter:
-        try:
-            url = f"http://{address}/metrics"
-            wait_for("node_exporter", lambda: fetch(url))
-            return {**SEQUENCES, "node": [Answer(fetch(url)) for _ in range(NODE_PAGES)]}
-        finally:
-            exporter.terminate()
+    program("prometheus-node-exporter")
+    with node_exporter() as exporter:
+        url = f"{exporter.url}/metrics"
+        return {**SEQUENCES, "node": [Answer(fetch(url)) for _ in range(NODE_PAGES)]}
 
 
 @pytest.fixture(scope="module")
-def both(sequences: dict[str, list[Answer]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Api, Api]]:
+def both(sequences: dict[str, list[Answer]]) -> Iterator[tuple[Api, Api]]:
     """A real Prometheus and a sidecar that have scraped all sequences to their end."""
-    folder = tmp_path_factory.mktemp("prometheus")
+    program("prometheus")
     paths = {name: f"/{name.replace(' ', '-')}" for name in sequences}
     with Replay({paths[name]: answers for name, answers in sequences.items()}) as replay:
         jobs = [
@@ -271,35 +261,14 @@ def both(sequences: dict[str, list[Answer]], tmp_path_factory: pytest.TempPathFa
             }
             for name in sequences
         ]
-        config = folder / "prometheus.yml"
-        config.write_text(
-            json.dumps({"global": {"scrape_interval": "2s", "scrape_timeout": "2s"}, "scrape_configs": jobs})
-        )
+        config = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": jobs}
         targets = [f"--scrape={name}=http://{replay.address}{path}" for name, path in paths.items()]
-        address = free_url()
-        with (
-            Sidecar(flags=["--interval.scrape=2s", *targets]) as sidecar,
-            open(folder / "log", "w") as log,
-            subprocess.Popen(
-                [
-                    program("prometheus"),
-                    f"--config.file={config}",
-                    f"--storage.tsdb.path={folder / 'data'}",
-                    f"--web.listen-address={address}",
-                ],
-                stdout=log,
-                stderr=log,
-            ) as prometheus,
-        ):
-            try:
-                theirs, ours = Api(f"http://{address}"), Api(sidecar.api)
-                for name, path in paths.items():
-                    for client in ("Prometheus", "prom_probe"):
-                        asked = partial(replay.has_asked, path, client, len(sequences[name]) + 1)
-                        wait_for(f"{client}'s scrapes of {name}", asked, 100)
-                yield theirs, ours
-            finally:
-                prometheus.terminate()
+        with Sidecar(flags=["--interval.scrape=1s", *targets]) as sidecar, prometheus(json.dumps(config)) as peer:
+            for name, path in paths.items():
+                for client in ("Prometheus", "prom_probe"):
+                    asked = partial(replay.has_asked, path, client, len(sequences[name]) + 1)
+                    wait_for(f"{client}'s scrapes of {name}", peer.unless_ended(asked), 100)
+            yield Api(peer.url), Api(sidecar.api)
 
 
 @pytest.mark.e2e
@@ -358,19 +327,16 @@ class UnixPage(BaseHTTPRequestHandler):
 @pytest.mark.e2e
 def test_real_applications_are_scraped(tmp_path: Path) -> None:
     """A prometheus_client application, Debian's node_exporter and a Unix socket, each second, and one that ends."""
-    app_at, node_at = free_url(), free_url()
+    program("prometheus-node-exporter")
+    app_at = f"127.0.0.1:{free_port()}"
     unix = tmp_path / "app.sock"
     server = UnixServer(str(unix), UnixPage)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     app = subprocess.Popen([sys.executable, "-c", APP, app_at.partition(":")[2]], stdin=subprocess.PIPE, text=True)
-    node = subprocess.Popen(
-        [program("prometheus-node-exporter"), f"--web.listen-address={node_at}"], stderr=subprocess.DEVNULL
-    )
-    flags = [f"--scrape=app=http://{app_at}", f"--scrape=node=http://{node_at}/metrics", f"--scrape=sock=unix:{unix}"]
+    flags = [f"--scrape=app=http://{app_at}", f"--scrape=sock=unix:{unix}"]
+    flags.append("--scrape.expose=hits.*|work_seconds|go_info|process_start_time_seconds")
     try:
-        with Sidecar(
-            flags=[*flags, "--scrape.expose=hits.*|work_seconds|go_info|process_start_time_seconds"]
-        ) as sidecar:
+        with node_exporter() as node, Sidecar(flags=[*flags, f"--scrape=node={node.url}/metrics"]) as sidecar:
             wait_for("all are up", lambda: sidecar.value("sum(up)") == 3)
             at_first = sidecar.stderr.count("cannot be scraped")  # whoever listened late
             assert app.stdin is not None
@@ -404,9 +370,8 @@ def test_real_applications_are_scraped(tmp_path: Path) -> None:
             assert sidecar.metric("hits_total", kind="a") is None
             assert sidecar.stderr.count("cannot be scraped") == at_first + 1
     finally:
-        for process in (app, node):
-            process.kill()
-            process.wait()
+        app.kill()
+        app.wait()
         server.shutdown()
         server.server_close()
 

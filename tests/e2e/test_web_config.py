@@ -13,7 +13,6 @@ import sys
 import urllib.error
 import urllib.request
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,6 +20,7 @@ from urllib.parse import quote
 import bcrypt
 import pytest
 
+from bench.peers import prometheus
 from tests.e2e.sidecar import Sidecar, program, wait_for
 
 PASSWORD = "correct horse"
@@ -326,29 +326,9 @@ def test_promtool_accepts_what_we_do(folder: Path) -> None:
         assert _get(sidecar.web + "/-/healthy", _context(folder, "client"))[0] == 200
 
 
-@pytest.fixture
-def prometheus(folder: Path) -> Iterator[Any]:
-    """Starts a real Prometheus with this scrape configuration; gives its URL."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start(scrape: str) -> str:
-        (folder / "prometheus.yml").write_text(f"scrape_configs:\n{scrape}")
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            port = server.getsockname()[1]
-        argv = [program("prometheus"), f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
-        argv.append(f"--web.listen-address=127.0.0.1:{port}")
-        log = (folder / "prometheus.log").open("wb")
-        started.append(subprocess.Popen(argv, stdout=log, stderr=log))
-        return f"http://127.0.0.1:{port}"
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-
-
-def test_a_real_prometheus_scrapes_over_tls_with_certificate_and_password(folder: Path, prometheus: Any) -> None:
+def test_a_real_prometheus_scrapes_over_tls_with_certificate_and_password(folder: Path) -> None:
     """`up` is 1 with them, and 0 without the certificate."""
+    program("prometheus")
     file = _write(folder, MUTUAL + USERS)
     with Sidecar(flags=[f"--web.config.file={file}"]) as sidecar:
         target = ":".join(_address(sidecar.web))
@@ -356,15 +336,13 @@ def test_a_real_prometheus_scrapes_over_tls_with_certificate_and_password(folder
         users = f"    basic_auth: {{username: scraper, password: '{PASSWORD}'}}\n"
         tls = f"    tls_config: {{ca_file: {folder}/ca.crt"
         cert = f", cert_file: {folder}/client.crt, key_file: {folder}/client.key"
-        url = prometheus(
-            f"  - job_name: good\n{common}{users}{tls}{cert}}}\n  - job_name: bare\n{common}{users}{tls}}}\n"
-        )
+        good = f"  - job_name: good\n{common}{users}{tls}{cert}}}\n"
+        with prometheus(f"scrape_configs:\n{good}  - job_name: bare\n{common}{users}{tls}}}\n") as peer:
 
-        def up() -> dict[str, str]:
-            with urllib.request.urlopen(f"{url}/api/v1/query?query=up", timeout=5) as answer:
-                result = json.load(answer)["data"]["result"]
-            return {one["metric"]["job"]: one["value"][1] for one in result}
+            def up() -> dict[str, str]:
+                result = json.loads(peer.get("/api/v1/query?query=up")[1])["data"]["result"]
+                return {one["metric"]["job"]: one["value"][1] for one in result}
 
-        wait_for("both were scraped", lambda: len(up()) == 2, 30)
-        wait_for("the good one is up", lambda: up()["good"] == "1", 30)
-        assert up()["bare"] == "0"
+            wait_for("both were scraped", lambda: len(up()) == 2, 30)
+            wait_for("the good one is up", lambda: up()["good"] == "1", 30)
+            assert up()["bare"] == "0"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from bench.__main__ import BENCHES
 from bench.pages import PAGE, README, RESULTS, cell, page_text, parse_output, readme_text, with_section
+from bench.peers import Peer
 from bench.plots import PLOTS, number
 from bench.report import format_table
+from tests.e2e.sidecar import wait_for
 
 ROOT = Path(__file__).parent.parent.parent
 # What the benchmarks share, and what runs them.
@@ -56,3 +59,23 @@ def test_numbers_in_cells() -> None:
     """With thousands, and what stands around them."""
     assert [number(text) for text in ("3,600", "4.56/10.2", "12 ms", "-")][:3] == [3600, 4.56, 12]
     assert number("-") != number("-")
+
+
+def test_a_server_that_ends_is_not_waited_for(tmp_path: Path) -> None:
+    """What it said is in the error: before it is ready, while something else is waited for, and when a test fails."""
+    argv = [sys.executable, "-c", "print('no room'); raise SystemExit(3)"]
+    folder = tmp_path / "folder"
+
+    def start(name: str) -> Peer:
+        folder.mkdir()
+        return Peer(name, argv, 1, folder)
+
+    with pytest.raises(RuntimeError, match=r"one is not ready \(3\): no room"), start("one"):
+        pass
+    peer = start("two")
+    with pytest.raises(RuntimeError, match=r"two has ended \(3\): no room"):
+        wait_for("anything", peer.unless_ended(lambda: False))
+    error = AssertionError("this failed")
+    peer.__exit__(None, error, None)
+    assert error.__notes__ == ["two said (3): no room\n"]
+    assert not folder.exists()
