@@ -34,8 +34,8 @@ from prom_probe.promql.queryable import Queryable
 from prom_probe.promql.values import Bools, Floats, Ints, Rows, Samples, Scalar, Text, Value, Vector, empty, named
 from prom_probe.promql.windows import BLOCK, Windows, is_stale, make_windows
 
-_MAX_BATCH = 128  # series
-_SPARSE = 4  # so many times as many, where few of their values are asked for
+_MAX_BATCH = 256  # series
+_SPARSE = 8  # so many times as many, where few of their values are asked for
 _SUBQUERY_STEP_MS = 60_000
 
 # What arrays come to while the values of a batch are looked up: of each step, and of each step of each series.
@@ -80,7 +80,7 @@ class Query:
         except RegexTimeout:
             raise timed_out() from None
         batch = (_SPARSE if sparse else 1) * BLOCK * series // max(samples, 1)
-        batch = max(1, min(_MAX_BATCH, batch, BLOCK // steps))
+        batch = max(1, min(_MAX_BATCH, batch, BLOCK // steps, series))
         size = 8 * batch * samples // max(series, 1)
         size += 2 * min(8 * BLOCK, size)  # what decoding it takes
         return series, self._batches(matchers, mint, maxt, batch, size) if series else iter(())

@@ -66,11 +66,8 @@ class Rows(Protocol):
     def at(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
         """The values at these rows, in any order, the first row being 0: where `dense` alone."""
 
-    def first(self) -> NDArray[np.float64]:
-        """The values of the first row: where `dense` alone."""
-
-    def last(self) -> NDArray[np.float64]:
-        """The values of the last row: where `dense` alone."""
+    def ends(self) -> NDArray[np.float64]:
+        """The values of the first and of the last row, [series, 2]: where `dense` alone."""
 
 
 class PlainRows:
@@ -98,15 +95,10 @@ class PlainRows:
 
         return self._bits.view(np.float64).take(index, axis=1)
 
-    def first(self) -> NDArray[np.float64]:
+    def ends(self) -> NDArray[np.float64]:
         import numpy as np
 
-        return self._bits.view(np.float64)[:, 0]
-
-    def last(self) -> NDArray[np.float64]:
-        import numpy as np
-
-        return self._bits.view(np.float64)[:, -1]
+        return self._bits.view(np.float64)[:, [0, -1]]
 
 
 class _Rows(Table):
@@ -153,10 +145,12 @@ class _Rows(Table):
 
     def rising(self) -> bool:
         """Whether no series has a value below the one before it."""
-        ends = zip(self._parts[1:], self._parts, strict=False)
-        return all(part.rising for part in self._parts) and all(
-            bool((here.first() >= before.last()).all()) for here, before in ends
-        )
+        if not all(part.rising for part in self._parts):
+            return False
+        if len(self._parts) == 1:
+            return True
+        ends = [part.ends() for part in self._parts]
+        return all(bool((here[:, 0] >= before[:, 1]).all()) for before, here in pairwise(ends))
 
 
 class _Part(NamedTuple):

@@ -64,8 +64,7 @@ def _read(block: Block, refs: list[int], lo: int, hi: int) -> list[list[int]]:
         index = np.array([hi - lo - 1, middle, 0, middle])
         assert rows.at(index).view(np.uint64).tolist() == out[:, index].tolist()
         assert rows.at(index[:1]).view(np.uint64).tolist() == out[:, index[:1]].tolist()
-        assert rows.first().view(np.uint64).tolist() == out[:, 0].tolist()
-        assert rows.last().view(np.uint64).tolist() == out[:, -1].tolist()
+        assert rows.ends().view(np.uint64).tolist() == out[:, [0, -1]].tolist()
     for row, bits in zip(values, out, strict=True):
         present = row[bits != STALE_BITS]
         assert not rows.rising or (present[1:] >= present[:-1]).all()
@@ -278,6 +277,33 @@ def test_selected_columns_in_any_order_of_forms() -> None:
     assert _read(block, refs, 17, 31) == [line[17:31] for line in expected]
     assert list(block.timelines_of([10, 11])) == [0, None]
     assert list(block.timelines_of(range(60))) == [0 if ref % 10 == 0 else None for ref in range(60)]
+
+
+def test_columns_of_one_width_in_several_codings() -> None:
+    """Sparse ones, and packed ones of other bits than the ones before: they are put back in the order asked for."""
+    source, columns, codings = random.Random(4), [], []
+    for bits in (7, 4, 6, None, 5, 3, None, 7, 4, None, 3, 6, None, 5, None):
+        if bits is None:
+            jumps = [source.randrange(1 << 15, 1 << 16) if source.random() < 0.1 else 0 for _ in range(200)]
+        else:
+            jumps = [source.randrange(1 << 8 + bits) for _ in range(200)]
+        jumps[:2] = 0, (1 << 16) - 1 if bits is None else (1 << 8 + bits) - 1
+        columns.append(_words([float(n) for n in accumulate(jumps)]))
+        one = column.encode(array("Q", columns[-1]))
+        assert one.planes == 2
+        codings.append((one.coding, one.detail))
+    assert len(set(codings)) == 6
+    block = _block(columns)
+    for refs in (list(range(15)), [ref for ref, (coding, _) in enumerate(codings) if coding == PACKED]):
+        assert _read(block, refs, 0, 200) == [columns[ref] for ref in refs]
+
+
+def test_the_ends_of_one_range_are_not_those_of_another() -> None:
+    """Of columns that the cache has."""
+    block, cache = _block([_words([float(i * k) for i in range(50)]) for k in range(8)]), Cache(1 << 20)
+    for lo, hi in ((0, 50), (10, 20), (10, 21), (0, 50)):
+        ends = block.part(range(8), lo, hi, cache).ends()
+        assert ends.tolist() == [[k * lo, k * (hi - 1)] for k in range(8)]
 
 
 def test_a_block_without_columns_keeps_its_timestamps() -> None:

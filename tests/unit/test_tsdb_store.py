@@ -307,6 +307,19 @@ def test_series_past_the_two_thousand_millionth() -> None:
     assert samples_of(store.snapshot()) == wanted
 
 
+@pytest.mark.parametrize("fallen_to", [255, 100])
+def test_a_counter_that_was_reset_between_two_blocks(fallen_to: int) -> None:
+    """Each of them rises, and the second one ends above the first: all rise only where none falls in between."""
+    values = [*range(256), *range(fallen_to, fallen_to + 256)]
+    columns = gauges(6)
+    store = filled([(i * 1000, [float(value)] * 6) for i, value in enumerate(values)], columns)
+    store.maintain(512_000, 10.0)
+    assert store.stats().sealed == 2
+    (group,) = store.snapshot().select(*ALWAYS, ())
+    assert group.table.rising() == (fallen_to == 255)
+    assert samples_of(store.snapshot())[columns[0].labels][256] == (256_000, bits(fallen_to))
+
+
 def test_a_series_of_two_streams_comes_once() -> None:
     """A series that a collector and then somebody else wrote is one series, with all its samples in order."""
     one = gauges(1)[0]

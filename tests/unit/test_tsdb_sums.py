@@ -9,9 +9,11 @@ from prom_probe.tsdb.block import BlockWriter
 from prom_probe.tsdb.encoding import column
 from prom_probe.tsdb.encoding.forms import TIMES
 from prom_probe.tsdb.encoding.heads import read
-from prom_probe.tsdb.encoding.record import STORED, Record
+from prom_probe.tsdb.encoding.packing import packed_size
+from prom_probe.tsdb.encoding.record import PACKED, SPARSE, STORED, Record
+from prom_probe.tsdb.encoding.steps import Steps
 from prom_probe.tsdb.encoding.sums import WIDEST, Sums, integers
-from prom_probe.tsdb.encoding.unsigned import unsigned_of_all
+from prom_probe.tsdb.encoding.unsigned import sparse_of_all, unsigned, unsigned_of_all
 
 _SERIES = 6
 
@@ -42,3 +44,49 @@ def test_any_row_is_what_the_plain_decoder_gives(rows: int, planes: int, plain: 
     index = np.array([source.randrange(rows) for _ in range(50)])
     assert (sums.at(index) == wanted[:, index]).all()
     assert sums.nbytes >= _SERIES * (8 + rows * (planes + 1 if planes else 0))
+
+
+@pytest.mark.parametrize("rows", [1, 7, 8, 9, 255, 1000])
+@pytest.mark.parametrize("planes", [1, 3, 5, 8])
+@pytest.mark.parametrize("plain", [True, False], ids=["plain", "scaled"])
+def test_any_row_of_sparse_deltas_too(rows: int, planes: int, plain: bool) -> None:
+    """No delta, one in the first row (which does not count), in each, in some; bits beyond the last row are none."""
+    source = random.Random(f"{rows}/{planes}/{plain}")
+    writer = BlockWriter()
+    timeline = writer.add_timeline(range(rows))
+    for series in range(_SERIES):
+        some = [source.random() < 0.2 for _ in range(rows)]
+        there = ([False] * rows, [True] + [False] * (rows - 1), [True] * rows)[series] if series < 3 else some
+        bits = int("".join(str(int(one)) for one in reversed(there)), 2) | (0xFF << rows & (1 << -(-rows // 8) * 8) - 1)
+        body = bits.to_bytes(-(-rows // 8), "little") + source.randbytes(planes * sum(there))
+        first, bias = source.randrange(-(1 << 63), 1 << 63), 0 if plain else source.randrange(-(1 << 40), 1 << 40)
+        divisor = 1 if plain else source.randrange(1, 1000)
+        writer.add(series, timeline, Record(TIMES, False, planes, SPARSE, 0, 0, first, bias, divisor, 0, 0, None, body))
+    block = writer.finish(0, 0)
+    wanted = np.array([column.decode_numbers(block.column(place), rows) for place in range(_SERIES)], np.int64)
+    heads = read(block, np.arange(_SERIES))
+    assert (integers(heads, unsigned_of_all(heads, rows)) == wanted).all()
+    steps = Steps(heads, *sparse_of_all(heads, rows))
+    for lo in {0, rows // 3, rows // 2, rows - 1}:
+        for hi in {lo + 1, (lo + 1 + rows) // 2, rows} - {lo}:
+            assert (steps.numbers(lo, hi) == wanted[:, lo:hi]).all()
+    index = np.array([source.randrange(rows) for _ in range(50)])
+    assert (steps.at(index) == wanted[:, index]).all()
+
+
+def test_records_of_all_codings_side_by_side() -> None:
+    """In any order: each is what it is by itself."""
+    source, rows, writer = random.Random("codings"), 100, BlockWriter()
+    timeline = writer.add_timeline(range(rows))
+    codings = [(PACKED, bits) for bits in range(1, 9)] * 3 + [(STORED, 0)] * 4 + [(SPARSE, 0)] * 3
+    source.shuffle(codings)
+    for series, (coding, bits) in enumerate(codings):
+        if coding == SPARSE:
+            body = b"\1".ljust(-(-rows // 8), b"\0") + source.randbytes(2)
+        else:
+            body = source.randbytes(rows + (packed_size(rows, bits) if coding == PACKED else rows))
+        writer.add(series, timeline, Record(TIMES, False, 2, coding, bits, 0, 0, 0, 1, 0, 0, None, body))
+    block = writer.finish(0, 0)
+    found = unsigned_of_all(read(block, np.arange(len(codings))), rows)
+    for place, row in enumerate(found):
+        assert (row == unsigned(block.column(place), rows)).all()

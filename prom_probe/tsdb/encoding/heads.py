@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 _HEAD = 6  # bytes before a record's integers
 _EIGHT = np.arange(8)
 _SIGNED = np.array([0, 56, 48, 40, 32, 24, 16, 8, 0])  # by the size of an integer: the bits that do not belong to it
+
+
+class Factors(NamedTuple):
+    """See `Heads.factors`."""
+
+    bias: NDArray[np.int64] | None
+    divisor: NDArray[np.int64] | None
 
 
 class Heads:
@@ -53,6 +60,13 @@ class Heads:
     def some(self, index: NDArray[np.int64]) -> Heads:
         """Those of these records, without their gaps."""
         return Heads(self.data, {}, self._table[:, index])
+
+    def factors(self) -> Factors:
+        """`bias` and `divisor`, each [records, 1]; None for a bias of 0 and a divisor of 1 throughout."""
+        return Factors(
+            self.bias[:, np.newaxis] if self.bias.any() else None,
+            self.divisor[:, np.newaxis] if (self.divisor != 1).any() else None,
+        )
 
     def bodies(self) -> list[memoryview]:
         return [self.data[begin:end] for begin, end in zip(self.begin.tolist(), self.end.tolist(), strict=True)]

@@ -41,7 +41,7 @@ class Sums:
         np.cumsum(sums[:, whole:], axis=1, out=sums[:, whole:])
         totals[:, 1:] += sums[:, _GROUP - 1 : -1 : _GROUP][:, : totals.shape[1] - 1]
         np.cumsum(totals, axis=1, out=totals)
-        bias, divisor = _factors(heads)
+        bias, divisor = heads.factors()
         if divisor is not None:
             totals *= divisor
         if bias is not None:
@@ -85,7 +85,7 @@ class Sums:
 
 def integers(heads: Heads, deltas: NDArray[Any]) -> NDArray[np.int64]:
     """All integers of some records of one width: int64[records, rows]. `deltas` as those of Sums."""
-    bias, divisor = _factors(heads)
+    bias, divisor = heads.factors()
     return added_up(deltas, heads.first[:, np.newaxis], bias, divisor)
 
 
@@ -128,11 +128,3 @@ def _limbs(sums: NDArray[Any], sizes: str) -> list[tuple[int, NDArray[Any]]]:
         limbs.append((8 * at, sums.view(f"<u{size}")[:, at // size :: sums.itemsize // size].copy()))
         at += size
     return limbs
-
-
-def _factors(heads: Heads) -> tuple[NDArray[np.int64] | None, NDArray[np.int64] | None]:
-    """(bias, divisor), each [records, 1]; None for a bias of 0 and a divisor of 1 throughout."""
-    return (
-        heads.bias[:, np.newaxis] if heads.bias.any() else None,
-        heads.divisor[:, np.newaxis] if (heads.divisor != 1).any() else None,
-    )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,9 @@ from prom_probe.tsdb.encoding.record import PACKED, SPARSE, BlockError, Record
 # By planes: the integers that hold so many bytes.
 _WORDS = ("u1", "u1", "<u2", "<u4", "<u4", "<u8", "<u8", "<u8", "<u8")
 
-_Where = slice | NDArray[np.int64]
+_EACH = 0x0101_0101_0101_0101
+
+ONES = np.array([byte.bit_count() for byte in range(256)], np.uint8)  # of each byte
 
 
 def unsigned(one: Record, rows: int) -> NDArray[Any]:
@@ -44,23 +48,34 @@ def unsigned(one: Record, rows: int) -> NDArray[Any]:
 
 
 def unsigned_of_all(heads: Heads, rows: int) -> NDArray[Any]:
-    """As `unsigned`, of records of one width side by side: [records, rows]."""
+    """As `unsigned`, of records of one width side by side: [records, rows]; best where they are sorted by coding."""
     planes, bodies = int(heads.planes[0]), heads.bodies()
     words = np.zeros((len(bodies), rows), _WORDS[planes])
-    codes, detail = (heads.flags & SPARSE).tolist(), heads.detail.tolist()
-    for code in set(codes):
-        places = [place for place, one in enumerate(codes) if one == code]
-        where: _Where = slice(None) if len(places) == len(bodies) else np.array(places)
-        some, details = [bodies[place] for place in places], [detail[place] for place in places]
+    detail = heads.detail.tolist()
+    for begin, end, code in _runs(heads):
+        out, some = words[begin:end], bodies[begin:end]
         if code == SPARSE:
-            _put_sparse(words, where, some, planes)
+            _put_sparse(out, some, planes)
         elif code == PACKED:
-            _put_packed(words, where, some, planes, details)
+            _put_packed(out, some, planes, detail[begin:end])
         else:
-            inflated = [inflate(body, rows, planes, code, raw) for body, raw in zip(some, details, strict=True)]
-            if planes:
-                _put_planes(words, where, _table(inflated).reshape(len(some), planes, rows))
+            raw = zip(some, detail[begin:end], strict=True)
+            _put_planes(out, _table([inflate(body, rows, planes, code, one) for body, one in raw]), planes)
     return words
+
+
+def sparse_of_all(heads: Heads, rows: int) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+    """What sparse records of one width have: which rows, a bit each ([records, bytes]), and these rows' deltas, [n]."""
+    return _sparse(heads.bodies(), rows, int(heads.planes[0]))
+
+
+def _runs(heads: Heads) -> Iterator[tuple[int, int, int]]:
+    """(begin, end, coding) of records that follow each other in one coding; of packed ones, by their bits."""
+    coding = heads.flags & SPARSE
+    steps = np.diff(coding)
+    steps |= (np.diff(heads.detail) < 0) & (coding[1:] == PACKED)
+    bounds = [0, *(np.flatnonzero(steps) + 1).tolist(), len(coding)]
+    return ((begin, end, int(coding[begin])) for begin, end in pairwise(bounds))
 
 
 def _table(bodies: Sequence[bytes | memoryview]) -> NDArray[np.uint8]:
@@ -68,80 +83,86 @@ def _table(bodies: Sequence[bytes | memoryview]) -> NDArray[np.uint8]:
     return np.frombuffer(b"".join(bodies), np.uint8).reshape(len(bodies), -1)
 
 
-def _put_planes(words: NDArray[Any], where: _Where, planes: NDArray[np.uint8]) -> None:
-    """The words of the lowest planes of their bytes, [records, planes, rows].
+def _put_planes(words: NDArray[Any], table: NDArray[np.uint8], planes: int) -> None:
+    """Fill the lowest bytes of the words out of `planes` planes side by side.
 
     Plane by plane: five times as fast as transposing, where the innermost loop would be over a few bytes.
     """
+    rows = words.shape[1]
     each = words.view(np.uint8).reshape(*words.shape, words.itemsize)
-    for plane in range(planes.shape[1]):
-        each[where, :, plane] = planes[:, plane]
+    for plane in range(planes):
+        each[:, :, plane] = table[:, plane * rows : (plane + 1) * rows]
 
 
-def _put_packed(
-    words: NDArray[Any], where: _Where, bodies: Sequence[memoryview], planes: int, bits: Sequence[int]
-) -> None:
-    """`bits`: of each body's highest plane. A field that several have is read at once."""
-    rows, cut = words.shape[1], (planes - 1) * words.shape[1]
-    of_each = dict(zip(zip(map(len, bodies), bits, strict=True), bodies, strict=True))
-    for (_, used), body in of_each.items():
-        check_packed(body, rows, planes, used)
+def _put_packed(words: NDArray[Any], bodies: Sequence[memoryview], planes: int, bits: Sequence[int]) -> None:
+    """`bits`: of each body's highest plane, ascending. A field that several have is read at once."""
+    rows = words.shape[1]
+    cut = (planes - 1) * rows
+    for used, body in {(used, len(body)): body for used, body in zip(bits, bodies, strict=True)}.items():
+        check_packed(body, rows, planes, used[0])
     if cut:
-        _put_planes(words, where, _table([body[:cut] for body in bodies]).reshape(len(bodies), planes - 1, rows))
-    top = np.zeros((len(bodies), rows), np.uint8)
-    for shift, field, having in _FIELDS:
-        if not having.isdisjoint(bits):
-            members = [place for place, used in enumerate(bits) if used in having]
+        _put_planes(words, _table([body[:cut] for body in bodies]), planes - 1)
+    highest = words.view(np.uint8).reshape(*words.shape, words.itemsize)[:, :, planes - 1]
+    top = highest if words.itemsize == 1 else np.zeros(words.shape, np.uint8)
+    for shift, field, least, most in _FIELDS:
+        first, last = bisect_left(bits, least), bisect_right(bits, most)
+        if first < last:
             begin = cut + (packed_size(rows, shift) if shift else 0)
             end = begin + field_size(rows, field)
-            some = _spread(_table([bodies[place][begin:end] for place in members]), field, rows)
-            if shift:
-                some <<= shift
-                some |= top[members]
-            top[slice(None) if len(members) == len(bodies) else members] = some
-    words.view(np.uint8).reshape(*words.shape, words.itemsize)[where, :, planes - 1] = top
+            _spread([body[begin:end] for body in bodies[first:last]], field, shift, top[first:last])
+    if top is not highest:
+        highest[:] = top
 
 
-def _fields() -> list[tuple[int, int, set[int]]]:
-    """The fields that there are, as (shift, bits, in which numbers of used bits)."""
-    found: dict[tuple[int, int], set[int]] = {}
+def _fields() -> list[tuple[int, int, int, int]]:
+    """The fields that there are, as (shift, bits, the least and the most used bits where there is one)."""
+    found: dict[tuple[int, int], list[int]] = {}
     for used, fields in FIELDS.items():
-        shift = 0
-        for field in fields:
-            found.setdefault((shift, field), set()).add(used)
-            shift += field
-    return [(*key, having) for key, having in found.items()]
+        for place, field in enumerate(fields):
+            found.setdefault((sum(fields[:place]), field), []).append(used)
+    return [(*key, min(having), max(having)) for key, having in found.items()]
 
 
 _FIELDS = _fields()
 
 
-def _spread(packed: NDArray[np.uint8], field: int, rows: int) -> NDArray[np.uint8]:
-    """A field's bits (`packing`) of each byte: from [records, size] to [records, rows]."""
+def _spread(packed: Sequence[memoryview], field: int, shift: int, out: NDArray[np.uint8]) -> None:
+    """Put a field's bits (`packing`) of each byte, moved up by `shift`, into `out`, [records, rows]."""
+    rows, size = out.shape[1], len(packed[0])
+    joined = b"".join(packed)
+    joined += bytes(-len(joined) % 8)
     if field == 1:
-        return np.unpackbits(packed, axis=1, count=rows, bitorder="little")
-    out = np.empty((len(packed), rows), np.uint8)
-    packed, size, mask = np.ascontiguousarray(packed), packed.shape[1], (1 << field) - 1
+        some = np.frombuffer(joined, np.uint8, len(packed) * size).reshape(len(packed), size)
+        spread = np.unpackbits(some, axis=1, bitorder="little").view(np.uint64)
+        spread <<= shift
+        out |= spread.view(np.uint8)[:, :rows]
+        return
+    # Eight bytes are shifted at once: what comes from a neighbour is masked out.
+    eights, mask = np.frombuffer(joined, np.uint64), _EACH * ((1 << field) - 1 << shift)
     for part, first in zip(range(0, 8, field), range(0, rows, size), strict=False):
-        out[:, first : first + size] = (packed >> part & mask)[:, : rows - first]
-    return out
+        moved = eights >> part - shift if part >= shift else eights << shift - part
+        moved &= mask
+        here = out[:, first : first + size]
+        here |= moved.view(np.uint8)[: len(packed) * size].reshape(len(packed), size)[:, : rows - first]
 
 
-def _put_sparse(words: NDArray[Any], where: _Where, bodies: Sequence[memoryview], planes: int) -> None:
-    rows = words.shape[1]
+def _sparse(bodies: Sequence[memoryview], rows: int, planes: int) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+    """See `sparse_of_all`."""
     size = field_size(rows, 1)
     if min(map(len, bodies)) < size:
         raise BlockError(f"a sparse body of less than {size} bytes")
-    there = _spread(_table([body[:size] for body in bodies]), 1, rows)
-    if ((there.sum(axis=1) * planes + size) != list(map(len, bodies))).any():
+    there = _table([body[:size] for body in bodies]).copy()
+    there[:, -1] &= 255 >> -rows % 8
+    if ((ONES.take(there).sum(axis=1) * planes + size) != list(map(len, bodies))).any():
         raise BlockError("a sparse body of another length than its bits say")
     values = np.frombuffer(b"".join([body[size:] for body in bodies]), np.uint8)
-    padded = np.zeros((len(values) // planes, words.itemsize), np.uint8)
+    padded = np.zeros((len(values) // planes, np.dtype(_WORDS[planes]).itemsize), np.uint8)
     padded[:, :planes] = values.reshape(-1, planes)
+    return there, padded.view(_WORDS[planes])[:, 0]
+
+
+def _put_sparse(words: NDArray[Any], bodies: Sequence[memoryview], planes: int) -> None:
+    there, deltas = _sparse(bodies, words.shape[1], planes)
+    bits = np.unpackbits(there, axis=1, count=words.shape[1], bitorder="little")
     # Places are found and filled faster than a mask is followed.
-    filled = np.flatnonzero(there.view(np.bool_))
-    if isinstance(where, slice):
-        words.reshape(-1)[filled] = padded.view(words.dtype)[:, 0]
-    else:
-        row, column = np.divmod(filled, rows)
-        words[where[row], column] = padded.view(words.dtype)[:, 0]
+    words.reshape(-1)[np.flatnonzero(bits.view(np.bool_))] = deltas

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,10 @@ from prom_probe.tsdb.encoding.column import check
 from prom_probe.tsdb.encoding.forms import FORMS
 from prom_probe.tsdb.encoding.heads import Heads
 from prom_probe.tsdb.encoding.heads import read as read_heads
-from prom_probe.tsdb.encoding.record import FORM, RISING, Record
+from prom_probe.tsdb.encoding.record import FORM, RISING, SPARSE, Record
+from prom_probe.tsdb.encoding.steps import Steps
 from prom_probe.tsdb.encoding.sums import WIDEST, Sums, added_up, integers
-from prom_probe.tsdb.encoding.unsigned import unsigned, unsigned_of_all
+from prom_probe.tsdb.encoding.unsigned import sparse_of_all, unsigned, unsigned_of_all
 
 if TYPE_CHECKING:
     from prom_probe.tsdb.block import Block
@@ -25,17 +26,14 @@ if TYPE_CHECKING:
 # Where few columns are asked for, the calls that finish their values take longer than the arithmetic: done once.
 _FEW = 4
 
-# So many rows of a block are remembered as they are looked at most often: its first and its last one.
-_EDGES = 2
-
 _Rows = slice | NDArray[np.int64]
 
 
 class _Numbers:
     """Columns of one form as integers, of which any rows can be had."""
 
-    def __init__(self, heads: Heads, deltas: NDArray[Any]) -> None:
-        self._sums = Sums(heads, deltas)
+    def __init__(self, heads: Heads, sums: Sums | Steps) -> None:
+        self._sums = sums
         self._form = FORMS[_form(heads)]
         self._exponent = heads.exponent
         self.nbytes = self._sums.nbytes + self._exponent.nbytes
@@ -98,9 +96,10 @@ class Columns:
         rising: bool,
     ) -> None:
         self._parts = parts
+        self._in_order = len(parts) == 1 and isinstance(parts[0].where, slice)  # all columns, where all are present
         self._absent = absent
         self._gaps = gaps
-        self._edges: dict[int, NDArray[np.float64]] = {}
+        self._ends: tuple[int, int, NDArray[np.float64]] | None = None
         self._series = series
         self.rising = rising
 
@@ -114,7 +113,7 @@ class Columns:
 
     def bits(self, lo: int, hi: int) -> NDArray[np.uint64] | None:
         """Rows [lo, hi), where all columns are present in them and their finished values lie side by side."""
-        if len(self._parts) != 1 or not isinstance(self._parts[0].content, _Values):
+        if not self._in_order or not isinstance(self._parts[0].content, _Values):
             return None
         start = self._parts[0].start
         found = self._parts[0].content.values(lo - start, hi - start)
@@ -132,7 +131,7 @@ class Columns:
 
     def at(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
         """The values of rows in which all columns are present."""
-        if len(self._parts) == 1:  # then it has all columns, in order
+        if self._in_order:
             content, start = self._parts[0].content, self._parts[0].start
             return content.at(index - start if start else index)
         out = np.empty((self._series, len(index)))
@@ -144,18 +143,16 @@ class Columns:
         """Rows [lo, hi)."""
         return ColumnRows(self, lo, hi)
 
-    def edge(self, row: int) -> NDArray[np.float64]:
-        """The values of one such row, which is the same each time: the first or the last one."""
-        found = self._edges.get(row)
-        if found is None:
-            found = self.at(np.array([row]))[:, 0]
-            if len(self._edges) < _EDGES:
-                self._edges[row] = found
-        return found
+    def ends(self, first: int, last: int) -> NDArray[np.float64]:
+        """The values of two such rows, [series, 2]; remembered: mostly they are a block's first and last one."""
+        known = self._ends
+        if known is None or known[:2] != (first, last):
+            self._ends = known = first, last, self.at(np.array([first, last]))
+        return known[2]
 
     @property
     def nbytes(self) -> int:
-        edges = _EDGES * (8 * self._series + 200)
+        edges = 16 * self._series + 300
         parts = sum(part.content.nbytes + 300 for part in self._parts)
         return parts + edges + 100 * len(self._gaps) + 8 * len(self._absent)
 
@@ -181,11 +178,8 @@ class ColumnRows:
     def at(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
         return self._columns.at(index + self._lo if self._lo else index)
 
-    def first(self) -> NDArray[np.float64]:
-        return self._columns.edge(self._lo)
-
-    def last(self) -> NDArray[np.float64]:
-        return self._columns.edge(self._hi - 1)
+    def ends(self) -> NDArray[np.float64]:
+        return self._columns.ends(self._lo, self._hi - 1)
 
 
 def load(block: Block, refs: Sequence[int]) -> tuple[Columns, int]:
@@ -245,10 +239,13 @@ def _load_many(block: Block, refs: Sequence[int]) -> Columns:
             gaps += [(int(rows[number]), *gap) for gap in record.gaps(flips, height)]
     start, end = np.array(windows).T
     present = start < end
-    alike = heads.flags & FORM | heads.planes << 2 | start << 8 | end << 24
+    coding = heads.flags & SPARSE
+    alike = heads.flags & FORM | heads.planes << 2 | (coding == SPARSE).astype(np.int64) << 7 | start << 8 | end << 24
+    # Of one part, those that are packed alike follow each other.
+    order = np.argsort(alike << 10 | coding << 4 | heads.detail, kind="stable")
+    order = order[present[order]]
     parts = []
-    for key in np.unique(alike[present]).tolist():
-        index = np.flatnonzero(alike == key)
+    for index in np.split(order, np.flatnonzero(np.diff(alike[order])) + 1) if len(order) else ():
         first, last = int(start[index[0]]), int(end[index[0]])
         parts.append(_Part(_where(rows[index]), first, last, _content(heads.some(index), last - first)))
     rising = bool((heads.flags[present] & RISING).all())
@@ -280,9 +277,8 @@ def load_times(block: Block, timeline: int) -> tuple[NDArray[np.int64], int]:
 
 
 def _where(rows: NDArray[np.int64]) -> _Rows:
-    """Ascending rows, as a slice where they follow each other."""
-    first, last = int(rows[0]), int(rows[-1])
-    return slice(first, last + 1) if last - first + 1 == len(rows) else rows
+    """Rows, as a slice where they follow each other."""
+    return slice(int(rows[0]), int(rows[-1]) + 1) if (np.diff(rows) == 1).all() else rows
 
 
 def _form(heads: Heads) -> int:
@@ -293,9 +289,11 @@ def _content(heads: Heads, rows: int) -> _Numbers | _Values:
     """Columns of one form and width."""
     check(_form(heads), int(heads.exponent.max()))
     planes = int(heads.planes[0])
-    constant = not planes and not heads.bias.any()
+    constant, many = not planes and not heads.bias.any(), len(heads) > _FEW
+    if many and int(heads.flags[0]) & SPARSE == SPARSE:
+        return _Numbers(heads, Steps(heads, *sparse_of_all(heads, rows)))
     deltas = unsigned_of_all(heads, 1 if constant else rows)
-    if not constant and len(heads) > _FEW and planes <= WIDEST:
-        return _Numbers(heads, deltas)
+    if many and not constant and planes <= WIDEST:
+        return _Numbers(heads, Sums(heads, deltas))
     numbers = integers(heads, deltas)
     return _Values(FORMS[_form(heads)].vector(numbers, heads.exponent).view(np.uint64))
