@@ -87,6 +87,7 @@ class Process:
         "limits_due",
         "major",
         "max_fds",
+        "memory_ns",
         "memory_readable",
         "nonvoluntary",
         "numbers",
@@ -108,6 +109,7 @@ class Process:
         "state",
         "statm_data",
         "status_due",
+        "status_of",
         "swap",
         "system",
         "tasks",
@@ -138,6 +140,7 @@ class Process:
         self.changed = True  # since its series were written
         self.stat_data = self.statm_data = b""  # what is not read again as long as it stays the same
         self.whole = False  # whether everything has been read of it as it is now
+        self.status_of = b""  # what statm said when its status was read; empty once that was put off
         self.status_due = self.limits_due = 0  # the collection in which they are read again
         self.ppid = 0
         self.comm = b""
@@ -145,6 +148,7 @@ class Process:
         self.zombie = False
         self.clock = (~pid << 3) | 2  # the CPU clock of the process (clock_getcpuclockid(3)), in our PID namespace
         self.cpu_ns = -1  # what that clock said before the last reading
+        self.memory_ns = 0  # what it said before the last reading of its memory
         self.rested = 0  # collections since all of it was read
         self.seen = 0  # collections
         self.user = self.system = self.child_user = self.child_system = 0  # ticks

@@ -22,13 +22,13 @@ _GONE = (ProcessLookupError, FileNotFoundError)
 _REST = 16
 _SPREAD = 16
 # Where more than this many run, what costs is read in turn, but at least in one of so many collections: IO, descriptors
-# and the run queue's delay; memory of one whose stat is the same; and all but memory of one that ran for less than a
-# tenth of a tick.
+# and the run queue's delay; memory of one whose stat is the same; and, every second turn, all but memory of one that
+# ran for less than a tenth of a tick since all of it was read.
 _EACH_TIME = 12
 _MOST_TURNS = 8
 _LITTLE_NS = 1_000_000
 # Where more than this many rest, their memory is read in turn too, but at least in one of so many collections. To rest
-# is not to have run for longer than that since all was read: the kernel gives 2 MiB in it at most.
+# is not to have run for longer than that since it was read: the kernel gives 2 MiB in it at most.
 _REST_EACH_TIME = 24
 _MOST_REST_TURNS = 4
 _NEXT_TO_NOTHING_NS = 100_000
@@ -54,6 +54,7 @@ class ProcessReader:
         self._say = say
         self._beat = 0
         self._turns = 1  # it is a process's turn where its PID and `_turn` add up to a multiple of that
+        self._little_turns = 1  # the same for all of those that ran little
         self._turn = 0
         self._rest_turns = 1  # the same for the memory of those that rest
         self._resting = 0
@@ -74,6 +75,7 @@ class ProcessReader:
         if light:
             self._turn = 1
             self._turns, self._rest_turns = (_NEVER if turns > 1 else 1 for turns in (self._turns, self._rest_turns))
+        self._little_turns = 2 * self._turns if self._turns > 1 else 1
         self._status_every = min(max(_STATUS_EVERY, self._ran // _STATUS_AT_ONCE), _STATUS_MOST)
         self._status_left = 0 if light else self._ran // self._status_every + 1
         self._ran = self._resting = 0
@@ -91,8 +93,8 @@ class ProcessReader:
                 self._ran += 1
             known = cpu_ns != -1 and process.cpu_ns != -1 and process.rested < _REST + process.pid % _SPREAD
             # Less than nothing: its PID is another's.
-            if known and (not ran_ns or (0 < ran_ns < _LITTLE_NS and (self._turn + process.pid) % self._turns)):
-                self._rest(process, ran_ns)
+            if known and (not ran_ns or (0 < ran_ns < _LITTLE_NS and (self._turn + process.pid) % self._little_turns)):
+                self._rest(process, cpu_ns)
                 return True
             data = process.files.stat()
             same = data == process.stat_data
@@ -106,7 +108,7 @@ class ProcessReader:
             elif process.gained:
                 process.gained = []
             process.seen += 1
-            self._read_rest(process, same)
+            self._read_rest(process, same, cpu_ns)
             process.cpu_ns = cpu_ns
             process.rested = 0
         except _GONE:
@@ -115,7 +117,7 @@ class ProcessReader:
             self._say(str(error))
         return True
 
-    def _rest(self, process: Process, ran_ns: int) -> None:
+    def _rest(self, process: Process, cpu_ns: int) -> None:
         """It has done little or nothing since it was read."""
         process.seen += 1
         process.rested += 1
@@ -123,21 +125,22 @@ class ProcessReader:
             process.gained = []
         if process.zombie:
             return
-        if ran_ns < _NEXT_TO_NOTHING_NS:
+        if cpu_ns - process.memory_ns < _NEXT_TO_NOTHING_NS:
             self._resting += 1
             if (self._turn + process.pid) % self._rest_turns:
                 return
-        self._read_statm(process)
+        self._read_statm(process, cpu_ns)
 
-    def _read_statm(self, process: Process) -> None:
+    def _read_statm(self, process: Process, cpu_ns: int) -> None:
         data = process.files.statm()
+        process.memory_ns = cpu_ns
         if data != process.statm_data:
             virtual, resident, shared = parse_proc_pid_statm(data)
             process.statm_data = data
             process.virtual, process.resident, process.shared = virtual, resident, min(shared, resident)
             process.sum_up()
 
-    def _read_rest(self, process: Process, same: bool) -> None:
+    def _read_rest(self, process: Process, same: bool, cpu_ns: int) -> None:
         """What is not in stat, which is the `same` as before."""
         all_of_it = not process.whole or process.rested >= _REST
         turn = all_of_it or (self._turn + process.pid) % self._turns == 0
@@ -152,12 +155,22 @@ class ProcessReader:
                     _empty(process)
                     process.whole = True
                 return
-            self._read_statm(process)
-            if all_of_it or (process.status_due <= self._beat and self._status_left > 0):
+            self._read_statm(process, cpu_ns)
+            if all_of_it or (
+                process.status_due <= self._beat and self._status_left > 0 and not self._puts_off(process)
+            ):
                 self._status_left -= 1
                 self._read_status(process)
         except _GONE:
             pass  # since its stat was read: the next collection misses it
+
+    def _puts_off(self, process: Process) -> bool:
+        """Whether its memory is as large as when its status was read: then that is read every second time."""
+        if process.status_of != process.statm_data:
+            return False
+        process.status_of = b""
+        process.status_due = self._beat + self._status_every
+        return True
 
     def _read_turn(self, process: Process) -> None:
         files = process.files
@@ -207,6 +220,7 @@ class ProcessReader:
         process.status_due = (
             self._beat + self._status_every + (0 if process.whole else process.pid % self._status_every)
         )
+        process.status_of = process.statm_data
         process.whole = True
         process.sum_up()
 

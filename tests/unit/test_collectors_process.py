@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -198,6 +200,67 @@ def test_memory_of_those_that_rest_is_read_in_turn(machine: Machine, count: int,
         resident(20)
         seen = [read() for _ in range(turns)]
     assert seen == [pytest.approx(count * turn / turns) for turn in range(1, turns + 1)]
+
+
+def test_those_that_run_for_moments_are_read_seldom(machine: Machine) -> None:
+    """Their memory once they may have taken much since it was read, the rest in every second turn, the 16th beat."""
+    pids = range(100, 220)
+    reads: Counter[str] = Counter()
+
+    def counted(name: str) -> Any:
+        read = getattr(ProcessFiles, name)
+
+        def wrapped(files: ProcessFiles) -> Any:
+            reads[name] += 1
+            return read(files)
+
+        return patch.object(ProcessFiles, name, wrapped)
+
+    def clock_ns(clock: int) -> int:
+        return 10**9 + round(machine.now) * 20_000
+
+    def change(number: int) -> None:
+        for pid in pids:
+            machine.proc.process(pid, 100 if pid > 100 else 1, resident=number, read=4096 * number, utime=number)
+
+    collector = machine.make(ProcessCollector, PID)
+    collector._reader._clocks = True
+    with (
+        patch("prom_probe.collectors.process_reader.clock_gettime_ns", clock_ns),
+        counted("statm"),
+        counted("stat"),
+        counted("io"),
+    ):
+        change(1)
+        machine.collect(collector, 48)
+        reads.clear()
+        machine.collect(collector, 48)
+        assert 2.5 * len(pids) < reads["stat"] == reads["io"] <= 3 * len(pids)
+        assert 11 * len(pids) < reads["statm"] <= 15 * len(pids)
+        change(2)
+        # One of these lists /proc, and puts off what is read in turn.
+        assert machine.collect(collector, 5)['proctree_resident_memory_bytes{tree="job"}'] == 120 * 2 * 4096
+        row = machine.collect(collector, 12)
+        assert row['proctree_io_read_bytes_total{tree="job"}'] == 120 * 2 * 4096
+        assert row['proctree_cpu_seconds_total{mode="user", tree="job"}'] == 120 * 2 / 100
+
+
+@pytest.mark.parametrize(("grows", "every"), [(True, 8), (False, 16)])
+def test_status_is_read_half_as_often_where_memory_stays_the_same(machine: Machine, grows: bool, every: int) -> None:
+    """Of a process that runs all the time."""
+    machine.proc.process(100)
+    collector = machine.make(ProcessCollector, PID)
+    collector._reader._clocks = True
+    with (
+        patch.object(ProcessFiles, "status", autospec=True, side_effect=ProcessFiles.status) as read,
+        patch("prom_probe.collectors.process_reader.clock_gettime_ns", lambda clock: round(machine.now * 1e9)),
+    ):
+        for beat in range(80):
+            machine.proc.process(100, resident=10 + beat * grows, utime=beat, peak=100 + beat)
+            peak = machine.collect(collector)['proctree_largest_process_memory_peak_bytes{tree="job"}']
+            # The first reading is out of step, and a collection that lists /proc puts it off.
+            assert beat < 24 or 100 + beat - every - 1 < peak / 1024 <= 100 + beat
+    assert 80 // every - 2 <= read.call_count <= 80 // every + 2
 
 
 def test_a_clock_that_is_another_process_s_is_noticed_at_once(machine: Machine) -> None:
