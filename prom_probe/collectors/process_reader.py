@@ -30,7 +30,7 @@ _LITTLE_NS = 1_000_000
 # Where more than this many rest, their memory is read in turn too, but at least in one of so many collections. To rest
 # is not to have run for longer than that since it was read: the kernel gives 2 MiB in it at most.
 _REST_EACH_TIME = 24
-_MOST_REST_TURNS = 4
+_MOST_REST_TURNS = 8
 _NEXT_TO_NOTHING_NS = 100_000
 # Collections between two readings of what a running process's memory is made of: more where many run, so that no more
 # than about _STATUS_AT_ONCE are read in one, also after all of them have woken up together.
