@@ -20,6 +20,7 @@ from bench.report import Row, percentile, print_table
 from prom_probe.model.labels import Labels
 
 STEP_S = 15
+TURNS, TURN_S = 5, 0.2  # that each peer has of each query, and how long one is at least
 CHUNK = 100  # samples of a series in one remote write request
 
 # name, PromQL, whether over a range; the letters are those of the design's budgets.
@@ -67,18 +68,16 @@ def path(peer: Peer, expr: str, over_range: bool, start_s: float, end_s: float) 
     return f"{peer.query_prefix}/query?{urlencode({'query': expr, 'time': end_s, 'nocache': 1})}"
 
 
-def measure(peer: Peer, url: str, runs: int) -> list[float]:
-    """Seconds of each run, back to back over one connection, after two that are not counted."""
-    times = []
-    for i in range(runs + 2):
+def measure(peer: Peer, url: str, runs: int, least_s: float = 0) -> list[float]:
+    """Seconds of each run, back to back over one connection for so long, after two that are not counted."""
+    times: list[float] = []
+    while len(times) < runs + 2 or sum(times) < least_s:
         begun = time.perf_counter()
         status, body = peer.get(url)
-        took = time.perf_counter() - begun
+        times.append(time.perf_counter() - begun)
         if status != 200:
             raise RuntimeError(f"{peer.name} answered {status}: {body[:300]!r}")
-        if i >= 2:
-            times.append(took)
-    return times
+    return times[2:]
 
 
 def wait_until_searchable(peer: Peer, series: int, end_s: float) -> None:
@@ -110,7 +109,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--series", type=int, default=500, help="counters, and as many gauges")
     parser.add_argument("--samples", type=int, default=3600, help="of each series, one a second")
-    parser.add_argument("--runs", type=int, default=40, help="of each query")
+    parser.add_argument("--runs", type=int, default=40, help="of each query, at least")
     parser.add_argument("--only", default="".join(QUERIES), help="letters of the queries to run")
     args = parser.parse_args()
     series: Series = [*counters(args.series, args.samples), *gauges(args.series, args.samples)]
@@ -128,9 +127,11 @@ def main() -> None:
             wait_until_settled(peer)
         for letter in args.only:
             _, expr, over_range = QUERIES[letter]
-            for peer in peers:  # one after the other, so that none is timed beside another
-                url = path(peer, expr, over_range, start_ms / 1000, end_ms / 1000)
-                times.setdefault(letter, {})[peer.name] = measure(peer, url, args.runs)
+            for _ in range(TURNS):  # so that a noisy moment falls on all
+                for peer in peers:  # one after the other, so that none is timed beside another
+                    url = path(peer, expr, over_range, start_ms / 1000, end_ms / 1000)
+                    found = measure(peer, url, -(-args.runs // TURNS), TURN_S)
+                    times.setdefault(letter, {}).setdefault(peer.name, []).extend(found)
     rows: list[Row] = []
     for letter, by_peer in times.items():
         cells = [f"{percentile(t, 0.5) * 1e3:.2f}/{percentile(t, 0.99) * 1e3:.2f}" for t in by_peer.values()]
