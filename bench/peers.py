@@ -50,8 +50,7 @@ class Peer:
     def __init__(self, name: str, argv: Sequence[str], port: int, folder: Path) -> None:
         self.name = name
         self.port = port
-        self.address = f"127.0.0.1:{port}"
-        self.url = f"http://{self.address}"
+        self.url = f"http://127.0.0.1:{port}"
         self._folder = folder
         self._log = (folder / "log").open("wb")
         self._process = subprocess.Popen(argv, stdout=self._log, stderr=self._log, cwd=folder)
@@ -133,7 +132,7 @@ def prometheus(config: str = "global: {}\n", *more: str, port: int | None = None
     folder, port = Path(tempfile.mkdtemp()), port or free_port()
     (folder / "prometheus.yml").write_text(config)
     flags = [f"--config.file={folder}/prometheus.yml", f"--web.listen-address=127.0.0.1:{port}"]
-    flags += ["--storage.tsdb.path=" + str(data or folder / "data"), "--web.enable-remote-write-receiver", *more]
+    flags += [f"--storage.tsdb.path={data or folder / 'data'}", "--web.enable-remote-write-receiver", *more]
     return Peer("Prometheus", ["prometheus", *flags], port, folder)
 
 

@@ -68,8 +68,8 @@ def path(peer: Peer, expr: str, over_range: bool, start_s: float, end_s: float) 
     return f"{peer.query_prefix}/query?{urlencode({'query': expr, 'time': end_s, 'nocache': 1})}"
 
 
-def measure(peer: Peer, url: str, runs: int, least_s: float = 0) -> list[float]:
-    """Seconds of each run, back to back over one connection for so long, after two that are not counted."""
+def measure(peer: Peer, url: str, runs: int, least_s: float) -> list[float]:
+    """Seconds of each run, back to back over one connection: so many, for so long; after two that are not counted."""
     times: list[float] = []
     while len(times) < runs + 2 or sum(times) < least_s:
         begun = time.perf_counter()

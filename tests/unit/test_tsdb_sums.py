@@ -1,14 +1,16 @@
 """Deltas added up in groups of rows: each row's integer is what the plain decoder gives, at any width and height."""
 
 import random
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from prom_probe.tsdb.block import BlockWriter
 from prom_probe.tsdb.encoding import column
 from prom_probe.tsdb.encoding.forms import TIMES
-from prom_probe.tsdb.encoding.heads import read
+from prom_probe.tsdb.encoding.heads import Heads, read
 from prom_probe.tsdb.encoding.packing import packed_size
 from prom_probe.tsdb.encoding.record import PACKED, SPARSE, STORED, Record
 from prom_probe.tsdb.encoding.steps import Steps
@@ -18,24 +20,31 @@ from prom_probe.tsdb.encoding.unsigned import sparse_of_all, unsigned, unsigned_
 _SERIES = 6
 
 
+def _written(
+    source: random.Random, rows: int, planes: int, coding: int, bodies: Sequence[bytes], plain: bool
+) -> tuple[Heads, NDArray[np.int64]]:
+    """Records with these bodies, of any first integer, and of any bias and divisor unless `plain`; what they mean."""
+    writer = BlockWriter()
+    timeline = writer.add_timeline(range(rows))
+    for series, body in enumerate(bodies):
+        first, bias = source.randrange(-(1 << 63), 1 << 63), 0 if plain else source.randrange(-(1 << 40), 1 << 40)
+        divisor = 1 if plain else source.randrange(1, 1000)
+        writer.add(series, timeline, Record(TIMES, False, planes, coding, 0, 0, first, bias, divisor, 0, 0, None, body))
+    block = writer.finish(0, 0)
+    places = range(len(bodies))
+    wanted = [column.decode_numbers(block.column(place), rows) for place in places]
+    return read(block, np.array(places)), np.array(wanted, np.int64)
+
+
 @pytest.mark.parametrize("rows", [1, 2, 255, 256, 257, 512, 513, 1000])
 @pytest.mark.parametrize("planes", range(9))
 @pytest.mark.parametrize("plain", [True, False], ids=["plain", "scaled"])
 def test_any_row_is_what_the_plain_decoder_gives(rows: int, planes: int, plain: bool) -> None:
     """The largest deltas throughout, none, and any; with a bias and a divisor, and without; modulo 2^64."""
-    source = random.Random(f"{rows}/{planes}/{plain}")
-    writer = BlockWriter()
-    timeline = writer.add_timeline(range(rows))
-    for series in range(_SERIES):
-        first, bias = source.randrange(-(1 << 63), 1 << 63), 0 if plain else source.randrange(-(1 << 40), 1 << 40)
-        divisor, size = 1 if plain else source.randrange(1, 1000), planes * rows
-        body = (b"\xff" * size, bytes(size), source.randbytes(size))[min(series, 2)]
-        writer.add(series, timeline, Record(TIMES, False, planes, STORED, 0, 0, first, bias, divisor, 0, 0, None, body))
-    block = writer.finish(0, 0)
-    wanted = np.array([column.decode_numbers(block.column(place), rows) for place in range(_SERIES)], np.int64)
-    heads = read(block, np.arange(_SERIES))
-    words = unsigned_of_all(heads, rows)
-    assert (integers(heads, words) == wanted).all()
+    source, size = random.Random(f"{rows}/{planes}/{plain}"), planes * rows
+    bodies = [b"\xff" * size, bytes(size), *(source.randbytes(size) for _ in range(_SERIES - 2))]
+    heads, wanted = _written(source, rows, planes, STORED, bodies, plain)
+    assert (integers(heads, unsigned_of_all(heads, rows)) == wanted).all()
     if planes > WIDEST:
         return
     sums = Sums(heads, unsigned_of_all(heads, rows))
@@ -51,20 +60,12 @@ def test_any_row_is_what_the_plain_decoder_gives(rows: int, planes: int, plain: 
 @pytest.mark.parametrize("plain", [True, False], ids=["plain", "scaled"])
 def test_any_row_of_sparse_deltas_too(rows: int, planes: int, plain: bool) -> None:
     """No delta, one in the first row (which does not count), in each, in some; bits beyond the last row are none."""
-    source = random.Random(f"{rows}/{planes}/{plain}")
-    writer = BlockWriter()
-    timeline = writer.add_timeline(range(rows))
-    for series in range(_SERIES):
-        some = [source.random() < 0.2 for _ in range(rows)]
-        there = ([False] * rows, [True] + [False] * (rows - 1), [True] * rows)[series] if series < 3 else some
-        bits = int("".join(str(int(one)) for one in reversed(there)), 2) | (0xFF << rows & (1 << -(-rows // 8) * 8) - 1)
-        body = bits.to_bytes(-(-rows // 8), "little") + source.randbytes(planes * sum(there))
-        first, bias = source.randrange(-(1 << 63), 1 << 63), 0 if plain else source.randrange(-(1 << 40), 1 << 40)
-        divisor = 1 if plain else source.randrange(1, 1000)
-        writer.add(series, timeline, Record(TIMES, False, planes, SPARSE, 0, 0, first, bias, divisor, 0, 0, None, body))
-    block = writer.finish(0, 0)
-    wanted = np.array([column.decode_numbers(block.column(place), rows) for place in range(_SERIES)], np.int64)
-    heads = read(block, np.arange(_SERIES))
+    source, size, bodies = random.Random(f"{rows}/{planes}/{plain}"), -(-rows // 8), []
+    some = [[source.random() < 0.2 for _ in range(rows)] for _ in range(_SERIES - 3)]
+    for there in ([False] * rows, [True] + [False] * (rows - 1), [True] * rows, *some):
+        bits = sum(one << row for row, one in enumerate(there)) | ((1 << 8 * size) - (1 << rows))
+        bodies.append(bits.to_bytes(size, "little") + source.randbytes(planes * sum(there)))
+    heads, wanted = _written(source, rows, planes, SPARSE, bodies, plain)
     assert (integers(heads, unsigned_of_all(heads, rows)) == wanted).all()
     steps = Steps(heads, *sparse_of_all(heads, rows))
     for lo in {0, rows // 3, rows // 2, rows - 1}:
