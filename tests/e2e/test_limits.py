@@ -57,7 +57,7 @@ def loaded() -> Iterator[Loaded]:
             body = encode_write((labels, times, values[first : first + 300]) for labels, values in series)
             _write(sidecar, body)
         loaded = Loaded(sidecar, end_s)
-        wait_for("all is stored", lambda: loaded.ask("count(x)")[1]["data"]["result"][0]["value"][1] == str(SERIES))
+        wait_for("all is stored", lambda: loaded.ask(f"count(x) == {SERIES}")[1]["data"]["result"])
         yield loaded
         assert "Traceback" not in sidecar.stderr
         assert sidecar.metric("prom_probe_worker_restarts_total", worker="aggregator") == 0

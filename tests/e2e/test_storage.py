@@ -88,7 +88,7 @@ def test_a_killed_aggregator_comes_back_with_its_samples(tmp_path: Path) -> None
     """All but the last flush interval, and the rings' frames of the meantime; nothing twice."""
     flags = ["--interval=100ms", f"--storage.tsdb.path={tmp_path / 'run'}", "--storage.tsdb.wal-flush-interval=100ms"]
     with Sidecar("--", "sleep", "60", flags=flags) as sidecar:
-        wait_for("samples", lambda: len(sidecar.query(f"{TREE}[1m]")[0]["values"]) > 30)
+        wait_for("samples", lambda: sidecar.value(f"count_over_time({TREE}[1m]) > 30"))
         first = sidecar.worker("aggregator")
         killed = time.time()
         os.kill(first, signal.SIGKILL)
