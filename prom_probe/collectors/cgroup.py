@@ -16,7 +16,7 @@ from prom_probe.model.sample import STALE
 from prom_probe.sources.block_stat import read_device_name
 from prom_probe.sources.cgroup_files import parse_number
 from prom_probe.sources.cgroup_limits import read_effective_cpus, read_effective_memory
-from prom_probe.sources.cgroup_path import Directories, locate_cgroups, locate_named_cgroup
+from prom_probe.sources.cgroup_path import CgroupLocator, Directories, locate_named_cgroup
 from prom_probe.sources.descriptors import Descriptors, KeptFile, read_first, read_once
 from prom_probe.sources.errors import ParseError
 
@@ -40,6 +40,7 @@ class CgroupCollector:
     def __init__(self, context: Context) -> None:
         self.layout = Layout()
         self._context = context
+        self._locator = CgroupLocator(context.procfs, context.cgroupfs)
         self._device_names: dict[str, str] = {}
         self._watched = {watch.name: watch.value for watch in context.watches if watch.kind == "cgroup"}
         self._cgroups: dict[str, _Cgroup] = {}
@@ -71,7 +72,7 @@ class CgroupCollector:
             if tree in self._watched:
                 directories = locate_named_cgroup(context.cgroupfs, self._watched[tree])
             else:
-                directories = locate_cgroups(context.procfs, pid, context.cgroupfs)
+                directories = self._locator.locate(pid)
             cgroup.readable = True
         except PermissionError as error:
             directories = {}

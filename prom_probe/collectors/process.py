@@ -22,6 +22,7 @@ from prom_probe.collectors.unattributed import Unattributed
 from prom_probe.collectors.watch import Found, PidRule
 from prom_probe.model.family import column
 from prom_probe.model.layout import Group, Layout
+from prom_probe.sources.cgroup_path import CgroupLocator
 from prom_probe.sources.process_files import ProcessFiles, fd_size_counts
 
 _SOURCES = ("proc_pid_io", "proc_pid_fd", "proc_pid_schedstat")
@@ -30,10 +31,10 @@ _SOURCES = ("proc_pid_io", "proc_pid_fd", "proc_pid_schedstat")
 class Watched:
     """A tree with what belongs to it."""
 
-    def __init__(self, name: str, context: Context, group: Group) -> None:
+    def __init__(self, name: str, context: Context, locator: CgroupLocator, group: Group) -> None:
         self.tree = Tree()
         self.maxima = Maxima(context)
-        self.unattributed = Unattributed(name, context)
+        self.unattributed = Unattributed(name, context, locator)
         self.group = group
         self.empty_since: float | None = None
 
@@ -47,6 +48,7 @@ class ProcessCollector:
         self.layout = Layout()
         self._context = context
         self._descriptors = context.descriptors
+        self._locator = CgroupLocator(context.procfs, context.cgroupfs)
         self._roster = self._make_roster()
         self._processes: dict[int, Process] = {}  # parents before their children
         self._youngest = 0
@@ -169,7 +171,7 @@ class ProcessCollector:
         watched = self._watched.get(name)
         if watched is None:
             group = self.layout.add(self._columns.of_tree(name))
-            watched = self._watched[name] = Watched(name, self._context, group)
+            watched = self._watched[name] = Watched(name, self._context, self._locator, group)
         return watched
 
     def _write_tree(self, name: str, watched: Watched, now_s: float) -> None:

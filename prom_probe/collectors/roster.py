@@ -152,9 +152,11 @@ class Roster:
 
     def _forget_given(self, before: int, newest: int) -> None:
         """What has a PID that was given since `before` was the newest is not known, whatever had it then."""
+        if 0 <= newest - before <= _MAX_PROBES:
+            self._known.difference_update(map(str, range(before + 1, newest + 1)))
+            return
         digits = ((name, int(name)) for name in self._known if name.isdigit())
-        given = {name for name, pid in digits if _is_between(before, pid, newest)}
-        self._known -= given
+        self._known -= {name for name, pid in digits if _is_between(before, pid, newest)}
 
     def _probe(self, pids: range) -> set[int]:
         new = set()

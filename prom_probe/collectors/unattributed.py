@@ -7,7 +7,7 @@ from collections.abc import Collection
 from prom_probe.collectors.base import Context
 from prom_probe.collectors.tree import Tree
 from prom_probe.sources.cgroup_files import parse_flat_keyed, parse_number
-from prom_probe.sources.cgroup_path import Directories, locate_cgroups, locate_named_cgroup
+from prom_probe.sources.cgroup_path import CgroupLocator, Directories, locate_named_cgroup
 from prom_probe.sources.cgroup_procs import CgroupProcs
 from prom_probe.sources.descriptors import KeptFile, read_first
 from prom_probe.sources.errors import ParseError
@@ -29,8 +29,9 @@ class Unattributed:
     lags by a collection.
     """
 
-    def __init__(self, name: str, context: Context) -> None:
+    def __init__(self, name: str, context: Context, locator: CgroupLocator) -> None:
         self._context = context
+        self._locator = locator
         self._named = next((w.value for w in context.watches if w.kind == "cgroup" and w.name == name), None)
         self._file: KeptFile | None = None
         self._procs: CgroupProcs | None = None
@@ -72,7 +73,7 @@ class Unattributed:
         if self._named is not None:
             directories = locate_named_cgroup(context.cgroupfs, self._named)
         else:
-            directories = locate_cgroups(context.procfs, tree.oldest, context.cgroupfs)
+            directories = self._locator.locate(tree.oldest)
         path = _cpu_file(directories)
         if path is None:
             self._leave()

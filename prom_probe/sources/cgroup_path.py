@@ -17,22 +17,52 @@ Directories = dict[str, str]
 
 CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "blkio", "pids")
 _MOUNT_NAMES = ("cpu,cpuacct", "cpuacct,cpu", "unified", "systemd", *CONTROLLERS)
+# Cgroups whose directories a locator remembers.
+_REMEMBERED = 64
 
 
 def locate_cgroups(procfs: str, pid: int, cgroupfs: str) -> Directories:
-    """The directories of a process's cgroups, none for a hierarchy's root: that is the whole machine.
+    """What a `CgroupLocator` gives that is asked once."""
+    return CgroupLocator(procfs, cgroupfs).locate(pid)
 
-    Raises PermissionError where they are only below a /proc/PID/root that is denied; ProcessLookupError or
-    FileNotFoundError where the process is gone; ParseError.
+
+class CgroupLocator:
+    """Finds processes' cgroups again and again.
+
+    Which directories are looked at costs more than all else. They are what they were as long as the process is in the
+    same cgroups and our mounts are the same: what a process is in cannot be removed.
     """
-    memberships = parse_proc_pid_cgroup(read_proc_pid_cgroup(procfs, pid))
-    found: Directories = {}
-    ours = parse_mountinfo(read_once(f"{procfs}/self/mountinfo"))
-    missing = _locate(memberships, [mount for mount in ours if _is_below(mount.point, cgroupfs)], "", found)
-    if missing:
-        theirs = parse_mountinfo(read_once(f"{procfs}/{pid}/mountinfo"))
-        _locate(missing, theirs, f"{procfs}/{pid}/root", found)
-    return {controller: directory for controller, directory in found.items() if directory}
+
+    def __init__(self, procfs: str, cgroupfs: str) -> None:
+        self._procfs = procfs
+        self._cgroupfs = cgroupfs
+        self._mounts = b""  # what it said when the memory began
+        self._found: dict[bytes, Directories] = {}  # by a process's cgroup file; no more than _REMEMBERED
+
+    def locate(self, pid: int) -> Directories:
+        """The directories of a process's cgroups, none for a hierarchy's root: that is the whole machine.
+
+        Raises PermissionError where they are only below a /proc/PID/root that is denied; ProcessLookupError or
+        FileNotFoundError where the process is gone; ParseError.
+        """
+        procfs = self._procfs
+        cgroups = read_proc_pid_cgroup(procfs, pid)
+        mounts = read_once(f"{procfs}/self/mountinfo")
+        if mounts != self._mounts or len(self._found) >= _REMEMBERED:
+            self._mounts = mounts
+            self._found.clear()
+        found = self._found.get(cgroups)
+        if found is None:
+            directories: Directories = {}
+            ours = [mount for mount in parse_mountinfo(mounts) if _is_below(mount.point, self._cgroupfs)]
+            missing = _locate(parse_proc_pid_cgroup(cgroups), ours, "", directories)
+            if missing:
+                theirs = parse_mountinfo(read_once(f"{procfs}/{pid}/mountinfo"))
+                _locate(missing, theirs, f"{procfs}/{pid}/root", directories)
+            found = {controller: directory for controller, directory in directories.items() if directory}
+            if not missing:
+                self._found[cgroups] = found
+        return found.copy()
 
 
 def locate_named_cgroup(cgroupfs: str, path: str) -> Directories:

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prom_probe.collectors import cgroup as module
 from prom_probe.collectors.base import Context, Watch
 from prom_probe.collectors.cgroup import CgroupCollector
 from prom_probe.collectors.cgroup_families import FAMILIES
 from prom_probe.collectors.cgroup_readings import INACTIVE_FILE, READINGS, Reading
 from prom_probe.collectors.process import ProcessCollector
+from prom_probe.sources.cgroup_path import CgroupLocator
 from prom_probe.sources.descriptors import Descriptors, KeptFile
 from prom_probe.sources.errors import ParseError
 from tests.unit.collector_harness import Machine, values
@@ -325,12 +325,12 @@ def test_a_denied_cgroup_is_no_series(cgroups: Cgroups, monkeypatch: pytest.Monk
     cgroups.v2(V2)
     (cgroups.machine.proc.root / "7/status").write_text("\nCpus_allowed_list:\t0-3\n")
 
-    def denied(procfs: str, pid: int, cgroupfs: str) -> dict[str, str]:
+    def denied(self: object, pid: int) -> dict[str, str]:
         raise PermissionError(13, "Permission denied", "/proc/7/root")
 
     collector = cgroups.make()
     with monkeypatch.context() as patch:
-        patch.setattr(module, "locate_cgroups", denied)
+        patch.setattr(CgroupLocator, "locate", denied)
         assert cgroups.collect(collector, 5) == {}
     assert cgroups.readable(collector) == 0
     assert [level for level, _ in cgroups.machine.log] == ["warn"]

@@ -17,7 +17,7 @@ from prom_probe.sources.cgroup_files import (
     parse_limit,
     parse_number,
 )
-from prom_probe.sources.cgroup_path import locate_cgroups, locate_named_cgroup
+from prom_probe.sources.cgroup_path import CgroupLocator, locate_cgroups, locate_named_cgroup
 from prom_probe.sources.cpu_list import parse_cpu_list, parse_cpus_allowed
 from prom_probe.sources.errors import ParseError
 from prom_probe.sources.mountinfo import parse_mountinfo
@@ -143,6 +143,43 @@ def test_without_cgroup_namespaces_the_roots_of_the_mounts_tell(tree: Tree) -> N
     tree.process(8, "4:memory:/docker/aaa\n")
     assert tree.locate(7) == {"memory": "proc/7/root/sys/fs/cgroup/memory"}
     assert tree.locate(8) == {"memory": "cgroup/memory"}
+
+
+def test_a_locator_looks_again_once_a_cgroup_or_our_mounts_have_changed(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until then it looks at no directory; what is below a process's root is looked at each time."""
+    tree.v2("cgroup", "cgroup/a", "cgroup/b", "other/a", "proc/7/root/sys/fs/cgroup")
+    mount = "/", tree.cgroupfs, "v2"
+    tree.process("self", "0::/\n", mount)
+    tree.process(7, "0::/a\n", ("/../c", "/sys/fs/cgroup", "v2"))
+    stat = os.stat
+    looked: list[str] = []
+
+    def counted(path: str) -> os.stat_result:
+        looked.append(path)
+        return stat(path)
+
+    locator = CgroupLocator(tree.proc.path, tree.cgroupfs)
+
+    def locate(directory: str, *, looks: bool) -> None:
+        looked.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "stat", counted)
+            assert locator.locate(7) == {"": str(tree.root / directory)}
+        assert bool(looked) == looks
+
+    locate("cgroup/a", looks=True)
+    locate("cgroup/a", looks=False)
+    (tree.proc.root / "7/cgroup").write_text("0::/b\n")
+    locate("cgroup/b", looks=True)
+    (tree.proc.root / "7/cgroup").write_text("0::/a\n")
+    locate("cgroup/a", looks=False)
+    tree.process("self", "0::/\n", ("/", f"{tree.root}/other", "v2"), mount)
+    locate("cgroup/a", looks=True)
+    (tree.proc.root / "7/cgroup").write_text("0::/../c\n")
+    for _ in range(2):
+        locate("proc/7/root/sys/fs/cgroup", looks=True)
 
 
 @pytest.mark.parametrize("cgroup", ["0::/../other\n", "0::/elsewhere\n", "0::/..\n", "0::/../../x\n"])
