@@ -52,7 +52,7 @@ class Threads:
                     self._say(str(error))
                     continue
             process.scanned_ns = process.cpu_ns
-            process.sum_up()
+            process.touch()
 
     def _scan(self, process: Process) -> None:
         files, before = process.files, process.tasks
@@ -98,7 +98,7 @@ class Pss:
             process = self._queue.popleft()
             process.pss_at = now_s + self._context.pss_interval_s
             self._take(process)
-            process.sum_up()
+            process.touch()
             if perf_counter() >= end:
                 break
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Collection
 from typing import TYPE_CHECKING, NamedTuple
 
 from prom_probe.sources.proc_pid_stat import ProcPidStat
@@ -12,6 +14,18 @@ if TYPE_CHECKING:
     from prom_probe.model.layout import Group
 
 _ZOMBIE = (b"Z", b"X")
+# What a process or thread may be doing, and the kernel's letters for it.
+STATES = {"running": b"R", "sleeping": b"SI", "disk_sleep": b"D", "stopped": b"Tt", "zombie": b"ZX"}
+_PLACE = {letter.to_bytes(1, "little"): i for i, letters in enumerate(STATES.values()) for letter in letters}
+
+
+def count_states(letters: Collection[bytes]) -> list[int]:
+    """How many are in each of STATES, in that order."""
+    counts = [0] * len(STATES)
+    for letter in letters:
+        if letter in _PLACE:
+            counts[_PLACE[letter]] += 1
+    return counts
 
 
 class Sums(NamedTuple):
@@ -48,6 +62,16 @@ class Sums(NamedTuple):
 ABSORBED = 6
 COUNTERS = 9
 
+# A row of `Sums` as one integer, so that rows add up by one addition: each number has 32 bits more than the kernel's
+# largest takes, so that none runs over into the next.
+_PACKED = struct.Struct("<" + "Q4x" * len(Sums._fields))
+_LARGEST = (1 << 64) - 1
+
+
+def unpack(total: int) -> Sums:
+    """Of a sum of `Process.pack`s."""
+    return Sums._make(_PACKED.unpack(total.to_bytes(_PACKED.size, "little")))
+
 
 class Departed:
     """What is held of a vanished process and may come back with its reaper's readings."""
@@ -62,7 +86,10 @@ class Departed:
 
 
 class Process:
-    """A member of a tree, and what changed with its last reading. `numbers` is in the order of `Sums`."""
+    """A member of a tree, and what changed with its last reading.
+
+    Whoever changes what others see of it calls `touch`; its tree counts what is touched.
+    """
 
     __slots__ = (
         "absorbed_read",
@@ -74,6 +101,9 @@ class Process:
         "child_user",
         "clock",
         "comm",
+        "counted",
+        "counted_ratio",
+        "counted_state",
         "cpu_ns",
         "departed",
         "faults",
@@ -90,7 +120,6 @@ class Process:
         "memory_ns",
         "memory_readable",
         "nonvoluntary",
-        "numbers",
         "open_fds",
         "peak",
         "pid",
@@ -114,6 +143,7 @@ class Process:
         "system",
         "tasks",
         "threads",
+        "touched",
         "tree",
         "tree_name",
         "user",
@@ -138,6 +168,10 @@ class Process:
         self.group: Group | None = None  # its series
         self.label = b""  # the name they have
         self.changed = True  # since its series were written
+        self.touched = False  # since its tree counted it
+        self.counted = 0  # what its tree has counted of it, packed
+        self.counted_state = b""
+        self.counted_ratio = -1.0
         self.stat_data = self.statm_data = b""  # what is not read again as long as it stays the same
         self.whole = False  # whether everything has been read of it as it is now
         self.status_of = b""  # what statm said when its status was read; empty once that was put off
@@ -168,8 +202,6 @@ class Process:
         self.max_fds = 0  # 0 for no limit
         self.fds_ratio = -1.0  # open descriptors divided by the limit; -1 where there is none
         self.io_readable = self.fds_readable = self.waited_readable = self.memory_readable = True
-        self.numbers = Sums(*[0] * len(Sums._fields))
-        self.sum_up()
 
     def count(self, stat: ProcPidStat) -> None:
         """Take over a reading."""
@@ -211,10 +243,22 @@ class Process:
         self.absorbed_write += write
         self.changed = True
 
-    def sum_up(self) -> None:
-        """Bring `numbers` up to date with the rest."""
+    def touch(self) -> None:
+        """It has changed: its tree counts it again, its series are written again."""
         self.changed = True
-        self.numbers = Sums(
+        if not self.touched:
+            self.touched = True
+            self.tree.touched.append(self)
+
+    @property
+    def ticks(self) -> int:
+        """Of CPU, reaped children's included."""
+        return self.user + self.child_user + self.system + self.child_system
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """In the order of `Sums`."""
+        return (
             self.user + self.child_user,
             self.system + self.child_system,
             self.faults + self.child_faults,
@@ -240,3 +284,11 @@ class Process:
             not self.memory_readable,
             self.scanned_ns == -2,
         )
+
+    def pack(self) -> int:
+        """`numbers` as one integer; what the kernel cannot mean is the nearest that it can."""
+        try:
+            row = _PACKED.pack(*self.numbers)
+        except struct.error:
+            row = _PACKED.pack(*[min(max(number, 0), _LARGEST) for number in self.numbers])
+        return int.from_bytes(row, "little")

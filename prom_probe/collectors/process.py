@@ -104,14 +104,14 @@ class ProcessCollector:
             self._context.tell_members(encode_members(members, self._watched))
 
     def _read_all(self) -> None:
-        self._reader.begin(busy=self._roster.has_listed)
+        self._reader.begin(busy=self._roster.has_listed, looked=self._roster.has_looked)
         processes = self._processes
         gone = []
         for process in processes.values():
             if not self._read(process):
                 gone.append(process)
             elif process.seen == 1 and process.start < self._last_ticks - 2:
-                process.tree.brought += process.numbers.user + process.numbers.system
+                process.tree.brought += process.ticks
                 process.tree.brought_waited += process.waited
         if gone:
             self._drop(gone)
@@ -219,12 +219,14 @@ class ProcessCollector:
     def _begin_series(self, process: Process) -> None:
         process.group = self.layout.add(self._columns.of_process(process))
         process.label = process.comm
+        process.tree.with_series += 1
         self._with_series += 1
 
     def _end_series(self, process: Process) -> None:
         if process.group is not None:
             self.layout.retire(process.group)
             process.group = None
+            process.tree.with_series -= 1
             self._with_series -= 1
 
     def _write_sources(self) -> None:

@@ -10,7 +10,7 @@ from prom_probe.collectors import process_families as f
 from prom_probe.collectors.base import Context
 from prom_probe.collectors.definition import Definition
 from prom_probe.collectors.maxima import Maxima
-from prom_probe.collectors.member import Process
+from prom_probe.collectors.member import STATES, Process, count_states
 from prom_probe.collectors.tree import Tree
 from prom_probe.collectors.watch import decode
 from prom_probe.model.family import Column
@@ -25,8 +25,6 @@ class Spec(NamedTuple):
     labels: Mapping[str, str] = MappingProxyType({})
 
 
-_STATES = {"running": b"R", "sleeping": b"SI", "disk_sleep": b"D", "stopped": b"Tt", "zombie": b"ZX"}
-_STATE_OF = {letter.to_bytes(1, "little"): name for name, letters in _STATES.items() for letter in letters}
 _MODES = ({"mode": "user"}, {"mode": "system"})
 _SWITCHES = ({"type": "voluntary"}, {"type": "nonvoluntary"})
 _FAULTS = ({"type": "minor"}, {"type": "major"})
@@ -56,14 +54,14 @@ TREE = (
     Spec(f.VIRTUAL),
     Spec(f.OPEN_FDS),
     Spec(f.FDS_RATIO),
-    *(Spec(f.STATE, {"state": state}) for state in _STATES),
+    *(Spec(f.STATE, {"state": state}) for state in STATES),
     Spec(f.START_TIME),
     Spec(f.WITHOUT_SERIES),
 )
 TREE_PSS = Spec(f.PSS), Spec(f.USS), Spec(f.WITHOUT_PSS)
 TREE_SWITCHES = (
     *(Spec(f.CONTEXT_SWITCHES, type) for type in _SWITCHES),
-    *(Spec(f.THREAD_STATE, {"state": state}) for state in _STATES),
+    *(Spec(f.THREAD_STATE, {"state": state}) for state in STATES),
 )
 PROCESS = (
     *(Spec(f.PROCESS_CPU, mode) for mode in _MODES),
@@ -136,7 +134,7 @@ class Columns:
         if self._switches:
             values += (voluntary, nonvoluntary) if tree.scanned else (STALE, STALE)
             states = [task[0] for process in tree.members.values() for task in process.tasks.values()]
-            values += _count_states(states) if states else (STALE,) * len(_STATES)
+            values += count_states(states) if states else (STALE,) * len(STATES)
         return values
 
     def _gauges(self, tree: Tree) -> Iterable[float]:
@@ -152,9 +150,9 @@ class Columns:
             sums.virtual * page,
             STALE if sums.denied_fds else sums.open_fds,
             STALE if sums.denied_fds or tree.fds_ratio < 0 else tree.fds_ratio,
-            *_count_states(tree.states),
-            round(self._boot_time + tree.start / self._hz, 2),
-            sum([process.group is None for process in tree.members.values()]),
+            *tree.states,
+            tree.start,
+            tree.processes - tree.with_series,
         )
 
     def process(self, process: Process) -> list[float]:
@@ -190,11 +188,3 @@ class Columns:
 def _columns(specs: Iterable[Spec], own: Mapping[str, str], exposed: bool) -> list[Column]:
     families = [(spec.definition.family, spec.labels) for spec in specs]
     return [Column(family, make_labels(family.name, {**own, **labels}), exposed) for family, labels in families]
-
-
-def _count_states(states: list[bytes]) -> list[int]:
-    counts = dict.fromkeys(_STATES, 0)
-    for state in set(states):
-        if state in _STATE_OF:
-            counts[_STATE_OF[state]] += states.count(state)
-    return list(counts.values())

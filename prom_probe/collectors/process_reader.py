@@ -59,12 +59,15 @@ class ProcessReader:
         self._rest_turns = 1  # the same for the memory of those that rest
         self._resting = 0
         self._status_every = _STATUS_EVERY
-        self._status_left = 1
+        self._status_left = self._limits_left = 1  # that may be read in this collection
         self._ran = 0
         self._put_off = -_SELDOM  # the beat at which what is read in turn last waited for the next collection
 
-    def begin(self, *, busy: bool = False) -> None:
-        """A new collection; a `busy` one has cost much already: what can wait does, where it has not just waited."""
+    def begin(self, *, busy: bool = False, looked: bool = False) -> None:
+        """A new collection; a `busy` one has cost much already: what can wait does, where it has not just waited.
+
+        One that has `looked` at a process that is no member has cost as much as reading a status: one less is read.
+        """
         light = busy and self._beat - self._put_off >= _SELDOM
         if light:
             self._put_off = self._beat
@@ -77,7 +80,8 @@ class ProcessReader:
             self._turns, self._rest_turns = (_NEVER if turns > 1 else 1 for turns in (self._turns, self._rest_turns))
         self._little_turns = 2 * self._turns if self._turns > 1 else 1
         self._status_every = min(max(_STATUS_EVERY, self._ran // _STATUS_AT_ONCE), _STATUS_MOST)
-        self._status_left = 0 if light else self._ran // self._status_every + 1
+        self._status_left = 0 if light else max(1, self._ran // self._status_every - looked)
+        self._limits_left = 1
         self._ran = self._resting = 0
 
     def read(self, process: Process) -> bool:
@@ -104,7 +108,7 @@ class ProcessReader:
                     return False
                 process.count(stat)
                 process.stat_data = data
-                process.sum_up()
+                process.touch()
             elif process.gained:
                 process.gained = []
             process.seen += 1
@@ -138,7 +142,7 @@ class ProcessReader:
             virtual, resident, shared = parse_proc_pid_statm(data)
             process.statm_data = data
             process.virtual, process.resident, process.shared = virtual, resident, min(shared, resident)
-            process.sum_up()
+            process.touch()
 
     def _read_rest(self, process: Process, same: bool, cpu_ns: int) -> None:
         """What is not in stat, which is the `same` as before."""
@@ -203,7 +207,7 @@ class ProcessReader:
             process.fds_readable,
             process.waited_readable,
         ):
-            process.sum_up()
+            process.touch()
 
     def _read_status(self, process: Process) -> None:
         files = process.files
@@ -214,15 +218,17 @@ class ProcessReader:
         except FileNotFoundError:
             files.stat()  # raises where it is the process that is gone
             process.memory_readable = False
-        if not process.whole or process.limits_due <= self._beat:
+        if not process.whole or (process.limits_due <= self._beat and self._limits_left > 0):
+            self._limits_left -= 1
             self._read_limits(process)
             process.limits_due = self._beat + self._status_every * _LIMITS_EVERY
-        process.status_due = (
-            self._beat + self._status_every + (0 if process.whole else process.pid % self._status_every)
-        )
+        process.status_due = self._beat + self._status_every
         process.status_of = process.statm_data
+        if not process.whole:  # it has been read with others: from now on in turn
+            process.status_due += process.pid % self._status_every
+            process.limits_due += process.pid % _LIMITS_EVERY * self._status_every
         process.whole = True
-        process.sum_up()
+        process.touch()
 
     def _read_limits(self, process: Process) -> None:
         try:
@@ -244,4 +250,4 @@ def _empty(process: Process) -> None:
     process.pss = process.uss = 0
     process.tasks = {}
     process.statm_data = b""
-    process.sum_up()
+    process.touch()

@@ -16,7 +16,7 @@ from prom_probe.collectors.base import Context
 from prom_probe.collectors.watch import RULES, Found, PidRule, RuleTable
 from prom_probe.sources.descriptors import KeptFile, read_first
 from prom_probe.sources.errors import ParseError
-from prom_probe.sources.proc_loadavg import parse_proc_loadavg
+from prom_probe.sources.proc_loadavg import parse_last_pid
 from prom_probe.sources.proc_pid_stat import parse_is_thread, parse_proc_pid_stat, read_proc_pid_stat
 
 # A listing may take one part in this many of the time, and is not put off for longer than so many seconds.
@@ -35,7 +35,7 @@ _REVISITS = 3
 _YOUNG_S = 2
 # Other processes are looked at again one by one, in turn: their PID may be another's by now. One in each collection, or
 # in so many of them where it is known which PIDs were given.
-_SWEEP_EVERY = 8
+_SWEEP_EVERY = 16
 # The same where a name matters: all of them within about this many collections.
 _SWEEP_ALL = 32
 
@@ -51,12 +51,13 @@ class Roster:
     """`members` by PID. Whoever sees that a member is gone calls `forget`.
 
     `has_listed`: the last `refresh` listed /proc, which costs more than all else on a large machine.
+    `has_looked`: it looked at processes that were no members.
     """
 
     def __init__(self, context: Context, rules: RuleTable = RULES) -> None:
         self.rules = [rules[watch.kind](watch, context) for watch in context.watches]
         self.members: dict[int, Place] = {}
-        self.has_listed = False
+        self.has_listed = self.has_looked = False
         self._context = context
         self._procfs = context.procfs
         self._loadavg = KeptFile(f"{context.procfs}/loadavg", context.descriptors, read_first)
@@ -83,6 +84,7 @@ class Roster:
         new = self._find_new()
         pids.update(again, new)
         pids = {pid for pid in pids if pid not in self.members and pid not in own}
+        self.has_looked = bool(pids)
         if not pids:
             return []
         found: dict[int, Found] = {}
@@ -146,7 +148,7 @@ class Roster:
         if not self.own_namespace:
             return None
         try:
-            return parse_proc_loadavg(self._loadavg.read()).last_pid
+            return parse_last_pid(self._loadavg.read())
         except (OSError, ParseError):
             return None
 

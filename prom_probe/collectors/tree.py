@@ -13,7 +13,7 @@ process has some hundreds, and they are exact where ticks are coarse.
 
 from collections.abc import Sequence
 
-from prom_probe.collectors.member import COUNTERS, Departed, Process, Sums
+from prom_probe.collectors.member import COUNTERS, Departed, Process, Sums, count_states, unpack
 
 _FAULTS, _READ, _WRITE = (Sums._fields.index(name) for name in ("minor_faults", "read", "write"))
 
@@ -27,6 +27,7 @@ class Tree:
 
     __slots__ = (
         "_changed",
+        "_total",
         "brought",
         "brought_waited",
         "counters",
@@ -43,6 +44,8 @@ class Tree:
         "start",
         "states",
         "sums",
+        "touched",
+        "with_series",
     )
 
     def __init__(self) -> None:
@@ -50,12 +53,15 @@ class Tree:
         self.held = [0] * COUNTERS
         self.counters = [0] * COUNTERS
         self.sums = NOTHING
-        self.states: list[bytes] = []  # of each process
+        self._total = 0  # the same of all members as they were counted, packed
+        self.touched: list[Process] = []  # that are to be counted again
+        self.with_series = 0  # how many of the members have series
+        self.states = count_states(())  # how many processes are in each of STATES
         self.processes = self.processes_seen = 0
         self.peak_processes = self.peak_resident = 0  # resident: pages
         self.peak_process = 0  # KiB that one process had at most
         self.fds_ratio = -1.0  # of the process that is nearest to its limit of descriptors; -1 where none has one
-        self.start = self.oldest = 0
+        self.start, self.oldest = 0.0, 0  # of the oldest process, its start (unix seconds) and its PID
         # What processes had used before they joined: CPU ticks, ns. Whoever uses these sets them to 0.
         self.brought = self.brought_waited = 0
         self.scanned = False  # whether the threads of all processes have been looked at
@@ -64,11 +70,14 @@ class Tree:
     def join(self, process: Process) -> None:
         self.members[process.pid] = process
         self._changed = True
+        process.touch()
 
     def leave(self, process: Process) -> None:
         """The process is gone; what it was last seen with is for `settle` to hold."""
         del self.members[process.pid]
         self._changed = True
+        self._total -= process.counted
+        process.counted = 0
 
     def hold(self, numbers: Sequence[int], sign: int = 1) -> None:
         """Count these from now on although no live process has them; `sign` -1: a live process has them too."""
@@ -79,25 +88,42 @@ class Tree:
         """Add up what was last read of the members."""
         members = self.members.values()
         self.processes = len(members)
+        self._count()
         if members:
-            self.sums = Sums(*map(sum, zip(*[process.numbers for process in members], strict=True)))
-            self.states = [process.state for process in members]
-            self.fds_ratio = max([process.fds_ratio for process in members])
-            self.peak_process = max(self.peak_process, *[process.peak for process in members])
             self.peak_processes = max(self.peak_processes, self.processes)
             self.peak_resident = max(self.peak_resident, self.sums.resident)
             self.scanned = self.scanned or not self.sums.unscanned
-        else:
-            self.sums = NOTHING
-            self.states = []
-            self.fds_ratio = -1.0
         if self._changed:
             self._changed = False
             oldest = min(members, key=_start, default=None)
-            self.start, self.oldest = (oldest.start, oldest.pid) if oldest else (0, 0)
+            self.start, self.oldest = (oldest.wall, oldest.pid) if oldest else (0.0, 0)
         self.counters = [
             max(before, now + held) for before, now, held in zip(self.counters, self.sums, self.held, strict=False)
         ]
+
+    def _count(self) -> None:
+        """Count who was touched again: of hundreds of members, those are few."""
+        members, total = self.members, self._total
+        others = self._changed  # whether the states and ratios of all are to be looked at
+        for process in self.touched:
+            process.touched = False
+            if members.get(process.pid) is not process:
+                continue  # it has left since
+            packed = process.pack()
+            total += packed - process.counted
+            process.counted = packed
+            if process.state != process.counted_state or process.fds_ratio != process.counted_ratio:
+                process.counted_state, process.counted_ratio = process.state, process.fds_ratio
+                others = True
+            if process.peak > self.peak_process:
+                self.peak_process = process.peak
+        if others:
+            self.states = count_states([process.state for process in members.values()])
+            self.fds_ratio = max([process.fds_ratio for process in members.values()], default=-1.0)
+        if self.touched or self._changed:
+            self.touched.clear()
+            self._total = total
+            self.sums = unpack(total)
 
     @property
     def live(self) -> list[int]:

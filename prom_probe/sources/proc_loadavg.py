@@ -12,14 +12,21 @@ class ProcLoadavg(NamedTuple):
     load5: float
     load15: float
     threads: int  # of all processes, the kernel's too
-    last_pid: int  # of our PID namespace; threads take PIDs too
 
 
 def parse_proc_loadavg(data: bytes) -> ProcLoadavg:
     """Raises ParseError."""
     try:
-        load1, load5, load15, tasks, last_pid = data.split()
+        load1, load5, load15, tasks, _ = data.split()
         _, threads = tasks.split(b"/")
-        return ProcLoadavg(float(load1), float(load5), float(load15), int(threads), int(last_pid))
+        return ProcLoadavg(float(load1), float(load5), float(load15), int(threads))
+    except ValueError:
+        raise ParseError(SOURCE, data) from None
+
+
+def parse_last_pid(data: bytes) -> int:
+    """The newest PID of our PID namespace; threads take PIDs too. Raises ParseError."""
+    try:
+        return int(data[data.rindex(b" ") :])
     except ValueError:
         raise ParseError(SOURCE, data) from None

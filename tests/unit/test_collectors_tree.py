@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prom_probe.collectors.member import Process
-from prom_probe.collectors.tree import Tree, settle
+from prom_probe.collectors.member import STATES, Process, Sums, count_states
+from prom_probe.collectors.tree import NOTHING, Tree, settle
 from prom_probe.sources.descriptors import Descriptors
 from prom_probe.sources.proc_pid_stat import ProcPidStat
 from prom_probe.sources.process_files import ProcessFiles
@@ -117,13 +117,16 @@ class Sampler:
             numbers = task.faults, task.child_faults, 0, 0, task.user, 0, task.child_user, 0
             process.count(ProcPidStat(b"t", state, task.parent, *numbers, 1, task.start))
             process.count_io(task.io, 0)
-            process.sum_up()
+            process.touch()
             self.last_total[process.pid] = task.user + task.child_user
         for process in gone:
             del self.processes[process.pid]
             self.tree.leave(process)
         self.heirs = settle(gone, self.processes, self.heirs)
         self.tree.end()
+        rows = [process.numbers for process in self.processes.values()]
+        assert self.tree.sums == (Sums(*map(sum, zip(*rows, strict=True))) if rows else NOTHING)
+        assert self.tree.states == count_states([process.state for process in self.processes.values()])
 
     @property
     def user(self) -> int:
@@ -256,6 +259,56 @@ def test_a_parent_of_the_same_pid_that_is_younger_is_no_heir() -> None:
     kernel._lose(kernel.tasks[child])
     sampler.collect()
     assert sampler.user == 30 + 90
+
+
+def test_who_is_touched_after_it_has_left_is_not_counted() -> None:
+    """What reads threads in turn may still hold it; another process may have its PID by now."""
+    kernel, sampler, child = start()
+    left = sampler.processes[child]
+    kernel.exit(child)
+    kernel.wait(ROOT)
+    sampler.collect()
+    left.touch()
+    kernel.tasks[child] = Task(child, ROOT, 1000, 7)
+    sampler.collect()
+    assert sampler.tree.processes == 2
+
+
+def test_who_could_not_be_read_yet_is_a_member_too() -> None:
+    """Of which nothing is known."""
+    tree = Tree()
+    tree.join(Process(7, 1, 0.0, "t", tree, ProcessFiles("/nowhere", 7, Descriptors(0), fd_size=False)))
+    tree.end()
+    assert (tree.processes, tree.sums.without_pss, tree.sums.unscanned, tree.sums.threads) == (1, 1, 1, 0)
+
+
+def test_a_number_that_no_kernel_means_spoils_no_other() -> None:
+    """A damaged file's is the nearest that there is, until the next reading."""
+    _, sampler, child = start()
+    before = sampler.tree.sums
+    process = sampler.processes[child]
+    good = process.read, process.shared, process.fds_ratio
+    process.read, process.shared, process.fds_ratio = -5, 1 << 70, 0.5
+    process.touch()
+    sampler.tree.end()
+    assert sampler.tree.sums == before._replace(read=100, shared=(1 << 64) - 1)
+    assert sampler.tree.fds_ratio == 0.5
+    process.read, process.shared, process.fds_ratio = good
+    process.touch()
+    sampler.tree.end()
+    assert sampler.tree.sums == before
+    assert sampler.tree.fds_ratio == -1
+
+
+def test_states_are_the_kernels_letters() -> None:
+    """Those that have no name are none of them."""
+    assert dict(zip(STATES, count_states([b"S", b"I", b"R", b"Z", b"t", b"?", b"S"]), strict=True)) == {
+        "running": 1,
+        "sleeping": 3,
+        "disk_sleep": 0,
+        "stopped": 1,
+        "zombie": 1,
+    }
 
 
 def test_a_successor_goes_on_where_the_counters_stood() -> None:

@@ -15,7 +15,7 @@ from prom_probe.sources.cpufreq import parse_cpufreq
 from prom_probe.sources.errors import ParseError
 from prom_probe.sources.filesystems import parse_filesystems
 from prom_probe.sources.hwmon import parse_temperature
-from prom_probe.sources.proc_loadavg import parse_proc_loadavg
+from prom_probe.sources.proc_loadavg import parse_last_pid, parse_proc_loadavg
 from prom_probe.sources.proc_meminfo import parse_proc_meminfo
 from prom_probe.sources.proc_net_dev import parse_proc_net_dev
 from prom_probe.sources.proc_pid_cgroup import parse_proc_pid_cgroup
@@ -141,7 +141,8 @@ GOOD: list[tuple[Callable[[bytes], object], bytes, object]] = [
         b"9:name=systemd:/\n2:cpu,cpuacct:/a:b\n0::/..\n",
         [(("name=systemd",), "/"), (("cpu", "cpuacct"), "/a:b"), ((), "/..")],
     ),
-    (parse_proc_loadavg, b"0.10 1.20 12.30 1/74 5365\n", (0.1, 1.2, 12.3, 74, 5365)),
+    (parse_proc_loadavg, b"0.10 1.20 12.30 1/74 5365\n", (0.1, 1.2, 12.3, 74)),
+    (parse_last_pid, b"0.10 1.20 12.30 1/74 5365\n", 5365),
     (parse_cgroup_procs, b"1\n0\n77\n", [1, 0, 77]),
     (parse_cgroup_procs, b"", []),
     (parse_cpu_max, b"max 100000\n", None),
@@ -216,6 +217,8 @@ BAD: list[tuple[Callable[[bytes], object], bytes]] = [
     (parse_proc_pid_io, IO.format(read="x", write=0).encode()),
     (parse_proc_pid_cgroup, b"nonsense\n"),
     (parse_proc_loadavg, b"0.10 1.20\n"),
+    (parse_last_pid, b"0.10 1.20 12.30 1/74"),
+    (parse_last_pid, b""),
     (parse_cgroup_procs, b"12 x\n"),
     (parse_cpu_max, b"max\n"),
     (parse_cpu_max, b"1 0\n"),
