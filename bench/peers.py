@@ -101,6 +101,10 @@ class Peer:
     def pid(self) -> int:
         return self._process.pid
 
+    def renew(self) -> None:
+        """Take another connection: a peer closes one that has been idle for a minute."""
+        self._connection.close()
+
     def get(self, path: str) -> tuple[int, bytes]:
         """(status, body) over one kept connection."""
         self._connection.request("GET", path)

@@ -51,6 +51,7 @@ def prom_probe(cache: bool) -> Peer:
 def load(peer: Peer, series: Series, start_ms: int) -> float:
     """Write all samples in time order, as agents do; the seconds that it took."""
     samples = len(series[0][1])
+    peer.renew()  # others may have been loaded for a minute
     begun = time.perf_counter()
     for first in range(0, samples, CHUNK):
         times = range(start_ms + first * 1000, start_ms + min(first + CHUNK, samples) * 1000, 1000)
