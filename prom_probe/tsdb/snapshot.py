@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from prom_probe.tsdb.stream import Stream
 
 
-# A query with more selectors than that looks them up twice.
+# So many selections are remembered; a query with more of them looks them up twice.
 _MOST_FOUND = 8
 
 _Selection: TypeAlias = tuple[int, int, tuple[Matcher, ...]]
@@ -91,7 +91,8 @@ class Snapshot:
         return resolve(self._scope, matchers, deadline)
 
     def _selected(self, mint: int, maxt: int, matchers: Sequence[Matcher], deadline: float | None) -> _Selected:
-        """What `select` and `count` tell of. Remembered: a query asks for both, and its estimate did before."""
+        """What `select` and `count` tell of. Remembered: a query asks for both, its estimate did before, and the next
+        query of a page may ask for the same."""
         key = (mint, maxt, tuple(matchers))
         found = self._found.get(key)
         if found is None:
@@ -104,8 +105,9 @@ class Snapshot:
                 samples += sum(one[1] for one in counts)
                 shares.append(_Share(views, members, by_view[0] if len(views) == 1 else None))
             found = _Selected(shares, series, samples)
-            if len(self._found) < _MOST_FOUND:
-                self._found[key] = found
+            if len(self._found) >= _MOST_FOUND:
+                self._found.clear()
+            self._found[key] = found
         return found
 
     def _within(self, mint: int, maxt: int, matchers: Sequence[Matcher], deadline: float | None) -> Iterator[Series]:

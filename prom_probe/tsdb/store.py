@@ -110,6 +110,8 @@ class Store:
         self._bulk: Iterator[None] | None = None
         self._sweep_due = False
         self._appended = 0
+        self._changes = 0  # of what a snapshot shows; counted after each, since snapshots are made in other threads
+        self._shot: tuple[int, Snapshot] | None = None  # after so many of them; let go of with the next upkeep
         self._rejected: Counter[str] = Counter()
         self._sealed = self._merged = 0
         self._journal: Journal | None = None
@@ -157,6 +159,7 @@ class Store:
             self._adopt(stream)
         else:
             stream.announce(layout, start, columns, self._admitter(stream), self._lived.ms)
+        self._changes += 1
 
     def knows(self, collector: str, layout: int) -> bool:
         """Whether this is the collector's layout now."""
@@ -176,6 +179,7 @@ class Store:
             outcome, samples = Outcome.UNKNOWN_LAYOUT, len(payload) // 8
         else:
             outcome, samples = stream.append(layout, t_ms, payload, self._lived.ms)
+            self._changes += 1
         if outcome is not Outcome.APPENDED:
             self._rejected[outcome.value] += max(samples, 1)
         else:
@@ -190,10 +194,12 @@ class Store:
         stream = self._collectors.get(collector)
         if stream is not None:
             stream.mark_stale(t_ms, self._lived.ms)
+            self._changes += 1
 
     def append(self, labels: Labels, t_ms: int, value: float) -> Outcome:
         """Append one sample of any series. `labels` are sorted by name, without empty values."""
         outcome = self._append(labels, t_ms, value)
+        self._changes += 1
         if outcome is Outcome.APPENDED:
             self._appended += 1
         else:
@@ -232,6 +238,7 @@ class Store:
 
         `now_ms` is the wall clock. Gives True if work is left, for a caller that has time for another slice.
         """
+        self._shot = None  # what it keeps alive may be dropped now
         self._lived.tick(now_ms)
         lived_ms = self._lived.ms
         self._close_due()
@@ -242,6 +249,7 @@ class Store:
 
     def settle(self, budget_s: float = 0.002) -> bool:
         """One slice of sealing alone, for a writer that outruns `maintain`; True if work is left."""
+        self._shot = None
         self._close_due()
         return self._work(perf_counter() + budget_s)
 
@@ -282,10 +290,18 @@ class Store:
         return found
 
     def snapshot(self) -> Snapshot:
-        """The store as it is now, for any thread. Costs little; may be called from any thread."""
+        """The store as it is now, for any thread. Costs little; may be called from any thread.
+
+        As long as nothing was appended it is the same one, which remembers what was looked for.
+        """
+        shot, changes = self._shot, self._changes
+        if shot is not None and shot[0] == changes:
+            return shot[1]
         scope = Scope(self._index, self._next_ref, self._epoch)
         views: dict[Stream[Any], StreamView] = {stream: stream.view() for stream in self._streams}
-        return Snapshot(scope, views, self._cache)
+        snapshot = Snapshot(scope, views, self._cache)
+        self._shot = changes, snapshot
+        return snapshot
 
     def blocks(self) -> list[Block]:
         """The sealed blocks."""

@@ -142,9 +142,9 @@ def test_store_gives_what_a_plain_list_would(operations: list[tuple[str, object]
         early = None
         for number, (name, *arguments) in enumerate(operations):
             getattr(pair, name)(*arguments)
+            assert samples_of(pair.store.snapshot(), batch=3) == pair.expected(*ALWAYS), name
             if number == len(operations) // 2:
                 early = (pair.store.snapshot(), pair.expected(*ALWAYS))
-        assert samples_of(pair.store.snapshot(), batch=2) == pair.expected(*ALWAYS)
         mint, maxt = sorted(ends)
         assert samples_of(pair.store.snapshot(), mint, maxt) == pair.expected(mint, maxt)
         drain(pair.store, pair.t_ms)
@@ -262,6 +262,25 @@ def test_a_dead_probe_ends_its_series() -> None:
     assert group.timestamps.tolist() == [6000, 6001]
     assert [line[-1].tobytes() for line in group.values] == [bits(STALE)] * 2
     assert store.newest()[0].payload == b""
+
+
+def test_a_snapshot_is_the_same_until_something_is_appended() -> None:
+    """Then it is another; with the next upkeep too, which may drop what the last one keeps alive."""
+    store = filled([(1000, [1.0, 2.0])], gauges(2))
+    shots = [store.snapshot()]
+    assert store.snapshot() is shots[0]
+    for change in (
+        lambda: store.append_row("c", 0, 2000, row([1.0, 2.0])),
+        lambda: store.append(make_labels("loose"), 2000, 1.0),
+        lambda: store.announce("c", 0, 2, gauges(1)),
+        lambda: store.mark_stale("c", 3000),
+        lambda: store.maintain(3000),
+        store.settle,
+    ):
+        change()
+        shots.append(store.snapshot())
+        assert store.snapshot() is shots[-1]
+    assert len(set(map(id, shots))) == len(shots)
 
 
 def test_newest_belongs_to_its_layout() -> None:
