@@ -10,7 +10,6 @@ ALONE = {
     "e2e/test_cadence.py",
     "e2e/test_guard.py",
     "e2e/test_limits.py",
-    "e2e/test_machines.py",
     "e2e/test_prometheus.py",
     "e2e/test_run.py",
     "unit/test_collectors_real.py",
