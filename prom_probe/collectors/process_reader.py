@@ -59,7 +59,7 @@ class ProcessReader:
         self._rest_turns = 1  # the same for the memory of those that rest
         self._resting = 0
         self._status_every = _STATUS_EVERY
-        self._status_left = self._limits_left = 1  # that may be read in this collection
+        self._status_left = 1  # that may be read in this collection
         self._ran = 0
         self._put_off = -_SELDOM  # the beat at which what is read in turn last waited for the next collection
 
@@ -80,8 +80,7 @@ class ProcessReader:
             self._turns, self._rest_turns = (_NEVER if turns > 1 else 1 for turns in (self._turns, self._rest_turns))
         self._little_turns = 2 * self._turns if self._turns > 1 else 1
         self._status_every = min(max(_STATUS_EVERY, self._ran // _STATUS_AT_ONCE), _STATUS_MOST)
-        self._status_left = 0 if light else max(1, self._ran // self._status_every - looked)
-        self._limits_left = 1
+        self._status_left = 0 if light else max(1, -(-self._ran // self._status_every) - looked)
         self._ran = self._resting = 0
 
     def read(self, process: Process) -> bool:
@@ -218,8 +217,7 @@ class ProcessReader:
         except FileNotFoundError:
             files.stat()  # raises where it is the process that is gone
             process.memory_readable = False
-        if not process.whole or (process.limits_due <= self._beat and self._limits_left > 0):
-            self._limits_left -= 1
+        if not process.whole or process.limits_due <= self._beat:
             self._read_limits(process)
             process.limits_due = self._beat + self._status_every * _LIMITS_EVERY
         process.status_due = self._beat + self._status_every

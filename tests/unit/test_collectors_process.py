@@ -265,6 +265,41 @@ def test_status_is_read_half_as_often_where_memory_stays_the_same(machine: Machi
     assert 80 // every - 2 <= read.call_count <= 80 // every + 2
 
 
+def test_status_and_limits_of_many_that_run_are_read_as_often_as_of_few(machine: Machine) -> None:
+    """As many in a collection as it takes, so that none waits for longer."""
+    pids = range(100, 220)
+    for pid in pids:
+        machine.proc.process(pid, 100 if pid > 100 else 1)
+    collector = machine.make(ProcessCollector, PID)
+    collector._reader._clocks = True
+    reads: dict[str, Counter[Any]] = {name: Counter() for name in ("status", "limits")}
+
+    def counted(name: str) -> Any:
+        real = getattr(ProcessFiles, name)
+
+        def read(files: ProcessFiles) -> bytes:
+            reads[name][files] += 1
+            return bytes(real(files))
+
+        return patch.object(ProcessFiles, name, read)
+
+    module = "prom_probe.collectors.process_reader"
+    with (
+        counted("status"),
+        counted("limits"),
+        patch(f"{module}.clock_gettime_ns", lambda clock: round(machine.now * 1e9)),
+        patch(f"{module}._STATUS_EVERY", 4),
+        patch(f"{module}._STATUS_MOST", 4),
+    ):
+        machine.collect(collector, 8)
+        for read in reads.values():
+            read.clear()
+        machine.collect(collector, 96)  # 12 turns of each; memory is the same, so status is read in every second one
+    for read in reads.values():
+        assert len(read) == len(pids)
+        assert min(read.values()) >= 4
+
+
 def test_a_clock_that_is_another_process_s_is_noticed_at_once(machine: Machine) -> None:
     """It says less than before; also where nobody's turn has come."""
     clocks = dict.fromkeys(range(100, 220), 10**9)
