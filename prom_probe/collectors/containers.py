@@ -25,6 +25,7 @@ class ContainersRule:
     """Every container's processes but our own container's."""
 
     revisit = True
+    lists = False
 
     def __init__(self, context: Context) -> None:
         self._procfs = context.procfs

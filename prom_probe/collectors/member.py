@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from prom_probe.sources.proc_pid_stat import ProcPidStat
@@ -61,16 +60,7 @@ class Sums(NamedTuple):
 
 ABSORBED = 6
 COUNTERS = 9
-
-# A row of `Sums` as one integer, so that rows add up by one addition: each number has 32 bits more than the kernel's
-# largest takes, so that none runs over into the next.
-_PACKED = struct.Struct("<" + "Q4x" * len(Sums._fields))
-_LARGEST = (1 << 64) - 1
-
-
-def unpack(total: int) -> Sums:
-    """Of a sum of `Process.pack`s."""
-    return Sums._make(_PACKED.unpack(total.to_bytes(_PACKED.size, "little")))
+NOTHING = Sums(*[0] * len(Sums._fields))
 
 
 class Departed:
@@ -146,6 +136,7 @@ class Process:
         "touched",
         "tree",
         "tree_name",
+        "unread",
         "user",
         "uss",
         "virtual",
@@ -169,7 +160,7 @@ class Process:
         self.label = b""  # the name they have
         self.changed = True  # since its series were written
         self.touched = False  # since its tree counted it
-        self.counted = 0  # what its tree has counted of it, packed
+        self.counted: Sequence[int] = NOTHING  # the `numbers` that its tree has counted
         self.counted_state = b""
         self.counted_ratio = -1.0
         self.stat_data = self.statm_data = b""  # what is not read again as long as it stays the same
@@ -183,6 +174,7 @@ class Process:
         self.clock = (~pid << 3) | 2  # the CPU clock of the process (clock_getcpuclockid(3)), in our PID namespace
         self.cpu_ns = -1  # what that clock said before the last reading
         self.memory_ns = 0  # what it said before the last reading of its memory
+        self.unread = 0  # what has waited for its collection since the process's turn (see `ProcessReader`)
         self.rested = 0  # collections since all of it was read
         self.seen = 0  # collections
         self.user = self.system = self.child_user = self.child_system = 0  # ticks
@@ -284,11 +276,3 @@ class Process:
             not self.memory_readable,
             self.scanned_ns == -2,
         )
-
-    def pack(self) -> int:
-        """`numbers` as one integer; what the kernel cannot mean is the nearest that it can."""
-        try:
-            row = _PACKED.pack(*self.numbers)
-        except struct.error:
-            row = _PACKED.pack(*[min(max(number, 0), _LARGEST) for number in self.numbers])
-        return int.from_bytes(row, "little")

@@ -27,18 +27,20 @@ _SPREAD = 16
 _EACH_TIME = 12
 _MOST_TURNS = 8
 _LITTLE_NS = 1_000_000
-# Where more than this many rest, their memory is read in turn too, but at least in one of so many collections. To rest
-# is not to have run for longer than that since it was read: the kernel gives 2 MiB in it at most.
-_REST_EACH_TIME = 24
-_MOST_REST_TURNS = 8
-_NEXT_TO_NOTHING_NS = 100_000
+# The memory of those that rest is read in turn too. To rest is not to have run for longer than that since it was read:
+# the kernel gives 4 MiB in it at most.
+_NEXT_TO_NOTHING_NS = 200_000
 # Collections between two readings of what a running process's memory is made of: more where many run, so that no more
 # than about _STATUS_AT_ONCE are read in one, also after all of them have woken up together.
 _STATUS_EVERY = 8
-_STATUS_AT_ONCE = 2
+_STATUS_AT_ONCE = 1
 _STATUS_MOST = 60
 # The same of its limits, in those.
 _LIMITS_EVERY = 4
+# What is read in turn. Where many run, one of these in a collection, of all whose turn it has been since the last time:
+# the first system call of a kind takes several times as long as the second.
+_KINDS = _IO, _FDS, _WAITED = 1, 2, 4
+_ALL_KINDS = sum(_KINDS)
 # At least so many collections from one that puts off what is read in turn to the next such one.
 _SELDOM = 16
 _NEVER = 1 << 40  # more than any PID
@@ -55,6 +57,7 @@ class ProcessReader:
         self._beat = 0
         self._turns = 1  # it is a process's turn where its PID and `_turn` add up to a multiple of that
         self._little_turns = 1  # the same for all of those that ran little
+        self._kinds = _ALL_KINDS  # what may be read of those whose turn it was
         self._turn = 0
         self._rest_turns = 1  # the same for the memory of those that rest
         self._resting = 0
@@ -74,11 +77,15 @@ class ProcessReader:
         else:
             self._beat += 1
         self._turn, self._turns = self._beat, min(-(-self._ran // _EACH_TIME) or 1, _MOST_TURNS)
-        self._rest_turns = min(-(-self._resting // _REST_EACH_TIME) or 1, _MOST_REST_TURNS)
+        self._rest_turns = min(-(-self._resting // _EACH_TIME) or 1, _MOST_TURNS)
         if light:
             self._turn = 1
             self._turns, self._rest_turns = (_NEVER if turns > 1 else 1 for turns in (self._turns, self._rest_turns))
         self._little_turns = 2 * self._turns if self._turns > 1 else 1
+        if self._turns == 1:
+            self._kinds = _ALL_KINDS
+        else:
+            self._kinds = 0 if light else 1 << self._beat % len(_KINDS)
         self._status_every = min(max(_STATUS_EVERY, self._ran // _STATUS_AT_ONCE), _STATUS_MOST)
         self._status_left = 0 if light else max(1, -(-self._ran // self._status_every) - looked)
         self._ran = self._resting = 0
@@ -128,10 +135,11 @@ class ProcessReader:
             process.gained = []
         if process.zombie:
             return
-        if cpu_ns - process.memory_ns < _NEXT_TO_NOTHING_NS:
-            self._resting += 1
-            if (self._turn + process.pid) % self._rest_turns:
-                return
+        self._resting += 1
+        if process.unread & self._kinds:
+            self._read_kinds(process, process.unread & self._kinds)
+        if (self._turn + process.pid) % self._rest_turns and cpu_ns - process.memory_ns < _NEXT_TO_NOTHING_NS:
+            return
         self._read_statm(process, cpu_ns)
 
     def _read_statm(self, process: Process, cpu_ns: int) -> None:
@@ -150,9 +158,13 @@ class ProcessReader:
         if same and not turn:
             return
         try:
-            # Where it has reaped a child, the child's IO came with it: it is counted in the same collection.
-            if turn or process.gained:
-                self._read_turn(process)
+            if turn:
+                process.unread = _ALL_KINDS
+            kinds = process.unread & (_ALL_KINDS if all_of_it or process.zombie else self._kinds)
+            if process.gained:
+                kinds |= _IO  # the child's IO came with it: it is counted in the same collection
+            if kinds:
+                self._read_kinds(process, kinds)
             if process.zombie:
                 if not process.whole:
                     _empty(process)
@@ -175,37 +187,61 @@ class ProcessReader:
         process.status_due = self._beat + self._status_every
         return True
 
-    def _read_turn(self, process: Process) -> None:
-        files = process.files
-        before = process.read, process.write, process.waited, process.open_fds
-        readable = process.io_readable, process.fds_readable, process.waited_readable
+    def _read_kinds(self, process: Process, kinds: int) -> None:
+        """Read those; a zombie has no descriptors."""
+        process.unread &= ~kinds
+        if kinds & _IO:
+            self._read_io(process)
+        if kinds & _FDS and not process.zombie:
+            self._read_fds(process)
+        if kinds & _WAITED and self._main_thread_waits:
+            self._read_waited(process)
+
+    def _read_io(self, process: Process) -> None:
         try:
-            process.count_io(*parse_proc_pid_io(files.io()))
-            process.io_readable = True
+            read, write = parse_proc_pid_io(process.files.io())
         except PermissionError:  # another uid's
-            process.io_readable = False
+            readable = False
         except FileNotFoundError:
-            files.stat()  # raises where it is the process that is gone
-            process.io_readable = False  # a kernel without task IO accounting
-        if not process.zombie:
-            try:
-                process.open_fds = files.open_fds()
-                process.fds_readable = True
+            process.files.stat()  # raises where it is the process that is gone
+            readable = False  # a kernel without task IO accounting
+        else:
+            readable = True
+            if (read, write) != (process.read, process.write):
+                process.count_io(read, write)
+                process.touch()
+        if readable != process.io_readable:
+            process.io_readable = readable
+            process.touch()
+
+    def _read_fds(self, process: Process) -> None:
+        try:
+            open_fds = process.files.open_fds()
+        except PermissionError:
+            readable = False
+        else:
+            readable = True
+            if open_fds != process.open_fds:
+                process.open_fds = open_fds
                 process.fds_ratio = _ratio(process)
-            except PermissionError:
-                process.fds_readable = False
-        if self._main_thread_waits:
-            try:
-                process.waited = parse_proc_pid_schedstat(files.schedstat())
-                process.waited_readable = True
-            except FileNotFoundError:
-                files.stat()
-                process.waited_readable = False  # a kernel without CONFIG_SCHED_INFO
-        if before != (process.read, process.write, process.waited, process.open_fds) or readable != (
-            process.io_readable,
-            process.fds_readable,
-            process.waited_readable,
-        ):
+                process.touch()
+        if readable != process.fds_readable:
+            process.fds_readable = readable
+            process.touch()
+
+    def _read_waited(self, process: Process) -> None:
+        try:
+            waited = parse_proc_pid_schedstat(process.files.schedstat())
+        except FileNotFoundError:
+            process.files.stat()
+            readable = False  # a kernel without CONFIG_SCHED_INFO
+        else:
+            readable = True
+            if waited != process.waited:
+                process.waited = waited
+                process.touch()
+        if readable != process.waited_readable:
+            process.waited_readable = readable
             process.touch()
 
     def _read_status(self, process: Process) -> None:

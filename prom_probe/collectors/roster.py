@@ -8,7 +8,7 @@ says that it is gone.
 """
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Set
 from time import thread_time
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ from prom_probe.sources.proc_pid_stat import parse_is_thread, parse_proc_pid_sta
 _LISTING_SHARE = 500
 _LISTING_PAUSE_S = 2.0
 # Collections after which /proc is listed anyway: a restored process has an old PID, and a container's loadavg may lie.
-# Twice as many each time, up to the second number, as long as nothing was ever missed.
+# Four times as many each time, up to the second number, as long as nothing was ever missed.
 _LIST_ANYWAY = 10
 _LIST_SELDOM = 512
 # New PIDs that are cheaper to look at than a listing.
@@ -33,9 +33,9 @@ _MAX_PROBES = 32
 _REVISITS = 3
 # The first refresh finds every process there is; of those, what started so many seconds before the newest is new.
 _YOUNG_S = 2
-# Other processes are looked at again one by one, in turn: their PID may be another's by now. One in each collection, or
-# in so many of them where it is known which PIDs were given.
-_SWEEP_EVERY = 16
+# Other processes are looked at again in turn: their PID may be another's by now. One in each collection, or so many
+# with each listing where it is known which PIDs were given.
+_SWEEP_LISTED = 8
 # The same where a name matters: all of them within about this many collections.
 _SWEEP_ALL = 32
 
@@ -64,8 +64,8 @@ class Roster:
         self._known: set[str] = set()  # the names in /proc, processes and others
         self._revisits: dict[int, int] = {}
         self._sweep: list[str] = []
-        self._sweep_in = 0  # collections
         self._by_name = any(rule.revisit for rule in self.rules)
+        self._by_list = any(rule.lists for rule in self.rules)
         # Whether the PIDs in procfs are those of our own PID namespace.
         self.own_namespace = _is_own_namespace(context.procfs)
         self._newest_pid: int | None = None
@@ -76,17 +76,19 @@ class Roster:
 
     def refresh(self) -> list[tuple[Found, Place]]:
         """The processes that have become members, parents before their children."""
+        new = self._find_new()
+        again = self._take_revisits() - new
+        self.has_looked = False
+        if not (new or again or self._by_list):
+            return []
         own = self._context.own_pids()
-        pids: set[int] = set()
+        pids = {*new, *again}
         for rule in self.rules:
             pids.update(rule.refresh(own))
-        again = self._take_revisits()
-        new = self._find_new()
-        pids.update(again, new)
         pids = {pid for pid in pids if pid not in self.members and pid not in own}
-        self.has_looked = bool(pids)
         if not pids:
             return []
+        self.has_looked = True
         found: dict[int, Found] = {}
         for pid in pids:
             entry = self._look(pid, pid in again)
@@ -127,7 +129,7 @@ class Roster:
         if newest is not None and before is not None and 0 <= newest - before <= _MAX_PROBES:
             self._newest_pid = newest
             if self._since_listing < self._list_after or self._context.monotonic() < self._list_at:
-                return self._probe(range(before + 1, newest + 1))
+                return self._probe(range(before + 1, newest + 1)) if newest != before else set()
         elif self._context.monotonic() < self._list_at:
             return set()
         self._newest_pid = newest
@@ -139,7 +141,7 @@ class Roster:
                 newest = self._read_newest_pid()  # they may have been forked meanwhile
                 if newest is None or any(not _is_between(before, pid, newest) for pid in listed):
                     self._list_after = self._list_most = _LIST_ANYWAY
-            self._list_after = min(self._list_after * 2, self._list_most)
+            self._list_after = min(self._list_after * 4, self._list_most)
         elif newest is not None and newest < os.getpid():
             self._list_most = _LIST_ANYWAY  # we have been forked since: most probably it always says the same
         return listed
@@ -184,16 +186,15 @@ class Roster:
         self._since_listing = 0
         return {int(name) for name in new if name.isdigit()}
 
-    def _take_revisits(self) -> set[int]:
+    def _take_revisits(self) -> Set[int]:
+        if not (self._revisits or self.has_listed or self._by_name or self._newest_pid is None):
+            return frozenset()
         again = set(self._revisits)
         self._revisits = {pid: left - 1 for pid, left in self._revisits.items() if left > 1}
         if not self._sweep:
             self._sweep = list(self._known)
-        self._sweep_in -= 1
         share = len(self._known) // _SWEEP_ALL if self._by_name else 0
-        if self._sweep_in <= 0:
-            self._sweep_in = _SWEEP_EVERY if self._newest_pid is not None else 1
-            share = share or 1
+        share = max(share, 1 if self._newest_pid is None else _SWEEP_LISTED * self.has_listed)
         if share:
             again.update(int(name) for name in self._sweep[-share:] if name.isdigit())
             del self._sweep[-share:]

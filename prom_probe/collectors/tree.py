@@ -13,7 +13,7 @@ process has some hundreds, and they are exact where ticks are coarse.
 
 from collections.abc import Sequence
 
-from prom_probe.collectors.member import COUNTERS, Departed, Process, Sums, count_states, unpack
+from prom_probe.collectors.member import COUNTERS, NOTHING, Departed, Process, Sums, count_states
 
 _FAULTS, _READ, _WRITE = (Sums._fields.index(name) for name in ("minor_faults", "read", "write"))
 
@@ -27,7 +27,7 @@ class Tree:
 
     __slots__ = (
         "_changed",
-        "_total",
+        "_totals",
         "brought",
         "brought_waited",
         "counters",
@@ -53,7 +53,7 @@ class Tree:
         self.held = [0] * COUNTERS
         self.counters = [0] * COUNTERS
         self.sums = NOTHING
-        self._total = 0  # the same of all members as they were counted, packed
+        self._totals = list(NOTHING)  # the same of all members as they were counted
         self.touched: list[Process] = []  # that are to be counted again
         self.with_series = 0  # how many of the members have series
         self.states = count_states(())  # how many processes are in each of STATES
@@ -76,8 +76,7 @@ class Tree:
         """The process is gone; what it was last seen with is for `settle` to hold."""
         del self.members[process.pid]
         self._changed = True
-        self._total -= process.counted
-        process.counted = 0
+        self._recount(process, NOTHING)
 
     def hold(self, numbers: Sequence[int], sign: int = 1) -> None:
         """Count these from now on although no live process has them; `sign` -1: a live process has them too."""
@@ -103,15 +102,13 @@ class Tree:
 
     def _count(self) -> None:
         """Count who was touched again: of hundreds of members, those are few."""
-        members, total = self.members, self._total
+        members = self.members
         others = self._changed  # whether the states and ratios of all are to be looked at
         for process in self.touched:
             process.touched = False
             if members.get(process.pid) is not process:
                 continue  # it has left since
-            packed = process.pack()
-            total += packed - process.counted
-            process.counted = packed
+            self._recount(process, process.numbers)
             if process.state != process.counted_state or process.fds_ratio != process.counted_ratio:
                 process.counted_state, process.counted_ratio = process.state, process.fds_ratio
                 others = True
@@ -122,8 +119,14 @@ class Tree:
             self.fds_ratio = max([process.fds_ratio for process in members.values()], default=-1.0)
         if self.touched or self._changed:
             self.touched.clear()
-            self._total = total
-            self.sums = unpack(total)
+            self.sums = Sums._make(self._totals)
+
+    def _recount(self, process: Process, numbers: Sequence[int]) -> None:
+        totals, counted = self._totals, process.counted
+        for i, number in enumerate(numbers):
+            if number != counted[i]:
+                totals[i] += number - counted[i]
+        process.counted = numbers
 
     @property
     def live(self) -> list[int]:
@@ -134,9 +137,6 @@ class Tree:
         """Go on from a predecessor's counters and from what its live processes added up to."""
         self.counters = list(counters)
         self.held = [total - now for total, now in zip(counters, live, strict=True)]
-
-
-NOTHING = Sums(*[0] * len(Sums._fields))
 
 
 def _start(process: Process) -> int:

@@ -24,12 +24,19 @@ class Found(NamedTuple):
 
 
 class Rule(Protocol):
-    """Decides for one watch. `revisit`: what it says of a process may change while the process lives (exec)."""
+    """Decides for one watch.
+
+    `revisit`: what it says of a process may change while the process lives (exec). `lists`: its `refresh` gives PIDs.
+    """
 
     revisit: bool
+    lists: bool
 
     def refresh(self, own: Collection[int]) -> Collection[int]:
-        """Called once before the `match`es of a refresh; PIDs to match whether or not they are new."""
+        """Called once before the `match`es of a refresh; PIDs to match whether or not they are new.
+
+        Where no rule lists any, it is called only where there is something to match.
+        """
 
     def match(self, found: Found) -> str | None:
         """The name of the tree that the process itself, its parent aside, belongs to."""
@@ -40,7 +47,7 @@ class Rule(Protocol):
 class PidRule:
     """A process, and what our supervisor adopts of its orphans where the process is the supervisor's own child."""
 
-    revisit = False
+    revisit = lists = False
 
     def __init__(self, watch: Watch, context: Context) -> None:
         self.name = watch.name
@@ -79,6 +86,7 @@ class CommRule:
     """A regex that matches the whole command name."""
 
     revisit = True
+    lists = False
 
     def __init__(self, watch: Watch, context: Context) -> None:
         self.name = watch.name
@@ -98,6 +106,7 @@ class CmdlineRule:
     """A regex that matches the whole command line, its arguments joined by spaces."""
 
     revisit = True
+    lists = False
 
     def __init__(self, watch: Watch, context: Context) -> None:
         self.name = watch.name
@@ -126,6 +135,7 @@ class CgroupRule:
     """The processes of a cgroup and of the cgroups below it."""
 
     revisit = False
+    lists = True
 
     def __init__(self, watch: Watch, context: Context) -> None:
         self.name = watch.name

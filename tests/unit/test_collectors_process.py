@@ -162,7 +162,7 @@ def test_a_listing_puts_off_what_is_read_in_turn(machine: Machine) -> None:
     collector._reader._clocks = True  # those of made-up processes, below
     turns = []
     with (
-        patch.object(ProcessReader, "_read_turn", autospec=True, side_effect=ProcessReader._read_turn) as read,
+        patch.object(ProcessReader, "_read_kinds", autospec=True, side_effect=ProcessReader._read_kinds) as read,
         patch("prom_probe.collectors.process_reader.clock_gettime_ns", lambda clock: round(machine.now * 1e9)),
     ):
         for tick in range(40):
@@ -170,15 +170,16 @@ def test_a_listing_puts_off_what_is_read_in_turn(machine: Machine) -> None:
                 machine.proc.process(pid, 100 if pid > 100 else 1, utime=tick + 1, read=4096 * (tick + 1))
             read.reset_mock()
             machine.collect(collector)
-            turns.append({call.args[1].pid for call in read.call_args_list})
+            turns.append({(call.args[1].pid, call.args[2]) for call in read.call_args_list})
     light = [number for number, turn in enumerate(turns) if not turn]
     assert light and all(later - light[0] == 16 * i + i for i, later in enumerate(light))
-    for first in range(8, 32):  # once the number of turns has settled
-        assert set().union(*turns[first : first + 5]) == set(pids)
+    assert all(len({kinds for _, kinds in turn}) <= 1 for turn in turns[8:])
+    for first in range(8, 32):  # once the number of turns has settled: 4, then 3 kinds, one put off
+        assert set().union(*turns[first : first + 7]) == {(pid, kinds) for pid in pids for kinds in (1, 2, 4)}
 
 
 @pytest.mark.parametrize(
-    ("count", "runs_ns", "turns"), [(24, 0, 1), (40, 0, 2), (120, 0, 5), (240, 0, 8), (120, 200_000, 1)]
+    ("count", "runs_ns", "turns"), [(12, 0, 1), (24, 0, 2), (60, 0, 5), (240, 0, 8), (120, 200_000, 1)]
 )
 def test_memory_of_those_that_rest_is_read_in_turn(machine: Machine, count: int, runs_ns: int, turns: int) -> None:
     """Where many do; of those that run for a moment, which may have taken some, in each collection."""
@@ -238,11 +239,11 @@ def test_those_that_run_for_moments_are_read_seldom(machine: Machine) -> None:
         reads.clear()
         machine.collect(collector, 48)
         assert 2.5 * len(pids) < reads["stat"] == reads["io"] <= 3 * len(pids)
-        assert 11 * len(pids) < reads["statm"] <= 15 * len(pids)
+        assert 5 * len(pids) < reads["statm"] <= 9 * len(pids)
         change(2)
         # One of these lists /proc, and puts off what is read in turn.
-        assert machine.collect(collector, 5)['proctree_resident_memory_bytes{tree="job"}'] == 96 * 2 * 4096
-        row = machine.collect(collector, 12)
+        assert machine.collect(collector, 9)['proctree_resident_memory_bytes{tree="job"}'] == 96 * 2 * 4096
+        row = machine.collect(collector, 10)
         assert row['proctree_io_read_bytes_total{tree="job"}'] == 96 * 2 * 4096
         assert row['proctree_cpu_seconds_total{mode="user", tree="job"}'] == 96 * 2 / 100
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prom_probe.collectors.member import STATES, Process, Sums, count_states
-from prom_probe.collectors.tree import NOTHING, Tree, settle
+from prom_probe.collectors.member import NOTHING, STATES, Process, Sums, count_states
+from prom_probe.collectors.tree import Tree, settle
 from prom_probe.sources.descriptors import Descriptors
 from prom_probe.sources.proc_pid_stat import ProcPidStat
 from prom_probe.sources.process_files import ProcessFiles
@@ -283,7 +283,7 @@ def test_who_could_not_be_read_yet_is_a_member_too() -> None:
 
 
 def test_a_number_that_no_kernel_means_spoils_no_other() -> None:
-    """A damaged file's is the nearest that there is, until the next reading."""
+    """A damaged file's counts until the next reading."""
     _, sampler, child = start()
     before = sampler.tree.sums
     process = sampler.processes[child]
@@ -291,7 +291,9 @@ def test_a_number_that_no_kernel_means_spoils_no_other() -> None:
     process.read, process.shared, process.fds_ratio = -5, 1 << 70, 0.5
     process.touch()
     sampler.tree.end()
-    assert sampler.tree.sums == before._replace(read=100, shared=(1 << 64) - 1)
+    assert sampler.tree.sums == before._replace(
+        read=before.read - good[0] - 5, shared=before.shared - good[1] + (1 << 70)
+    )
     assert sampler.tree.fds_ratio == 0.5
     process.read, process.shared, process.fds_ratio = good
     process.touch()

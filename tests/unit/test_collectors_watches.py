@@ -172,6 +172,24 @@ def test_who_has_another_s_pid_is_found_by_the_next_listing(
     assert set(looked) == given
 
 
+@pytest.mark.parametrize(("newest", "looks"), [(None, 1), (10**7, 8)])
+def test_who_has_another_s_pid_is_found_though_nothing_tells(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, newest: int | None, looks: int
+) -> None:
+    """Others are looked at again in turn: one in each collection, or some with each listing."""
+    monkeypatch.setattr(Roster, "_read_newest_pid", lambda roster: newest)
+    machine.proc.process(99)
+    for pid in range(100, 164):
+        machine.proc.process(pid, 1)
+    finder = Finder(machine, Watch("job", "pid", "99"))
+    finder.trees(10)
+    if newest is not None:
+        monkeypatch.setattr(finder.roster, "_list_most", 10)
+        monkeypatch.setattr(finder.roster, "_list_after", 10)
+    machine.proc.process(130, 99, start=50_000)
+    assert finder.trees((64 + 8) // looks * (1 if newest is None else 10)) == {"job": [99, 130]}
+
+
 def test_our_own_processes_are_in_no_tree(machine: Machine) -> None:
     """Not by their name, and not by their parent."""
     machine.proc.process(10, 1, b"python")
