@@ -84,12 +84,10 @@ class Process:
     __slots__ = (
         "absorbed_read",
         "absorbed_write",
-        "changed",
         "child_faults",
         "child_major",
         "child_system",
         "child_user",
-        "clock",
         "comm",
         "counted",
         "counted_ratio",
@@ -107,7 +105,6 @@ class Process:
         "limits_due",
         "major",
         "max_fds",
-        "memory_ns",
         "memory_readable",
         "nonvoluntary",
         "open_fds",
@@ -118,7 +115,6 @@ class Process:
         "pss_at",
         "read",
         "resident",
-        "rested",
         "scanned_ns",
         "seen",
         "shared",
@@ -136,7 +132,6 @@ class Process:
         "touched",
         "tree",
         "tree_name",
-        "unread",
         "user",
         "uss",
         "virtual",
@@ -158,8 +153,7 @@ class Process:
         self.files = files
         self.group: Group | None = None  # its series
         self.label = b""  # the name they have
-        self.changed = True  # since its series were written
-        self.touched = False  # since its tree counted it
+        self.touched = False  # since its tree counted it and its series were written
         self.counted: Sequence[int] = NOTHING  # the `numbers` that its tree has counted
         self.counted_state = b""
         self.counted_ratio = -1.0
@@ -169,14 +163,10 @@ class Process:
         self.status_due = self.limits_due = 0  # the collection in which they are read again
         self.ppid = 0
         self.comm = b""
-        self.state = b"S"
+        self.state = b""  # until the first reading
         self.zombie = False
-        self.clock = (~pid << 3) | 2  # the CPU clock of the process (clock_getcpuclockid(3)), in our PID namespace
-        self.cpu_ns = -1  # what that clock said before the last reading
-        self.memory_ns = 0  # what it said before the last reading of its memory
-        self.unread = 0  # what has waited for its collection since the process's turn (see `ProcessReader`)
-        self.rested = 0  # collections since all of it was read
-        self.seen = 0  # collections
+        self.cpu_ns = -1  # what its CPU clock said before its stat was last read
+        self.seen = 0  # collections that have read it, counted until it has series
         self.user = self.system = self.child_user = self.child_system = 0  # ticks
         self.faults = self.child_faults = self.major = self.child_major = 0
         self.read = self.write = 0  # bytes, reaped children's included
@@ -233,11 +223,10 @@ class Process:
         """That many of its bytes are those of children that were sampled themselves."""
         self.absorbed_read += read
         self.absorbed_write += write
-        self.changed = True
+        self.touch()
 
     def touch(self) -> None:
         """It has changed: its tree counts it again, its series are written again."""
-        self.changed = True
         if not self.touched:
             self.touched = True
             self.tree.touched.append(self)

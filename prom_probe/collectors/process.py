@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from array import array
+from collections.abc import Iterable
 
 import msgspec
 
@@ -55,6 +56,7 @@ class ProcessCollector:
         self._heirs: set[Process] = set()
         self._watched: dict[str, Watched] = {}
         self._with_series = 0
+        self._unlisted: list[Process] = []  # those without series
         self._static = {watch.name for watch in context.watches if watch.kind != "containers"}
         self._orphans: list[tuple[int, int, str]] = []
         self._absorbed: dict[tuple[int, int], tuple[int, int]] = {}
@@ -89,11 +91,12 @@ class ProcessCollector:
         self._find()
         self._read_all()
         now_s = self._context.monotonic()
+        changed: list[Process] = []
         for watched in self._watched.values():
-            watched.tree.end()
+            changed += watched.tree.end()
             watched.maxima.add(watched.tree, now_s)
             watched.unattributed.read(watched.tree, self._processes, settled=not self._heirs)
-        self._write_processes()
+        self._write_processes(changed)
         for name, watched in list(self._watched.items()):
             self._write_tree(name, watched, now_s)
         self._write_sources()
@@ -104,21 +107,19 @@ class ProcessCollector:
             self._context.tell_members(encode_members(members, self._watched))
 
     def _read_all(self) -> None:
-        self._reader.begin(busy=self._roster.has_listed, looked=self._roster.has_looked)
         processes = self._processes
-        gone = []
-        for process in processes.values():
-            if not self._read(process):
-                gone.append(process)
-            elif process.seen == 1 and process.start < self._last_ticks - 2:
-                process.tree.brought += process.ticks
-                process.tree.brought_waited += process.waited
+        gone = self._read()
         if gone:
             self._drop(gone)
+        for process in self._unlisted:
+            process.seen += process.state != b""
+            if process.seen == 1 and process.start < self._last_ticks - 2:
+                process.tree.brought += process.ticks
+                process.tree.brought_waited += process.waited
         if gone or self._heirs:
             self._heirs = settle(gone, processes, self._heirs)
             for heir in self._heirs:
-                heir.cpu_ns = -1  # its next reading shows what it has reaped
+                self._reader.renew(heir)  # its next reading shows what it has reaped
         if self._threads is not None:
             self._threads.read(processes.values())
         if self._pss is not None:
@@ -144,10 +145,13 @@ class ProcessCollector:
             tree.processes_seen += 1
         process.absorbed_read, process.absorbed_write = self._absorbed.pop((found.pid, found.start), (0, 0))
         self._processes[found.pid] = process
+        self._unlisted.append(process)
+        self._reader.join(process)
         tree.join(process)
         self._told = False
         if found.start < self._youngest:  # it matched late, or is an orphan: its children may be here already
             self._processes = dict(sorted(self._processes.items(), key=lambda item: item[1].start))
+            self._reader.arrange(self._processes.values())
         self._youngest = max(self._youngest, found.start)
 
     def _drop(self, gone: list[Process]) -> None:
@@ -155,17 +159,19 @@ class ProcessCollector:
         for process in gone:
             del self._processes[process.pid]
             self._roster.forget(process.pid)
+            self._reader.leave(process)
             process.tree.leave(process)
             process.files.close()
             self._end_series(process)
+        self._unlisted = [process for process in self._unlisted if process.pid in self._processes]
         parents = {process.pid for process in gone}
         for process in self._processes.values():
             if process.ppid in parents:
-                process.cpu_ns = -1  # it has another parent now, and need not have run for that
+                self._reader.renew(process)  # it has another parent now, and need not have run for that
 
-    def _read(self, process: Process) -> bool:
-        """Read what is due of a process; False where it is gone."""
-        return self._reader.read(process)
+    def _read(self) -> list[Process]:
+        """Read what is due of the processes; those that are gone."""
+        return self._reader.read(busy=self._roster.has_listed, looked=self._roster.has_looked)
 
     def _watch(self, name: str) -> Watched:
         watched = self._watched.get(name)
@@ -199,28 +205,31 @@ class ProcessCollector:
     def _process_values(self, process: Process) -> list[float]:
         return self._columns.process(process)
 
-    def _write_processes(self) -> None:
-        row = self.layout.row
-        for process in self._processes.values():
-            if process.group is None:
-                if process.seen < self._context.local_after or self._with_series >= self._context.max_processes:
-                    continue
-                self._begin_series(process)
-            elif not process.changed:
-                continue
-            elif process.label != process.comm:  # after an exec
-                self._end_series(process)
-                self._begin_series(process)
-            process.changed = False
-            assert process.group is not None
-            values = array("d", self._process_values(process))
-            row[process.group.start : process.group.start + len(values)] = values
+    def _write_processes(self, changed: Iterable[Process]) -> None:
+        for process in changed:
+            if process.group is not None:
+                group = process.group
+                if process.label != process.comm:  # after an exec
+                    self._end_series(process)
+                    group = self._begin_series(process)
+                self._write_process(process, group)
+        if not self._unlisted or self._with_series >= self._context.max_processes:
+            return
+        for process in self._unlisted:
+            if process.seen >= self._context.local_after and self._with_series < self._context.max_processes:
+                self._write_process(process, self._begin_series(process))
+        self._unlisted = [process for process in self._unlisted if process.group is None]
 
-    def _begin_series(self, process: Process) -> None:
-        process.group = self.layout.add(self._columns.of_process(process))
+    def _write_process(self, process: Process, group: Group) -> None:
+        values = array("d", self._process_values(process))
+        self.layout.row[group.start : group.start + len(values)] = values
+
+    def _begin_series(self, process: Process) -> Group:
+        process.group = group = self.layout.add(self._columns.of_process(process))
         process.label = process.comm
         process.tree.with_series += 1
         self._with_series += 1
+        return group
 
     def _end_series(self, process: Process) -> None:
         if process.group is not None:

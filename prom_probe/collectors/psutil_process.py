@@ -76,7 +76,11 @@ class PsutilProcessCollector(ProcessCollector):
     def _make_roster(self) -> Roster:
         return PsutilRoster(self._context)
 
-    def _read(self, process: Process) -> bool:
+    def _read(self) -> list[Process]:
+        return [process for process in self._processes.values() if not self._is_read(process)]
+
+    def _is_read(self, process: Process) -> bool:
+        """Read it; False where it is gone."""
         try:
             peer = self._peers.get(process)
             if peer is None:
@@ -95,7 +99,7 @@ class PsutilProcessCollector(ProcessCollector):
         return True
 
     def _take(self, process: Process, peer: psutil.Process) -> None:
-        process.seen += 1
+        process.state = b"S"
         process.io_readable = process.waited_readable = False
         process.comm = peer.name().encode()
         process.ppid = peer.ppid()

@@ -83,11 +83,11 @@ class Tree:
         for i, number in enumerate(numbers):
             self.held[i] += sign * number
 
-    def end(self) -> None:
-        """Add up what was last read of the members."""
+    def end(self) -> list[Process]:
+        """Add up what was last read of the members; those that have changed."""
         members = self.members.values()
         self.processes = len(members)
-        self._count()
+        changed = self._count()
         if members:
             self.peak_processes = max(self.peak_processes, self.processes)
             self.peak_resident = max(self.peak_resident, self.sums.resident)
@@ -99,15 +99,18 @@ class Tree:
         self.counters = [
             max(before, now + held) for before, now, held in zip(self.counters, self.sums, self.held, strict=False)
         ]
+        return changed
 
-    def _count(self) -> None:
+    def _count(self) -> list[Process]:
         """Count who was touched again: of hundreds of members, those are few."""
         members = self.members
+        changed: list[Process] = []
         others = self._changed  # whether the states and ratios of all are to be looked at
         for process in self.touched:
             process.touched = False
             if members.get(process.pid) is not process:
                 continue  # it has left since
+            changed.append(process)
             self._recount(process, process.numbers)
             if process.state != process.counted_state or process.fds_ratio != process.counted_ratio:
                 process.counted_state, process.counted_ratio = process.state, process.fds_ratio
@@ -120,6 +123,7 @@ class Tree:
         if self.touched or self._changed:
             self.touched.clear()
             self.sums = Sums._make(self._totals)
+        return changed
 
     def _recount(self, process: Process, numbers: Sequence[int]) -> None:
         totals, counted = self._totals, process.counted

@@ -170,7 +170,7 @@ def test_a_listing_puts_off_what_is_read_in_turn(machine: Machine) -> None:
                 machine.proc.process(pid, 100 if pid > 100 else 1, utime=tick + 1, read=4096 * (tick + 1))
             read.reset_mock()
             machine.collect(collector)
-            turns.append({(call.args[1].pid, call.args[2]) for call in read.call_args_list})
+            turns.append({(call.args[1].pid, call.args[3]) for call in read.call_args_list})
     light = [number for number, turn in enumerate(turns) if not turn]
     assert light and all(later - light[0] == 16 * i + i for i, later in enumerate(light))
     assert all(len({kinds for _, kinds in turn}) <= 1 for turn in turns[8:])
