@@ -239,12 +239,13 @@ class ProcessCollector:
             self._with_series -= 1
 
     def _write_sources(self) -> None:
-        sums = [watched.tree.sums for watched in self._watched.values()]
-        readable: list[float] = [
-            not any(each.denied_io for each in sums),
-            not any(each.denied_fds for each in sums),
-            not any(each.denied_waited for each in sums),
-        ]
+        denied_io = denied_fds = denied_waited = 0
+        for watched in self._watched.values():
+            sums = watched.tree.sums
+            denied_io += sums.denied_io
+            denied_fds += sums.denied_fds
+            denied_waited += sums.denied_waited
+        readable: list[float] = [not denied_io, not denied_fds, not denied_waited]
         if self._pss is not None:
             readable.append(self._pss.readable)
         start = self._sources.start

@@ -123,7 +123,7 @@ class Columns:
         else:
             voluntary = nonvoluntary = 0
             values += (STALE,) * 8
-        values += (STALE if value is None else value for value in maxima.read(now_s))
+        values += [STALE if value is None else value for value in maxima.read(now_s)]
         values.append(STALE if unattributed_s is None else unattributed_s)
         alive = tree.processes > 0
         values += self._gauges(tree) if alive else (STALE,) * (len(TREE) - len(values))

@@ -82,6 +82,7 @@ class ProcessReader:
         self._turn = 0
         self._rest_turns = 1  # the same for the memory of those that rest
         self._resting = 0
+        self._again_left = 0  # that are read although they rest, in this collection
         self._status_every = _STATUS_EVERY
         self._status_left = 1  # that may be read in this collection
         self._put_off = -_SELDOM  # the beat at which what is read in turn last waited for the next collection
@@ -133,7 +134,7 @@ class ProcessReader:
         beat, turn, kinds = self._beat, self._turn, self._kinds
         little_turns, rest_turns = self._little_turns, self._rest_turns
         gone: list[Process] = []
-        resting, again_left = 0, 1 + len(self._processes) // _REST_PART
+        resting, again_left = 0, self._again_left
         rows = zip(readings, self._cpu_ns, self._memory_ns, self._due, self._pids, self._flags, strict=True)
         for place, (cpu_ns, before_ns, memory_ns, due, pid, flags) in enumerate(rows):
             ran_ns = cpu_ns - before_ns
@@ -170,6 +171,7 @@ class ProcessReader:
         if self._turns > 1:
             self._little_turns = min(ran // _LITTLE_EACH_TIME, _MOST_LITTLE_TURNS)
             self._kinds = 1 << self._beat % len(_KINDS)
+        self._again_left = 0 if light else 1 + len(self._processes) // _REST_PART
         if light and self._turns > 1:
             self._turns = self._little_turns = _NEVER
             self._kinds = 0
@@ -260,20 +262,32 @@ class ProcessReader:
                     process.whole = True
                 return
             self._read_statm(process, place, cpu_ns)
-            if all_of_it or (
-                process.status_due <= self._beat and self._status_left > 0 and not self._puts_off(process)
-            ):
-                self._status_left -= 1
+            if all_of_it:
                 self._read_status(process)
+                if not process.whole or process.limits_due <= self._beat:
+                    self._read_limits(process)
+                if not process.whole:  # it has been read with others: from now on in turn
+                    process.status_due += process.pid % self._status_every
+                    process.limits_due += process.pid % _LIMITS_EVERY * self._status_every
+                    process.whole = True
+            elif process.status_due <= self._beat and self._status_left > 0:
+                self._status_left -= self._read_slow(process)
         except _GONE:
             pass  # since its stat was read: the next collection misses it
 
-    def _puts_off(self, process: Process) -> bool:
-        """Whether its memory is as large as when its status was read: then that is read every second time."""
+    def _read_slow(self, process: Process) -> bool:
+        """Its status, every second time where its memory is as large as when that was read; else its limits, if they
+        are due by the next time. False where that is neither."""
         if process.status_of != process.statm_data:
-            return False
+            self._read_status(process)
+            if process.limits_due <= self._beat:
+                self._read_limits(process)
+            return True
         process.status_of = b""
         process.status_due = self._beat + self._status_every
+        if process.limits_due > process.status_due:
+            return False
+        self._read_limits(process)
         return True
 
     def _read_kinds(self, process: Process, place: int, kinds: int) -> None:
@@ -342,23 +356,20 @@ class ProcessReader:
         except FileNotFoundError:
             files.stat()  # raises where it is the process that is gone
             process.memory_readable = False
-        if not process.whole or process.limits_due <= self._beat:
-            self._read_limits(process)
-            process.limits_due = self._beat + self._status_every * _LIMITS_EVERY
         process.status_due = self._beat + self._status_every
         process.status_of = process.statm_data
-        if not process.whole:  # it has been read with others: from now on in turn
-            process.status_due += process.pid % self._status_every
-            process.limits_due += process.pid % _LIMITS_EVERY * self._status_every
-        process.whole = True
         process.touch()
 
     def _read_limits(self, process: Process) -> None:
         try:
-            process.max_fds = parse_max_fds(process.files.limits()) or 0
+            max_fds = parse_max_fds(process.files.limits()) or 0
         except (FileNotFoundError, PermissionError):
-            process.max_fds = 0
-        process.fds_ratio = _ratio(process)
+            max_fds = 0
+        if max_fds != process.max_fds:
+            process.max_fds = max_fds
+            process.fds_ratio = _ratio(process)
+            process.touch()
+        process.limits_due = self._beat + self._status_every * _LIMITS_EVERY
 
 
 def _ratio(process: Process) -> float:

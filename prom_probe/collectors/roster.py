@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from prom_probe.collectors.base import Context
 from prom_probe.collectors.watch import RULES, Found, PidRule, RuleTable
-from prom_probe.sources.descriptors import KeptFile, read_first
+from prom_probe.sources.descriptors import KeptFile, read_line
 from prom_probe.sources.errors import ParseError
 from prom_probe.sources.proc_loadavg import parse_last_pid
 from prom_probe.sources.proc_pid_stat import parse_is_thread, parse_proc_pid_stat, read_proc_pid_stat
@@ -60,7 +60,7 @@ class Roster:
         self.has_listed = self.has_looked = False
         self._context = context
         self._procfs = context.procfs
-        self._loadavg = KeptFile(f"{context.procfs}/loadavg", context.descriptors, read_first)
+        self._loadavg = KeptFile(f"{context.procfs}/loadavg", context.descriptors, read_line)
         self._known: set[str] = set()  # the names in /proc, processes and others
         self._revisits: dict[int, int] = {}
         self._sweep: list[str] = []

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable
-from math import ceil
+from math import ceil, inf
 
 # The window moves on in so many steps: it is up to one of them longer than asked for, and no more values are kept.
 _STEPS = 32
@@ -11,39 +11,53 @@ _STEPS = 32
 class WindowMax:
     """Keeps the values that are, or may become, the largest of the window: ever later and ever smaller ones.
 
-    Times are seconds of a clock that never steps back, the same in a successor.
+    Within a step a value is only compared with the largest of that. Times are seconds of a clock that never steps back,
+    the same in a successor.
     """
 
-    __slots__ = ("_kept", "_step_s")
+    __slots__ = ("_before", "_kept", "_now", "_step", "_step_s", "_until_s")
 
     def __init__(self, window_s: float) -> None:
         self._step_s = window_s / _STEPS
-        self._kept: deque[tuple[int, float]] = deque()  # the step of the window it belongs to, the value
+        self._kept: deque[tuple[int, float]] = deque()  # of earlier steps: the step, its largest value
+        self._step, self._until_s = 0, -inf  # the step that is now, and its end
+        self._now = -inf  # the largest value of this step
+        self._before = -inf  # the same of the window's earlier ones
 
     def add(self, now_s: float, value: float) -> None:
         """The gauge's value of this moment."""
-        kept = self._kept
-        while kept and kept[-1][1] <= value:
-            kept.pop()
-        step = self._step(now_s)
-        if not kept or kept[-1][0] != step:
-            kept.append((step, value))
+        if now_s > self._until_s:
+            self._move(now_s)
+        if value > self._now:
+            self._now = value
 
     def read(self, now_s: float) -> float | None:
         """The largest value of the window, None where there is none in it."""
-        kept = self._kept
-        oldest = self._step(now_s) - _STEPS
-        while kept and kept[0][0] < oldest:
-            kept.popleft()
-        return kept[0][1] if kept else None
+        if now_s > self._until_s:
+            self._move(now_s)
+        largest = self._now if self._now > self._before else self._before
+        return None if largest == -inf else largest
 
-    def _step(self, now_s: float) -> int:
-        return ceil(now_s / self._step_s)
+    def _move(self, now_s: float) -> None:
+        """Begin the step of `now_s`."""
+        self._kept = deque(self.save())
+        self._step = ceil(now_s / self._step_s)
+        self._until_s = self._step * self._step_s
+        self._now = -inf
+        while self._kept and self._kept[0][0] < self._step - _STEPS:
+            self._kept.popleft()
+        self._before = self._kept[0][1] if self._kept else -inf
 
     def save(self) -> list[tuple[int, float]]:
         """What `restore` takes."""
-        return list(self._kept)
+        kept = list(self._kept)
+        if self._now > -inf:
+            while kept and kept[-1][1] <= self._now:
+                kept.pop()
+            kept.append((self._step, self._now))
+        return kept
 
     def restore(self, kept: Iterable[tuple[int, float]]) -> None:
         """Go on from a predecessor whose window was as long."""
         self._kept = deque(kept)
+        self._step, self._until_s, self._now = 0, -inf, -inf

@@ -8,6 +8,7 @@ from collections.abc import Callable
 _RESERVE = 64
 _MOST = 4096
 _HALF_PAGE = 2048  # of the smallest
+_LINE = 256
 _CHUNK = 1 << 17  # /proc/stat of a large machine is as long as that
 _OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
@@ -85,6 +86,11 @@ def read_first(fd: int) -> bytes:
     return os.pread(fd, _CHUNK, 0)
 
 
+def read_line(fd: int) -> bytes:
+    """The same of a file of one short line."""
+    return os.pread(fd, _LINE, 0)
+
+
 def read_all(fd: int) -> bytes:
     """Everything from the start of `fd`; a seq_file gives its records a page or so at a time, so read to the end."""
     data = os.pread(fd, _CHUNK, 0)
@@ -111,10 +117,10 @@ def read_records(fd: int) -> bytes:
     return data if len(data) <= _HALF_PAGE else read_all(fd)
 
 
-def read_once(path: str) -> bytes:
-    """Open, read all and close. Raises OSError as os.open does."""
+def read_once(path: str, read: Callable[[int], bytes] = read_all) -> bytes:
+    """Open, read all and close. `read`: see `KeptFile`. Raises OSError as os.open does."""
     fd = os.open(path, os.O_RDONLY)
     try:
-        return read_all(fd)
+        return read(fd)
     finally:
         os.close(fd)

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from prom_probe.sources.descriptors import read_once
+from prom_probe.sources.descriptors import read_first, read_once
 from prom_probe.sources.errors import ParseError
 
 SOURCE = "/proc/PID/stat"
@@ -26,7 +26,7 @@ class ProcPidStat(NamedTuple):
 
 def read_proc_pid_stat(procfs: str, pid: int) -> bytes:
     """Raises FileNotFoundError or ProcessLookupError where the process is gone."""
-    return read_once(f"{procfs}/{pid}/stat")
+    return read_once(f"{procfs}/{pid}/stat", read_first)
 
 
 def parse_proc_pid_stat(data: bytes) -> ProcPidStat:

@@ -3,7 +3,7 @@
 import os
 import threading
 
-from prom_probe.sources.descriptors import Descriptors, read_once
+from prom_probe.sources.descriptors import Descriptors, read_first, read_once
 
 # A descriptor whose fstat gives the size of a directory; O_PATH needs no permission to list it.
 _O_PATH = getattr(os, "O_PATH", 0)
@@ -40,7 +40,7 @@ class ProcessFiles:
             if self._stat == _NOT_OPEN:
                 self._stat = self._descriptors.open(f"{self._base}/stat")
             if self._stat < 0:
-                return read_once(f"{self._base}/stat")
+                return read_once(f"{self._base}/stat", read_first)
         return os.pread(self._stat, 2048, 0)
 
     def statm(self) -> bytes:
@@ -48,7 +48,7 @@ class ProcessFiles:
             if self._statm == _NOT_OPEN:
                 self._statm = self._descriptors.open(f"{self._base}/statm")
             if self._statm < 0:
-                return read_once(f"{self._base}/statm")
+                return read_once(f"{self._base}/statm", read_first)
         return os.pread(self._statm, 256, 0)
 
     def io(self) -> bytes:
@@ -56,8 +56,8 @@ class ProcessFiles:
             if self._io == _NOT_OPEN:
                 self._io = self._descriptors.open(f"{self._base}/io")
             if self._io < 0:
-                return read_once(f"{self._base}/io")
-        return os.pread(self._io, 512, 0)
+                return read_once(f"{self._base}/io", read_first)
+        return os.pread(self._io, 448, 0)
 
     def schedstat(self) -> bytes:
         """The main thread's."""
@@ -65,18 +65,18 @@ class ProcessFiles:
             if self._schedstat == _NOT_OPEN:
                 self._schedstat = self._descriptors.open(f"{self._base}/schedstat")
             if self._schedstat < 0:
-                return read_once(f"{self._base}/schedstat")
+                return read_once(f"{self._base}/schedstat", read_first)
         return os.pread(self._schedstat, 128, 0)
 
     def status(self) -> bytes:
         """Not kept, like what follows: it is read seldom."""
-        return read_once(f"{self._base}/status")
+        return read_once(f"{self._base}/status", read_first)
 
     def limits(self) -> bytes:
-        return read_once(f"{self._base}/limits")
+        return read_once(f"{self._base}/limits", read_first)
 
     def smaps_rollup(self) -> bytes:
-        return read_once(f"{self._base}/smaps_rollup")
+        return read_once(f"{self._base}/smaps_rollup", read_first)
 
     def tasks(self) -> list[str]:
         """The IDs of its threads."""
@@ -84,7 +84,7 @@ class ProcessFiles:
 
     def task(self, tid: str, name: str) -> bytes:
         """The file `name` of a thread."""
-        return read_once(f"{self._base}/task/{tid}/{name}")
+        return read_once(f"{self._base}/task/{tid}/{name}", read_first)
 
     def open_fds(self) -> int:
         """The count of open descriptors."""
