@@ -35,10 +35,9 @@ _MOST_LITTLE_TURNS = 16
 # The memory of those that rest is read in turn too. To rest is not to have run for longer than that since it was read:
 # the kernel gives 4 MiB in it at most.
 _NEXT_TO_NOTHING_NS = 200_000
-# Collections between two readings of what a running process's memory is made of: more where many run, so that no more
-# than about _STATUS_AT_ONCE are read in one, also after all of them have woken up together.
+# Collections between two readings of what a running process's memory is made of: as many as there are of those that
+# run, so that one is read in each collection, but no more than the second number; then it is more than one.
 _STATUS_EVERY = 8
-_STATUS_AT_ONCE = 1
 _STATUS_MOST = 60
 # The same of its limits, in those.
 _LIMITS_EVERY = 4
@@ -56,8 +55,8 @@ _NEVER = 1 << 40  # more than any PID
 class ProcessReader:
     """Fills `Process`es: parents before their children, in the order in which they have joined.
 
-    What each beat looks at is in columns, side by side: after a second of others' work the caches are cold, and every
-    line of memory that a beat touches costs about as much as ten instructions of the interpreter.
+    What each beat looks at is in columns, side by side: after a second of others' work no cache has any of it, and what
+    a beat touches has to be fetched.
     """
 
     def __init__(self, *, clocks: bool, main_thread_waits: bool, say: Callable[[str], None]) -> None:
@@ -177,7 +176,7 @@ class ProcessReader:
             self._kinds = 0
         if light and self._rest_turns > 1:
             self._rest_turns = _NEVER
-        self._status_every = min(max(_STATUS_EVERY, ran // _STATUS_AT_ONCE), _STATUS_MOST)
+        self._status_every = min(max(_STATUS_EVERY, ran), _STATUS_MOST)
         self._status_left = 0 if light else max(1, -(-ran // self._status_every) - looked)
 
     def _read_clocks(self) -> list[int]:
@@ -277,7 +276,7 @@ class ProcessReader:
 
     def _read_slow(self, process: Process) -> bool:
         """Its status, every second time where its memory is as large as when that was read; else its limits, if they
-        are due by the next time. False where that is neither."""
+        are due by about the next time. False where that is neither."""
         if process.status_of != process.statm_data:
             self._read_status(process)
             if process.limits_due <= self._beat:
@@ -285,7 +284,7 @@ class ProcessReader:
             return True
         process.status_of = b""
         process.status_due = self._beat + self._status_every
-        if process.limits_due > process.status_due:
+        if process.limits_due > process.status_due + self._status_every // 2:
             return False
         self._read_limits(process)
         return True

@@ -96,9 +96,11 @@ class Tree:
             self._changed = False
             oldest = min(members, key=_start, default=None)
             self.start, self.oldest = (oldest.wall, oldest.pid) if oldest else (0.0, 0)
-        self.counters = [
-            max(before, now + held) for before, now, held in zip(self.counters, self.sums, self.held, strict=False)
-        ]
+        counters, held, totals = self.counters, self.held, self._totals
+        for i in range(COUNTERS):
+            now = totals[i] + held[i]
+            if now > counters[i]:
+                counters[i] = now
         return changed
 
     def _count(self) -> list[Process]:

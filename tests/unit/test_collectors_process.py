@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
-from typing import Any
-from unittest.mock import patch
 
 import pytest
 
 from prom_probe.collectors.base import Watch
 from prom_probe.collectors.process import ProcessCollector
-from prom_probe.collectors.process_reader import ProcessReader
 from prom_probe.collectors.summary import read_summaries
 from prom_probe.sources.process_files import ProcessFiles
 from tests.unit.collector_harness import Machine, values
@@ -150,174 +146,6 @@ def test_only_so_many_processes_get_series(machine: Machine) -> None:
     machine.proc.end(101)
     row = machine.collect(collector)
     assert sum("proctree_process_threads" in series for series in row) == 4
-
-
-def test_a_listing_puts_off_what_is_read_in_turn(machine: Machine) -> None:
-    """Once in sixteen collections at most, here where each lists: all that changes is seen within so many turns."""
-    pids = range(100, 140)
-    for pid in pids:
-        machine.proc.process(pid, 100 if pid > 100 else 1)
-    collector = machine.make(ProcessCollector, PID)
-    machine.collect(collector, 3)
-    collector._reader._clocks = True  # those of made-up processes, below
-    turns = []
-    with (
-        patch.object(ProcessReader, "_read_kinds", autospec=True, side_effect=ProcessReader._read_kinds) as read,
-        patch("prom_probe.collectors.process_reader.clock_gettime_ns", lambda clock: round(machine.now * 1e9)),
-    ):
-        for tick in range(40):
-            for pid in pids:
-                machine.proc.process(pid, 100 if pid > 100 else 1, utime=tick + 1, read=4096 * (tick + 1))
-            read.reset_mock()
-            machine.collect(collector)
-            turns.append({(call.args[1].pid, call.args[3]) for call in read.call_args_list})
-    light = [number for number, turn in enumerate(turns) if not turn]
-    assert light and all(later - light[0] == 16 * i + i for i, later in enumerate(light))
-    assert all(len({kinds for _, kinds in turn}) <= 1 for turn in turns[8:])
-    for first in range(8, 32):  # once the number of turns has settled: 4, then 3 kinds, one put off
-        assert set().union(*turns[first : first + 7]) == {(pid, kinds) for pid in pids for kinds in (1, 2, 4)}
-
-
-@pytest.mark.parametrize(
-    ("count", "runs_ns", "turns"), [(12, 0, 1), (24, 0, 2), (60, 0, 5), (240, 0, 8), (120, 200_000, 1)]
-)
-def test_memory_of_those_that_rest_is_read_in_turn(machine: Machine, count: int, runs_ns: int, turns: int) -> None:
-    """Where many do; of those that run for a moment, which may have taken some, in each collection."""
-    pids = range(100, 100 + count)
-
-    def resident(pages: int) -> None:
-        for pid in pids:
-            machine.proc.process(pid, 100 if pid > 100 else 1, resident=pages)
-
-    def read() -> float:
-        """How many have given their new memory."""
-        return machine.collect(collector)['proctree_resident_memory_bytes{tree="job"}'] / 40960 - count
-
-    resident(10)
-    collector = machine.make(ProcessCollector, PID)
-    collector._reader._clocks = True
-    with patch(
-        "prom_probe.collectors.process_reader.clock_gettime_ns", lambda clock: 10**9 + round(machine.now) * runs_ns
-    ):
-        machine.collect(collector, 5)
-        resident(20)
-        seen = [read() for _ in range(turns)]
-    assert seen == [pytest.approx(count * turn / turns) for turn in range(1, turns + 1)]
-
-
-def test_those_that_run_for_moments_are_read_seldom(machine: Machine) -> None:
-    """Their memory once they may have taken much since it was read, the rest in every second turn, the 16th beat."""
-    pids = range(100, 196)
-    reads: Counter[str] = Counter()
-
-    def counted(name: str) -> Any:
-        read = getattr(ProcessFiles, name)
-
-        def wrapped(files: ProcessFiles) -> Any:
-            reads[name] += 1
-            return read(files)
-
-        return patch.object(ProcessFiles, name, wrapped)
-
-    def clock_ns(clock: int) -> int:
-        return 10**9 + round(machine.now) * 20_000
-
-    def change(number: int) -> None:
-        for pid in pids:
-            machine.proc.process(pid, 100 if pid > 100 else 1, resident=number, read=4096 * number, utime=number)
-
-    collector = machine.make(ProcessCollector, PID)
-    collector._reader._clocks = True
-    with (
-        patch("prom_probe.collectors.process_reader.clock_gettime_ns", clock_ns),
-        counted("statm"),
-        counted("stat"),
-        counted("io"),
-    ):
-        change(1)
-        machine.collect(collector, 48)
-        reads.clear()
-        machine.collect(collector, 48)
-        assert 2.5 * len(pids) < reads["stat"] == reads["io"] <= 3 * len(pids)
-        assert 5 * len(pids) < reads["statm"] <= 9 * len(pids)
-        change(2)
-        # One of these lists /proc, and puts off what is read in turn.
-        assert machine.collect(collector, 9)['proctree_resident_memory_bytes{tree="job"}'] == 96 * 2 * 4096
-        row = machine.collect(collector, 10)
-        assert row['proctree_io_read_bytes_total{tree="job"}'] == 96 * 2 * 4096
-        assert row['proctree_cpu_seconds_total{mode="user", tree="job"}'] == 96 * 2 / 100
-
-
-@pytest.mark.parametrize(("grows", "every"), [(True, 8), (False, 16)])
-def test_status_is_read_half_as_often_where_memory_stays_the_same(machine: Machine, grows: bool, every: int) -> None:
-    """Of a process that runs all the time."""
-    machine.proc.process(100)
-    collector = machine.make(ProcessCollector, PID)
-    collector._reader._clocks = True
-    with (
-        patch.object(ProcessFiles, "status", autospec=True, side_effect=ProcessFiles.status) as read,
-        patch("prom_probe.collectors.process_reader.clock_gettime_ns", lambda clock: round(machine.now * 1e9)),
-    ):
-        for beat in range(80):
-            machine.proc.process(100, resident=10 + beat * grows, utime=beat, peak=100 + beat)
-            peak = machine.collect(collector)['proctree_largest_process_memory_peak_bytes{tree="job"}']
-            # The first reading is out of step, and a collection that lists /proc puts it off.
-            assert beat < 24 or 100 + beat - every - 1 < peak / 1024 <= 100 + beat
-    assert 80 // every - 2 <= read.call_count <= 80 // every + 2
-
-
-def test_status_and_limits_of_many_that_run_are_read_as_often_as_of_few(machine: Machine) -> None:
-    """As many in a collection as it takes, so that none waits for longer."""
-    pids = range(100, 220)
-    for pid in pids:
-        machine.proc.process(pid, 100 if pid > 100 else 1)
-    collector = machine.make(ProcessCollector, PID)
-    collector._reader._clocks = True
-    reads: dict[str, Counter[Any]] = {name: Counter() for name in ("status", "limits")}
-
-    def counted(name: str) -> Any:
-        real = getattr(ProcessFiles, name)
-
-        def read(files: ProcessFiles) -> bytes:
-            reads[name][files] += 1
-            return bytes(real(files))
-
-        return patch.object(ProcessFiles, name, read)
-
-    module = "prom_probe.collectors.process_reader"
-    with (
-        counted("status"),
-        counted("limits"),
-        patch(f"{module}.clock_gettime_ns", lambda clock: round(machine.now * 1e9)),
-        patch(f"{module}._STATUS_EVERY", 4),
-        patch(f"{module}._STATUS_MOST", 4),
-    ):
-        machine.collect(collector, 8)
-        for read in reads.values():
-            read.clear()
-        machine.collect(collector, 96)  # 12 turns of each; memory is the same, so status is read in every second one
-    for read in reads.values():
-        assert len(read) == len(pids)
-        assert min(read.values()) >= 4
-
-
-def test_a_clock_that_is_another_process_s_is_noticed_at_once(machine: Machine) -> None:
-    """It says less than before; also where nobody's turn has come."""
-    clocks = dict.fromkeys(range(100, 220), 10**9)
-    for pid in clocks:
-        machine.proc.process(pid, 100 if pid > 100 else 1)
-    collector = machine.make(ProcessCollector, PID)
-    collector._reader._clocks = True
-
-    def clock_ns(clock: int) -> int:
-        return clocks[~(clock >> 3)] + round(machine.now) * 10_000
-
-    with patch("prom_probe.collectors.process_reader.clock_gettime_ns", clock_ns):
-        machine.collect(collector, 5)
-        for pid in range(200, 208):
-            machine.proc.process(pid, 1, start=50_000)
-            clocks[pid] = 10**8
-        assert machine.collect(collector)['proctree_processes{tree="job"}'] == 112
 
 
 def test_an_exec_gives_a_process_series_of_its_new_name(machine: Machine) -> None:
