@@ -45,8 +45,9 @@ _LIMITS_EVERY = 4
 # the first system call of a kind takes several times as long as the second.
 _KINDS = _IO, _FDS, _WAITED = 1, 2, 4
 _ALL_KINDS = sum(_KINDS)
-# Besides those: whether it is a zombie, of which nothing else is read.
-_ZOMBIE = 1 << len(_KINDS)
+# Besides those: whether it is a zombie, of which nothing else is read; whether it has had a member as its child: then
+# its IO, which may have a reaped child's in it, is read with its stat, which tells of that.
+_ZOMBIE, _PARENT = 8, 16
 # At least so many collections from one that puts off what is read in turn to the next such one.
 _SELDOM = 16
 _NEVER = 1 << 40  # more than any PID
@@ -71,8 +72,8 @@ class ProcessReader:
         self._clock_ids = array("i")  # its CPU clock (clock_getcpuclockid(3)), in our PID namespace
         self._cpu_ns = array("q")  # what that said before stat was read; -1: it is read whatever the clock says
         self._memory_ns = array("q")  # what it said before statm was read
-        self._due = array("q")  # the beat in which all of it is read in any case
-        self._flags = bytearray()  # the kinds that it has not had since its turn, and whether it is a zombie
+        self._due = array("q")  # the beat from which on all of it is read in any case
+        self._flags = bytearray()  # the kinds that it has not had since its turn, and what it is
         self._gainers: list[Process] = []  # with `gained`
         self._beat = 0
         self._turns = 1  # it is a process's turn where its PID and `_turn` add up to a multiple of that
@@ -110,10 +111,16 @@ class ProcessReader:
         for column in self._columns:
             column[:] = array(column.typecode, [column[place] for place in order])
         self._flags[:] = bytes([self._flags[place] for place in order])
+        for process in processes:  # who has joined late may have children here
+            self._mark_parent(process.ppid)
 
     def renew(self, process: Process) -> None:
         """The next collection reads its stat, whether it has run or not."""
         self._cpu_ns[self._processes.index(process)] = process.cpu_ns = -1
+
+    def _mark_parent(self, pid: int) -> None:
+        if pid in self._pids:
+            self._flags[self._pids.index(pid)] |= _PARENT
 
     @property
     def _columns(self) -> tuple[array[int], ...]:
@@ -153,7 +160,18 @@ class ProcessReader:
                 there = self._read_resting(place, cpu_ns, flags & kinds, memory)
             if not there:
                 gone.append(self._processes[place])
+                readings[place] = -1
         self._resting = resting
+        if self._gainers and self._clocks:
+            gone += self._find_reaped(readings)
+        return gone
+
+    def _find_reaped(self, readings: list[int]) -> list[Process]:
+        """Those that are gone since their clock was read: who has reaped them may have brought their time already."""
+        gone = []
+        for place, (before_ns, cpu_ns) in enumerate(zip(readings, self._read_clocks(), strict=True)):
+            if cpu_ns == -1 != before_ns and not self._read_stat(place, cpu_ns):
+                gone.append(self._processes[place])
         return gone
 
     def _plan(self, ran: int, busy: bool, looked: bool) -> None:
@@ -203,6 +221,8 @@ class ProcessReader:
                 stat = parse_proc_pid_stat(data)
                 if stat.starttime != process.start:
                     return False
+                if stat.ppid != process.ppid:
+                    self._mark_parent(stat.ppid)
                 process.count(stat)
                 process.stat_data = data
                 process.touch()
@@ -247,9 +267,12 @@ class ProcessReader:
         turn = all_of_it or little or (self._turn + process.pid) % self._turns == 0
         if same and not turn:
             return
+        parent = self._flags[place] & _PARENT
         unread = _ALL_KINDS if turn else self._flags[place] & _ALL_KINDS
-        self._flags[place] = unread | _ZOMBIE * process.zombie
+        self._flags[place] = unread | _ZOMBIE * process.zombie | parent
         kinds = unread & (_ALL_KINDS if all_of_it or process.zombie else self._kinds)
+        if parent:
+            kinds |= unread & _IO
         if process.gained:
             kinds |= _IO  # the child's IO came with it: it is counted in the same collection
         try:

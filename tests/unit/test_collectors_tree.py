@@ -81,7 +81,9 @@ class Kernel:
 class Sampler:
     """Reads the kernel as the process collector does; `between` runs before each single reading.
 
-    `lazy`: of three processes only one is read, in turn, where none of its children has gone.
+    `lazy`: of three processes only one is read, in turn, where none of its children has gone; of the others it is known
+    whether they were there at first, and once more where somebody has reaped since; of half of those IO is read that
+    never were anybody's parent.
     """
 
     def __init__(self, kernel: Kernel, *, lazy: bool = False) -> None:
@@ -91,6 +93,7 @@ class Sampler:
         self.tree = Tree()
         self.processes: dict[int, Process] = {}
         self.heirs: set[Process] = set()
+        self.parents: set[int] = set()
         self.last_total: dict[int, int] = {}
 
     def collect(self, between: Iterator[None] | None = None) -> None:
@@ -101,24 +104,37 @@ class Sampler:
                 self.tree.join(self.processes[task.pid])
         gone: list[Process] = []
         self.beat += 1
+        there = set(self.kernel.tasks)
+        resting: list[Process] = []
         for process in self.processes.values():
             if between is not None:
                 next(between, None)
             found = self.kernel.tasks.get(process.pid)
+            if self.lazy and process.seen and process not in self.heirs and (self.beat + process.pid) % 3:
+                process.gained = []
+                looks = process.pid not in self.parents and (self.beat + process.pid) % 2
+                if process.pid not in there or (looks and found is None):
+                    gone.append(process)
+                    continue
+                resting.append(process)
+                if looks and found is not None:
+                    process.count_io(found.io, 0)
+                    process.touch()
+                continue
             if found is None:
                 gone.append(process)
                 continue
             task = found
-            if self.lazy and process.seen and process not in self.heirs and (self.beat + process.pid) % 3:
-                process.gained = []
-                continue
             process.seen += 1
+            self.parents.add(task.parent)
             state = b"Z" if task.zombie else b"S"
             numbers = task.faults, task.child_faults, 0, 0, task.user, 0, task.child_user, 0
             process.count(ProcPidStat(b"t", state, task.parent, *numbers, 1, task.start))
             process.count_io(task.io, 0)
             process.touch()
             self.last_total[process.pid] = task.user + task.child_user
+        if any(process.gained for process in self.processes.values()):
+            gone += [process for process in resting if process.pid not in self.kernel.tasks]
         for process in gone:
             del self.processes[process.pid]
             self.tree.leave(process)
@@ -160,6 +176,24 @@ def test_a_reaped_child_is_counted_once() -> None:
     for _ in range(3):
         sampler.collect()
         assert (sampler.user, sampler.read) == (35, 350)
+
+
+@pytest.mark.parametrize("turn", range(6))
+def test_a_child_is_counted_once_whenever_it_is_reaped(turn: int) -> None:
+    """Also where its parent's turn comes before or after that, and its own."""
+    kernel = Kernel()
+    sampler = Sampler(kernel, lazy=True)
+    children = [kernel.fork(ROOT) for _ in range(3)]
+    for pid in (ROOT, *children):
+        kernel.work(pid, 10)
+    for _ in range(6 + turn):
+        sampler.collect()
+    for child in children[:2]:
+        kernel.exit(child)
+        kernel.wait(ROOT)
+        for _ in range(6):
+            sampler.collect()
+            assert (sampler.user, sampler.read) == (40, 400)
 
 
 @pytest.mark.parametrize("ignored", [True, False])
