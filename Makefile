@@ -29,7 +29,7 @@ run: $(STAMP) ## Watch a small demo workload: /metrics on :19990, the query API 
 	$(BIN)/prom-probe run -- $(BIN)/python -m prom_probe.demo
 
 test: $(STAMP)-test ## All tests; TESTS=path... for some. Two at a time, but for those that need the machine for themselves
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not alone" $(TESTS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not alone" $(TESTS)
 	$(BIN)/python -m pytest -m alone $(TESTS) || [ $$? = 5 ] # none of them
 
 test-all: ## All tests on every installed Python from 3.11 up

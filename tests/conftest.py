@@ -1,4 +1,4 @@
-"""Which tests need the machine for themselves: `make test` runs the others first, two at a time."""
+"""Which tests need the machine for themselves (`make test` runs the others first, two at a time), which begin first."""
 
 from __future__ import annotations
 
@@ -16,9 +16,27 @@ ALONE = {
     "unit/test_collectors_unattributed.py",
 }
 
+# What takes 20 s and more comes first, so that no worker is left with it when the others have done.
+LONG = {
+    "deploy/test_pod.py",
+    "e2e/test_dashboards.py",
+    "e2e/test_gpu.py",
+    "docs/test_docs.py",
+    "e2e/test_containers.py",
+    "e2e/test_scrape.py",
+    "unit/test_tsdb_disk_kill.py",
+    "e2e/test_machines.py",
+    "unit/test_tsdb_disk_fuzz.py",
+}
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark them by their file."""
+    """Mark and order them by their file."""
     for item in items:
-        if "/".join(item.path.parts[-2:]) in ALONE:
+        if _file(item) in ALONE:
             item.add_marker(pytest.mark.alone)
+    items.sort(key=lambda item: _file(item) not in LONG)
+
+
+def _file(item: pytest.Item) -> str:
+    return "/".join(item.path.parts[-2:])

@@ -18,6 +18,7 @@ from prom_probe.collectors.process_reader import ProcessReader
 from prom_probe.collectors.tree import Tree
 from prom_probe.sources.descriptors import Descriptors
 from prom_probe.sources.process_files import ProcessFiles
+from tests.fixtures.fake_proc import stat_line
 from tests.unit.collector_harness import Machine
 
 PID = Watch("job", "pid", "100")
@@ -46,7 +47,8 @@ def test_a_listing_puts_off_what_is_read_in_turn(machine: Machine) -> None:
     ):
         for tick in range(40):
             for pid in pids:
-                machine.proc.process(pid, 100 if pid > 100 else 1, utime=tick + 1, read=4096 * (tick + 1))
+                line = stat_line(pid, b"app", 100 if pid > 100 else 1, {"utime": tick + 1})
+                (machine.proc.root / str(pid) / "stat").write_bytes(line)
             read.reset_mock()
             machine.collect(collector)
             turns.append({(call.args[1].pid, call.args[3]) for call in read.call_args_list})
