@@ -61,6 +61,7 @@ class Sums(NamedTuple):
 ABSORBED = 6
 COUNTERS = 9
 NOTHING = Sums(*[0] * len(Sums._fields))
+LARGEST = (1 << 64) - 1  # that the kernel writes
 
 
 class Departed:

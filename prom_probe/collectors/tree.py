@@ -13,7 +13,7 @@ process has some hundreds, and they are exact where ticks are coarse.
 
 from collections.abc import Sequence
 
-from prom_probe.collectors.member import COUNTERS, NOTHING, Departed, Process, Sums, count_states
+from prom_probe.collectors.member import COUNTERS, LARGEST, NOTHING, Departed, Process, Sums, count_states
 
 _FAULTS, _READ, _WRITE = (Sums._fields.index(name) for name in ("minor_faults", "read", "write"))
 
@@ -128,6 +128,9 @@ class Tree:
         return changed
 
     def _recount(self, process: Process, numbers: Sequence[int]) -> None:
+        """Count it with these; what the kernel cannot mean is the nearest that it can."""
+        if min(numbers) < 0 or max(numbers) > LARGEST:
+            numbers = [min(max(number, 0), LARGEST) for number in numbers]
         totals, counted = self._totals, process.counted
         for i, number in enumerate(numbers):
             if number != counted[i]:

@@ -88,7 +88,7 @@ def test_memory_of_those_that_rest_is_read_in_turn(machine: Machine, count: int,
 
 
 def test_those_that_run_for_moments_are_read_seldom(machine: Machine) -> None:
-    """Their memory once they may have taken much since it was read, the rest in every second turn, the 16th beat."""
+    """Their memory in every 8th beat, or once they may have taken much since it was read, the rest in every 16th."""
     pids = range(100, 196)
     reads: Counter[str] = Counter()
 
