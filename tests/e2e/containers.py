@@ -8,13 +8,14 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import pytest
 
-from tests.e2e.sidecar import program
+from tests.e2e.sidecar import program, wait_for
 
 ROOT = Path(__file__).parents[2]
 CGROUPFS = Path("/sys/fs/cgroup")
@@ -65,6 +66,15 @@ def _system() -> list[dict[str, Any]]:
     return [bind(path, path) for path in shown]
 
 
+def _removed(cgroup: Path) -> bool:
+    """Remove it and those below; OSError where one is busy."""
+    for below in cgroup.iterdir():
+        if below.is_dir():
+            below.rmdir()
+    cgroup.rmdir()
+    return True
+
+
 class Pod:
     """Containers below one directory and one cgroup, in the PID namespace of the first, which is called pause.
 
@@ -100,9 +110,10 @@ class Pod:
                 subprocess.run([*self._runc, "delete", "--force", self._id(name)], capture_output=True, timeout=30)
             except subprocess.TimeoutExpired:
                 continue  # what is left of it shows below, where its cgroup cannot be removed
+        # runc gives up on a cgroup that is busy for longer than it waits; one that holds a process cannot be removed.
         for parent in {CGROUPFS / self.name, *CGROUPFS.glob(f"*/{self.name}")}:
             if parent.exists():
-                parent.rmdir()
+                wait_for(f"the end of {parent}", partial(_removed, parent))
 
     def _id(self, name: str) -> str:
         return f"{self.name}-{name}"
