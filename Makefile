@@ -53,8 +53,8 @@ bench: $(STAMP)-test ## All benchmarks: half an hour; writes bench/results.json,
 	$(BIN)/python -m bench
 
 docs: $(STAMP) ## The pages that are written from the code's own tables
-	$(BIN)/python -m prom_probe.config_doc > docs/configuration.md
-	$(BIN)/python -m prom_probe.metrics_doc docs/metrics.md
+	$(BIN)/python -m prom_probe.config.page > docs/configuration.md
+	$(BIN)/python -m prom_probe.cli.metrics_doc docs/metrics.md
 
 dashboards: $(STAMP)-test ## grafana/dashboards from grafana/panels.py
 	$(BIN)/python -m grafana.build

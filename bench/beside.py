@@ -42,7 +42,7 @@ def program() -> tuple[Peer, int]:
     port = free_port()
     flags = ["--web.listen-address=", f"--api.listen-address=127.0.0.1:{port}", "--web.enable-remote-write-receiver"]
     flags += ["--storage.tsdb.retention.size=512MB", "--storage.tsdb.retention.time=1d", "--interval.system=100ms"]
-    argv = [sys.executable, "-m", "prom_probe.cli", "run", *flags]
+    argv = [sys.executable, "-m", "prom_probe", "run", *flags]
     return Peer("prom_probe", argv, port, Path(tempfile.mkdtemp())), port
 
 

@@ -16,10 +16,10 @@ import time
 from collections import deque
 
 from bench.report import Row, print_table
-from prom_probe.codec import Announce, decode, encode_announcements
 from prom_probe.model.family import Family, column
 from prom_probe.model.layout import Group, Layout
 from prom_probe.model.matcher import Matcher
+from prom_probe.ring.codec import Announce, decode, encode_announcements
 from prom_probe.tsdb.store import Store, StoreOptions
 from prom_probe.web.heap import Trimmer
 

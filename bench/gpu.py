@@ -32,8 +32,8 @@ print(times[0] * 1e6, sorted(times)[150] * 1e6)
 
 _SAMPLE = """
 import sys, time
-from prom_probe.collectors.gpu_nvidia import NvidiaSource
-from prom_probe.collectors.gpu import GpuCollector
+from prom_probe.collectors.gpu.nvidia import NvidiaSource
+from prom_probe.collectors.gpu.collector import GpuCollector
 from prom_probe.collectors.base import Context
 source = NvidiaSource()
 source.open()

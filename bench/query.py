@@ -44,7 +44,7 @@ def prom_probe(cache: bool) -> Peer:
     flags += ["--storage.tsdb.retention.size=512MB", "--storage.tsdb.retention.time=1d", "--interval.system=1h"]
     if not cache:
         flags.append("--storage.tsdb.decode-cache-size=0B")
-    argv = [sys.executable, "-m", "prom_probe.cli", "run", *flags]
+    argv = [sys.executable, "-m", "prom_probe", "run", *flags]
     return Peer("prom_probe" if cache else "prom_probe, cold", argv, port, Path(tempfile.mkdtemp()))
 
 

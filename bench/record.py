@@ -15,9 +15,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from prom_probe.codec import Announce, Batch, decode, encode, encode_announcements
 from prom_probe.collectors.base import Context, Watch
 from prom_probe.collectors.registry import COLLECTORS
+from prom_probe.ring.codec import Announce, Batch, decode, encode, encode_announcements
 
 NAMES = ("process", "cgroup", "system")
 

@@ -8,9 +8,9 @@ import time
 
 from bench.report import Row, print_table
 from prom_probe.model.labels import Labels, make_labels
+from prom_probe.remote.receiver import Receiver, decompress
+from prom_probe.remote.write_request import Decoder
 from prom_probe.tsdb.store import Store, StoreOptions
-from prom_probe.web.receiver import Receiver, decompress
-from prom_probe.web.write_request import Decoder
 from tests.unit.write_tools import message, pack
 
 NOW_MS = 1_700_000_000_000

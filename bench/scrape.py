@@ -8,7 +8,7 @@ from statistics import median
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from prom_probe.collectors.exposition_page import ExpositionPage, Limits
+from prom_probe.collectors.scrape.page import ExpositionPage, Limits
 
 ROUNDS = 20
 

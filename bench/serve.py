@@ -35,10 +35,10 @@ def ours(series: int, port: int) -> None:
     """Our store and server, with a row that changes each second."""
     from prom_probe.model.meter import Meter
     from prom_probe.tsdb.store import Store
+    from prom_probe.web.api.queries import QueryLimits
     from prom_probe.web.app import App
     from prom_probe.web.context import About
-    from prom_probe.web.queries import QueryLimits
-    from prom_probe.web.server import Server
+    from prom_probe.web.http.server import Server
 
     store = Store()
     families = [Family(f"bench_{i}_bytes", "gauge", "A gauge of the benchmark.", "bytes") for i in range(FAMILIES)]

@@ -22,11 +22,11 @@ import numpy as np
 from bench.dataset import counters, gauges
 from bench.record import read
 from bench.report import Row, percentile, print_table
-from prom_probe.codec import Announce
 from prom_probe.model.family import Column, Family
 from prom_probe.model.labels import Labels, label_value
 from prom_probe.model.matcher import Matcher
 from prom_probe.promql.engine import Engine
+from prom_probe.ring.codec import Announce
 from prom_probe.tsdb.store import Store, StoreOptions
 
 HERE = Path(__file__).parent

@@ -12,8 +12,8 @@ from array import array
 from collections.abc import Callable
 
 from bench.report import Row, percentile, print_table
-from prom_probe.codec import Batch, decode, encode
 from prom_probe.model.family import Column, Family, column
+from prom_probe.ring.codec import Batch, decode, encode
 from prom_probe.ring.consumer import Consumer
 from prom_probe.ring.doorbell import Doorbell
 from prom_probe.ring.layout import create_ring

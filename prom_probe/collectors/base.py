@@ -99,7 +99,7 @@ class Context(msgspec.Struct):
     hold_s: float = 120.0
     # The process collector's message to the cgroup collector beside it: each live tree's oldest process.
     tree_pids: dict[str, int] = {}
-    # The same to other workers: each tree's members (`members.py`), told when they change.
+    # The same to other workers: each tree's members (`process/membership.py`), told when they change.
     tell_members: Callable[[bytes], None] = _not_told
     read_members: Callable[[], bytes] = _no_members
     # Which GPUs are looked for: "auto", or a row of `gpu_sources.SOURCES`.

@@ -12,38 +12,38 @@ def _has_procfs(context: Context) -> bool:
 
 def _process(context: Context) -> Collector:
     if not _has_procfs(context):
-        from prom_probe.collectors.psutil_process import PsutilProcessCollector
+        from prom_probe.collectors.process.psutil_collector import PsutilProcessCollector
 
         return PsutilProcessCollector(context)
-    from prom_probe.collectors.process import ProcessCollector
+    from prom_probe.collectors.process.collector import ProcessCollector
 
     return ProcessCollector(context)
 
 
 def _system(context: Context) -> Collector:
     if not _has_procfs(context):
-        from prom_probe.collectors.psutil_system import PsutilSystemCollector
+        from prom_probe.collectors.system.psutil_collector import PsutilSystemCollector
 
         return PsutilSystemCollector(context)
-    from prom_probe.collectors.system import SystemCollector
+    from prom_probe.collectors.system.collector import SystemCollector
 
     return SystemCollector(context)
 
 
 def _cgroup(context: Context) -> Collector:
-    from prom_probe.collectors.cgroup import CgroupCollector
+    from prom_probe.collectors.cgroup.collector import CgroupCollector
 
     return CgroupCollector(context)
 
 
 def _workers(context: Context) -> Collector:
-    from prom_probe.collectors.workers import WorkersCollector
+    from prom_probe.collectors.workers.collector import WorkersCollector
 
     return WorkersCollector(context)
 
 
 def _gpu(context: Context) -> Collector:
-    from prom_probe.collectors.gpu import GpuCollector
+    from prom_probe.collectors.gpu.collector import GpuCollector
 
     return GpuCollector(context)
 

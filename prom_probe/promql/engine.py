@@ -12,7 +12,7 @@ from prom_probe.promql.ast import Node, Type
 from prom_probe.promql.budget import Accountant, Budget
 from prom_probe.promql.evaluation import Evaluator, Query
 from prom_probe.promql.guard import MAX_BYTES
-from prom_probe.promql.parse import parse
+from prom_probe.promql.parser import parse
 from prom_probe.promql.queryable import Queryable
 from prom_probe.promql.result import QueryError, Result, Timings
 from prom_probe.promql.values import Ints, Samples, Scalar, Text, Value, Vector, named

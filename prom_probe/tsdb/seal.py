@@ -15,7 +15,7 @@ from prom_probe.tsdb.encoding import column, record
 from prom_probe.tsdb.pages import joined
 
 if TYPE_CHECKING:
-    from prom_probe.tsdb.loose import Buffers
+    from prom_probe.tsdb.appended import Buffers
     from prom_probe.tsdb.run import Run
     from prom_probe.tsdb.stream import Sealing
 

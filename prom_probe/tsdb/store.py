@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from prom_probe.model.family import Column, Family
 from prom_probe.model.labels import Labels
 from prom_probe.model.series import Newest
+from prom_probe.tsdb.appended import LooseStream
 from prom_probe.tsdb.block import Block
 from prom_probe.tsdb.cache import Cache
 from prom_probe.tsdb.collector import CollectorStream, proper
 from prom_probe.tsdb.encoding.record import BlockError
 from prom_probe.tsdb.index import TAIL_COST, Index, Scope, Series
-from prom_probe.tsdb.loose import LooseStream
 from prom_probe.tsdb.outcome import MAX_TIME, LayoutError, Outcome, StorageError
 from prom_probe.tsdb.retention import Ended, LivedTime, drop_excess, drop_expired, drop_live
 from prom_probe.tsdb.seal import merge

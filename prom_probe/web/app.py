@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 
 from prom_probe.model.family import Family
 from prom_probe.model.meter import Cell, Meter
+from prom_probe.web.api.queries import Queries, QueryLimits, describe
+from prom_probe.web.api.reply import ApiError, failure
 from prom_probe.web.context import About, Context, Store
-from prom_probe.web.message import Answer, Pending, Request, Response, plain
-from prom_probe.web.queries import Queries, QueryLimits, describe
-from prom_probe.web.reply import ApiError, failure
+from prom_probe.web.http.message import Answer, Pending, Request, Response, plain
 from prom_probe.web.routes import Route, maybe_route
 
 if TYPE_CHECKING:
-    from prom_probe.web.passwords import Passwords
-    from prom_probe.web.receiver import Receiver
-    from prom_probe.web.security import Security
+    from prom_probe.remote.receiver import Receiver
+    from prom_probe.web.http.passwords import Passwords
+    from prom_probe.web.http.security import Security
 
 REQUESTS = Family("prom_probe_http_requests_total", "counter", "HTTP requests answered, by route and status code.")
 QUERY_SECONDS = Family(
@@ -118,7 +118,7 @@ class App:
         loopback: bool,
     ) -> Pending:
         """The answer once the password has been looked at, in another thread."""
-        from prom_probe.web.passwords import Busy
+        from prom_probe.web.http.passwords import Busy
 
         answer = Pending()
 

@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, Protocol
 
-from prom_probe.exposition import Exposition
-from prom_probe.formats import Format
+from prom_probe.exposition.formats import Format
+from prom_probe.exposition.text import Exposition
 from prom_probe.model.family import Family
 from prom_probe.model.meter import Histogram
 from prom_probe.model.series import Newest
-from prom_probe.web.queries import Queries, QueryLimits
+from prom_probe.web.api.queries import Queries, QueryLimits
 
 if TYPE_CHECKING:
     from prom_probe.promql.engine import Engine
     from prom_probe.promql.queryable import Queryable
-    from prom_probe.web.receiver import Receiver
+    from prom_probe.remote.receiver import Receiver
 
 
 class StoreStats(Protocol):

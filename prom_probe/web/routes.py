@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
-from prom_probe.web import api_labels, api_query, api_status, federate, landing, pages, remote_write
+from prom_probe.web import operations as pages
+from prom_probe.web.api import federate, remote_write
+from prom_probe.web.api import labels as api_labels
+from prom_probe.web.api import query as api_query
+from prom_probe.web.api import status as api_status
 from prom_probe.web.context import Context
-from prom_probe.web.message import Answer, Request
+from prom_probe.web.http.message import Answer, Request
+from prom_probe.web.page import landing
 
 Handler: TypeAlias = Callable[[Context, Request], Answer]
 

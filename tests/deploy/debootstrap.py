@@ -63,7 +63,7 @@ def start(root: Path) -> str:
     (user,) = (step.rest for step in last if step.word == "USER")
     (settings,) = (step.rest for step in last if step.word == "ENV")
     env = dict(word.split("=", 1) for word in shlex.split(settings.replace("$PATH", "/usr/bin:/bin")))
-    argv = [CHROOT, f"--userspec={user}", str(root), "python", "-v", "-m", "prom_probe.cli", "version"]
+    argv = [CHROOT, f"--userspec={user}", str(root), "python", "-v", "-m", "prom_probe", "version"]
     done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr[-2000:]
     compiled = re.findall(r"code object from '?(\S+\.py)\b", done.stderr)

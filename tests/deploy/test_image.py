@@ -35,7 +35,7 @@ def test_the_last_stage_is_not_root_and_runs_nothing() -> None:
 @pytest.mark.parametrize(
     ("path", "out"),
     [
-        ("prom_probe/cli.py", False),
+        ("prom_probe/cli/main.py", False),
         ("pyproject.toml", False),
         ("README.md", False),
         ("grafana/dashboards/tree.json", False),
@@ -61,7 +61,7 @@ def test_its_steps_make_a_program_that_runs(image: Path) -> None:
     env["PYTHONPYCACHEPREFIX"] = str(image / "bytecode")
     assert "PYTHONPYCACHEPREFIX=/opt/prom-probe/bytecode" in DOCKERFILE.read_text()
     done = subprocess.run(
-        [image / "bin" / "python", "-v", "-m", "prom_probe.cli", "version"],
+        [image / "bin" / "python", "-v", "-m", "prom_probe", "version"],
         cwd="/",
         env=env,
         capture_output=True,
@@ -74,7 +74,7 @@ def test_its_steps_make_a_program_that_runs(image: Path) -> None:
         [image / "bin" / "prom-probe", "version"], cwd="/", env=env, capture_output=True, text=True, timeout=30
     )
     assert __version__ in done.stdout, done
-    imports = "import numpy, cramjam, prom_probe.promql.engine, prom_probe.web.server, prom_probe.demo"
+    imports = "import numpy, cramjam, prom_probe.promql.engine, prom_probe.web.http.server, prom_probe.demo"
     done = subprocess.run(
         [image / "bin" / "python", "-c", imports], cwd="/", env=env, capture_output=True, text=True, timeout=60
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from prom_probe.config import OPTIONS, find_config, parse_size
+from prom_probe.config.settings import OPTIONS, find_config, parse_size
 from tests.deploy.tools import DEPLOY, KUSTOMIZE, parse, run
 from tests.e2e.sidecar import program
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from prom_probe.aggregator import FAMILIES
+from prom_probe.aggregate.aggregator import FAMILIES
 from prom_probe.collectors.catalogue import DEFINITIONS
-from prom_probe.collectors.scrape_families import REPORT
+from prom_probe.collectors.scrape.families import REPORT
 from tests.deploy.tools import tool
 from tests.docs.elsewhere import ELSEWHERE
 from tests.docs.pages import PAGES, ROOT, Page, commands, read
@@ -91,7 +91,7 @@ def test_every_page_is_in_the_index() -> None:
 def _known_flags() -> set[str]:
     found: set[str] = set()
     for command in ((), ("run",), ("once",), ("query",), ("doctor",), ("serve",), ("check-config",), ("completion",)):
-        argv = [sys.executable, "-m", "prom_probe.cli", *command, "--help"]
+        argv = [sys.executable, "-m", "prom_probe", *command, "--help"]
         found |= set(re.findall(r"--[a-z][a-z.-]+", subprocess.run(argv, capture_output=True, text=True).stdout))
     return found
 

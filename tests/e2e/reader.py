@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from prom_probe.client import UnixConnection
+from prom_probe.cli.client import UnixConnection
 
 STEP_MS = 1000
 SERIES = 24

@@ -70,7 +70,7 @@ class Sidecar:
         """`prefix`: a program and its arguments that executes the rest."""
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         listen = [f"--web.listen-address={FREE}", f"--api.listen-address={FREE}"]
-        command = [*prefix, sys.executable, "-m", "prom_probe.cli", "run", *listen, *flags, *args]
+        command = [*prefix, sys.executable, "-m", "prom_probe", "run", *listen, *flags, *args]
         self.process = subprocess.Popen(
             command,
             stderr=self._log,

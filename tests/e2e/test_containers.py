@@ -78,7 +78,7 @@ class Scene:
 
     def start_sidecar(self, uid: int, gid: int, *flags: str) -> None:
         listen = [f"--web.listen-address={FREE}", "--api.listen-address=", "--interval=200ms"]
-        args = [sys.executable, "-m", "prom_probe.cli", "run", *listen, *flags]
+        args = [sys.executable, "-m", "prom_probe", "run", *listen, *flags]
         self.pod.start("sidecar", args, uid, gid, [])
         self.url = wait_for("listening", lambda: re.search(r"serves=metrics url=(\S+)", self.pod.log("sidecar")))[1]
         wait_for("the first collection", lambda: self.readable("cgroup") is not None)
@@ -221,7 +221,7 @@ def test_without_cgroup_namespaces_it_is_the_same(tmp_path: Path) -> None:
         check_its_own_cgroup(scene)
 
 
-DOCTOR = ["-m", "prom_probe.cli", "doctor", f"--web.listen-address={FREE}", "--api.listen-address="]
+DOCTOR = ["-m", "prom_probe", "doctor", f"--web.listen-address={FREE}", "--api.listen-address="]
 
 
 def test_the_doctor_is_content_with_the_same_uid_and_gid(scene: Scene) -> None:

@@ -427,10 +427,10 @@ def test_without_a_gpu_there_is_no_worker(tmp_path: Path, library: Path, state: 
 
 
 _SERVE = """
-import sys, prom_probe.supervisor as supervisor
+import sys, prom_probe.run.supervisor as supervisor
 supervisor.ASK_S = 0.3
-from prom_probe.config import make_config
-from prom_probe.wiring import serve
+from prom_probe.config.settings import make_config
+from prom_probe.run.wiring import serve
 flags = dict(web="127.0.0.1:0")
 config = make_config({"web.listen-address": ["127.0.0.1:0"], "api.listen-address": ["127.0.0.1:0"],
                       "interval": "200ms", "path.sysfs": sys.argv[1]})
@@ -486,7 +486,10 @@ def test_off_is_off(library: Path, state: State, tmp_path: Path) -> None:
 def test_a_wrong_kind_is_one_line() -> None:
     """With what would be right."""
     ended = subprocess.run(
-        [sys.executable, "-m", "prom_probe.cli", "run", "--gpu=voodoo"], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "prom_probe", "run", "--gpu=voodoo"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert ended.returncode == 2
     assert "auto, off, nvidia, amd, intel, demo" in ended.stderr

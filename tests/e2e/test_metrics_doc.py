@@ -6,8 +6,8 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from prom_probe.cli.metrics_doc import OWN
 from prom_probe.collectors.catalogue import DEFINITIONS
-from prom_probe.metrics_doc import OWN
 from tests.e2e.sidecar import Sidecar, wait_for
 
 _PARTS = ("_bucket", "_sum", "_count")

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.skipif(not namespace_available(), reason="no right to m
 def in_namespace(*args: str) -> subprocess.Popen[bytes]:
     """prom-probe as PID 1 of a PID namespace of its own; its PID here is the one child of the process returned."""
     listen = [f"--web.listen-address={FREE}", "--api.listen-address="]
-    command = [sys.executable, "-m", "prom_probe.cli", "run", *listen, *args]
+    command = [sys.executable, "-m", "prom_probe", "run", *listen, *args]
     unshare = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
     return subprocess.Popen([*unshare, *command], stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
 

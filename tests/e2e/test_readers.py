@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from prom_probe.client import UnixConnection
+from prom_probe.cli.client import UnixConnection
 from tests.e2e.reader import (
     ACKNOWLEDGED,
     BATCH,

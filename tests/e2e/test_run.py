@@ -111,7 +111,7 @@ def test_ctrl_c_at_a_terminal_reaches_the_command_once(tmp_path: Path, output: s
     """The command has the terminal's foreground or has not; it sees one SIGINT all the same."""
     log = tmp_path / "signals"
     listen = [f"--web.listen-address={FREE}", "--api.listen-address="]
-    argv = [sys.executable, "-m", "prom_probe.cli", "run", *listen, *python(COUNT_SIGNALS, str(log))]
+    argv = [sys.executable, "-m", "prom_probe", "run", *listen, *python(COUNT_SIGNALS, str(log))]
     pid, terminal = pty.fork()
     if pid == 0:
         if output == "file":
@@ -147,7 +147,7 @@ def test_a_command_that_reads_the_terminal_gets_it(tmp_path: Path) -> None:
     out = tmp_path / "out"
     listen = [f"--web.listen-address={FREE}", "--api.listen-address="]
     code = "print('got', input(), flush=True)"
-    argv = [sys.executable, "-m", "prom_probe.cli", "run", *listen, *python(code)]
+    argv = [sys.executable, "-m", "prom_probe", "run", *listen, *python(code)]
     pid, terminal = pty.fork()
     if pid == 0:
         os.dup2(os.open(out, os.O_CREAT | os.O_WRONLY), 1)
@@ -293,7 +293,7 @@ def test_watching_by_command_name_follows_restarts() -> None:
 )
 def test_errors_are_one_clear_line(args: list[str], status: int, text: str) -> None:
     """On stderr, with exit status 2 for usage and 1 otherwise."""
-    done = subprocess.run([sys.executable, "-m", "prom_probe.cli", *args], capture_output=True, text=True, timeout=20)
+    done = subprocess.run([sys.executable, "-m", "prom_probe", *args], capture_output=True, text=True, timeout=20)
     assert done.returncode == status, done
     assert text in done.stderr
     assert done.stderr.count("\n") == 1
@@ -305,15 +305,13 @@ def test_a_port_in_use_is_one_clear_line() -> None:
     with Sidecar("--", "sleep", "30") as sidecar:
         address = sidecar.web.removeprefix("http://")
         args = ["run", f"--web.listen-address={address}", "--", "true"]
-        done = subprocess.run(
-            [sys.executable, "-m", "prom_probe.cli", *args], capture_output=True, text=True, timeout=20
-        )
+        done = subprocess.run([sys.executable, "-m", "prom_probe", *args], capture_output=True, text=True, timeout=20)
     assert (done.returncode, done.stderr) == (1, f"prom-probe: cannot listen on {address}: Address already in use\n")
 
 
 def test_once_prints_a_table_and_json() -> None:
     """Both know the watched tree and the system."""
-    args = [sys.executable, "-m", "prom_probe.cli", "once", "--interval=100ms", f"--watch=me=pid:{os.getpid()}"]
+    args = [sys.executable, "-m", "prom_probe", "once", "--interval=100ms", f"--watch=me=pid:{os.getpid()}"]
     table = subprocess.run(args, capture_output=True, text=True, timeout=20, check=True).stdout
     assert re.search(r'^proctree_processes\{tree="me"\} +\d+', table, re.M)
     assert re.search(r"^system_load1 ", table, re.M)
@@ -327,7 +325,7 @@ def test_the_query_command_prints_a_table_and_json() -> None:
     """Instant and range, over TCP and a Unix socket."""
     with Sidecar("--", "sleep", "30") as sidecar:
         wait_for("samples", lambda: sidecar.value("proctree_processes") == 1)
-        query = [sys.executable, "-m", "prom_probe.cli", "query", "proctree_processes", f"--url={sidecar.api}"]
+        query = [sys.executable, "-m", "prom_probe", "query", "proctree_processes", f"--url={sidecar.api}"]
         instant = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout
         assert instant == 'proctree_processes{tree="sleep"}  1\n'
         ranged = subprocess.run([*query, "--start=-2s"], capture_output=True, text=True, timeout=20, check=True).stdout

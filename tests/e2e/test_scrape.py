@@ -517,7 +517,15 @@ def test_once_reads_targets_too() -> None:
     peer = Peer(*(sized(b"# TYPE n_total counter\nn_total %d\n" % n) for n in (1, 2, 100)))
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "prom_probe.cli", "once", f"--scrape=app={peer.url}", "--interval=100ms", "--json"],
+            [
+                sys.executable,
+                "-m",
+                "prom_probe.cli.main",
+                "once",
+                f"--scrape=app={peer.url}",
+                "--interval=100ms",
+                "--json",
+            ],
             capture_output=True,
             text=True,
             timeout=60,

@@ -22,7 +22,7 @@ TREE = 'proctree_processes{tree="sleep"}'
 
 
 def prom_probe(*args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "prom_probe.cli", *args], capture_output=True, text=True, timeout=30)
+    return subprocess.run([sys.executable, "-m", "prom_probe", *args], capture_output=True, text=True, timeout=30)
 
 
 def stored_times(path: Path) -> list[float]:
@@ -46,7 +46,7 @@ def test_a_finished_run_is_studied_afterwards(tmp_path: Path) -> None:
     before = {entry.name: entry.stat().st_mtime_ns for entry in os.scandir(path)}
     args = ["serve", "--web.listen-address=", f"--api.listen-address={FREE}", f"--storage.tsdb.path={path}"]
     args += ["--interval=100ms", "--web.enable-remote-write-receiver"]  # as a run was given
-    with subprocess.Popen([sys.executable, "-m", "prom_probe.cli", *args], stderr=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen([sys.executable, "-m", "prom_probe", *args], stderr=subprocess.PIPE, text=True) as server:
         try:
             assert server.stderr is not None
             url = server.stderr.readline().rpartition("url=")[2].strip()

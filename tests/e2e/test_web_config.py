@@ -224,7 +224,7 @@ def test_the_query_command_takes_a_user_of_the_url(folder: Path, user: str, stat
         host = sidecar.api.partition("://")[2]
         url = f"https://{user.replace('PASSWORD', quote(PASSWORD, safe=''))}{host}"
         done = subprocess.run(
-            [sys.executable, "-m", "prom_probe.cli", "query", "1"],
+            [sys.executable, "-m", "prom_probe", "query", "1"],
             env={**os.environ, "PROM_PROBE_URL": url, "SSL_CERT_FILE": str(folder / "ca.crt")},
             capture_output=True,
             text=True,
@@ -302,7 +302,15 @@ def test_the_doctor_knows_a_prom_probe_behind_tls(folder: Path, text: str, detai
 
         def findings() -> dict[str, Any]:
             flags = [f"--web.listen-address={sidecar.web.partition('://')[2]}", "--api.listen-address="]
-            argv = [sys.executable, "-m", "prom_probe.cli", "doctor", "--json", f"--web.config.file={file}", *flags]
+            argv = [
+                sys.executable,
+                "-m",
+                "prom_probe.cli.main",
+                "doctor",
+                "--json",
+                f"--web.config.file={file}",
+                *flags,
+            ]
             done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
             return {one["source"]: one for one in json.loads(done.stdout)["findings"]}
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from prom_probe.model.labels import METRIC_NAME, Labels, label_value, make_labels
 from prom_probe.model.matcher import Matcher
 from prom_probe.model.regex import compile_anchored
-from prom_probe.promql.parse import parse, selectors
+from prom_probe.promql.parser import parse, selectors
 from prom_probe.promql.result import QueryError
 from tests.promqltest.script import NATIVE, Eval, Load
 

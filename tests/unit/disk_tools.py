@@ -27,7 +27,7 @@ def small_pieces() -> Iterator[None]:
     with ExitStack() as stack:
         for name, value in {
             "run.MAX_ROWS": 8,
-            "loose.MAX_ROWS": 4,
+            "appended.MAX_ROWS": 4,
             "disk.journal._SEGMENT_BYTES": 1000,
             "disk.journal._RETRY_S": 0.0,
             "disk.recorder._SAMPLES_BYTES": 100,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prom_probe.doctor.identity import Identity
+from prom_probe.cli.doctor.identity import Identity
 from prom_probe.sources.proc_pid_credentials import Credentials
 
 

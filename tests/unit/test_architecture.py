@@ -16,35 +16,21 @@ PACKAGE = ROOT / "prom_probe"
 MAY_IMPORT = {
     "model": "",
     "sources": "",
-    "ring": "",
     "config": "",
     "log": "",
     "demo": "",
-    "codec": "model",
+    "ring": "model",
     "tsdb": "model",
     "promql": "model",
+    "exposition": "model",
     "collectors": "model sources",
-    "probe": "collectors codec ring",
-    "scraper": "probe collectors codec config ring sources",
-    "aggregator": "model codec ring tsdb",
-    "exposition": "model tsdb formats",
-    "formats": "model",
-    "web": "model exposition formats promql tsdb",
-    "command": "",
-    "listen": "config",
-    "client": "config",
-    "reload": "config ring",
-    "config_doc": "config",
-    "supervisor": "*",
-    "wiring": "*",
-    "hosting": "*",
-    "offline": "client config hosting listen log promql tsdb web",
-    "metrics_doc": "aggregator collectors web",
-    "once": "collectors config log model scraper wiring",
-    "doctor": "collectors config listen log model scraper sources tsdb wiring",
-    "serve": "command config wiring",
-    "dashboards": "",
-    "cli": "serve config once client offline doctor dashboards",
+    "probe": "collectors config ring sources",
+    "remote": "model tsdb web",
+    "web": "model exposition promql remote tsdb",
+    "aggregate": "config log model remote ring run tsdb web",
+    "run": "*",
+    "cli": "*",
+    "__main__": "cli",
 }
 
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -120,7 +106,7 @@ def test_the_supervisor_is_light() -> None:
         "logging",
     ]
     heavy += ["click", "concurrent.futures"]
-    code = "import sys, prom_probe.serve, prom_probe.wiring; print(*sys.modules)"
+    code = "import sys, prom_probe.run.main, prom_probe.run.wiring; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not set(heavy) & set(loaded)
 
@@ -131,8 +117,8 @@ def test_nothing_of_scraping_is_loaded_or_made_without_targets() -> None:
 
     code = """
 import sys
-from prom_probe import wiring
-from prom_probe.config import Config
+from prom_probe.run import wiring
+from prom_probe.config.settings import Config
 from prom_probe.log import Log
 wiring._load_probes()
 shared = wiring.Shared(Config(), Log("error"))
@@ -141,5 +127,5 @@ print(any(shared.rings["scrape"][:256]), "scrape" in shared.slots, "scrape" in s
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     *made, names = done.stdout.split(maxsplit=3)
     assert made == ["False"] * 3
-    wanted = re.compile("scrape|exposition_page|http_page|prometheus_client|httptools")
+    wanted = re.compile("scrape|http_page|prometheus_client|httptools")
     assert [name for name in names.split() if wanted.search(name)] == []

@@ -9,7 +9,7 @@ import pytest
 
 
 def _run(*args: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "prom_probe.cli", *args]
+    command = [sys.executable, "-m", "prom_probe", *args]
     return subprocess.run(command, env={**os.environ, **environ}, capture_output=True, text=True, timeout=30)
 
 

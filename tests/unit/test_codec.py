@@ -4,9 +4,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prom_probe.codec import Announce, Batch, CodecError, Event, Frame, WireColumn, decode, encode, encode_announcements
 from prom_probe.model.family import Column, Family
 from prom_probe.model.labels import make_labels
+from prom_probe.ring.codec import (
+    Announce,
+    Batch,
+    CodecError,
+    Event,
+    Frame,
+    WireColumn,
+    decode,
+    encode,
+    encode_announcements,
+)
 
 texts = st.text(max_size=20)
 families = st.builds(Family, texts, st.sampled_from(["counter", "gauge", "histogram"]), texts, texts)

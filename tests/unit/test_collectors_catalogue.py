@@ -6,11 +6,15 @@ import re
 
 import pytest
 
-from prom_probe.collectors import cgroup_families, gpu_families, process_families, system_families, workers_families
 from prom_probe.collectors.base import Context, Watch, WorkerState
 from prom_probe.collectors.catalogue import DEFINITIONS
+from prom_probe.collectors.cgroup import families as cgroup_families
 from prom_probe.collectors.definition import Definition
+from prom_probe.collectors.gpu import families as gpu_families
+from prom_probe.collectors.process import families as process_families
 from prom_probe.collectors.registry import COLLECTORS
+from prom_probe.collectors.system import families as system_families
+from prom_probe.collectors.workers import families as workers_families
 from prom_probe.model.labels import METRIC_NAME
 from tests.fixtures.statvfs import statvfs
 from tests.unit.test_collectors_golden import FIXTURES

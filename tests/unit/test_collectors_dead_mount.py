@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from prom_probe.collectors.base import Context
-from prom_probe.collectors.system import SystemCollector
+from prom_probe.collectors.system.collector import SystemCollector
 from tests.unit.collector_harness import values
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs mount namespaces")

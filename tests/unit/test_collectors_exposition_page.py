@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from prom_probe.collectors.exposition_page import ExpositionError, ExpositionPage, Limits
+from prom_probe.collectors.scrape.page import ExpositionError, ExpositionPage, Limits
 from prom_probe.model.family import Family
 from prom_probe.model.sample import is_stale
 

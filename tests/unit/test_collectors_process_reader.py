@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prom_probe.collectors.base import Watch
-from prom_probe.collectors.member import Process
-from prom_probe.collectors.process import ProcessCollector
-from prom_probe.collectors.process_reader import ProcessReader
-from prom_probe.collectors.tree import Tree
+from prom_probe.collectors.process.collector import ProcessCollector
+from prom_probe.collectors.process.process import Process
+from prom_probe.collectors.process.reader import ProcessReader
+from prom_probe.collectors.process.tree import Tree
 from prom_probe.sources.descriptors import Descriptors
 from prom_probe.sources.process_files import ProcessFiles
 from tests.fixtures.fake_proc import stat_line
@@ -43,7 +43,7 @@ def test_a_listing_puts_off_what_is_read_in_turn(machine: Machine) -> None:
     turns = []
     with (
         patch.object(ProcessReader, "_read_kinds", autospec=True, side_effect=ProcessReader._read_kinds) as read,
-        patch("prom_probe.collectors.process_reader.clock_gettime_ns", lambda clock: round(machine.now * 1e9)),
+        patch("prom_probe.collectors.process.reader.clock_gettime_ns", lambda clock: round(machine.now * 1e9)),
     ):
         for tick in range(40):
             for pid in pids:
@@ -79,7 +79,7 @@ def test_memory_of_those_that_rest_is_read_in_turn(machine: Machine, count: int,
     collector = machine.make(ProcessCollector, PID)
     collector._reader._clocks = True
     with patch(
-        "prom_probe.collectors.process_reader.clock_gettime_ns", lambda clock: 10**9 + round(machine.now) * runs_ns
+        "prom_probe.collectors.process.reader.clock_gettime_ns", lambda clock: 10**9 + round(machine.now) * runs_ns
     ):
         machine.collect(collector, 5)
         resident(20)
@@ -111,7 +111,7 @@ def test_those_that_run_for_moments_are_read_seldom(machine: Machine) -> None:
     collector = machine.make(ProcessCollector, PID)
     collector._reader._clocks = True
     with (
-        patch("prom_probe.collectors.process_reader.clock_gettime_ns", clock_ns),
+        patch("prom_probe.collectors.process.reader.clock_gettime_ns", clock_ns),
         counted("statm"),
         counted("stat"),
         counted("io"),
@@ -138,7 +138,7 @@ def test_status_is_read_half_as_often_where_memory_stays_the_same(machine: Machi
     collector._reader._clocks = True
     with (
         patch.object(ProcessFiles, "status", autospec=True, side_effect=ProcessFiles.status) as read,
-        patch("prom_probe.collectors.process_reader.clock_gettime_ns", lambda clock: round(machine.now * 1e9)),
+        patch("prom_probe.collectors.process.reader.clock_gettime_ns", lambda clock: round(machine.now * 1e9)),
     ):
         for beat in range(80):
             machine.proc.process(100, resident=10 + beat * grows, utime=beat, peak=100 + beat)
@@ -166,7 +166,7 @@ def test_status_and_limits_of_many_that_run_are_read_as_often_as_of_few(machine:
 
         return patch.object(ProcessFiles, name, read)
 
-    module = "prom_probe.collectors.process_reader"
+    module = "prom_probe.collectors.process.reader"
     with (
         counted("status"),
         counted("limits"),
@@ -194,7 +194,7 @@ def test_a_clock_that_is_another_process_s_is_noticed_at_once(machine: Machine) 
     def clock_ns(clock: int) -> int:
         return clocks[~(clock >> 3)] + round(machine.now) * 10_000
 
-    with patch("prom_probe.collectors.process_reader.clock_gettime_ns", clock_ns):
+    with patch("prom_probe.collectors.process.reader.clock_gettime_ns", clock_ns):
         machine.collect(collector, 5)
         for pid in range(200, 208):
             machine.proc.process(pid, 1, start=50_000)
@@ -217,7 +217,7 @@ def _reads(machine: Machine, collector: Any, clock_ns: Any, beats: int) -> list[
         return patch.object(ProcessFiles, name, read)
 
     with (
-        patch("prom_probe.collectors.process_reader.clock_gettime_ns", clock_ns),
+        patch("prom_probe.collectors.process.reader.clock_gettime_ns", clock_ns),
         counted("stat"),
         counted("statm"),
         counted("io"),
@@ -295,7 +295,7 @@ def test_a_clock_that_cannot_be_read_costs_no_other(machine: Machine) -> None:
         return pid
 
     collector._reader._clocks = True
-    with patch("prom_probe.collectors.process_reader.clock_gettime_ns", clock_ns):
+    with patch("prom_probe.collectors.process.reader.clock_gettime_ns", clock_ns):
         assert collector._reader._read_clocks() == [-1 if pid % 3 == 0 else pid for pid in pids]
 
 
@@ -324,7 +324,7 @@ def test_who_is_reaped_after_its_clock_was_read_counts_once(machine: Machine) ->
         return real(files)
 
     real = ProcessFiles.stat
-    with patch("prom_probe.collectors.process_reader.clock_gettime_ns", clock_ns):
+    with patch("prom_probe.collectors.process.reader.clock_gettime_ns", clock_ns):
         machine.collect(collector, 5)
         with patch.object(ProcessFiles, "stat", stat):
             for beat in range(1, 9):
@@ -359,7 +359,7 @@ def test_io_of_a_parent_is_read_with_its_stat_alone(machine: Machine, late: bool
     def clock_ns(clock: int) -> int:
         return 10**9 + round(machine.now) * 20_000
 
-    with patch("prom_probe.collectors.process_reader.clock_gettime_ns", clock_ns), counted("stat"), counted("io"):
+    with patch("prom_probe.collectors.process.reader.clock_gettime_ns", clock_ns), counted("stat"), counted("io"):
         machine.collect(collector, 64)
         for _ in range(64):
             for pids in reads.values():

@@ -9,11 +9,11 @@ import pytest
 
 from prom_probe.collectors.base import Context, Watch
 from prom_probe.collectors.catalogue import DEFINITIONS
-from prom_probe.collectors.process import ProcessCollector
-from prom_probe.collectors.psutil_process import PsutilProcessCollector
-from prom_probe.collectors.psutil_system import PsutilSystemCollector
+from prom_probe.collectors.process.collector import ProcessCollector
+from prom_probe.collectors.process.psutil_collector import PsutilProcessCollector
 from prom_probe.collectors.registry import COLLECTORS
-from prom_probe.collectors.system import SystemCollector
+from prom_probe.collectors.system.collector import SystemCollector
+from prom_probe.collectors.system.psutil_collector import PsutilSystemCollector
 from tests.unit.collector_harness import values
 from tests.unit.test_collectors_real import burn, child, running, sleep
 

@@ -15,8 +15,8 @@ from typing import NoReturn
 import pytest
 
 from prom_probe.collectors.base import Context, Watch
-from prom_probe.collectors.process import ProcessCollector
-from prom_probe.collectors.roster import Roster
+from prom_probe.collectors.process.collector import ProcessCollector
+from prom_probe.collectors.process.roster import Roster
 from prom_probe.sources.descriptors import Descriptors
 from prom_probe.sources.process_files import ProcessFiles
 from tests.unit.collector_harness import values

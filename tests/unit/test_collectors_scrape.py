@@ -6,15 +6,15 @@ import re
 
 import pytest
 
-from prom_probe.codec import Announce, decode, encode_announcements
-from prom_probe.collectors.exposition_page import Limits
-from prom_probe.collectors.scrape import ScrapeCollector, Target
-from prom_probe.collectors.scrape_exposed import Exposed, attached
-from prom_probe.collectors.scrape_families import FAILURES, UNEXPOSED
-from prom_probe.exposition import Exposition
+from prom_probe.collectors.scrape.collector import ScrapeCollector, Target
+from prom_probe.collectors.scrape.exposed import Exposed, attached
+from prom_probe.collectors.scrape.families import FAILURES, UNEXPOSED
+from prom_probe.collectors.scrape.page import Limits
+from prom_probe.exposition.text import Exposition
 from prom_probe.model.labels import METRIC_NAME
 from prom_probe.model.sample import is_stale
 from prom_probe.model.series import Newest
+from prom_probe.ring.codec import Announce, decode, encode_announcements
 from prom_probe.sources.http_page import Page, PageError
 from tests.unit.collector_harness import values
 from tests.unit.test_collectors_catalogue import PREFIXES

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from prom_probe.collectors.base import Context
-from prom_probe.collectors.system import SystemCollector
+from prom_probe.collectors.system.collector import SystemCollector
 from prom_probe.sources.descriptors import Descriptors
 from tests.fixtures.statvfs import statvfs
 from tests.unit.collector_harness import values

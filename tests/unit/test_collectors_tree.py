@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prom_probe.collectors.member import NOTHING, STATES, Process, Sums, count_states
-from prom_probe.collectors.tree import Tree, settle
+from prom_probe.collectors.process.process import NOTHING, STATES, Process, Sums, count_states
+from prom_probe.collectors.process.tree import Tree, settle
 from prom_probe.sources.descriptors import Descriptors
 from prom_probe.sources.proc_pid_stat import ProcPidStat
 from prom_probe.sources.process_files import ProcessFiles

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from prom_probe.collectors.base import Context, Watch
-from prom_probe.collectors.process import ProcessCollector
+from prom_probe.collectors.process.collector import ProcessCollector
 from prom_probe.sources.descriptors import read_once
 from tests.unit.collector_harness import Machine, values
 from tests.unit.test_collectors_real import burn, child, collect_until, ended, running

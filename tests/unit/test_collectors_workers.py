@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from prom_probe.collectors.base import WorkerState
-from prom_probe.collectors.workers import WorkersCollector
+from prom_probe.collectors.workers.collector import WorkersCollector
 from tests.unit.collector_harness import Machine
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prom_probe.config import (
+from prom_probe.config.settings import (
     OPTIONS,
     Address,
     Config,

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from prom_probe.config import OPTIONS
-from prom_probe.config_doc import page
+from prom_probe.config.page import page
+from prom_probe.config.settings import OPTIONS
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 

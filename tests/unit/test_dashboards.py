@@ -12,9 +12,9 @@ import pytest
 from grafana.board import Board, Panel
 from grafana.build import FOLDER, build
 from grafana.panels import DASHBOARDS
+from prom_probe.cli.dashboards import export
+from prom_probe.cli.metrics_doc import OWN
 from prom_probe.collectors.catalogue import DEFINITIONS
-from prom_probe.dashboards import export
-from prom_probe.metrics_doc import OWN
 from prom_probe.promql.engine import check
 
 PANELS = [(board, row, panel) for board in DASHBOARDS for row, panels in board.rows for panel in panels]

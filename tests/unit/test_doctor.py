@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from prom_probe.cli import cli
-from prom_probe.config import Address, Config
-from prom_probe.doctor import service
-from prom_probe.doctor.finding import Finding
-from prom_probe.doctor.identity import Identity, explain_denial, name_capabilities, read_identity
-from prom_probe.doctor.report import Report, examine, render_json, render_text
-from prom_probe.listen import close, listen
+from prom_probe.cli.doctor import service
+from prom_probe.cli.doctor.finding import Finding
+from prom_probe.cli.doctor.identity import Identity, explain_denial, name_capabilities, read_identity
+from prom_probe.cli.doctor.report import Report, examine, render_json, render_text
+from prom_probe.cli.main import cli
+from prom_probe.config.settings import Address, Config
+from prom_probe.run.listening import close, listen
 from prom_probe.sources.errors import ParseError
 from prom_probe.sources.proc_mount import parse_proc_options
 from prom_probe.sources.proc_pid_credentials import Credentials, parse_proc_pid_credentials
@@ -266,7 +266,7 @@ def test_json_has_the_same() -> None:
 def test_the_exit_status_tells(status: str, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """1 only for what was asked for."""
     finding = Finding("gpu", "x", status)  # type: ignore[arg-type]
-    monkeypatch.setattr("prom_probe.doctor.report.examine", lambda config: Report(None, [finding]))
+    monkeypatch.setattr("prom_probe.cli.doctor.report.examine", lambda config: Report(None, [finding]))
     for arguments in (["doctor"], ["doctor", "--json"]):
         assert CliRunner().invoke(cli, arguments).exit_code == code
 
@@ -274,6 +274,6 @@ def test_the_exit_status_tells(status: str, code: int, monkeypatch: pytest.Monke
 def test_the_real_command_finds_this_process_readable() -> None:
     """Its own user's, by its PID."""
     flags = [f"--watch=me=pid:{os.getpid()}", "--web.listen-address=127.0.0.1:0", "--api.listen-address=", "--json"]
-    done = subprocess.run([sys.executable, "-m", "prom_probe.cli", "doctor", *flags], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "prom_probe", "doctor", *flags], capture_output=True, text=True)
     found = {f["source"]: f["status"] for f in json.loads(done.stdout)["findings"] if f["subject"] == "tree me"}
     assert {found[f"/proc/PID/{name}"] for name in ("stat", "statm", "io", "fd", "smaps_rollup")} == {"ok"}

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from prom_probe.cli.doctor import cgroups, machine, processes
+from prom_probe.cli.doctor.finding import Finding
+from prom_probe.cli.doctor.identity import Identity
 from prom_probe.collectors.base import Watch
-from prom_probe.doctor import cgroups, machine, processes
-from prom_probe.doctor.finding import Finding
-from prom_probe.doctor.identity import Identity
 from tests.unit.collector_harness import Machine
 from tests.unit.doctor_tools import identity, status_text
 

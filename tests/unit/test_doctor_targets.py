@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from prom_probe.config import Config, Scrape
-from prom_probe.doctor.finding import Finding
-from prom_probe.doctor.report import examine
-from prom_probe.doctor.targets import check_targets
+from prom_probe.cli.doctor.finding import Finding
+from prom_probe.cli.doctor.report import examine
+from prom_probe.cli.doctor.targets import check_targets
+from prom_probe.config.settings import Config, Scrape
 from tests.unit.test_sources_http_page import Peer
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from prom_probe.exposition import Exposition
+from prom_probe.exposition.text import Exposition
 from prom_probe.model.family import Column, Family, column
 from prom_probe.model.labels import make_labels
 from prom_probe.model.meter import Meter

@@ -13,8 +13,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from prom_probe.exposition import Exposition
-from prom_probe.formats import ESCAPING, TEXT, choose
+from prom_probe.exposition.formats import ESCAPING, TEXT, choose
+from prom_probe.exposition.text import Exposition
 from prom_probe.model.family import Column, Family, MetricType, column
 from prom_probe.model.labels import METRIC_NAME, Labels, make_labels
 from prom_probe.model.meter import Meter

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from prom_probe.collectors.gpu_demo import DemoSource
-from prom_probe.collectors.gpu_families import READINGS
+from prom_probe.collectors.gpu.demo import DemoSource
+from prom_probe.collectors.gpu.families import READINGS
 
 
 def test_counters_only_grow_and_ratios_are_ratios() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from prom_probe.collectors.base import Context
-from prom_probe.collectors.gpu_sources import make_sources
+from prom_probe.collectors.gpu.sources import make_sources
 from prom_probe.sources.gpu_detect import detect_gpus
 from tests.fixtures.fake_gpu import FakeCards
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from prom_probe.collectors.caller import Caller
-from prom_probe.collectors.gpu import GpuCollector
-from prom_probe.collectors.gpu_faults import Faults
-from prom_probe.collectors.gpu_feed import HUNG_S, RESTART_S, Feed, Renew
-from prom_probe.collectors.gpu_source import GpuError, GpuInfo, GpuProcess, GpuSample, PidKind, Trees
-from prom_probe.collectors.members import decode_members, encode_members
+from prom_probe.collectors.gpu.caller import Caller
+from prom_probe.collectors.gpu.collector import GpuCollector
+from prom_probe.collectors.gpu.faults import Faults
+from prom_probe.collectors.gpu.feed import HUNG_S, RESTART_S, Feed, Renew
+from prom_probe.collectors.gpu.source import GpuError, GpuInfo, GpuProcess, GpuSample, PidKind, Trees
+from prom_probe.collectors.process.membership import decode_members, encode_members
 from tests.unit.collector_harness import Machine
 
 INFO = GpuInfo("uuid", "0", "test", "Test", "0000:01:00.0", "1")
@@ -191,7 +191,9 @@ def test_a_fault_that_comes_and_goes_is_told_each_minute_at_most(machine: Machin
 def _collector(
     machine: Machine, source: FakeSource, monkeypatch: pytest.MonkeyPatch, **settings: object
 ) -> GpuCollector:
-    monkeypatch.setattr("prom_probe.collectors.gpu.make_sources", lambda context, have: [] if have else [source])
+    monkeypatch.setattr(
+        "prom_probe.collectors.gpu.collector.make_sources", lambda context, have: [] if have else [source]
+    )
     return GpuCollector(machine.context(gpu="test", gpu_patience_s=10.0, **settings))
 
 
@@ -233,7 +235,7 @@ def test_a_peak_of_memory_shows_for_a_window(
     def members() -> bytes:
         return encode_members([(tree, pid) for tree, pids in trees.items() for pid in pids], trees)
 
-    monkeypatch.setattr("prom_probe.collectors.gpu_processes.has_host_pids", lambda procfs: True)
+    monkeypatch.setattr("prom_probe.collectors.gpu.processes.has_host_pids", lambda procfs: True)
     collector = _collector(machine, source, monkeypatch, read_members=members)
     gpu, tree = 'gpu_memory_used_max_bytes{uuid="uuid"}', 'proctree_gpu_memory_max_bytes{tree="app", uuid="uuid"}'
     source.values["memory_used_bytes", ""] = 900
@@ -300,8 +302,8 @@ def test_pids_count_only_where_they_are_procfs_own(
     fits: bool,
 ) -> None:
     """A number that means another process is worse than none: no series, and a reason."""
-    monkeypatch.setattr("prom_probe.collectors.gpu_processes.is_own_namespace", lambda procfs: own)
-    monkeypatch.setattr("prom_probe.collectors.gpu_processes.has_host_pids", lambda procfs: host)
+    monkeypatch.setattr("prom_probe.collectors.gpu.processes.is_own_namespace", lambda procfs: own)
+    monkeypatch.setattr("prom_probe.collectors.gpu.processes.has_host_pids", lambda procfs: host)
     source.processes, source.pids = {7: GpuProcess(100.0, {}, {})}, kind
     collector = _collector(machine, source, monkeypatch, read_members=lambda: encode_members([("app", 7)], ["app"]))
     row = machine.collect(collector, 3)

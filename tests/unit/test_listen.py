@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from prom_probe.config import Address, ConfigError
-from prom_probe.listen import close, listen
+from prom_probe.config.settings import Address, ConfigError
+from prom_probe.run.listening import close, listen
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "", "::1"])

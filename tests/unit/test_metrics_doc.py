@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from prom_probe.cli.metrics_doc import OWN, page, render
 from prom_probe.collectors.definition import Definition
-from prom_probe.metrics_doc import OWN, page, render
 from prom_probe.model.family import Family
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"

@@ -11,15 +11,15 @@ from collections.abc import Callable
 
 import pytest
 
-from prom_probe.aggregator import SELF_COLLECTOR, Aggregator
-from prom_probe.codec import Batch, decode, encode
+from prom_probe.aggregate.aggregator import SELF_COLLECTOR, Aggregator
 from prom_probe.model.family import Family, column
 from prom_probe.model.labels import Labels, make_labels
 from prom_probe.model.layout import Group, Layout
 from prom_probe.model.matcher import Matcher
 from prom_probe.model.meter import Meter
 from prom_probe.model.sample import STALE, is_stale
-from prom_probe.probe import Channel, Probe
+from prom_probe.probe.loop import Channel, Probe
+from prom_probe.ring.codec import Batch, decode, encode
 from prom_probe.ring.consumer import Consumer
 from prom_probe.ring.doorbell import Doorbell
 from prom_probe.ring.layout import create_ring, ring_data

@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prom_probe.ring.board import Board
 from prom_probe.ring.consumer import Consumer
 from prom_probe.ring.doorbell import Doorbell
 from prom_probe.ring.layout import (
@@ -34,6 +33,7 @@ from prom_probe.ring.layout import (
 )
 from prom_probe.ring.producer import Producer
 from prom_probe.ring.slot import Slot
+from prom_probe.run.board import Board
 
 BELL = Doorbell()
 CAPACITY_BYTES = 4096

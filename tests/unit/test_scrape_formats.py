@@ -10,10 +10,10 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from prom_probe.collectors.scrape import ScrapeCollector, Target
-from prom_probe.collectors.scrape_exposed import Exposed
-from prom_probe.exposition import Exposition
-from prom_probe.formats import choose
+from prom_probe.collectors.scrape.collector import ScrapeCollector, Target
+from prom_probe.collectors.scrape.exposed import Exposed
+from prom_probe.exposition.formats import choose
+from prom_probe.exposition.text import Exposition
 from prom_probe.model.series import Newest
 from prom_probe.sources.http_page import Page
 

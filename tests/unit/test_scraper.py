@@ -8,13 +8,13 @@ from collections import Counter
 
 import pytest
 
-from prom_probe.codec import Batch, decode
 from prom_probe.model.family import Family, column
 from prom_probe.model.layout import Layout
+from prom_probe.probe.scraper import Scraper, SharedProducer
+from prom_probe.ring.codec import Batch, decode
 from prom_probe.ring.consumer import Consumer
 from prom_probe.ring.doorbell import Doorbell
 from prom_probe.ring.layout import create_ring
-from prom_probe.scraper import Scraper, SharedProducer
 from tests.e2e.sidecar import wait_for
 
 

@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import pytest
 
-from prom_probe import supervisor as module
 from prom_probe.log import Log
-from prom_probe.ring.board import Board
-from prom_probe.supervisor import Supervisor, Worker
+from prom_probe.run import supervisor as module
+from prom_probe.run.board import Board
+from prom_probe.run.supervisor import Supervisor, Worker
 
 KILLED = signal.SIGKILL  # a wait status too
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from prom_probe.model.labels import make_labels
+from prom_probe.tsdb.appended import LooseStream
 from prom_probe.tsdb.index import Series
-from prom_probe.tsdb.loose import LooseStream
 from prom_probe.tsdb.retention import drop_live
 from prom_probe.tsdb.store import Outcome, Store, StoreOptions
 from tests.unit.tsdb_tools import drain, gauges, local, row, samples_of
@@ -199,7 +199,7 @@ _WITHOUT_NUMPY = """
 import sys
 from prom_probe.model.family import Family, column
 from prom_probe.tsdb.index import Series
-from prom_probe.tsdb.loose import LooseStream
+from prom_probe.tsdb.appended import LooseStream
 from prom_probe.tsdb.retention import drop_live
 from prom_probe.tsdb.store import Store
 store = Store()

@@ -118,7 +118,7 @@ def test_readers_see_a_consistent_store() -> None:
             failures.append(error)
 
     threads = [threading.Thread(target=reader, args=(number,)) for number in range(_READERS)]
-    with patch("prom_probe.tsdb.run.MAX_ROWS", 16), patch("prom_probe.tsdb.loose.MAX_ROWS", 16):
+    with patch("prom_probe.tsdb.run.MAX_ROWS", 16), patch("prom_probe.tsdb.appended.MAX_ROWS", 16):
         for thread in threads:
             thread.start()
         layout = 0

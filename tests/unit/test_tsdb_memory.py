@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import pytest
 
-from prom_probe.codec import Announce, decode, encode_announcements
 from prom_probe.model.family import Family, column
 from prom_probe.model.labels import Labels, make_labels
+from prom_probe.ring.codec import Announce, decode, encode_announcements
 from prom_probe.tsdb import pages
 from prom_probe.tsdb.index import Posting, Series
 from prom_probe.tsdb.store import Store, StoreOptions

@@ -137,7 +137,7 @@ class _Pair:
 @settings(max_examples=150, deadline=None)
 def test_store_gives_what_a_plain_list_would(operations: list[tuple[str, object]], ends: list[int]) -> None:
     """Whatever is announced, appended, repeated and tidied up: `select` gives exactly what was written."""
-    with patch("prom_probe.tsdb.run.MAX_ROWS", 8), patch("prom_probe.tsdb.loose.MAX_ROWS", 4):
+    with patch("prom_probe.tsdb.run.MAX_ROWS", 8), patch("prom_probe.tsdb.appended.MAX_ROWS", 4):
         pair = _Pair()
         early = None
         for number, (name, *arguments) in enumerate(operations):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from prom_probe.web.protocol import Connection
+from prom_probe.web.http.protocol import Connection
 from tests.unit.web_harness import Site, request, serving, wait_for
 
 # What requests are made of, well and badly.

@@ -12,7 +12,7 @@ import pytest
 from prom_probe.model.family import Family, column
 from prom_probe.model.series import Newest
 from prom_probe.web.context import About
-from prom_probe.web.limits import HttpLimits
+from prom_probe.web.http.limits import HttpLimits
 from tests.unit.web_harness import Client, FakeStore, Site, request, serving, wait_for
 
 MEMORY = Family("proctree_resident_memory_bytes", "gauge", "Resident memory.", "bytes")
@@ -540,7 +540,7 @@ def test_a_bug_is_a_500_and_a_line_in_the_log() -> None:
         reply = client.read()
         assert (reply.status, reply.text) == (500, "Internal Server Error\n")
         assert "answering /metrics failed: TypeError" in site.logged[0]
-        assert "exposition.py" in site.logged[0]
+        assert "text.py" in site.logged[0]
         store.rows = good
         client.send(request("/metrics"))
         assert client.read().body == METRICS

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from prom_probe.model.labels import Labels
 from prom_probe.promql.lexer import fixed
 from prom_probe.promql.result import Result
-from prom_probe.web.json_result import number, numbers, point_template, result_json, timestamp
+from prom_probe.web.api.json_result import number, numbers, point_template, result_json, timestamp
 
 UP: Labels = (("__name__", "up"), ("job", 'a"b'))
 DOWN: Labels = (("__name__", "down"),)

@@ -8,9 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prom_probe.web.encoding import accepts_gzip, gzip, gzip_pieces
-from prom_probe.web.message import Request
-from prom_probe.web.params import (
+from prom_probe.web.api.params import (
     MAX_TIME_MS,
     MIN_TIME_MS,
     form_of,
@@ -20,7 +18,9 @@ from prom_probe.web.params import (
     unescape_name,
     unquote,
 )
-from prom_probe.web.reply import ApiError
+from prom_probe.web.api.reply import ApiError
+from prom_probe.web.http.encoding import accepts_gzip, gzip, gzip_pieces
+from prom_probe.web.http.message import Request
 
 FORM = {"content-type": "application/x-www-form-urlencoded; charset=UTF-8"}
 

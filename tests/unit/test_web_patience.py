@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from prom_probe.web.patience import PATIENCE_S, PatientSelector, run
-from prom_probe.web.queries import Queries
+from prom_probe.web.api.queries import Queries
+from prom_probe.web.http.patience import PATIENCE_S, PatientSelector, run
 
 SOMETHING = [(selectors.SelectorKey(0, 0, selectors.EVENT_READ, None), selectors.EVENT_READ)]
 
@@ -41,7 +41,7 @@ class Looks:
 def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
     found = Looks()
     monkeypatch.setattr(selectors.DefaultSelector, "select", lambda _, timeout=None: found.select(timeout))
-    monkeypatch.setattr("prom_probe.web.patience.time.monotonic", lambda: found.now)
+    monkeypatch.setattr("prom_probe.web.http.patience.time.monotonic", lambda: found.now)
     return found
 
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from prom_probe.model.labels import Labels
 from prom_probe.promql.result import Result
-from prom_probe.web.json_result import number, result_json, timestamp
-from prom_probe.web.points import points
+from prom_probe.web.api.json_result import number, result_json, timestamp
+from prom_probe.web.api.points import points
 
 NOW_MS = 1_790_000_000_000
 
@@ -89,5 +89,5 @@ def test_an_answer_is_the_same_with_them(steps: int, step_ms: int, monkeypatch: 
     results = [Result("matrix", labels, times, values, present, complete) for complete in (True, False)]
     results.append(Result("matrix", labels, raw=[(times, row) for row in values]))
     whole = [b"".join(result_json(result)) for result in results]
-    monkeypatch.setattr("prom_probe.web.json_result._MANY", 1 << 60)
+    monkeypatch.setattr("prom_probe.web.api.json_result._MANY", 1 << 60)
     assert [b"".join(result_json(result)) for result in results] == whole

@@ -18,8 +18,8 @@ import pytest
 from prom_probe.model.labels import Labels, make_labels
 from prom_probe.model.matcher import Matcher
 from prom_probe.model.regex import RegexTimeout
-from prom_probe.web.estimate import is_cheap
-from prom_probe.web.queries import QueryLimits
+from prom_probe.web.api.estimate import is_cheap
+from prom_probe.web.api.queries import QueryLimits
 from tests.unit.web_harness import NOW_MS, Client, FakeStore, Site, request, serving, stored, wait_for
 
 LABELS = "/api/v1/labels"
@@ -372,14 +372,16 @@ def test_a_regex_that_would_take_for_ever(path: str) -> None:
 
 def test_a_server_without_queries_is_light() -> None:
     """Before the first query, nothing is loaded that only queries or TLS need."""
-    code = (
-        "import sys; sys.modules['ssl'] = None\nimport prom_probe.web.server, prom_probe.web.app\nprint(*sys.modules)"
-    )
+    code = """
+import sys; sys.modules['ssl'] = None
+import prom_probe.web.http.server, prom_probe.web.app
+print(*sys.modules)
+"""
     loaded = set(
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     )
     heavy = {"numpy", "promql_parser", "regex", "http", "email", "urllib.parse", "html", "json", "yaml"}
-    heavy |= {"prom_probe.promql.parse", "prom_probe.promql.result", "concurrent.futures.thread"}
+    heavy |= {"prom_probe.promql.parser", "prom_probe.promql.result", "concurrent.futures.thread"}
     assert not heavy & loaded
 
 
@@ -388,7 +390,7 @@ def test_memory_goes_back_once_queries_have_ended(
 ) -> None:
     """Not while one runs, and once for a run of them."""
     store, site = gated
-    monkeypatch.setattr("prom_probe.web.queries._TRIM_S", 0.01)
+    monkeypatch.setattr("prom_probe.web.api.queries._TRIM_S", 0.01)
     trimmed: list[int] = []
     monkeypatch.setattr("prom_probe.web.heap.trim", lambda: trimmed.append(site.app._queries._free))
     clients = asking(site, 2)

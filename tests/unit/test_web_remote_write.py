@@ -15,15 +15,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from prom_probe.config import ConfigError, make_config
+from prom_probe.config.settings import ConfigError, make_config
 from prom_probe.model.labels import Labels, make_labels
 from prom_probe.model.sample import STALE
+from prom_probe.remote import receiver, write_request
+from prom_probe.remote.receiver import Receiver
+from prom_probe.run.wiring import _check_receiver
 from prom_probe.tsdb.store import Outcome, Store, StoreOptions
-from prom_probe.web import receiver, write_request
-from prom_probe.web.limits import HttpLimits
-from prom_probe.web.message import Response
-from prom_probe.web.receiver import Receiver
-from prom_probe.wiring import _check_receiver
+from prom_probe.web.http.limits import HttpLimits
+from prom_probe.web.http.message import Response
 from tests.unit.web_harness import NOW_MS, NOW_S, Reply, Site, request, serving, wait_for
 from tests.unit.write_tools import HEADERS, Sample, field, message, pack, series, varint
 
@@ -310,7 +310,7 @@ def test_the_loop_has_its_turn_while_much_is_stored(monkeypatch: pytest.MonkeyPa
         now_s += 0.0001
 
     store.on_append = append_takes_time
-    monkeypatch.setattr("prom_probe.web.receiver.time.perf_counter", lambda: now_s)
+    monkeypatch.setattr("prom_probe.remote.receiver.time.perf_counter", lambda: now_s)
 
     async def main() -> None:
         answer = Receiver(store, lambda level, text: None).write(pack(MANY))

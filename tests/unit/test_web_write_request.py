@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from prom_probe.model.labels import Labels, make_labels
 from prom_probe.model.sample import STALE
-from prom_probe.web import write_request
-from prom_probe.web.write_request import BadRequest, Decoder, WriteRequest
+from prom_probe.remote import write_request
+from prom_probe.remote.write_request import BadRequest, Decoder, WriteRequest
 from tests.unit.write_tools import Sample, field, label, message, sample, series, varint
 
 T = 1_700_000_000_000

@@ -15,8 +15,8 @@ from prom_probe.tsdb.disk.log import Entry
 from prom_probe.tsdb.run import Run, sections
 
 if TYPE_CHECKING:
+    from prom_probe.tsdb.appended import Buffers
     from prom_probe.tsdb.index import Series
-    from prom_probe.tsdb.loose import Buffers
     from prom_probe.tsdb.mapping import FrozenMapping, Mapping
 
 # Gives the entries of a head; may be called in another thread, while the head is appended to.

@@ -17,9 +17,9 @@ from prom_probe.tsdb.disk.recorder import Recorder
 from prom_probe.tsdb.disk.writer import AppendLog, BeginSegment, DeleteFiles, Job, WriteBlock, Writer
 
 if TYPE_CHECKING:
+    from prom_probe.tsdb.appended import Buffers
     from prom_probe.tsdb.disk.recovery import Recovered
     from prom_probe.tsdb.index import Series
-    from prom_probe.tsdb.loose import Buffers
     from prom_probe.tsdb.mapping import Mapping
     from prom_probe.tsdb.run import Run
 

@@ -23,7 +23,7 @@ from prom_probe.tsdb.index import Series
 from prom_probe.tsdb.outcome import StorageError
 
 if TYPE_CHECKING:
-    from prom_probe.tsdb.loose import Buffers
+    from prom_probe.tsdb.appended import Buffers
     from prom_probe.tsdb.mapping import Mapping
     from prom_probe.tsdb.run import Run
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from prom_probe.model.labels import Labels
 from prom_probe.model.sample import STALE_BYTES
+from prom_probe.tsdb.appended import Buffers
 from prom_probe.tsdb.collector import proper
 from prom_probe.tsdb.disk import log
 from prom_probe.tsdb.disk.blockfile import MAX_NUMBER, Heads
 from prom_probe.tsdb.encoding.record import MAX_ROWS
 from prom_probe.tsdb.index import Series
-from prom_probe.tsdb.loose import Buffers
 from prom_probe.tsdb.mapping import Mapping
 from prom_probe.tsdb.outcome import MAX_TIME
 from prom_probe.tsdb.run import Run

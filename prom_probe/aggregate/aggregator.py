@@ -1,0 +1,257 @@
+"""Drains the rings into the store, keeps our own metrics, and ends the series of probes that fell silent."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+
+from prom_probe.model.family import Family
+from prom_probe.model.meter import Cell, Histogram, Meter
+from prom_probe.ring.codec import Announce, Batch, CodecError, Event, decode
+from prom_probe.ring.consumer import Consumer
+from prom_probe.tsdb.store import LayoutError, Outcome, Store
+
+SELF_COLLECTOR = "prom_probe"
+
+# A collector's series go stale after this many missed beats.
+STALE_BEATS = 3
+
+# Batches that wait for an announcement, a collector; older ones are dropped and counted.
+_MAX_HELD = 64
+
+DELAY_BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
+LATENCY_BOUNDS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0)
+
+# By name; docs/metrics.md has them too.
+FAMILIES = _F = {
+    f.name: f
+    for f in (
+        Family("prom_probe_collector_runs_total", "counter", "Collections that reached the aggregator."),
+        Family("prom_probe_collector_success", "gauge", "Whether the newest collection succeeded."),
+        Family("prom_probe_collector_duration_seconds", "gauge", "Time that the newest collection took.", "seconds"),
+        Family("prom_probe_collector_overruns_total", "counter", "Beats skipped because a collection took too long."),
+        Family("prom_probe_worker_beat_delay_seconds", "histogram", "How late the worker began a beat.", "seconds"),
+        Family("prom_probe_ring_frames_total", "counter", "Frames pushed into the ring."),
+        Family("prom_probe_ring_dropped_frames_total", "counter", "Frames refused because the ring was full."),
+        Family("prom_probe_ring_corrupt_frames_total", "counter", "Frames skipped because they were damaged."),
+        Family("prom_probe_ring_used_bytes", "gauge", "Bytes waiting in the ring.", "bytes"),
+        Family(
+            "prom_probe_ingest_latency_seconds", "histogram", "Time from collection done to samples stored.", "seconds"
+        ),
+        Family("prom_probe_tsdb_series", "gauge", "Series in the store."),
+        Family("prom_probe_tsdb_samples", "gauge", "Samples in the store."),
+        Family("prom_probe_tsdb_storage_bytes", "gauge", "Bytes that the store's samples and index take.", "bytes"),
+        Family("prom_probe_tsdb_appended_samples_total", "counter", "Samples taken into the store."),
+        Family("prom_probe_tsdb_dropped_samples_total", "counter", "Samples that retention has dropped."),
+        Family("prom_probe_tsdb_sealed_blocks_total", "counter", "Blocks made of heads."),
+        Family("prom_probe_tsdb_merged_blocks_total", "counter", "Blocks made of smaller blocks."),
+        Family("prom_probe_tsdb_rejected_samples_total", "counter", "Samples refused by the store, by reason."),
+        Family("prom_probe_tsdb_persistent", "gauge", "Whether what is appended now goes to the disk."),
+        Family("prom_probe_tsdb_disk_errors_total", "counter", "Writes to the disk that failed."),
+        Family("prom_probe_tsdb_damaged_total", "counter", "Files and records that could not be read at the start."),
+        Family("prom_probe_tsdb_wal_bytes", "gauge", "Bytes of the write-ahead log.", "bytes"),
+        Family("prom_probe_tsdb_block_file_bytes", "gauge", "Bytes of the block files.", "bytes"),
+        Family("prom_probe_tsdb_mapped_bytes", "gauge", "The part of the storage bytes in mapped files.", "bytes"),
+        Family("prom_probe_build_info", "gauge", "Constant 1, labelled by version and Python's version."),
+        Family(
+            "prom_probe_config_last_reload_successful", "gauge", "Whether the newest reading of the settings succeeded."
+        ),
+        Family(
+            "prom_probe_config_last_reload_success_timestamp_seconds",
+            "gauge",
+            "When settings were last read successfully.",
+            "seconds",
+        ),
+        Family("prom_probe_uptime_seconds", "gauge", "Time since prom_probe was started.", "seconds"),
+    )
+}
+
+
+class _Source:
+    """What the aggregator knows of one collector."""
+
+    __slots__ = ("alive", "duration", "held", "last_s", "overruns", "runs", "success")
+
+    def __init__(self, name: str, meter: Meter) -> None:
+        self.runs = meter.cell(_F["prom_probe_collector_runs_total"], collector=name)
+        self.success = meter.cell(_F["prom_probe_collector_success"], collector=name)
+        self.duration = meter.cell(_F["prom_probe_collector_duration_seconds"], collector=name)
+        self.overruns = meter.cell(_F["prom_probe_collector_overruns_total"], collector=name)
+        for cell in self._cells():
+            cell.set(0)  # it may be back after it was forgotten
+        self.held: deque[Batch] = deque()
+        self.last_s = 0.0
+        self.alive = False
+
+    def _cells(self) -> tuple[Cell, ...]:
+        return self.runs, self.success, self.duration, self.overruns
+
+    def forget(self) -> None:
+        """End what is told of it."""
+        for cell in self._cells():
+            cell.end()
+
+
+class Aggregator:
+    """The store's one writer. All methods belong to the aggregator's loop thread.
+
+    `rings` by probe name; `intervals` are the seconds between two collections, by collector name.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        rings: Mapping[str, Consumer],
+        meter: Meter,
+        *,
+        intervals: Mapping[str, float],
+        build_info: Mapping[str, str],
+        started_s: float,
+        log: Callable[[str, str], None],
+    ) -> None:
+        self._store = store
+        self._rings: dict[str, Consumer] = {}
+        self._meter = meter
+        self._intervals = intervals
+        self._started_s = started_s
+        self._log = log
+        self._sources: dict[str, _Source] = {}
+        self._announced = 0
+        self._undecodable: dict[str, int] = {}
+        self._delays: dict[str, Histogram] = {}
+        self._latency = meter.histogram(_F["prom_probe_ingest_latency_seconds"], LATENCY_BOUNDS)
+        meter.cell(_F["prom_probe_build_info"], **build_info).set(1)
+        for name, ring in rings.items():
+            self.add_ring(name, ring)
+
+    def add_ring(self, name: str, ring: Consumer) -> None:
+        """Drain this probe's ring too."""
+        self._rings[name] = ring
+        self._undecodable[name] = 0
+        delay = _F["prom_probe_worker_beat_delay_seconds"]
+        self._delays[name] = self._meter.histogram(delay, DELAY_BOUNDS, worker=name)
+
+    def change_intervals(self, intervals: Mapping[str, float]) -> None:
+        """Expect other pauses between two collections from now on; who is not among these is forgotten once silent."""
+        self._intervals = intervals
+
+    @property
+    def collecting(self) -> bool:
+        """Whether any probe's samples have arrived."""
+        return any(source.alive for source in self._sources.values())
+
+    def drain(self) -> None:
+        """Take everything that waits in the rings. Frames that cannot be read are counted and skipped."""
+        for name, ring in self._rings.items():
+            for _, payload in ring.pop():
+                try:
+                    frame = decode(payload)
+                    self._take(frame)
+                    if isinstance(frame, Batch) and frame.late_ns >= 0:
+                        self._delays[name].observe(frame.late_ns / 1e9)
+                except (CodecError, LayoutError) as error:
+                    self._undecodable[name] += 1
+                    self._log("warn", f"ring {name}: {error}")
+            ring.commit()
+
+    def _take(self, frame: Announce | Batch | Event) -> None:
+        source = self._source(frame.collector)
+        if isinstance(frame, Batch):
+            self._append(source, frame)
+        elif isinstance(frame, Announce):
+            self._announce(source, frame)
+        elif frame.kind == "overran":
+            source.overruns.add(frame.count)
+        elif frame.kind == "failed":
+            source.success.set(0)
+
+    def _source(self, collector: str) -> _Source:
+        source = self._sources.get(collector)
+        if source is None:
+            source = self._sources[collector] = _Source(collector, self._meter)
+        return source
+
+    def _append(self, source: _Source, batch: Batch) -> None:
+        if source.held:  # a later one must not overtake
+            self._hold(source, batch)
+            return
+        outcome = self._store.append_row(batch.collector, batch.layout, batch.t_ms, batch.values)
+        if outcome is Outcome.UNKNOWN_LAYOUT:
+            self._hold(source, batch)
+            return
+        self._latency.observe((time.monotonic_ns() - batch.done_ns) / 1e9)
+        source.runs.add()
+        source.success.set(1)
+        source.duration.set(batch.took_ns / 1e9)
+        source.last_s = time.monotonic()
+        source.alive = True
+
+    def _hold(self, source: _Source, batch: Batch) -> None:
+        source.held.append(batch)
+        if len(source.held) > _MAX_HELD:
+            self._store.reject("unannounced", len(source.held.popleft().values) // 8)
+
+    def _announce(self, source: _Source, frame: Announce) -> None:
+        if frame.start and not self._store.knows(frame.collector, frame.layout):
+            return  # a growth that was sent before we began; the whole layout is on its way
+        self._store.announce(frame.collector, frame.layout, frame.start, frame.full_columns())
+        held, source.held = source.held, deque()
+        for batch in held:
+            if batch.layout < frame.layout:
+                self._store.reject("unannounced", len(batch.values) // 8)
+            else:
+                self._append(source, batch)
+
+    def tick(self) -> None:
+        """Once a second: end what is silent, append our own metrics."""
+        now_ms = time.time_ns() // 1_000_000
+        now_s = time.monotonic()
+        for name, source in list(self._sources.items()):
+            if source.alive and now_s - source.last_s > STALE_BEATS * self._intervals.get(name, 1.0):
+                source.alive = False
+                source.success.set(0)
+                self._store.mark_stale(name, now_ms)
+            if not source.alive and name not in self._intervals:
+                source.forget()
+                del self._sources[name]
+        self._measure(now_s)
+        layout = self._meter.layout
+        if len(layout.columns) > self._announced:
+            self._store.announce(SELF_COLLECTOR, layout.number, self._announced, layout.columns[self._announced :])
+            self._announced = len(layout.columns)
+        self._store.append_row(SELF_COLLECTOR, layout.number, now_ms, layout.row.tobytes())
+
+    def tidy(self) -> bool:
+        """One slice of the store's work behind the scenes, about 2 ms; True if some is left."""
+        return self._store.maintain(time.time_ns() // 1_000_000)
+
+    def _measure(self, now_s: float) -> None:
+        cell = self._meter.cell
+        cell(_F["prom_probe_uptime_seconds"]).set(now_s - self._started_s)
+        for name, ring in self._rings.items():
+            cell(_F["prom_probe_ring_frames_total"], ring=name).set(ring.pushed)
+            cell(_F["prom_probe_ring_dropped_frames_total"], ring=name).set(ring.dropped)
+            corrupt = ring.corrupt + self._undecodable[name]
+            cell(_F["prom_probe_ring_corrupt_frames_total"], ring=name).set(corrupt)
+            cell(_F["prom_probe_ring_used_bytes"], ring=name).set(ring.used)
+        stats = self._store.stats()
+        cell(_F["prom_probe_tsdb_series"]).set(stats.series)
+        cell(_F["prom_probe_tsdb_samples"]).set(stats.samples)
+        cell(_F["prom_probe_tsdb_storage_bytes"]).set(stats.bytes)
+        cell(_F["prom_probe_tsdb_appended_samples_total"]).set(stats.appended)
+        cell(_F["prom_probe_tsdb_dropped_samples_total"]).set(stats.dropped)
+        cell(_F["prom_probe_tsdb_sealed_blocks_total"]).set(stats.sealed)
+        cell(_F["prom_probe_tsdb_merged_blocks_total"]).set(stats.merged)
+        if self._store.options.path is not None:
+            for name, value in (
+                ("persistent", stats.persistent),
+                ("disk_errors_total", stats.disk_errors),
+                ("damaged_total", stats.damaged),
+                ("wal_bytes", stats.wal_bytes),
+                ("block_file_bytes", stats.block_file_bytes),
+                ("mapped_bytes", stats.mapped_bytes),
+            ):
+                cell(_F[f"prom_probe_tsdb_{name}"]).set(value)
+        for reason, count in stats.rejected.items():
+            cell(_F["prom_probe_tsdb_rejected_samples_total"], reason=reason).set(count)

@@ -1,0 +1,202 @@
+"""Whether each watch finds its processes, and which of their files can be read."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from prom_probe.cli.doctor.finding import Finding, Status
+from prom_probe.cli.doctor.identity import Denial, Identity, explain_denial
+from prom_probe.collectors.base import Context, Watch
+from prom_probe.collectors.process.roster import Roster
+from prom_probe.sources.cgroup_procs import find_cgroup
+from prom_probe.sources.descriptors import Descriptors, read_once
+from prom_probe.sources.errors import ParseError
+from prom_probe.sources.proc_pid_credentials import parse_proc_pid_credentials, read_proc_pid_credentials
+from prom_probe.sources.proc_pid_stat import parse_proc_pid_stat, read_proc_pid_stat
+from prom_probe.sources.process_files import ProcessFiles, fd_size_counts
+
+_GONE = (ProcessLookupError, FileNotFoundError)
+# Different reasons for one source that are told; more are counted.
+_MAX_REASONS = 3
+
+
+class _File(NamedTuple):
+    """A file of a process: what needs it, and which kernels do not have it."""
+
+    name: str
+    without: str
+    kernel: str
+    optional: bool = False  # nobody asks for it by watching a tree
+
+
+_FILES = (
+    _File("stat", "the tree has no metrics", ""),
+    _File("statm", "no resident and virtual memory", ""),
+    _File("io", "no proctree_io_* metrics", "the kernel is built without CONFIG_TASK_IO_ACCOUNTING"),
+    _File("fd", "no proctree_open_fds", ""),
+    _File("smaps_rollup", "no PSS and USS", "the kernel is older than 4.14", True),
+    _File("schedstat", "no run-queue delay", "the kernel is built without CONFIG_SCHED_INFO", True),
+)
+
+_WAIT = "nothing, if it is yet to start"
+_POD = (
+    "set shareProcessNamespace: true in the pod's spec (docker run --pid=container:NAME); or start the program by "
+    "prom-probe run -- COMMAND"
+)
+
+
+class Member(NamedTuple):
+    """A process of a tree; `start` in ticks since boot."""
+
+    pid: int
+    start: int
+
+
+def find_trees(context: Context) -> dict[str, list[Member]]:
+    """The members of each watched tree as a collector finds them, the oldest first."""
+    roster = Roster(context)
+    try:
+        trees: dict[str, list[Member]] = {}
+        for found, place in roster.refresh():
+            trees.setdefault(place.tree, []).append(Member(found.pid, found.start))
+        return {name: sorted(members, key=lambda member: member.start) for name, members in trees.items()}
+    finally:
+        roster.close()
+
+
+def check_watches(context: Context, us: Identity, trees: dict[str, list[Member]]) -> Iterator[Finding]:
+    """A finding for each watch that has no process."""
+    if not context.watches:
+        change = (
+            _POD if us.container else "give --watch=NAME=KIND:VALUE; or start the program by prom-probe run -- COMMAND"
+        )
+        yield Finding("watch", "/proc", "absent", "no --watch: only the system is sampled", change=change)
+    for watch in context.watches:
+        if watch.kind == "containers" and not trees:
+            yield Finding("watch", "/proc", "missing", reason="no other container has a process yet", change=_WAIT)
+        elif watch.kind != "containers" and watch.name not in trees:
+            reason, change = _explain_empty(context, us, watch)
+            subject = f"watch {watch.name}={watch.kind}:{watch.value}"
+            yield Finding(subject, "/proc", "missing", "no process", reason, change, "proctree_processes is 0")
+
+
+def _explain_empty(context: Context, us: Identity, watch: Watch) -> Denial:
+    if watch.kind == "cgroup":
+        if find_cgroup(context.cgroupfs, watch.value) is None:
+            where = (
+                " a container sees its own cgroups alone: watch by pid, comm or cmdline there;" if us.container else ""
+            )
+            return Denial(
+                f"there is no such cgroup below {context.cgroupfs}",
+                f"{where} write the path as /proc/PID/cgroup has it".strip(),
+            )
+        return Denial("the cgroup is there and has no process that we see", _WAIT)
+    if us.container and not us.shared:
+        return Denial("we are in a container and see its own processes alone", _POD)
+    if us.hidepid and us.credentials.uids[1] != 0:
+        return Denial(
+            f"{context.procfs} is mounted with hidepid={us.hidepid}: other users' processes are hidden",
+            "run prom-probe as the program's user; or mount it with hidepid=0, or with gid= a group of ours",
+        )
+    if watch.kind == "pid":
+        return Denial(f"there is no process {watch.value} in our PID namespace", "give the PID as ps shows it here")
+    what = "name (the first 15 bytes of it are known)" if watch.kind == "comm" else "command line"
+    return Denial(f"no process's whole {what} matches {watch.value!r}", f"{_WAIT}; else see what ps shows here")
+
+
+def check_files(context: Context, us: Identity, tree: str, members: Iterable[Member], pss: bool) -> Iterator[Finding]:
+    """A finding for each file of a tree's processes, or one for each reason why it cannot be read.
+
+    `pss`: whether the proportional memory is asked for.
+    """
+    pids = [member.pid for member in members if not _is_zombie(context.procfs, member.pid)]
+    for file in _FILES:
+        denials: Counter[Denial] = Counter()
+        readable = 0
+        for pid in pids:
+            try:
+                denial = _check(context, us, pid, file)
+            except _GONE:
+                continue
+            if denial is None:
+                readable += 1
+            else:
+                denials[denial] += 1
+        total = readable + denials.total()
+        source, subject = f"/proc/PID/{file.name}", f"tree {tree}"
+        if not denials:
+            yield Finding(subject, source, "ok", f"of {_count(total)}")
+        status: Status = "absent" if file.optional and not (pss and file.name == "smaps_rollup") else "missing"
+        for denial, count in denials.most_common(_MAX_REASONS):
+            detail = f"{count} of {_count(total)} {'denies' if count == 1 else 'deny'} it"
+            yield Finding(subject, source, status, detail, *denial, file.without)
+
+
+def _is_zombie(procfs: str, pid: int) -> bool:
+    """What has ended has no files left to read."""
+    try:
+        return parse_proc_pid_stat(read_proc_pid_stat(procfs, pid)).state in (b"Z", b"X")
+    except (OSError, ParseError):
+        return False
+
+
+def _count(number: int) -> str:
+    return f"{number} process" if number == 1 else f"{number} processes"
+
+
+def _check(context: Context, us: Identity, pid: int, file: _File) -> Denial | None:
+    """None where the file can be read. Raises ProcessLookupError or FileNotFoundError where the process is gone."""
+    base = f"{context.procfs}/{pid}"
+    try:
+        _OPEN.get(file.name, _read)(context.procfs, pid, file.name)
+    except PermissionError:
+        return deny(context.procfs, us, pid)
+    except FileNotFoundError:
+        os.stat(f"{base}/stat")  # raises where it is the process that is gone
+        return Denial(file.kernel or f"the kernel does not have {file.name}", "take another kernel")
+    except ProcessLookupError:
+        if file.name == "smaps_rollup":
+            return None  # a zombie or a kernel thread has no memory
+        raise
+    except OSError as error:
+        return Denial(str(error), "")
+    return None
+
+
+def deny(procfs: str, us: Identity, pid: int) -> Denial:
+    """Why the process denies us its files. Raises ProcessLookupError or FileNotFoundError where it is gone."""
+    try:
+        theirs = parse_proc_pid_credentials(read_proc_pid_credentials(procfs, pid))
+    except (PermissionError, ParseError):
+        if us.hidepid:
+            return Denial(
+                f"{procfs} is mounted with hidepid={us.hidepid}: other users' processes are closed",
+                "run prom-probe as the program's user; or mount it with hidepid=0, or with gid= a group of ours",
+            )
+        return Denial(
+            "even /proc/PID/status is denied, by a security module or a mount option", "see how /proc is mounted"
+        )
+    return explain_denial(us, theirs, os.stat(f"{procfs}/{pid}/status").st_uid == theirs.uids[1])
+
+
+def _read(procfs: str, pid: int, name: str) -> None:
+    read_once(f"{procfs}/{pid}/{name}")
+
+
+def _open_only(procfs: str, pid: int, name: str) -> None:
+    """Reading would stop the process while its memory is walked; opening asks for the same permission."""
+    os.close(os.open(f"{procfs}/{pid}/{name}", os.O_RDONLY))
+
+
+def _count_fds(procfs: str, pid: int, name: str) -> None:
+    files = ProcessFiles(procfs, pid, Descriptors(), fd_size=fd_size_counts(procfs))
+    try:
+        files.open_fds()
+    finally:
+        files.close()
+
+
+_OPEN: dict[str, Callable[[str, int, str], None]] = {"smaps_rollup": _open_only, "fd": _count_fds}

@@ -1,0 +1,54 @@
+"""Whether the targets of --scrape can be reached, answer in time, and say what can be read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from prom_probe.cli.doctor.finding import Finding
+from prom_probe.config.settings import Config, Scrape, format_duration, format_size
+
+# What to change, by the reason of a failed scrape.
+_CHANGES = {
+    "connect": "start what is to answer there, or give another place by --scrape; only the containers of a pod share "
+    "127.0.0.1",
+    "timeout": "give it more time by a longer --interval.scrape (it has nine tenths of it), or make its page cheaper",
+    "http": "give the path of its metrics by --scrape, and let it answer there without a password",
+    "size": "allow more by --scrape.body-size-limit, or let it say less",
+    "parse": "give the path of its metrics by --scrape; if this is it, it is no text or OpenMetrics format",
+    "samples": "allow more by --scrape.sample-limit, or let it say less",
+    "labels": "let it use fewer or shorter labels",
+}
+
+
+def check_targets(config: Config) -> Iterator[Finding]:
+    """A finding for each target, which are all asked at the same time."""
+    if not config.scrape:
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(len(config.scrape)) as pool:
+        yield from pool.map(lambda scrape: _check(config, scrape), config.scrape)
+
+
+def _check(config: Config, scrape: Scrape) -> Finding:
+    from prom_probe.collectors.scrape.collector import is_openmetrics
+    from prom_probe.collectors.scrape.page import ExpositionError, ExpositionPage, Limits
+    from prom_probe.probe.scraper import make_source, timeout_s
+    from prom_probe.sources.http_page import PageError
+
+    subject, source = f"target {scrape.name}", scrape.url
+    started_s = time.monotonic()
+    pages = make_source(config, scrape.url)
+    try:
+        page = pages.read(timeout_s(config))
+        openmetrics = is_openmetrics(page.content_type)
+        samples, _ = ExpositionPage(Limits(samples=config.scrape_sample_limit)).read(page.body, openmetrics)
+    except (PageError, ExpositionError) as error:
+        without = f'up{{job="{scrape.name}"}} is 0, and nothing of its page is stored'
+        return Finding(subject, source, "missing", "", str(error), _CHANGES[error.reason], without)
+    finally:
+        pages.close()
+    took = format_duration(max(0.001, round(time.monotonic() - started_s, 3)))
+    form = "OpenMetrics" if openmetrics else "text"
+    return Finding(subject, source, "ok", f"{samples} samples, {form}, {format_size(len(page.body))} in {took}")

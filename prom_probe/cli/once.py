@@ -1,0 +1,102 @@
+"""One look at what `run` would serve: collects twice in this process, an interval apart."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from prom_probe.config.settings import Config
+from prom_probe.model.family import Column
+from prom_probe.model.labels import METRIC_NAME, format_labels
+from prom_probe.model.sample import is_stale
+
+if TYPE_CHECKING:
+    from prom_probe.collectors.base import Collector
+
+
+class Reading(NamedTuple):
+    """A series' newest value and, for counters, its increase per second since the first collection."""
+
+    column: Column
+    value: float
+    rate: float | None
+
+
+def collect_once(config: Config) -> list[Reading]:
+    """All series of all collectors, in the collectors' order."""
+    from prom_probe.collectors.registry import COLLECTORS
+    from prom_probe.log import Log
+    from prom_probe.run.wiring import once_context, wants_gpu
+
+    log = Log("warn", config.log_format, "once")
+    context = once_context(config, log)
+    names = ("process", "system", *(("gpu",) if wants_gpu(config) else ()))
+    collectors = [*(COLLECTORS[name](context) for name in names), *_targets(config, log)]
+    before: dict[tuple[tuple[str, str], ...], float] = {}
+    # A process gets series of its own in its third collection: the first two come one right after the other.
+    for collector in collectors:
+        collector.collect()
+        collector.collect()
+    start = time.monotonic()
+    for collector in collectors:
+        before |= {c.labels: v for c, v in zip(collector.layout.columns, collector.layout.row, strict=True)}
+    time.sleep(config.interval)
+    readings = []
+    for collector in collectors:
+        collector.collect()
+        elapsed = time.monotonic() - start
+        for column, value in zip(collector.layout.columns, collector.layout.row, strict=True):
+            if is_stale(value):
+                continue
+            earlier = before.get(column.labels)
+            known = column.family.type == "counter" and earlier is not None and not is_stale(earlier)
+            readings.append(
+                Reading(column, value, (value - earlier) / elapsed if known and earlier is not None else None)
+            )
+        collector.close()
+    return readings
+
+
+def _targets(config: Config, log: Callable[[str, str], None]) -> Sequence[Collector]:
+    if not config.scrape:
+        return ()
+    from prom_probe.probe.scraper import make_collectors
+
+    return make_collectors(config, log)
+
+
+def render_json(readings: list[Reading]) -> str:
+    """A JSON array, an object a series: name, type, unit, labels, value, and per_second for counters."""
+    rows = []
+    for reading in readings:
+        family = reading.column.family
+        labels = {k: v for k, v in reading.column.labels if k != METRIC_NAME}
+        row = {"name": family.name, "type": family.type, "unit": family.unit, "labels": labels, "value": reading.value}
+        if reading.rate is not None:
+            row["per_second"] = reading.rate
+        rows.append(row)
+    return msgspec.json.format(msgspec.json.encode(rows)).decode()
+
+
+def render_table(readings: list[Reading]) -> str:
+    """Three columns: series, value, increase per second."""
+    rows = [("SERIES", "VALUE", "PER SECOND")]
+    for reading in readings:
+        rate = "" if reading.rate is None else _human(reading.rate, reading.column.family.unit)
+        rows.append((format_labels(reading.column.labels), _human(reading.value, reading.column.family.unit), rate))
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    return "\n".join(f"{a:<{widths[0]}}  {b:>{widths[1]}}  {c:>{widths[2]}}".rstrip() for a, b, c in rows)
+
+
+def _human(value: float, unit: str) -> str:
+    if unit == "bytes":
+        for name in ("B", "KiB", "MiB", "GiB"):
+            if abs(value) < 1024:
+                return f"{value:.4g} {name}"
+            value /= 1024
+        return f"{value:.4g} TiB"
+    text = f"{value:.10g}" if value == int(value) else f"{value:.4g}"
+    return f"{text} s" if unit == "seconds" else text

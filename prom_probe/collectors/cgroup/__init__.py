@@ -1,0 +1,1 @@
+"""Each watched tree's own cgroup."""

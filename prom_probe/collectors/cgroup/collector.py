@@ -1,0 +1,307 @@
+"""The cgroup collector: CPU, throttling, memory, OOM kills, IO and pressure of each tree's own cgroup."""
+
+import errno
+import os
+from array import array
+from collections.abc import Callable, Iterable
+
+from prom_probe.collectors.base import Context
+from prom_probe.collectors.cgroup.families import FAMILIES, IO_DEVICE
+from prom_probe.collectors.cgroup.files import INACTIVE_FILE, IO_READINGS, READINGS, IoReading, Reading, cpu_limits
+from prom_probe.collectors.definition import READABLE, Definition
+from prom_probe.collectors.system.devices import Devices
+from prom_probe.model.family import Column, column
+from prom_probe.model.layout import Group, Layout
+from prom_probe.model.sample import STALE
+from prom_probe.sources.block_stat import read_device_name
+from prom_probe.sources.cgroup_files import parse_number
+from prom_probe.sources.cgroup_limits import read_effective_cpus, read_effective_memory
+from prom_probe.sources.cgroup_path import CgroupLocator, Directories, locate_named_cgroup
+from prom_probe.sources.descriptors import Descriptors, KeptFile, read_first, read_once
+from prom_probe.sources.errors import ParseError
+
+# Collections after which a tree's cgroup is looked for again: a process can be moved.
+_LOCATE_EVERY = 30
+# Seconds between two readings of limits, which change seldom.
+_LIMITS_EVERY_S = 5.0
+# A file that was open, and one that was not, of a cgroup that was removed, or of a controller that was taken away.
+_GONE = (errno.ENODEV, errno.ENOENT)
+
+_NAMES = tuple(FAMILIES)
+_NONE = Descriptors(0)
+_ALL_READINGS: tuple[Reading | IoReading, ...] = (*READINGS, *IO_READINGS)
+
+
+class CgroupCollector:
+    """See `Collector`. It runs beside the process collector, which tells it where the trees are."""
+
+    name = "cgroup"
+
+    def __init__(self, context: Context) -> None:
+        self.layout = Layout()
+        self._context = context
+        self._locator = CgroupLocator(context.procfs, context.cgroupfs)
+        self._device_names: dict[str, str] = {}
+        self._watched = {watch.name: watch.value for watch in context.watches if watch.kind == "cgroup"}
+        self._cgroups: dict[str, _Cgroup] = {}
+        self._readable = self.layout.add((column(READABLE.family, source="cgroup"),))
+        self._said: set[str] = set()
+
+    def collect(self) -> None:
+        self.layout.maybe_compact()
+        readable = True
+        for tree, pid in self._context.tree_pids.items():
+            cgroup = self._cgroups.get(tree)
+            if cgroup is None:
+                cgroup = self._cgroups[tree] = _Cgroup()
+            cgroup.left_s = None
+            readable &= self._locate(tree, pid, cgroup)
+        for tree, cgroup in list(self._cgroups.items()):
+            readable &= self._read(tree, cgroup)
+            if tree not in self._context.tree_pids and self._is_over(cgroup):
+                self._forget(tree)
+        self.layout.row[self._readable.start] = readable
+
+    def _locate(self, tree: str, pid: int, cgroup: "_Cgroup") -> bool:
+        """Find the tree's cgroup where that is due; False where it is denied."""
+        cgroup.wait -= 1
+        if pid == cgroup.pid and cgroup.wait > 0:
+            return cgroup.readable
+        context = self._context
+        try:
+            if tree in self._watched:
+                directories = locate_named_cgroup(context.cgroupfs, self._watched[tree])
+            else:
+                directories = self._locator.locate(pid)
+            cgroup.readable = True
+        except PermissionError as error:
+            directories = {}
+            cgroup.readable = False
+            self._say(f"cgroup of tree {tree!r}: {error}")
+        except (OSError, ParseError) as error:
+            if not isinstance(error, (ProcessLookupError, FileNotFoundError)):
+                self._say(f"cgroup of tree {tree!r}: {error}")
+            return cgroup.readable  # gone: what is known of it stands until it has a successor
+        cgroup.pid, cgroup.wait = pid, _LOCATE_EVERY
+        cgroup.open(directories, context)
+        return cgroup.readable
+
+    def _read(self, tree: str, cgroup: "_Cgroup") -> bool:
+        values = cgroup.read(self._context)
+        for problem in cgroup.problems:
+            self._say(f"cgroup of tree {tree!r}: {problem}")
+        if values and cgroup.group is None:
+            cgroup.group = self.layout.add(column(FAMILIES[name].family, tree=tree) for name in _NAMES)
+        if cgroup.group is not None:
+            start = cgroup.group.start
+            self.layout.row[start : start + len(_NAMES)] = array("d", [values.get(name, STALE) for name in _NAMES])
+        self._write_devices(tree, cgroup)
+        return not cgroup.problems
+
+    def _write_devices(self, tree: str, cgroup: "_Cgroup") -> None:
+        if cgroup.devices is None:
+            if not cgroup.io:
+                return
+
+            def columns(definitions: Iterable[Definition], **labels: str) -> tuple[Column, ...]:
+                return tuple(column(definition.family, exposed=True, tree=tree, **labels) for definition in definitions)
+
+            cgroup.devices = Devices(self.layout, columns, IO_DEVICE.values())
+        for device, numbers in cgroup.io.items():
+            cgroup.devices.write(
+                device, [numbers.get(name, STALE) for name in IO_DEVICE], device=self._device_name(device)
+            )
+        cgroup.devices.keep(cgroup.io)
+
+    def _device_name(self, number: str) -> str:
+        """Of "8:0", "sda"; the number itself where nothing tells."""
+        name = self._device_names.get(number)
+        if name is None:
+            name = self._device_names[number] = read_device_name(self._context.sysfs, number) or number
+        return name
+
+    def _is_over(self, cgroup: "_Cgroup") -> bool:
+        """Whether the tree has been without a process for so long that its cgroup is of no interest any more."""
+        now = self._context.monotonic()
+        if cgroup.left_s is None:
+            cgroup.left_s = now
+        return now - cgroup.left_s >= self._context.hold_s
+
+    def _forget(self, tree: str) -> None:
+        cgroup = self._cgroups.pop(tree)
+        cgroup.close()
+        if cgroup.group is not None:
+            self.layout.retire(cgroup.group)
+        if cgroup.devices is not None:
+            cgroup.devices.keep(())
+
+    def _say(self, what: str) -> None:
+        if what not in self._said and len(self._said) < 100:
+            self._said.add(what)
+            self._context.log("warn", what)
+
+    def checkpoint(self) -> bytes:
+        return b""  # all its counters are the kernel's
+
+    def restore(self, state: bytes) -> None:
+        pass
+
+    def close(self) -> None:
+        for cgroup in self._cgroups.values():
+            cgroup.close()
+
+
+class _Cgroup:
+    """The files of one tree's cgroup."""
+
+    def __init__(self) -> None:
+        self.pid = 0  # whose cgroup it is
+        self.wait = 0  # collections until it is looked for again
+        self.left_s: float | None = None  # when the tree's last process was gone
+        self.readable = True
+        self.directories: Directories = {}
+        self.group: Group | None = None
+        self.devices: Devices | None = None
+        self.io: dict[str, dict[str, float]] = {}  # by device and short name; of a removed cgroup, the last
+        self.problems: list[str] = []  # of the newest readings
+        self._present: list[Reading | IoReading] = []
+        self._files: list[tuple[KeptFile, Reading]] = []
+        self._seldom: list[tuple[KeptFile, Reading]] = []
+        self._io: list[tuple[KeptFile, IoReading]] = []
+        self._limits: dict[str, float] = {}
+        self._limit_problems: list[str] = []
+        self._due_s = 0.0
+        self._last: dict[str, float] = {}
+
+    def open(self, directories: Directories, context: Context) -> None:
+        """Keep the files that the controllers have here, those of limits aside, which are opened for each reading."""
+        present = [reading for reading in _ALL_READINGS if _exists(directories, reading)]
+        if directories == self.directories and present == self._present:
+            return
+        self.close()
+        self.directories, self._present = directories, present
+        self._due_s = 0.0
+        for reading in present:
+            path = f"{directories[reading.controller]}/{reading.file}"
+            if isinstance(reading, IoReading):
+                self._io.append((KeptFile(path, context.descriptors, read_first), reading))
+            elif reading.seldom:
+                self._seldom.append((KeptFile(path, _NONE), reading))
+            else:
+                self._files.append((KeptFile(path, context.descriptors, read_first), reading))
+
+    def read(self, context: Context) -> dict[str, float]:
+        """By short name, in base units; what cannot be read is absent, and a problem. Of a cgroup that was removed,
+        the last counters."""
+        self.problems = []
+        values: dict[str, float] = {}
+        try:
+            for file, reading in self._files:
+                self._take(values, file, reading.take)
+            self._read_io(values)
+            now = context.monotonic()
+            if now >= self._due_s:
+                self._read_limits(context)
+                self._due_s = now + _LIMITS_EVERY_S - 0.05  # beats come a little early or late
+        except _Removed:
+            self.problems = []
+            self._last |= values
+            return {name: value for name, value in self._last.items() if _is_counter(name)}
+        self.problems += self._limit_problems
+        values |= self._limits
+        inactive = values.pop(INACTIVE_FILE, None)
+        if inactive is not None and "memory_usage" in values:
+            values["working_set"] = max(0.0, values["memory_usage"] - inactive)
+        self._last = values
+        return values
+
+    def _take(
+        self, values: dict[str, float], file: KeptFile, take: Callable[[bytes], Iterable[tuple[str, float]]]
+    ) -> None:
+        """One file's numbers. Raises _Removed."""
+        try:
+            values.update(take(file.read()))
+        except OSError as error:
+            if error.errno in _GONE:
+                if not os.path.exists(f"{os.path.dirname(file.path)}/cgroup.procs"):
+                    raise _Removed from None
+                self.wait = 0  # its controller was taken away: look again at what there is
+            elif error.errno != errno.EOPNOTSUPP:  # a kernel that keeps no pressure
+                self.problems.append(str(error))
+        except (ParseError, OverflowError) as error:
+            self.problems.append(f"{file.path}: {error}")
+
+    def _read_io(self, values: dict[str, float]) -> None:
+        """Fill `io`, and the sums over devices. A cgroup that has done no IO has no line."""
+        io: dict[str, dict[str, float]] = {}
+        for file, reading in self._io:
+
+            def take(data: bytes, reading: IoReading = reading) -> Iterable[tuple[str, float]]:
+                sums = dict.fromkeys(reading.names.values(), 0.0)
+                for device, counts in reading.parse(data).items():
+                    numbers = io.setdefault(device, {})
+                    for key, name in reading.names.items():
+                        numbers[name] = float(counts.get(key, 0))
+                        sums[name] += numbers[name]
+                return sums.items()
+
+            self._take(values, file, take)
+        self.io = io
+
+    def _read_limits(self, context: Context) -> None:
+        """Of a cgroup that was found through a process's root they are what they were once the process has ended,
+        while the files that were kept open still tell of its end."""
+        others, self.problems = self.problems, []
+        limits: dict[str, float] = {}
+        try:
+            for file, reading in self._seldom:
+                self._take(limits, file, reading.take)
+        except _Removed:
+            self.problems = others
+            return
+        self._read_effective(context, limits)
+        self._limits = limits
+        self._limit_problems, self.problems = self.problems, others
+
+    def _read_effective(self, context: Context, limits: dict[str, float]) -> None:
+        """What takes several files, and cgroups above."""
+        directories = self.directories
+        if not directories:  # the affinity alone would say nothing of a quota that we may not see
+            return
+        try:
+            if "cpu" in directories:  # version 1's quota stands in two files
+                quota = parse_number(read_once(f"{directories['cpu']}/cpu.cfs_quota_us"), "cpu.cfs_quota_us")
+                period = parse_number(read_once(f"{directories['cpu']}/cpu.cfs_period_us"), "cpu.cfs_period_us")
+                limits.update(cpu_limits(quota, period))
+        except OSError:
+            pass  # a kernel without quotas
+        except ParseError as error:
+            self.problems.append(str(error))
+        try:
+            cpus = read_effective_cpus(directories, context.procfs, context.sysfs, self.pid)
+            if cpus is not None:
+                limits["cpus_effective"] = cpus
+            memory = read_effective_memory(directories)
+            if memory is not None:
+                limits["memory_limit_effective"] = memory
+        except (OSError, ParseError) as error:
+            self.problems.append(str(error))
+
+    def close(self) -> None:
+        for file, _ in (*self._files, *self._seldom, *self._io):
+            file.close()
+        self._files, self._seldom, self._io = [], [], []
+        self.directories = {}
+
+
+def _is_counter(name: str) -> bool:
+    return name in FAMILIES and FAMILIES[name].family.type == "counter"
+
+
+def _exists(directories: Directories, reading: Reading | IoReading) -> bool:
+    directory = directories.get(reading.controller)
+    return directory is not None and os.path.exists(f"{directory}/{reading.file}")
+
+
+class _Removed(Exception):
+    """The cgroup is no more."""

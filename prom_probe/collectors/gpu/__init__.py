@@ -1,0 +1,1 @@
+"""GPUs of every vendor, and what the watched trees use of them."""

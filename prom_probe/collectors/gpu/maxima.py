@@ -1,0 +1,41 @@
+"""The most memory that a GPU and a tree had in the rolling window: a peak between two scrapes shows in the next."""
+
+from prom_probe.collectors.base import Context
+from prom_probe.collectors.gpu import families
+from prom_probe.collectors.gpu.checkpoint import SavedMaxima
+from prom_probe.collectors.series import Series
+from prom_probe.collectors.window import WindowMax
+
+
+class GpuMaxima:
+    """`add` what a collection reads, then `write`. What is gone keeps its maximum for one window."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._windows: dict[tuple[str, ...], WindowMax] = {}
+
+    def add(self, value: float, *labels: str) -> None:
+        """`labels`: a GPU's uuid, or a tree and a uuid."""
+        window = self._windows.get(labels)
+        if window is None:
+            window = self._windows[labels] = WindowMax(self._context.max_window_s)
+        window.add(self._context.monotonic(), value)
+
+    def write(self, series: Series) -> None:
+        now_s = self._context.monotonic()
+        for labels, window in list(self._windows.items()):
+            value = window.read(now_s)
+            if value is None:
+                del self._windows[labels]
+            elif len(labels) == 1:
+                series.write(families.MEMORY_USED_MAX, value, *labels)
+            else:
+                series.write(families.TREE_MEMORY_MAX, value, *labels)
+
+    def save(self) -> SavedMaxima:
+        return [(list(labels), window.save()) for labels, window in self._windows.items()]
+
+    def restore(self, saved: SavedMaxima) -> None:
+        for labels, kept in saved:
+            window = self._windows[tuple(labels)] = WindowMax(self._context.max_window_s)
+            window.restore(kept)

@@ -1,0 +1,1 @@
+"""Watched process trees and their processes."""

@@ -1,0 +1,326 @@
+"""The process collector: CPU, memory, descriptors, threads and IO of each watched tree, and of its processes."""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections.abc import Iterable
+
+import msgspec
+
+from prom_probe.collectors.base import Context
+from prom_probe.collectors.definition import READABLE
+from prom_probe.collectors.process.checkpoint import ProcessCheckpoint, TreeState, TreeSummary, decode_checkpoint
+from prom_probe.collectors.process.columns import Columns
+from prom_probe.collectors.process.maxima import Maxima
+from prom_probe.collectors.process.membership import encode_members
+from prom_probe.collectors.process.process import Process
+from prom_probe.collectors.process.pss_and_threads import Pss, Threads
+from prom_probe.collectors.process.reader import ProcessReader
+from prom_probe.collectors.process.roster import Roster
+from prom_probe.collectors.process.rules import Found, PidRule
+from prom_probe.collectors.process.tree import Tree, settle
+from prom_probe.collectors.process.unattributed import Unattributed
+from prom_probe.model.family import column
+from prom_probe.model.layout import Group, Layout
+from prom_probe.sources.cgroup_path import CgroupLocator
+from prom_probe.sources.process_files import ProcessFiles, fd_size_counts
+
+_SOURCES = ("proc_pid_io", "proc_pid_fd", "proc_pid_schedstat")
+
+
+class Watched:
+    """A tree with what belongs to it."""
+
+    def __init__(self, name: str, context: Context, locator: CgroupLocator, group: Group) -> None:
+        self.tree = Tree()
+        self.maxima = Maxima(context)
+        self.unattributed = Unattributed(name, context, locator)
+        self.group = group
+        self.empty_since: float | None = None
+
+
+class ProcessCollector:
+    """See `Collector`."""
+
+    name = "process"
+
+    def __init__(self, context: Context) -> None:
+        self.layout = Layout()
+        self._context = context
+        self._descriptors = context.descriptors
+        self._locator = CgroupLocator(context.procfs, context.cgroupfs)
+        self._roster = self._make_roster()
+        self._processes: dict[int, Process] = {}  # parents before their children
+        self._youngest = 0
+        self._heirs: set[Process] = set()
+        self._watched: dict[str, Watched] = {}
+        self._with_series = 0
+        self._unlisted: list[Process] = []  # those without series
+        self._static = {watch.name for watch in context.watches if watch.kind != "containers"}
+        self._orphans: list[tuple[int, int, str]] = []
+        self._absorbed: dict[tuple[int, int], tuple[int, int]] = {}
+        self._restored = b""  # until the first collection
+        self._said: set[str] = set()
+        self._fd_size = fd_size_counts(context.procfs)
+        self._hz = context.ticks_per_s
+        self._boot_time = context.boot_time()
+        self._last_ticks = 0.0  # when the last collection began, in ticks since boot
+        self._columns = Columns(context, self._boot_time)
+        self._reader = ProcessReader(
+            clocks=self._roster.own_namespace,  # a clock is named by a PID of our namespace
+            main_thread_waits=not context.context_switches,
+            say=self._say,
+        )
+        self._threads = Threads(self._say) if context.context_switches else None
+        self._pss = Pss(context, self._say) if context.pss_interval_s > 0 else None
+        sources = _SOURCES + ("proc_pid_smaps_rollup",) * (self._pss is not None)
+        self._sources = self.layout.add(column(READABLE.family, source=source) for source in sources)
+        self._told = False  # whether others know the members as they are now
+        for name in sorted(self._static):
+            self._watch(name)
+
+    def _make_roster(self) -> Roster:
+        return Roster(self._context)
+
+    def collect(self) -> None:
+        self.layout.maybe_compact()
+        now_ticks = (time.time() - self._boot_time) * self._hz
+        for watched in self._watched.values():
+            watched.unattributed.begin()
+        self._find()
+        self._read_all()
+        now_s = self._context.monotonic()
+        changed: list[Process] = []
+        for watched in self._watched.values():
+            changed += watched.tree.end()
+            watched.maxima.add(watched.tree, now_s)
+            watched.unattributed.read(watched.tree, self._processes, settled=not self._heirs)
+        self._write_processes(changed)
+        for name, watched in list(self._watched.items()):
+            self._write_tree(name, watched, now_s)
+        self._write_sources()
+        self._last_ticks = now_ticks
+        if not self._told:
+            self._told = True
+            members = ((process.tree_name, pid) for pid, process in self._processes.items())
+            self._context.tell_members(encode_members(members, self._watched))
+
+    def _read_all(self) -> None:
+        processes = self._processes
+        gone = self._read()
+        if gone:
+            self._drop(gone)
+        for process in self._unlisted:
+            process.seen += process.state != b""
+            if process.seen == 1 and process.start < self._last_ticks - 2:
+                process.tree.brought += process.ticks
+                process.tree.brought_waited += process.waited
+        if gone or self._heirs:
+            self._heirs = settle(gone, processes, self._heirs)
+            for heir in self._heirs:
+                self._reader.renew(heir)  # its next reading shows what it has reaped
+        if self._threads is not None:
+            self._threads.read(processes.values())
+        if self._pss is not None:
+            self._pss.read(processes.values())
+
+    def _find(self) -> None:
+        if self._orphans:
+            for found, place in self._roster.readopt(self._orphans):
+                self._join(found, place.tree)
+            self._orphans = []
+        for found, place in self._roster.refresh():
+            self._join(found, place.tree)
+        self._restored = b""
+
+    def _join(self, found: Found, name: str) -> None:
+        tree = self._watch(name).tree
+        files = ProcessFiles(self._context.procfs, found.pid, self._descriptors, fd_size=self._fd_size)
+        wall = round(self._boot_time + found.start / self._hz, 2)
+        process = Process(found.pid, found.start, wall, name, tree, files)
+        if self._restored:  # the predecessor has seen and counted it
+            process.seen = self._context.local_after - 1
+        else:
+            tree.processes_seen += 1
+        process.absorbed_read, process.absorbed_write = self._absorbed.pop((found.pid, found.start), (0, 0))
+        self._processes[found.pid] = process
+        self._unlisted.append(process)
+        self._reader.join(process)
+        tree.join(process)
+        self._told = False
+        if found.start < self._youngest:  # it matched late, or is an orphan: its children may be here already
+            self._processes = dict(sorted(self._processes.items(), key=lambda item: item[1].start))
+            self._reader.arrange(self._processes.values())
+        self._youngest = max(self._youngest, found.start)
+
+    def _drop(self, gone: list[Process]) -> None:
+        self._told = False
+        for process in gone:
+            del self._processes[process.pid]
+            self._roster.forget(process.pid)
+            self._reader.leave(process)
+            process.tree.leave(process)
+            process.files.close()
+            self._end_series(process)
+        self._unlisted = [process for process in self._unlisted if process.pid in self._processes]
+        parents = {process.pid for process in gone}
+        for process in self._processes.values():
+            if process.ppid in parents:
+                self._reader.renew(process)  # it has another parent now, and need not have run for that
+
+    def _read(self) -> list[Process]:
+        """Read what is due of the processes; those that are gone."""
+        return self._reader.read(busy=self._roster.has_listed, looked=self._roster.has_looked)
+
+    def _watch(self, name: str) -> Watched:
+        watched = self._watched.get(name)
+        if watched is None:
+            group = self.layout.add(self._columns.of_tree(name))
+            watched = self._watched[name] = Watched(name, self._context, self._locator, group)
+        return watched
+
+    def _write_tree(self, name: str, watched: Watched, now_s: float) -> None:
+        tree, start = watched.tree, watched.group.start
+        values = array("d", self._tree_values(watched, now_s))
+        self.layout.row[start : start + len(values)] = values
+        if tree.processes:
+            watched.empty_since = None
+            self._context.tree_pids[name] = tree.oldest
+            return
+        self._context.tree_pids.pop(name, None)
+        if name not in self._static:
+            if watched.empty_since is None:
+                watched.empty_since = now_s
+            if now_s - watched.empty_since >= self._context.hold_s:
+                self.layout.retire(watched.group)
+                watched.unattributed.close()
+                del self._watched[name]
+
+    def _tree_values(self, watched: Watched, now_s: float) -> list[float]:
+        unattributed = watched.unattributed
+        over = unattributed.whole or not watched.tree.processes
+        return self._columns.tree(watched.tree, watched.maxima, now_s, unattributed.seconds if over else None)
+
+    def _process_values(self, process: Process) -> list[float]:
+        return self._columns.process(process)
+
+    def _write_processes(self, changed: Iterable[Process]) -> None:
+        for process in changed:
+            if process.group is not None:
+                group = process.group
+                if process.label != process.comm:  # after an exec
+                    self._end_series(process)
+                    group = self._begin_series(process)
+                self._write_process(process, group)
+        if not self._unlisted or self._with_series >= self._context.max_processes:
+            return
+        for process in self._unlisted:
+            if process.seen >= self._context.local_after and self._with_series < self._context.max_processes:
+                self._write_process(process, self._begin_series(process))
+        self._unlisted = [process for process in self._unlisted if process.group is None]
+
+    def _write_process(self, process: Process, group: Group) -> None:
+        values = array("d", self._process_values(process))
+        self.layout.row[group.start : group.start + len(values)] = values
+
+    def _begin_series(self, process: Process) -> Group:
+        process.group = group = self.layout.add(self._columns.of_process(process))
+        process.label = process.comm
+        process.tree.with_series += 1
+        self._with_series += 1
+        return group
+
+    def _end_series(self, process: Process) -> None:
+        if process.group is not None:
+            self.layout.retire(process.group)
+            process.group = None
+            process.tree.with_series -= 1
+            self._with_series -= 1
+
+    def _write_sources(self) -> None:
+        denied_io = denied_fds = denied_waited = 0
+        for watched in self._watched.values():
+            sums = watched.tree.sums
+            denied_io += sums.denied_io
+            denied_fds += sums.denied_fds
+            denied_waited += sums.denied_waited
+        readable: list[float] = [not denied_io, not denied_fds, not denied_waited]
+        if self._pss is not None:
+            readable.append(self._pss.readable)
+        start = self._sources.start
+        self.layout.row[start : start + len(readable)] = array("d", readable)
+
+    def _say(self, what: str) -> None:
+        if what not in self._said and len(self._said) < 100:
+            self._said.add(what)
+            self._context.log("warn", what)
+
+    def checkpoint(self) -> bytes:
+        if self._restored:
+            return self._restored
+        roots = {rule.name: rule.root_start for rule in self._roster.rules if isinstance(rule, PidRule)}
+        states = {name: self._state(name, watched, roots.get(name, 0)) for name, watched in self._watched.items()}
+        for process in self._processes.values():
+            if process.ppid not in self._processes:
+                states[process.tree_name].orphans.append((process.pid, process.start))
+            if process.absorbed_read or process.absorbed_write:
+                absorbed = process.pid, process.start, process.absorbed_read, process.absorbed_write
+                states[process.tree_name].absorbed_io.append(absorbed)
+        return msgspec.msgpack.encode(ProcessCheckpoint(list(states.values())))
+
+    def _state(self, name: str, watched: Watched, root_start: int) -> TreeState:
+        tree = watched.tree
+        user, system, _, _, read, write, *_ = tree.counters
+        summary = TreeSummary(
+            name,
+            user / self._hz,
+            system / self._hz,
+            read,
+            write,
+            tree.processes_seen,
+            tree.peak_processes,
+            tree.peak_resident * self._context.page_bytes,
+        )
+        return TreeState(
+            summary,
+            tree.counters,
+            tree.live,
+            watched.maxima.save(),
+            self._context.max_window_s,
+            tree.peak_process,
+            tree.scanned,
+            watched.unattributed.seconds,
+            root_start,
+            [],
+            [],
+        )
+
+    def restore(self, state: bytes) -> None:
+        for saved in decode_checkpoint(state):
+            summary = saved.summary
+            watched = self._watch(summary.name)
+            tree = watched.tree
+            tree.resume(saved.counters, saved.live)
+            tree.processes_seen = summary.processes_seen
+            tree.peak_processes = summary.peak_processes
+            tree.peak_resident = summary.peak_resident_bytes // self._context.page_bytes
+            tree.peak_process = saved.peak_process
+            tree.scanned = saved.scanned
+            if saved.window_s == self._context.max_window_s:
+                watched.maxima.restore(saved.maxima)
+            watched.unattributed.seconds = saved.unattributed_s
+            self._orphans += [(pid, start, summary.name) for pid, start in saved.orphans]
+            for pid, start, read, write in saved.absorbed_io:
+                self._absorbed[pid, start] = read, write
+            for rule in self._roster.rules:
+                if isinstance(rule, PidRule) and rule.name == summary.name:
+                    rule.root_start = saved.root_start
+            self._restored = state
+
+    def close(self) -> None:
+        for process in self._processes.values():
+            process.files.close()
+        for watched in self._watched.values():
+            watched.unattributed.close()
+        self._roster.close()

@@ -1,0 +1,60 @@
+"""The maxima of a tree's gauges that spike: what happened between two scrapes shows in the next."""
+
+from __future__ import annotations
+
+from prom_probe.collectors.base import Context
+from prom_probe.collectors.process.tree import Tree
+from prom_probe.collectors.window import WindowMax
+
+# A rate needs that much time: a collection that was asked for comes right after another, and ticks are coarse.
+_RATE_S = 0.5
+
+# The windows, in order; the names stand in checkpoints.
+RESIDENT, ANONYMOUS, PROCESSES, THREADS, OPEN_FDS, CPUS, RUN_QUEUE = range(7)
+
+Saved = list[list[tuple[int, float]]]
+
+
+class Maxima:
+    """Of one tree."""
+
+    def __init__(self, context: Context) -> None:
+        self._windows = [WindowMax(context.max_window_s) for _ in range(RUN_QUEUE + 1)]
+        self._page = context.page_bytes
+        self._hz = context.ticks_per_s
+        self._at: float | None = None  # when the rates were last taken
+        self._ticks = self._waited = 0
+
+    def add(self, tree: Tree, now_s: float) -> None:
+        """Take over what the tree has just added up to; a tree without processes has nothing to add."""
+        if not tree.processes:
+            self._at = None
+            return
+        windows, sums = self._windows, tree.sums
+        windows[RESIDENT].add(now_s, sums.resident * self._page)
+        windows[ANONYMOUS].add(now_s, (sums.resident - sums.shared) * self._page)
+        windows[PROCESSES].add(now_s, tree.processes)
+        windows[THREADS].add(now_s, sums.threads)
+        if not sums.denied_fds:
+            windows[OPEN_FDS].add(now_s, sums.open_fds)
+        elapsed = 0.0 if self._at is None else now_s - self._at
+        if self._at is not None and elapsed < _RATE_S:
+            return
+        ticks, waited = tree.counters[0] + tree.counters[1], tree.counters[6]
+        if self._at is not None:
+            windows[CPUS].add(now_s, max(0, ticks - self._ticks - tree.brought) / self._hz / elapsed)
+            if not sums.denied_waited:
+                windows[RUN_QUEUE].add(now_s, max(0, waited - self._waited - tree.brought_waited) / 1e9 / elapsed)
+        self._at, self._ticks, self._waited = now_s, ticks, waited
+        tree.brought = tree.brought_waited = 0
+
+    def read(self, now_s: float) -> list[float | None]:
+        """The maxima in order; None where the window holds no value."""
+        return [window.read(now_s) for window in self._windows]
+
+    def save(self) -> Saved:
+        return [window.save() for window in self._windows]
+
+    def restore(self, saved: Saved) -> None:
+        for window, kept in zip(self._windows, saved, strict=False):
+            window.restore(kept)

@@ -1,0 +1,268 @@
+"""A process of a tree: what was last read of it, in the kernel's units."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from prom_probe.sources.proc_pid_stat import ProcPidStat
+from prom_probe.sources.process_files import ProcessFiles
+
+if TYPE_CHECKING:
+    from prom_probe.collectors.process.tree import Tree
+    from prom_probe.model.layout import Group
+
+_ZOMBIE = (b"Z", b"X")
+# What a process or thread may be doing, and the kernel's letters for it.
+STATES = {"running": b"R", "sleeping": b"SI", "disk_sleep": b"D", "stopped": b"Tt", "zombie": b"ZX"}
+_PLACE = {letter.to_bytes(1, "little"): i for i, letters in enumerate(STATES.values()) for letter in letters}
+
+
+def count_states(letters: Collection[bytes]) -> list[int]:
+    """How many are in each of STATES, in that order."""
+    counts = [0] * len(STATES)
+    for letter in letters:
+        if letter in _PLACE:
+            counts[_PLACE[letter]] += 1
+    return counts
+
+
+class Sums(NamedTuple):
+    """What adds up over a tree's processes. The first ABSORBED come back with who reaps a process, the first COUNTERS
+    only grow."""
+
+    user: int  # ticks, reaped children's included
+    system: int
+    minor_faults: int  # reaped children's included
+    major_faults: int
+    read: int  # bytes, reaped children's included
+    write: int
+    waited: int  # ns
+    voluntary: int  # context switches
+    nonvoluntary: int
+    threads: int
+    resident: int  # pages
+    shared: int  # pages, of files and of shared memory
+    virtual: int  # pages
+    shmem: int  # KiB
+    swap: int  # KiB
+    open_fds: int
+    pss: int  # KiB
+    uss: int  # KiB
+    # Processes of which one thing or another is not known.
+    without_pss: int
+    denied_io: int
+    denied_fds: int
+    denied_waited: int
+    denied_memory: int
+    unscanned: int  # its threads have not been looked at
+
+
+ABSORBED = 6
+COUNTERS = 9
+NOTHING = Sums(*[0] * len(Sums._fields))
+LARGEST = (1 << 64) - 1  # that the kernel writes
+
+
+class Departed:
+    """What is held of a vanished process and may come back with its reaper's readings."""
+
+    __slots__ = ("direct", "faults", "fresh", "numbers")
+
+    def __init__(self, process: Process) -> None:
+        self.numbers = list(process.numbers[:ABSORBED])
+        self.faults = process.faults + process.child_faults
+        self.direct = True  # a child of the process that it may come back with
+        self.fresh = True  # has waited for one reading at most
+
+
+class Process:
+    """A member of a tree, and what changed with its last reading.
+
+    Whoever changes what others see of it calls `touch`; its tree counts what is touched.
+    """
+
+    __slots__ = (
+        "absorbed_read",
+        "absorbed_write",
+        "child_faults",
+        "child_major",
+        "child_system",
+        "child_user",
+        "comm",
+        "counted",
+        "counted_ratio",
+        "counted_state",
+        "cpu_ns",
+        "departed",
+        "faults",
+        "fds_ratio",
+        "fds_readable",
+        "files",
+        "gained",
+        "group",
+        "io_readable",
+        "label",
+        "limits_due",
+        "major",
+        "max_fds",
+        "memory_readable",
+        "nonvoluntary",
+        "open_fds",
+        "peak",
+        "pid",
+        "ppid",
+        "pss",
+        "pss_at",
+        "read",
+        "resident",
+        "scanned_ns",
+        "seen",
+        "shared",
+        "shmem",
+        "start",
+        "stat_data",
+        "state",
+        "statm_data",
+        "status_due",
+        "status_of",
+        "swap",
+        "system",
+        "tasks",
+        "threads",
+        "touched",
+        "tree",
+        "tree_name",
+        "user",
+        "uss",
+        "virtual",
+        "voluntary",
+        "waited",
+        "waited_readable",
+        "wall",
+        "whole",
+        "write",
+        "zombie",
+    )
+
+    def __init__(self, pid: int, start: int, wall: float, tree_name: str, tree: Tree, files: ProcessFiles) -> None:
+        self.pid = pid
+        self.start = start  # ticks since boot; with the PID, the identity
+        self.wall = wall  # the same in unix time
+        self.tree_name = tree_name
+        self.tree = tree
+        self.files = files
+        self.group: Group | None = None  # its series
+        self.label = b""  # the name they have
+        self.touched = False  # since its tree counted it and its series were written
+        self.counted: Sequence[int] = NOTHING  # the `numbers` that its tree has counted
+        self.counted_state = b""
+        self.counted_ratio = -1.0
+        self.stat_data = self.statm_data = b""  # what is not read again as long as it stays the same
+        self.whole = False  # whether everything has been read of it as it is now
+        self.status_of = b""  # what statm said when its status was read; empty once that was put off
+        self.status_due = self.limits_due = 0  # the collection in which they are read again
+        self.ppid = 0
+        self.comm = b""
+        self.state = b""  # until the first reading
+        self.zombie = False
+        self.cpu_ns = -1  # what its CPU clock said before its stat was last read
+        self.seen = 0  # collections that have read it, counted until it has series
+        self.user = self.system = self.child_user = self.child_system = 0  # ticks
+        self.faults = self.child_faults = self.major = self.child_major = 0
+        self.read = self.write = 0  # bytes, reaped children's included
+        self.absorbed_read = self.absorbed_write = 0  # bytes of `read` and `write` that sampled children brought
+        self.gained: list[int] = []  # from children, with the newest reading; empty for nothing
+        self.departed: list[Departed] = []
+        self.waited = 0  # ns
+        self.voluntary = self.nonvoluntary = 0
+        self.tasks: dict[str, tuple[bytes, int, int, int]] = {}  # threads: state, switches (both kinds), waited ns
+        self.scanned_ns = -2  # what the CPU clock said when its threads were looked at
+        self.threads = self.resident = self.shared = self.virtual = self.open_fds = 0
+        self.shmem = self.swap = self.peak = 0  # KiB
+        self.pss = self.uss = -1  # KiB
+        self.pss_at = 0.0  # monotonic time from which they are old
+        self.max_fds = 0  # 0 for no limit
+        self.fds_ratio = -1.0  # open descriptors divided by the limit; -1 where there is none
+        self.io_readable = self.fds_readable = self.waited_readable = self.memory_readable = True
+
+    def count(self, stat: ProcPidStat) -> None:
+        """Take over a reading."""
+        zombie = stat.state in _ZOMBIE and stat.num_threads <= 1
+        if zombie != self.zombie or stat.comm != self.comm:
+            self.whole = False  # it has ended, or executed another program
+        self.comm = stat.comm
+        self.state = b"Z" if zombie else stat.state
+        self.zombie = zombie
+        self.ppid = stat.ppid
+        self.threads = 0 if zombie else stat.num_threads
+        self.user = stat.utime
+        self.system = stat.stime
+        self.faults = stat.minflt
+        self.major = stat.majflt
+        if stat.cminflt != self.child_faults or stat.cutime != self.child_user or stat.cstime != self.child_system:
+            self.gained = [
+                stat.cutime - self.child_user,
+                stat.cstime - self.child_system,
+                stat.cminflt - self.child_faults,
+                stat.cmajflt - self.child_major,
+                0,
+                0,
+            ]
+            self.child_user, self.child_system = stat.cutime, stat.cstime
+            self.child_faults, self.child_major = stat.cminflt, stat.cmajflt
+        else:
+            self.gained = []
+
+    def count_io(self, read: int, write: int) -> None:
+        """Take over what it has read and written; where it has reaped, in the same collection as its `count`."""
+        if self.gained:
+            self.gained[4], self.gained[5] = read - self.read, write - self.write
+        self.read, self.write = read, write
+
+    def absorb(self, read: int, write: int) -> None:
+        """That many of its bytes are those of children that were sampled themselves."""
+        self.absorbed_read += read
+        self.absorbed_write += write
+        self.touch()
+
+    def touch(self) -> None:
+        """It has changed: its tree counts it again, its series are written again."""
+        if not self.touched:
+            self.touched = True
+            self.tree.touched.append(self)
+
+    @property
+    def ticks(self) -> int:
+        """Of CPU, reaped children's included."""
+        return self.user + self.child_user + self.system + self.child_system
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """In the order of `Sums`."""
+        return (
+            self.user + self.child_user,
+            self.system + self.child_system,
+            self.faults + self.child_faults,
+            self.major + self.child_major,
+            self.read,
+            self.write,
+            self.waited,
+            self.voluntary,
+            self.nonvoluntary,
+            self.threads,
+            self.resident,
+            self.shared,
+            self.virtual,
+            self.shmem,
+            self.swap,
+            self.open_fds,
+            self.pss if self.pss >= 0 else 0,
+            self.uss if self.uss >= 0 else 0,
+            self.pss < 0,
+            not self.io_readable,
+            not self.fds_readable,
+            not self.waited_readable,
+            not self.memory_readable,
+            self.scanned_ns == -2,
+        )

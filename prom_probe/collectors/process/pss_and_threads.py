@@ -1,0 +1,117 @@
+"""Readings that cost more than a collection may: each thread's files, and PSS. A few processes at a time, in turn."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection
+from time import perf_counter
+
+from prom_probe.collectors.base import Context
+from prom_probe.collectors.process.process import Process
+from prom_probe.sources.errors import ParseError
+from prom_probe.sources.proc_pid_schedstat import parse_proc_pid_schedstat
+from prom_probe.sources.proc_pid_smaps_rollup import parse_smaps_rollup
+from prom_probe.sources.proc_pid_status import parse_task_status
+
+# Threads looked at in one collection; a process with more than these alone has them looked at all the same.
+_MOST_THREADS = 256
+# Seconds of a collection after which no further PSS is read.
+_PSS_S = 0.005
+# Collections between two looks at the threads of a process that has no CPU clock here to tell whether it ran.
+_UNKNOWN = -1
+
+_GONE = (ProcessLookupError, FileNotFoundError)
+
+
+class Threads:
+    """Adds up the context switches, and the run queue's delay, of each process's threads.
+
+    A thread that is gone has been counted up to its last reading; one whose ID came again starts from nothing.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._queue: deque[Process] = deque()
+
+    def read(self, processes: Collection[Process]) -> None:
+        """Look at the threads of those that have run since they were last looked at, as far as there is time."""
+        if not self._queue:
+            self._queue.extend(
+                process for process in processes if process.cpu_ns != process.scanned_ns or process.cpu_ns == _UNKNOWN
+            )
+        left = _MOST_THREADS
+        while self._queue and left > 0:
+            process = self._queue.popleft()
+            if not process.zombie:
+                left -= max(1, process.threads)
+                try:
+                    self._scan(process)
+                except _GONE:
+                    continue
+                except (OSError, ParseError) as error:
+                    self._say(str(error))
+                    continue
+            process.scanned_ns = process.cpu_ns
+            process.touch()
+
+    def _scan(self, process: Process) -> None:
+        files, before = process.files, process.tasks
+        tasks: dict[str, tuple[bytes, int, int, int]] = {}
+        waits = True
+        for tid in files.tasks():
+            try:
+                state, voluntary, nonvoluntary = parse_task_status(files.task(tid, "status"))
+            except _GONE:
+                continue
+            try:
+                waited = parse_proc_pid_schedstat(files.task(tid, "schedstat"))
+            except _GONE:
+                waited, waits = 0, False
+            tasks[tid] = task = state, voluntary, nonvoluntary, waited
+            last = before.get(tid)
+            if last is None or task[1:] < (last[1], 0, 0):
+                last = state, 0, 0, 0
+            process.voluntary += max(0, voluntary - last[1])
+            process.nonvoluntary += max(0, nonvoluntary - last[2])
+            process.waited += max(0, waited - last[3])
+        process.tasks = tasks
+        process.waited_readable = waits or bool(process.waited)
+
+
+class Pss:
+    """Reads each process's PSS and USS when they are older than the interval."""
+
+    def __init__(self, context: Context, say: Callable[[str], None]) -> None:
+        self._context = context
+        self._say = say
+        self._queue: deque[Process] = deque()
+        self.readable = True  # whether no process has denied it
+
+    def read(self, processes: Collection[Process]) -> None:
+        """Read those that are due, as far as there is time; one at least."""
+        now_s = self._context.monotonic()
+        if not self._queue:
+            self._queue.extend(process for process in processes if process.pss_at <= now_s and not process.zombie)
+            self.readable = True
+        end = perf_counter() + _PSS_S
+        while self._queue:
+            process = self._queue.popleft()
+            process.pss_at = now_s + self._context.pss_interval_s
+            self._take(process)
+            process.touch()
+            if perf_counter() >= end:
+                break
+
+    def _take(self, process: Process) -> None:
+        process.pss = process.uss = -1
+        if process.resident * self._context.page_bytes > self._context.pss_max_rss_bytes:
+            return
+        try:
+            data = process.files.smaps_rollup()
+            process.pss, process.uss = parse_smaps_rollup(data) if data else (0, 0)
+        except _GONE:
+            return
+        except PermissionError:  # another uid's
+            self.readable = False
+        except (OSError, ParseError) as error:
+            self._say(str(error))

@@ -1,0 +1,213 @@
+"""The rules by which a process belongs to a watch: one class a kind, one table of kinds."""
+
+import os
+from collections.abc import Callable, Collection, Mapping
+from typing import NamedTuple, Protocol, TypeAlias
+
+from prom_probe.collectors.base import Context, Watch
+from prom_probe.sources.cgroup_procs import CgroupProcs, find_cgroup
+from prom_probe.sources.errors import ParseError
+from prom_probe.sources.proc_pid_cmdline import parse_proc_pid_cmdline, read_proc_pid_cmdline
+
+# Refreshes between two looks for cgroups made below a watched one.
+_WALK_EVERY = 10
+
+
+class Found(NamedTuple):
+    """A process that is in no tree yet."""
+
+    pid: int
+    ppid: int
+    start: int  # ticks since boot
+    comm: bytes
+    again: bool  # seen by an earlier refresh too, so that it has had the time to exec
+
+
+class Rule(Protocol):
+    """Decides for one watch.
+
+    `revisit`: what it says of a process may change while the process lives (exec). `lists`: its `refresh` gives PIDs.
+    """
+
+    revisit: bool
+    lists: bool
+
+    def refresh(self, own: Collection[int]) -> Collection[int]:
+        """Called once before the `match`es of a refresh; PIDs to match whether or not they are new.
+
+        Where no rule lists any, it is called only where there is something to match.
+        """
+
+    def match(self, found: Found) -> str | None:
+        """The name of the tree that the process itself, its parent aside, belongs to."""
+
+    def close(self) -> None: ...
+
+
+class PidRule:
+    """A process, and what our supervisor adopts of its orphans where the process is the supervisor's own child."""
+
+    revisit = lists = False
+
+    def __init__(self, watch: Watch, context: Context) -> None:
+        self.name = watch.name
+        try:
+            self.pid = int(watch.value)
+        except ValueError:
+            raise ValueError(f"watch {watch.name!r}: {watch.value!r} is not a process ID") from None
+        self.root_start = 0
+        self._own: Collection[int] = ()
+        self._adopter = 0
+
+    def refresh(self, own: Collection[int]) -> Collection[int]:
+        self._own = own
+        return ()
+
+    def match(self, found: Found) -> str | None:
+        if found.pid == self.pid and self.root_start in (0, found.start):
+            self.root_start = found.start
+            if found.ppid in self._own:
+                self._adopter = found.ppid
+            return self.name
+        # Only what was seen before: a worker of ours that has just been forked may not be known as ours yet.
+        if self._adopter and found.ppid == self._adopter and found.again:
+            return self.name
+        return None
+
+    @property
+    def adopter(self) -> int:
+        return self._adopter
+
+    def close(self) -> None:
+        pass
+
+
+class CommRule:
+    """A regex that matches the whole command name."""
+
+    revisit = True
+    lists = False
+
+    def __init__(self, watch: Watch, context: Context) -> None:
+        self.name = watch.name
+        self._matches = _compile(watch)
+
+    def refresh(self, own: Collection[int]) -> Collection[int]:
+        return ()
+
+    def match(self, found: Found) -> str | None:
+        return self.name if self._matches(decode(found.comm)) else None
+
+    def close(self) -> None:
+        pass
+
+
+class CmdlineRule:
+    """A regex that matches the whole command line, its arguments joined by spaces."""
+
+    revisit = True
+    lists = False
+
+    def __init__(self, watch: Watch, context: Context) -> None:
+        self.name = watch.name
+        self._matches = _compile(watch)
+        self._procfs = context.procfs
+
+    def refresh(self, own: Collection[int]) -> Collection[int]:
+        return ()
+
+    def match(self, found: Found) -> str | None:
+        arguments = self.arguments(found.pid)
+        return self.name if arguments and self._matches(" ".join(arguments)) else None
+
+    def arguments(self, pid: int) -> list[str]:
+        """Of a process; none where it is gone."""
+        try:
+            return parse_proc_pid_cmdline(read_proc_pid_cmdline(self._procfs, pid))
+        except OSError:
+            return []
+
+    def close(self) -> None:
+        pass
+
+
+class CgroupRule:
+    """The processes of a cgroup and of the cgroups below it."""
+
+    revisit = False
+    lists = True
+
+    def __init__(self, watch: Watch, context: Context) -> None:
+        self.name = watch.name
+        self._path = watch.value
+        self._context = context
+        self._procs: CgroupProcs | None = None
+        self._pids: set[int] = set()
+        self._calls = 0
+        self._said = ""
+
+    def refresh(self, own: Collection[int]) -> Collection[int]:
+        if self._calls % _WALK_EVERY == 0:
+            self._walk()
+        self._calls += 1
+        try:
+            self._pids = set(self._procs.read()) if self._procs else set()
+        except (PermissionError, ParseError) as error:
+            self._pids = set()
+            self._say(f"cannot be listed: {error}")
+        self._pids.discard(0)
+        return self._pids
+
+    def _walk(self) -> None:
+        if self._procs is None or not os.path.exists(f"{self._procs.directory}/cgroup.procs"):
+            directory = find_cgroup(self._context.cgroupfs, self._path)
+            self.close()
+            if directory is None:
+                self._say(f"is not there (below {self._context.cgroupfs})")
+                return
+            self._procs = CgroupProcs(directory, self._context.descriptors)
+        self._procs.walk()
+
+    def _say(self, what: str) -> None:
+        if what != self._said:
+            self._said = what
+            self._context.log("warn", f"watch {self.name!r}: cgroup {self._path!r} {what}")
+
+    def match(self, found: Found) -> str | None:
+        return self.name if found.pid in self._pids else None
+
+    def close(self) -> None:
+        if self._procs is not None:
+            self._procs.close()
+            self._procs = None
+
+
+def decode(text: bytes) -> str:
+    """A command name as a label: what is no UTF-8 becomes \\xNN."""
+    return text.decode("utf-8", "backslashreplace")
+
+
+def _compile(watch: Watch) -> Callable[[str], object]:
+    import re
+
+    try:
+        return re.compile(watch.value, re.DOTALL).fullmatch
+    except re.error as error:
+        raise ValueError(f"watch {watch.name!r}: {watch.value!r} is not a regex: {error}") from None
+
+
+def _containers(watch: Watch, context: Context) -> Rule:
+    from prom_probe.collectors.process.containers import ContainersRule
+
+    return ContainersRule(context)
+
+
+RuleTable: TypeAlias = Mapping[str, Callable[[Watch, Context], Rule]]
+
+RULES: RuleTable = {
+    "pid": PidRule,
+    "comm": CommRule,
+    "cmdline": CmdlineRule,
+    "cgroup": CgroupRule,
+    "containers": _containers,
+}

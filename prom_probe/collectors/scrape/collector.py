@@ -1,0 +1,153 @@
+"""The scrape collector: one application's own `/metrics`, as Prometheus would store it."""
+
+import time
+from array import array
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from prom_probe.collectors.scrape.exposed import Exposed, attached
+from prom_probe.collectors.scrape.families import FAILURES, REASONS, REPORT, UNEXPOSED
+from prom_probe.collectors.scrape.page import ExpositionError, ExpositionPage, Limits, PageSeries
+from prom_probe.model.family import Column, column
+from prom_probe.model.labels import make_labels
+from prom_probe.model.layout import Layout
+from prom_probe.model.sample import STALE
+from prom_probe.sources.http_page import Page, PageError
+
+# What Prometheus 3 asks for, without its protocol buffers.
+HEADERS = {
+    "Accept": "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,"
+    "application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,"
+    "text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
+    "Accept-Encoding": "gzip",
+}
+
+
+class PageSource(Protocol):
+    """Where a target's page comes from."""
+
+    def read(self, timeout_s: float) -> Page:
+        """The page. Raises PageError, within `timeout_s`."""
+
+    def close(self) -> None:
+        """Give back all descriptors."""
+
+
+class Target(NamedTuple):
+    """Whom to scrape; `job` is a name that no other target has."""
+
+    job: str
+    instance: str
+    timeout_s: float
+    limits: Limits = Limits()
+
+
+def collector_name(job: str) -> str:
+    """What the collector of a target is called."""
+    return f"scrape:{job}"
+
+
+class ScrapeCollector:
+    """See `Collector`. The page's series are local, except those that `exposed` chooses.
+
+    A scrape that fails ends all of the target's series; one that the page has no more ends at once. Timestamps in the
+    page are not looked at: a row has one, the scrape's.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        source: PageSource,
+        exposed: Exposed,
+        log: Callable[[str, str], None],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name = collector_name(target.job)
+        self._target = target
+        self._source = source
+        self._exposed = exposed
+        self._log = log
+        self._monotonic = monotonic
+        self._page = ExpositionPage(target.limits)
+        self._failures = dict.fromkeys(REASONS, 0)
+        self._up: bool | None = None
+        self._versions = (-1, -1)  # the page's epoch and the choice's version that the layout is of
+        self._unexposed = 0
+        self._labels = {"job": target.job, "instance": target.instance}
+        self._own = [
+            *(column(one.family, exposed=False, **self._labels) for one in REPORT),
+            *(column(FAILURES.family, target=target.job, reason=reason) for reason in REASONS),
+            column(UNEXPOSED.family, target=target.job),
+        ]
+        self._first = len(self._own)
+        self.layout = Layout()
+        self.layout.add(self._own)
+
+    def collect(self) -> None:
+        started_s = self._monotonic()
+        samples = kept = added = 0
+        failure = ""
+        try:
+            page = self._source.read(self._target.timeout_s)
+            samples, added = self._page.read(page.body, is_openmetrics(page.content_type))
+            kept = samples
+        except PageError as error:
+            failure = str(error)
+            self._failures[error.reason] += 1
+        except ExpositionError as error:
+            failure, samples, kept, added = str(error), error.samples, error.kept, error.added
+            self._failures[error.reason] += 1
+        if failure:
+            row = self.layout.row
+            row[self._first :] = array("d", [STALE]) * (len(row) - self._first)
+        else:
+            self._page.maybe_compact()
+            self._follow()
+            self.layout.row[self._first :] = self._page.values
+        self._note(failure)
+        report = (float(not failure), self._monotonic() - started_s, samples, kept, added)
+        self.layout.row[: self._first] = array("d", [*report, *self._failures.values(), self._unexposed])
+
+    def _follow(self) -> None:
+        """Bring the layout up to the page's series."""
+        versions = (self._page.epoch, self._exposed.version)
+        if versions != self._versions:
+            self._versions = versions
+            self._unexposed = 0
+            self.layout = Layout(self.layout.number + 1)
+            self.layout.add(self._own)
+        known = len(self.layout.columns) - self._first
+        if known < len(self._page.series):
+            self.layout.add([self._column(series) for series in self._page.series[known:]])
+
+    def _column(self, series: PageSeries) -> Column:
+        labels = make_labels(series.name, attached(series.labels, self._labels))
+        if not self._exposed.wants(series):
+            return Column(series.family, labels, False)
+        shown = self._exposed.maybe_labels(series, self.name, self._target.job)
+        if shown is None:
+            self._unexposed += 1
+            return Column(series.family, labels, False)
+        return Column(series.family, labels, True, shown)
+
+    def _note(self, failure: str) -> None:
+        """A line where the target goes down or comes back."""
+        up = not failure
+        if up != self._up and (failure or self._up is not None):
+            level, what = ("info", "is scraped again") if up else ("warn", f"cannot be scraped: {failure}")
+            self._log(level, f"{self._target.job} ({self._target.instance}) {what}")
+        self._up = up
+
+    def checkpoint(self) -> bytes:
+        return b""
+
+    def restore(self, state: bytes) -> None:
+        """Nothing: what the page has is read anew."""
+
+    def close(self) -> None:
+        self._source.close()
+
+
+def is_openmetrics(content_type: str) -> bool:
+    """Whether a Content-Type asks for the OpenMetrics parser; whatever else it says, the page is taken for text."""
+    return content_type.partition(";")[0].strip().lower() == "application/openmetrics-text"

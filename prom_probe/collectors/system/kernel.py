@@ -1,0 +1,207 @@
+"""The system collector's sections that are one or two small files of /proc each."""
+
+import os
+
+from prom_probe.collectors.definition import Definition
+from prom_probe.collectors.system import families
+from prom_probe.collectors.system.section import FileSection, Host, Section
+from prom_probe.model.sample import STALE
+from prom_probe.sources.cpu_limit import read_cpu_limit
+from prom_probe.sources.descriptors import read_once, read_records
+from prom_probe.sources.proc_loadavg import parse_proc_loadavg
+from prom_probe.sources.proc_meminfo import parse_proc_meminfo
+from prom_probe.sources.proc_pid_cgroup import parse_proc_pid_cgroup
+from prom_probe.sources.proc_pressure import parse_pressure
+from prom_probe.sources.proc_sockstat import parse_proc_sockstat, parse_proc_sockstat6
+from prom_probe.sources.proc_stat import parse_proc_stat
+from prom_probe.sources.proc_sys import parse_file_nr, parse_sysctl
+from prom_probe.sources.proc_vmstat import parse_proc_vmstat
+
+
+class Stat(FileSection):
+    source = "proc_stat"
+
+    def __init__(self, host: Host) -> None:
+        super().__init__(host, f"{host.context.procfs}/stat")
+        self._hz = host.context.ticks_per_s
+        columns = [c for mode in families.CPU_MODES for c in host.columns((families.CPU,), mode=mode)]
+        columns += host.columns(
+            (
+                families.INTERRUPTS,
+                families.CONTEXT_SWITCHES,
+                families.BOOT_TIME,
+                families.FORKS,
+                families.RUNNING,
+                families.BLOCKED,
+            )
+        )
+        self._group = host.layout.add(columns)
+
+    def collect(self) -> None:
+        cpu, *counts = parse_proc_stat(self._file.read())
+        self.write([*[ticks / self._hz for ticks in cpu], *counts])
+
+
+class Load(FileSection):
+    source = "proc_loadavg"
+
+    def __init__(self, host: Host) -> None:
+        super().__init__(host, f"{host.context.procfs}/loadavg")
+        self._group = host.layout.add(host.columns((*families.LOADS, families.THREADS)))
+
+    def collect(self) -> None:
+        load = parse_proc_loadavg(self._file.read())
+        self.write((load.load1, load.load5, load.load15, load.threads))
+
+
+class Memory(FileSection):
+    source = "proc_meminfo"
+
+    def __init__(self, host: Host) -> None:
+        super().__init__(host, f"{host.context.procfs}/meminfo")
+        self._keys = tuple(families.MEMORY)
+        self._group = host.layout.add(host.columns(families.MEMORY.values()))
+
+    def collect(self) -> None:
+        kib = parse_proc_meminfo(self._file.read(), self._keys)
+        self.write([STALE if value is None else value * 1024 for value in kib])
+
+
+class Vmstat(FileSection):
+    """The file is as long as the kernel is new, and takes as long as three others: not every second."""
+
+    source = "proc_vmstat"
+    every_s = 5.0
+
+    def __init__(self, host: Host) -> None:
+        super().__init__(host, f"{host.context.procfs}/vmstat", read_records)
+        self._keys = tuple(families.VMSTAT)
+        page = host.context.page_bytes
+        self._units = [{"KiB": 1024, "pages": page, "": 1}[unit] for unit, _ in families.VMSTAT.values()]
+        self._group = host.layout.add(host.columns(definition for _, definition in families.VMSTAT.values()))
+
+    def collect(self) -> None:
+        counts = parse_proc_vmstat(self._file.read(), self._keys)
+        self.write([STALE if n is None else n * unit for n, unit in zip(counts, self._units, strict=True)])
+
+
+class Pressure(FileSection):
+    """Where nobody waits the file stays as it is, and so do the series."""
+
+    def __init__(self, host: Host, resource: str, definitions: tuple[Definition, ...]) -> None:
+        super().__init__(host, f"{host.context.procfs}/pressure/{resource}")
+        self.source = f"proc_pressure_{resource}"
+        self._group = host.layout.add(host.columns(definitions))
+        self._written = b""
+
+    def collect(self) -> None:
+        data = self._file.read()
+        if data == self._written:
+            return
+        totals = parse_pressure(data)[: len(self._group.columns)]
+        self.write([STALE if total is None else total / 1e6 for total in totals])
+        self._written = data
+
+    def end(self) -> None:
+        super().end()
+        self._written = b""
+
+
+class Sockets(FileSection):
+    """IPv4's file has what both versions share; of those in use each version has its own."""
+
+    source = "proc_net_sockstat"
+    every_s = 5.0
+
+    def __init__(self, host: Host) -> None:
+        super().__init__(host, f"{host.context.procfs}/net/sockstat")
+        self._file6 = host.keep(f"{host.context.procfs}/net/sockstat6")
+        self._without6 = False
+        self._page = host.context.page_bytes
+        self._group = host.layout.add(host.columns(families.SOCKETS))
+
+    def collect(self) -> None:
+        sockets = parse_proc_sockstat(self._file.read())
+        tcp6 = udp6 = 0
+        if not self._without6:
+            try:
+                tcp6, udp6 = parse_proc_sockstat6(self._file6.read())
+            except FileNotFoundError:
+                self._without6 = True  # a kernel without IPv6
+        self.write(
+            (
+                sockets.used,
+                sockets.tcp_in_use + tcp6,
+                sockets.tcp_time_wait,
+                sockets.tcp_orphans,
+                sockets.tcp_allocated,
+                sockets.tcp_memory * self._page,
+                sockets.udp_in_use + udp6,
+                sockets.udp_memory * self._page,
+            )
+        )
+
+    def close(self) -> None:
+        super().close()
+        self._file6.close()
+
+
+class Files(FileSection):
+    source = "proc_sys_fs_file_nr"
+    every_s = 5.0
+
+    def __init__(self, host: Host) -> None:
+        super().__init__(host, f"{host.context.procfs}/sys/fs/file-nr")
+        self._group = host.layout.add(host.columns((families.OPEN_FILES, families.OPEN_FILES_LIMIT)))
+
+    def collect(self) -> None:
+        used, limit = parse_file_nr(self._file.read())
+        self.write((used, STALE if limit is None else limit))
+
+
+class Entropy(FileSection):
+    source = "proc_sys_kernel_random"
+    every_s = 15.0
+
+    def __init__(self, host: Host) -> None:
+        super().__init__(host, f"{host.context.procfs}/sys/kernel/random/entropy_avail")
+        self._group = host.layout.add(host.columns((families.ENTROPY,)))
+
+    def collect(self) -> None:
+        self.write((parse_sysctl(self._file.read()),))
+
+
+class Conntrack(FileSection):
+    source = "proc_sys_net_netfilter"
+    every_s = 5.0
+    optional = True
+
+    def __init__(self, host: Host) -> None:
+        directory = f"{host.context.procfs}/sys/net/netfilter"
+        super().__init__(host, f"{directory}/nf_conntrack_count")
+        self._limit = host.keep(f"{directory}/nf_conntrack_max")
+        self._group = host.layout.add(host.columns((families.CONNTRACK, families.CONNTRACK_LIMIT)))
+
+    def collect(self) -> None:
+        self.write((parse_sysctl(self._file.read()), parse_sysctl(self._limit.read())))
+
+    def close(self) -> None:
+        super().close()
+        self._limit.close()
+
+
+class Cpus(Section):
+    source = "cpu_limits"
+    every_s = 30.0
+
+    def __init__(self, host: Host) -> None:
+        super().__init__(host)
+        self._group = host.layout.add(host.columns((families.CPUS, families.CPUS_EFFECTIVE)))
+
+    def collect(self) -> None:
+        context = self._host.context
+        online = os.sysconf("SC_NPROCESSORS_ONLN")
+        allowed = float(len(os.sched_getaffinity(0)))
+        memberships = parse_proc_pid_cgroup(read_once(f"{context.procfs}/self/cgroup"))
+        limit = read_cpu_limit(context.cgroupfs, memberships)
+        self.write((online, allowed if limit is None else min(allowed, limit)))

@@ -1,1 +1,0 @@
-"""`prom-probe doctor`: what can be read here, what not, why, and what to change."""

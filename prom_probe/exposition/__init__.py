@@ -1,0 +1,1 @@
+"""The newest samples as the text of `/metrics`, by content type."""

@@ -1,0 +1,1 @@
+"""A probe worker: the loop that collects, encodes and pushes; the scrape worker."""

@@ -1,0 +1,136 @@
+"""The scrape worker's inside: a probe loop a target, each in a thread of its own, so that none waits for another."""
+
+from __future__ import annotations
+
+import select
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from prom_probe import __version__
+from prom_probe.collectors.scrape.collector import HEADERS, ScrapeCollector, Target
+from prom_probe.collectors.scrape.exposed import Exposed
+from prom_probe.collectors.scrape.page import Limits
+from prom_probe.probe.loop import Probe
+from prom_probe.ring.doorbell import Doorbell
+from prom_probe.ring.producer import Producer
+from prom_probe.ring.slot import Slot
+from prom_probe.sources.http_page import HttpPage, parse_endpoint
+
+if TYPE_CHECKING:
+    from prom_probe.collectors.base import Collector
+    from prom_probe.config.settings import Config
+
+# A scrape ends before the next is due: a target that hangs would else cost every second one.
+_SCRAPE_PART = 0.9
+_MAX_SCRAPE_S = 10.0
+
+# How long the targets' scrapes in progress are waited for at the end.
+_END_S = 1.0
+
+_STACK_BYTES = 1 << 20
+
+
+def timeout_s(config: Config) -> float:
+    """How long a scrape may take."""
+    return min(_SCRAPE_PART * (config.interval_scrape or config.interval), _MAX_SCRAPE_S)
+
+
+def make_source(config: Config, url: str) -> HttpPage:
+    """Where a target's pages come from."""
+    headers = {**HEADERS, "User-Agent": f"prom_probe/{__version__}"}
+    return HttpPage(parse_endpoint(url), headers, config.scrape_body_size_limit)
+
+
+def make_collectors(config: Config, log: Callable[[str, str], None]) -> list[ScrapeCollector]:
+    """A collector for each target."""
+    limits, exposed = Limits(samples=config.scrape_sample_limit), Exposed(config.scrape_expose)
+    collectors = []
+    for name, url in config.scrape:
+        target = Target(name, parse_endpoint(url).instance, timeout_s(config), limits)
+        collectors.append(ScrapeCollector(target, make_source(config, url), exposed, log))
+    return collectors
+
+
+class SharedProducer(Producer):
+    """A ring's writing end for several threads of one process."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self, buffer: memoryview, bell: Doorbell) -> None:
+        super().__init__(buffer, bell)
+        self._lock = threading.RLock()
+
+    def push(self, payload: bytes) -> bool:
+        with self._lock:
+            return super().push(payload)
+
+    def drop(self) -> None:
+        with self._lock:
+            super().drop()
+
+    def beat(self) -> None:
+        with self._lock:
+            super().beat()
+
+
+class Scraper:
+    """Runs each collector on a beat of its own until told to stop. `wake` and `lifeline` as for a `Probe`.
+
+    Threads that do not end with the others are the process's to end.
+    """
+
+    def __init__(
+        self,
+        collectors: Sequence[Collector],
+        interval_s: float,
+        producer: SharedProducer,
+        *,
+        wake: Doorbell,
+        lifeline: int,
+        log: Callable[[str, str], None],
+    ) -> None:
+        self._wakes = [Doorbell() for _ in collectors]
+        self._probes = [
+            Probe([collector], interval_s, producer, Slot(64), wake=bell, lifeline=lifeline, log=log)
+            for collector, bell in zip(collectors, self._wakes, strict=True)
+        ]
+        self._wake = wake
+        self._lifeline = lifeline
+        self._stopping = False
+        self._failures: list[BaseException] = []
+
+    def stop(self) -> None:
+        """End the loops; may be called from a signal handler."""
+        self._stopping = True
+        self._wake.ring()
+
+    def run(self) -> None:
+        """Until `stop` or the end of the supervisor. Raises what a thread has died of."""
+        threading.stack_size(_STACK_BYTES)
+        threads = [threading.Thread(target=self._run, args=(probe,), daemon=True) for probe in self._probes]
+        for thread in threads:
+            thread.start()
+        while not self._stopping:
+            readable, _, _ = select.select([self._lifeline, self._wake.fd], [], [])
+            if self._lifeline in readable:
+                return
+            self._wake.clear()
+            if self._failures:
+                raise self._failures[0]
+            if not self._stopping:
+                for bell in self._wakes:
+                    bell.ring()
+        for probe in self._probes:
+            probe.stop()
+        until_s = time.monotonic() + _END_S
+        for thread in threads:
+            thread.join(max(0.0, until_s - time.monotonic()))
+
+    def _run(self, probe: Probe) -> None:
+        try:
+            probe.run()
+        except BaseException as error:
+            self._failures.append(error)
+            self._wake.ring()

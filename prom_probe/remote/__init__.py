@@ -1,0 +1,1 @@
+"""Remote write: the receiver, and the message as bytes."""

@@ -1,0 +1,171 @@
+"""The remote write receiver: takes compressed requests one by one and appends their samples, in slices on the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from prom_probe.model.labels import Labels, format_labels
+from prom_probe.remote.write_request import BadRequest, Decoder, Refused, WriteRequest
+from prom_probe.tsdb.outcome import Outcome
+from prom_probe.web.api.queries import describe, share_interpreter
+from prom_probe.web.http.message import Pending, Response, plain
+
+MAX_DECOMPRESSED_BYTES = 32 << 20
+
+# A message up to this size is decoded on the loop, in two milliseconds at most; a larger one in a thread.
+_INLINE_BYTES = 16 << 10
+
+# The loop appends for so long before it looks after others, and looks at the clock after so many samples.
+_SLICE_S = 0.001
+_LOOK_AFTER = 16
+
+_EXAMPLE_CHARS = 300
+
+# So long after the last request its memory goes back to the kernel.
+_TRIM_S = 1.0
+
+_WHY: dict[str, str] = {
+    Outcome.CONFLICT: "with another value at a stored timestamp",
+    Outcome.OUT_OF_ORDER: "out of order",
+    Outcome.TOO_OLD: "older than the retention",
+    Outcome.SERIES_LIMIT: "of new series, for which there is no room",
+    Outcome.MALFORMED: "malformed",
+    "histogram": "native histograms, which are not supported",
+}
+
+
+class Appendable(Protocol):
+    """What the receiver needs of a store; `tsdb.store.Store` fits it."""
+
+    def append(self, labels: Labels, t_ms: int, value: float) -> Outcome:
+        """Append one sample."""
+
+    def reject(self, reason: str, samples: int) -> None:
+        """Count samples that were refused before."""
+
+    def settle(self) -> bool:
+        """One slice of sealing, about 2 ms; True if work is left."""
+
+
+class Receiver:
+    """Owned by the loop's thread. Requests are stored in the order in which they came, one at a time."""
+
+    def __init__(self, store: Appendable, log: Callable[[str, str], None]) -> None:
+        self._store = store
+        self._log = log
+        self._decoder = Decoder()
+        self._waiting: deque[tuple[bytes, Pending]] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._trimming: asyncio.TimerHandle | None = None
+
+    def write(self, body: bytes) -> Pending:
+        """Store what a request's body has: 204 if that was everything, 400 with the reasons otherwise."""
+        answer = Pending()
+        answer.queued = True
+        self._waiting.append((body, answer))
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._work())
+        return answer
+
+    async def _work(self) -> None:
+        while self._waiting:
+            body, answer = self._waiting.popleft()
+            if answer.done():  # the client is gone
+                continue
+            answer.queued = False
+            try:
+                response = await self._answer(body)
+            except BadRequest as error:
+                response = plain(400, f"not a usable remote write request, nothing of it is stored: {error}")
+            except Exception as error:
+                self._log("error", f"a remote write failed: {describe(error)}")
+                response = plain(500)
+            if not answer.done():
+                answer.set_result(response)
+            await asyncio.sleep(0)
+        self._task = None
+        if self._trimming is None:
+            self._trimming = asyncio.get_running_loop().call_later(_TRIM_S, self._trim)
+
+    def _trim(self) -> None:
+        """Give the heap's free pages back, unless more is being written, whose end comes here again."""
+        self._trimming = None
+        if self._task is None:
+            from prom_probe.web.heap import trim
+
+            asyncio.get_running_loop().run_in_executor(None, trim)
+
+    async def _answer(self, body: bytes) -> Response:
+        if decompressed_bytes(body) <= _INLINE_BYTES:
+            request = self._decode(body)
+        else:
+            from prom_probe.web.heap import prepare
+
+            share_interpreter()
+            prepare()
+            request = await asyncio.to_thread(self._decode, body)
+        refused = request.refused
+        for reason, samples in refused.counts.items():
+            self._store.reject(reason, samples)
+        offered = len(request.times) + refused.counts.total()
+        await self._append(request)
+        # The sender waits until its samples are sealed: a fast one would fill the memory faster than that is done.
+        while self._store.settle():
+            await asyncio.sleep(0)
+        return plain(400, _account(refused, offered)) if refused.counts else Response(204)
+
+    def _decode(self, body: bytes) -> WriteRequest:
+        return self._decoder.decode(decompress(body))
+
+    async def _append(self, request: WriteRequest) -> None:
+        """Append all samples; what the store does not take is added to what is refused."""
+        append, times, values, refused = self._store.append, request.times, request.values, request.refused
+        until_s, first = time.perf_counter() + _SLICE_S, 0
+        for labels, end in zip(request.labels, request.ends, strict=True):
+            for i in range(first, end):
+                outcome = append(labels, times[i], values[i])
+                if outcome is not Outcome.APPENDED and outcome is not Outcome.DUPLICATE:
+                    text = "" if outcome in refused.counts else f"{format_labels(labels)} at {times[i]} ms"
+                    refused.add(outcome, 1, text)
+                if not i % _LOOK_AFTER and time.perf_counter() >= until_s:
+                    await asyncio.sleep(0)
+                    until_s = time.perf_counter() + _SLICE_S
+            first = end
+
+
+def _account(refused: Refused, offered: int) -> str:
+    """How many samples are not stored and why, in one line, as senders log it."""
+    parts = []
+    for reason, count in refused.counts.items():
+        first = " ".join(refused.first[reason].split())
+        if len(first) > _EXAMPLE_CHARS:
+            first = first[:_EXAMPLE_CHARS] + "…"
+        parts.append(f"{count} {_WHY.get(reason, reason)} (first: {first})")
+    return f"{refused.counts.total()} of {offered} samples are not stored: {'; '.join(parts)}"
+
+
+def decompressed_bytes(body: bytes) -> int:
+    """The size of a compressed message, from its header. BadRequest if there is none, or if that is too much."""
+    import cramjam
+
+    try:
+        size = int(cramjam.snappy.decompress_raw_len(body))
+    except cramjam.DecompressionError as error:
+        raise BadRequest(f"the body is not in snappy's block format: {error}") from None
+    if size > MAX_DECOMPRESSED_BYTES:
+        raise BadRequest(f"{size} bytes decompressed, more than {MAX_DECOMPRESSED_BYTES}")
+    return size
+
+
+def decompress(body: bytes) -> memoryview:
+    """The message in a body. BadRequest where it is damaged."""
+    import cramjam
+
+    try:
+        return memoryview(cramjam.snappy.decompress_raw(body))
+    except cramjam.DecompressionError as error:
+        raise BadRequest(f"the body is not in snappy's block format: {error}") from None

@@ -1,0 +1,1 @@
+"""Prometheus's query API."""

@@ -1,0 +1,256 @@
+"""Running queries: cheap ones on the loop, others in a few threads, with a queue that the timeout bounds."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from prom_probe.model.regex import RegexTimeout
+from prom_probe.web.api.reply import ApiError, failure
+from prom_probe.web.http.encoding import gzip_pieces
+from prom_probe.web.http.message import JSON, Answer, Pending, Response
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
+# A body up to this size is sent whole; a larger one is made piece by piece while it is sent.
+WHOLE_BYTES = 512 * 1024
+
+# Threads give way to the loop this often once queries run; Python's own 5 ms would stall ingest.
+_SWITCH_INTERVAL_S = 0.0005
+
+
+@dataclass(frozen=True)
+class QueryLimits:
+    """What queries may use; the flags are `--query.*`."""
+
+    timeout_s: float = 30.0
+    max_samples: int = 20_000_000
+    max_memory_bytes: int = 64_000_000
+    max_concurrency: int = 4
+    lookback_delta_ms: int = 300_000
+    max_points: int = 11_000
+
+
+# So long after the last query its memory goes back to the kernel.
+_TRIM_S = 1.0
+
+# A job gets the monotonic second by which it must end, and gives the body in pieces; ApiError says why it cannot.
+Job: TypeAlias = Callable[[float], Iterable[bytes]]
+
+
+class Queries:
+    """Runs jobs, at most `max_concurrency` at once beside the loop. Owned by the loop's thread."""
+
+    def __init__(
+        self, max_concurrency: int, log: Callable[[str, str], None], expect: Callable[[], None] = lambda: None
+    ) -> None:
+        """`expect` is called when the loop itself has made an answer: the next request may come soon."""
+        self._expect = expect
+        self._free = max_concurrency
+        self._max = max_concurrency
+        self._log = log
+        self._waiting: deque[_Item] = deque()
+        self._pool: ThreadPoolExecutor | None = None
+        self._trimming: asyncio.TimerHandle | None = None
+
+    def run(self, job: Job, timeout_s: float, *, inline: bool, content_type: str = JSON) -> Answer:
+        """The job's response: at once where it is `inline`, else from a thread, 503 once `timeout_s` is over."""
+        deadline = time.monotonic() + timeout_s
+        if timeout_s <= 0:
+            return failure(ApiError("timeout", "query timed out in query execution"))
+        if inline:
+            body, _, status = self._call(job, deadline, None)
+            if self._free == self._max:  # else threads wait for the interpreter
+                self._expect()
+            return Response(status, body, content_type if status == 200 else JSON)
+        item = _Item(job, deadline, content_type)
+        if self._free:
+            self._start(item)
+        else:
+            item.answer.queued = True
+            item.timer = item.answer.get_loop().call_later(timeout_s, self._expire, item)
+            self._waiting.append(item)
+        return item.answer
+
+    def close(self) -> None:
+        """Take no more work; what runs is left to end by its deadline."""
+        if self._trimming is not None:
+            self._trimming.cancel()
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def submit(self, work: Callable[..., None], *args: object) -> None:
+        """Have one of the threads do `work`, which brings its result to the loop itself."""
+        if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            from prom_probe.web.heap import prepare  # what it imports, numpy needs too
+
+            prepare()
+            share_interpreter()
+            # One more than queries run, so that the rest of an answer never waits for a query to end.
+            self._pool = ThreadPoolExecutor(self._max + 1, "query")
+        self._pool.submit(work, *args)
+
+    def _start(self, item: _Item) -> None:
+        self._free -= 1
+        item.answer.queued = False
+        self.submit(self._work, item)
+
+    def _work(self, item: _Item) -> None:
+        """In a thread: run the job, and bring what it gave to the loop."""
+        body, rest, status = self._call(item.job, item.deadline, WHOLE_BYTES)
+        _to_loop(item.answer, self._finish, item, body, rest, status)
+
+    def _call(self, job: Job, deadline: float, whole: int | None) -> tuple[bytes, Iterator[bytes] | None, int]:
+        """(body, None, status); or, where the body is longer than `whole`, (its beginning, its rest, 200)."""
+        try:
+            pieces = iter(job(deadline))
+            taken, size = [], 0
+            for piece in pieces:
+                taken.append(piece)
+                size += len(piece)
+                if whole is not None and size > whole:
+                    return b"".join(taken), pieces, 200
+            return b"".join(taken), None, 200
+        except ApiError as error:
+            response = failure(error)
+        except RegexTimeout:
+            response = failure(ApiError("timeout", "query timed out in matching a regular expression"))
+        except Exception as error:
+            response = self._failed(error)
+        return response.body, None, response.status
+
+    def _failed(self, error: Exception) -> Response:
+        """A bug, or not enough memory: for the log in full, for the client in short."""
+        self._log("error", f"a query failed: {describe(error)}")
+        return failure(ApiError("internal", f"the query failed: {type(error).__name__}"))
+
+    def _finish(self, item: _Item, body: bytes, rest: Iterator[bytes] | None, status: int) -> None:
+        self._release()
+        if item.answer.done():  # cancelled: the client is gone
+            return
+        content_type = item.content_type if status == 200 else JSON
+        stream = None if rest is None else _Stream(self.submit, body, rest)
+        item.answer.set_result(Response(status, b"" if stream else body, content_type, stream=stream))
+
+    def _release(self) -> None:
+        """A query has ended: the next one may start."""
+        self._free += 1
+        while self._waiting and self._free:
+            item = self._waiting.popleft()
+            if item.timer is not None:
+                item.timer.cancel()
+            if not item.answer.done():
+                self._start(item)
+        if self._free == self._max and self._trimming is None:
+            self._trimming = asyncio.get_running_loop().call_later(_TRIM_S, self._trim)
+
+    def _trim(self) -> None:
+        """Have a thread give the heap's free pages back, unless a query runs, whose end comes here again."""
+        self._trimming = None
+        if self._free == self._max:
+            from prom_probe.web.heap import trim
+
+            self.submit(trim)
+
+    def _expire(self, item: _Item) -> None:
+        self._waiting.remove(item)
+        if not item.answer.done():
+            item.answer.set_result(failure(ApiError("timeout", "query timed out in query queue")))
+
+
+def share_interpreter() -> None:
+    """Have threads that work give way to the loop soon."""
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+
+
+class _Item:
+    """A job on its way through the queue."""
+
+    __slots__ = ("answer", "content_type", "deadline", "job", "timer")
+
+    def __init__(self, job: Job, deadline: float, content_type: str) -> None:
+        self.job = job
+        self.deadline = deadline
+        self.content_type = content_type
+        self.answer = Pending()
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class _Stream:
+    """The rest of a large body, made in a thread as the client takes it.
+
+    Its query's place is free meanwhile, so that slow clients keep nobody waiting; the engine counts the memory of its
+    result until the stream is gone.
+    """
+
+    def __init__(self, submit: Callable[..., None], first: bytes, rest: Iterator[bytes]) -> None:
+        self._submit = submit
+        self._first = first
+        self._rest = rest
+        self.ended = False
+
+    def compress(self) -> None:
+        self._rest = gzip_pieces(chain((self._first,), self._rest))
+        self._first = b""
+
+    def pull(self) -> asyncio.Future[bytes]:
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        if self._first:
+            future.set_result(self._first)
+            self._first = b""
+            return future
+        self._submit(self._next, future)
+        return future
+
+    def close(self) -> None:
+        self._rest = iter(())
+
+    def _next(self, future: asyncio.Future[bytes]) -> None:
+        """In a thread: make the next piece of a good size."""
+        taken, size, failed, ended = [], 0, None, False
+        try:
+            for piece in self._rest:
+                taken.append(piece)
+                size += len(piece)
+                if size > WHOLE_BYTES:
+                    break
+            else:
+                ended = True
+        except Exception as error:
+            failed = error
+        _to_loop(future, self._hand_over, future, b"".join(taken), ended, failed)
+
+    def _hand_over(self, future: asyncio.Future[bytes], piece: bytes, ended: bool, failed: Exception | None) -> None:
+        if future.done():
+            return
+        self.ended = ended
+        if failed is None:
+            future.set_result(piece)
+        else:
+            future.set_exception(failed)
+
+
+def _to_loop(future: asyncio.Future[Any], callback: Callable[..., None], *args: object) -> None:
+    try:
+        future.get_loop().call_soon_threadsafe(callback, *args)
+    except RuntimeError:  # the loop is closed: nobody waits any more
+        pass
+
+
+def describe(error: BaseException) -> str:
+    """An exception in one line, with the place where it was raised."""
+    where, trace = "", error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        where = f" at {code.co_filename.rpartition('/')[2]}:{trace.tb_lineno} in {code.co_name}"
+        trace = trace.tb_next
+    return f"{type(error).__name__}: {error}{where}"

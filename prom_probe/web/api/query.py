@@ -1,0 +1,195 @@
+"""`/api/v1/query`, `query_range` and what else takes an expression: PromQL over the store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from prom_probe.web.api.params import (
+    MAX_TIME_MS,
+    MIN_TIME_MS,
+    Form,
+    duration_param,
+    form_of,
+    limit_param,
+    parse_duration,
+    parse_time,
+    time_param,
+)
+from prom_probe.web.api.reply import ApiError, invalid, success
+from prom_probe.web.context import Context
+from prom_probe.web.http.message import Answer, Pending, Request
+
+if TYPE_CHECKING:
+    from prom_probe.promql.engine import Engine
+    from prom_probe.promql.queryable import Queryable
+    from prom_probe.promql.result import Result
+    from prom_probe.promql.syntax import Written
+
+_SAMPLE_BYTES = 16  # a time and a value, as Prometheus counts those that it holds at once
+
+
+def query(context: Context, request: Request) -> Answer:
+    """An expression at one time: `query`, `time`, `timeout`, `limit`, `lookback_delta`, `stats`."""
+    form = form_of(request)
+    limit = limit_param(form)
+    t_ms = time_param(form, "time", round(context.clock() * 1000))
+    timeout_s, lookback_ms, expr = _timeout(context, form), _lookback(form), form.get("query")
+
+    def run(engine: Engine, queryable: Queryable, left_s: float) -> Result:
+        return engine.instant(queryable, expr, t_ms, lookback_ms=lookback_ms, timeout_s=left_s)
+
+    return _answer(context, form, run, (expr, t_ms, t_ms, 1, lookback_ms), timeout_s, limit)
+
+
+def query_range(context: Context, request: Request) -> Answer:
+    """An expression at each step from `start` to `end`: as `query`, and `step`."""
+    form = form_of(request)
+    limit = limit_param(form)
+    start_ms, end_ms = _required_time(form, "start"), _required_time(form, "end")
+    if end_ms < start_ms:
+        raise invalid("end", "end timestamp must not be before start time")
+    step_ms = _step(form)
+    if (end_ms - start_ms) // step_ms > context.limits.max_points:
+        raise ApiError(
+            "bad_data",
+            f"exceeded maximum resolution of {context.limits.max_points:,} points per timeseries. "
+            "Try decreasing the query resolution (?step=XX)",
+        )
+    timeout_s, lookback_ms, expr = _timeout(context, form), _lookback(form), form.get("query")
+
+    def run(engine: Engine, queryable: Queryable, left_s: float) -> Result:
+        return engine.range(queryable, expr, start_ms, end_ms, step_ms, lookback_ms=lookback_ms, timeout_s=left_s)
+
+    return _answer(context, form, run, (expr, start_ms, end_ms, step_ms, lookback_ms), timeout_s, limit)
+
+
+def format_query(context: Context, request: Request) -> Answer:
+    """The expression `query` in Prometheus's layout."""
+    return _written(context, request, lambda expression: expression.pretty())
+
+
+def parse_query(context: Context, request: Request) -> Answer:
+    """The tree of the expression `query`."""
+    return _written(context, request, lambda expression: expression.json)
+
+
+def query_exemplars(context: Context, request: Request) -> Answer:
+    """None: we keep no exemplars. What is wrong with `query`, `start`, `end` is said all the same."""
+    form = form_of(request)
+    if time_param(form, "end", MAX_TIME_MS) < time_param(form, "start", MIN_TIME_MS):
+        raise ApiError("bad_data", "end timestamp must not be before start timestamp")
+    return _written(context, request, lambda expression: [])
+
+
+def _written(context: Context, request: Request, view: Callable[[Written], object]) -> Answer:
+    expr = form_of(request).get("query")
+
+    def job(deadline: float) -> Iterable[bytes]:
+        from prom_probe.promql.result import QueryError
+        from prom_probe.promql.syntax import written
+
+        try:
+            return [success(view(written(expr))).body]
+        except QueryError as error:
+            raise invalid("query", error) from None
+
+    return context.queries.run(job, context.limits.timeout_s, inline=False)
+
+
+def _answer(
+    context: Context,
+    form: Form,
+    run: Callable[[Engine, Queryable, float], Result],
+    asks: tuple[str, int, int, int, int | None],  # expression, start, end, step, lookback
+    timeout_s: float,
+    limit: int,
+) -> Answer:
+    queryable = context.store.snapshot()
+    asked = time.monotonic()
+    wants_stats = bool(form.get("stats"))
+
+    def job(deadline: float) -> Iterable[bytes]:
+        started = time.monotonic()
+        engine = context.engine()
+        from prom_probe.promql.result import QueryError
+        from prom_probe.web.api.json_result import result_json
+
+        try:
+            result = run(engine, queryable, deadline - started)
+        except QueryError as error:
+            raise invalid("query", error) if error.kind == "bad_data" else ApiError(error.kind, str(error)) from None
+        stats = _stats(result, asked, started, time.monotonic()) if wants_stats else None
+        return result_json(result, stats, limit)
+
+    answer = context.queries.run(job, timeout_s, inline=_on_loop(context, queryable, *asks))
+    if isinstance(answer, Pending):
+        answer.add_done_callback(lambda _: context.query_seconds.observe(time.monotonic() - asked))
+    else:
+        context.query_seconds.observe(time.monotonic() - asked)
+    return answer
+
+
+def _on_loop(
+    context: Context, queryable: Queryable, expr: str, start_ms: int, end_ms: int, step_ms: int, lookback_ms: int | None
+) -> bool:
+    """Whether the query runs on the loop: never the first one, which loads the engine."""
+    if not context.engine_loaded:
+        return False
+    from prom_probe.web.api.estimate import is_cheap
+
+    return is_cheap(queryable, expr, start_ms, end_ms, step_ms, lookback_ms or context.limits.lookback_delta_ms)
+
+
+def _stats(result: Result, asked: float, started: float, ended: float) -> dict[str, object]:
+    """Prometheus's `stats`. (Samples for each step are what it has behind a feature flag.)"""
+    timings = result.timings
+    return {
+        "timings": {
+            "evalTotalTime": sum(timings),
+            "resultSortTime": timings.result_sort_s,
+            "queryPreparationTime": timings.preparation_s,
+            "innerEvalTime": timings.inner_eval_s,
+            "execQueueTime": started - asked,
+            "execTotalTime": ended - asked,
+        },
+        "samples": {
+            "totalQueryableSamples": result.samples,
+            "peakSamples": -(-result.peak_bytes // _SAMPLE_BYTES),
+        },
+    }
+
+
+def _timeout(context: Context, form: Form) -> float:
+    """The query's timeout in seconds: the client's, where it is shorter than ours."""
+    asked_ms = duration_param(form, "timeout")
+    return context.limits.timeout_s if asked_ms is None else min(asked_ms / 1000, context.limits.timeout_s)
+
+
+def _lookback(form: Form) -> int | None:
+    text = form.get("lookback_delta")
+    if not text:
+        return None
+    try:
+        lookback_ms = parse_duration(text)
+    except ValueError as error:
+        raise ApiError("bad_data", f"error parsing lookback delta duration: {error}") from None
+    return lookback_ms if lookback_ms > 0 else None
+
+
+def _required_time(form: Form, name: str) -> int:
+    try:
+        return parse_time(form.get(name))
+    except ValueError as error:
+        raise invalid(name, error) from None
+
+
+def _step(form: Form) -> int:
+    try:
+        step_ms = parse_duration(form.get("step"))
+    except ValueError as error:
+        raise invalid("step", error) from None
+    if step_ms <= 0:
+        raise invalid("step", "zero or negative query resolution step widths are not accepted. Try a positive integer")
+    return step_ms

@@ -1,0 +1,69 @@
+"""The envelope of Prometheus's API: `{"status":"success","data":…}` or an error with its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from prom_probe.web.http.message import JSON, Response
+
+encode = msgspec.json.Encoder().encode
+
+# Prometheus's `errorType` and the HTTP status that goes with it.
+STATUS = {
+    "bad_data": 400,
+    "execution": 422,
+    "canceled": 499,
+    "timeout": 503,
+    "internal": 500,
+    "unavailable": 503,
+    "not_found": 404,
+}
+
+
+class ApiError(Exception):
+    """A request that cannot be answered; `kind` is one of STATUS, the text is for the user."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+def invalid(parameter: str, reason: object) -> ApiError:
+    """The error of a parameter that makes no sense, in Prometheus's words."""
+    return ApiError("bad_data", f'invalid parameter "{parameter}": {reason}')
+
+
+def failure(error: ApiError) -> Response:
+    """The response to a request that failed."""
+    body = {"status": "error", "errorType": error.kind, "error": str(error)}
+    return Response(STATUS[error.kind], encode(body), JSON)
+
+
+def tail(warnings: Sequence[str] = (), infos: Sequence[str] = ()) -> bytes:
+    """What stands behind `data`: notes, where there are any, and the closing brace."""
+    notes = [
+        b',"%s":%s' % (name, encode(list(texts)))
+        for name, texts in ((b"warnings", warnings), (b"infos", infos))
+        if texts
+    ]
+    return b"".join(notes) + b"}"
+
+
+HEAD = b'{"status":"success","data":'
+
+
+def success(data: object, warnings: Sequence[str] = ()) -> Response:
+    """The response that gives `data`, as JSON."""
+    return Response(200, HEAD + encode(data) + tail(warnings), JSON)
+
+
+def success_list(slices: Iterable[bytes], warnings: Sequence[str] = ()) -> Iterable[bytes]:
+    """The pieces of a response whose data is a list, from the JSON of slices of it (`a,b`, without brackets)."""
+    comma = b"["
+    yield HEAD
+    for piece in slices:
+        yield comma + piece
+        comma = b","
+    yield (b"[]" if comma == b"[" else b"]") + tail(warnings)

@@ -1,0 +1,175 @@
+"""`/api/v1/status/*`, `targets`, and what we answer emptily: rules, alerts."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from prom_probe.model.labels import METRIC_NAME, label_value
+from prom_probe.model.matcher import Matcher
+from prom_probe.model.sample import is_stale
+from prom_probe.model.series import Newest
+from prom_probe.web.api.labels import metadata_limit, selector_of
+from prom_probe.web.api.params import MAX_TIME_MS, MIN_TIME_MS, form_of, limit_param
+from prom_probe.web.api.reply import ApiError, success
+from prom_probe.web.context import Context
+from prom_probe.web.http.message import Answer, Request, Response
+
+# The Prometheus whose API this is. Clients choose by it what they ask for; our own version is that of an ancient one.
+API_VERSION = "3.0.0"
+
+# The scrape pool that our collectors form, and their job.
+POOL = "prom_probe"
+
+
+def buildinfo(context: Context, request: Request) -> Response:
+    """Version and origin. Without `features`, which is how clients know a Prometheus."""
+    ours = context.about.build_info
+    return success({**ours, "version": API_VERSION, "prom_probe_version": ours.get("version", "")})
+
+
+def config(context: Context, request: Request) -> Response:
+    """The configuration as YAML, without secrets."""
+    return success({"yaml": context.about.config_yaml()})
+
+
+def flags(context: Context, request: Request) -> Response:
+    """The flags' values by name."""
+    return success(dict(context.about.flags()))
+
+
+def runtimeinfo(context: Context, request: Request) -> Response:
+    """Facts about the process that answers."""
+    return success(
+        {
+            "startTime": rfc3339(context.about.start_time_s),
+            "CWD": os.getcwd(),
+            "serverTime": rfc3339(context.clock()),
+            "reloadConfigSuccess": context.about.reload_succeeded(),
+            "goroutineCount": threading.active_count(),
+            "GOMAXPROCS": os.cpu_count(),
+            "storageRetention": context.about.storage_retention(),
+        }
+    )
+
+
+def tsdb(context: Context, request: Request) -> Answer:
+    """How many series there are, and which names and values have most of them: `limit` of each, 10 if not given."""
+    limit = limit_param(form_of(request)) or 10
+    snapshot, stats = context.store.snapshot(), context.store.stats()
+
+    def job(deadline: float) -> Iterable[bytes]:
+        names: Counter[str] = Counter()
+        pairs: Counter[str] = Counter()
+        values: dict[str, set[str]] = {}
+        for labels in snapshot.series(MIN_TIME_MS, MAX_TIME_MS, (), deadline=deadline):
+            for name, value in labels:
+                pairs[f"{name}={value}"] += 1
+                values.setdefault(name, set()).add(value)
+            names[label_value(labels, METRIC_NAME)] += 1
+        data = {
+            "headStats": {"numSeries": stats.series, "numLabelPairs": len(pairs), "numSamples": stats.samples},
+            "seriesCountByMetricName": _top(names, limit),
+            "labelValueCountByLabelName": _top(Counter({k: len(v) for k, v in values.items()}), limit),
+            "memoryInBytesByLabelName": _top(Counter({k: sum(map(len, v)) for k, v in values.items()}), limit),
+            "seriesCountByLabelValuePair": _top(pairs, limit),
+        }
+        return [success(data).body]
+
+    return context.queries.run(job, context.limits.timeout_s, inline=False)
+
+
+def _top(counts: Counter[str], limit: int) -> list[dict[str, object]]:
+    return [{"name": name, "value": count} for name, count in counts.most_common(limit)]
+
+
+def targets(context: Context, request: Request) -> Response:
+    """Our collectors as scrape targets: one each, up while its last collection succeeded; `state`, `scrapePool`."""
+    form = form_of(request)
+    state = form.get("state").lower()
+    wanted = (not state or state in ("any", "active")) and form.get("scrapePool") in ("", POOL)
+    rows = context.store.newest() if wanted else ()
+    health = _collector_values(rows, "prom_probe_collector_success")
+    seconds = _collector_values(rows, "prom_probe_collector_duration_seconds")
+    active = []
+    for row in rows:
+        up = health.get(row.collector)
+        active.append(
+            {
+                "discoveredLabels": {"__address__": row.collector, "job": POOL},
+                "labels": _target(row),
+                "scrapePool": POOL,
+                "scrapeUrl": "",
+                "globalUrl": "",
+                "lastError": "" if up != 0.0 else "the last collection failed",
+                "lastScrape": rfc3339(row.t_ms / 1000),
+                "lastScrapeDuration": seconds.get(row.collector, 0.0),
+                "health": "unknown" if up is None else "up" if up else "down",
+            }
+        )
+    return success({"activeTargets": active, "droppedTargets": [], "droppedTargetCounts": {POOL: 0}})
+
+
+def _target(row: Newest) -> dict[str, str]:
+    """The labels of a collector as a target."""
+    return {"instance": row.collector, "job": POOL}
+
+
+def targets_metadata(context: Context, request: Request) -> Answer:
+    """Type, help and unit of the metrics of each collector: `match_target`, `metric`, `limit`."""
+    form = form_of(request)
+    limit, wanted, selector = metadata_limit(form, "limit"), form.get("metric"), form.get("match_target")
+    rows = context.store.newest()
+
+    def job(deadline: float) -> Iterable[bytes]:
+        matchers = selector_of("match_target", selector) if selector else []
+        data: list[dict[str, object]] = []
+        for row in rows:
+            target = _target(row)
+            if not all(_fits(matcher, target.get(matcher.name, ""), deadline) for matcher in matchers):
+                continue
+            for family in dict.fromkeys(column.family for column in row.columns):
+                if 0 <= limit <= len(data):
+                    break
+                if wanted in ("", family.name):
+                    about = {"type": family.type, "help": family.help, "unit": family.unit}
+                    data.append({"target": target, **({} if wanted else {"metric": family.name}), **about})
+        if wanted and not data:
+            raise ApiError("not_found", "specified metadata not found")
+        return [success(data).body]
+
+    return context.queries.run(job, context.limits.timeout_s, inline=not selector)
+
+
+def _fits(matcher: Matcher, value: str, deadline: float) -> bool:
+    if matcher.op in ("=", "!="):
+        return (value == matcher.value) == (matcher.op == "=")
+    from prom_probe.model.regex import compile_anchored
+
+    return compile_anchored(matcher.value).matches(value, deadline) == (matcher.op == "=~")
+
+
+def _collector_values(rows: Iterable[Newest], name: str) -> dict[str, float]:
+    """The newest value of `name` by its label `collector`."""
+    values = {}
+    for row in rows:
+        payload = memoryview(row.payload).cast("d")
+        for column, value in zip(row.columns, payload, strict=False):
+            if column.family.name == name and not is_stale(value):
+                values[label_value(column.labels, "collector")] = value
+    return values
+
+
+def constant(data: object) -> Callable[[Context, Request], Response]:
+    """A handler for what we do not have, in the shape that clients expect."""
+    return lambda context, request: success(data)
+
+
+def rfc3339(seconds: float) -> str:
+    """UTC with milliseconds."""
+    import time
+
+    whole, ms = divmod(round(seconds * 1000), 1000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{ms:03d}Z"

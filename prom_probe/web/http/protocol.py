@@ -1,0 +1,494 @@
+"""One HTTP/1.1 connection: bytes to requests, answers to bytes, within limits on whatever a client can make us hold."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+import httptools
+
+from prom_probe.web.api.queries import describe
+from prom_probe.web.http.encoding import accepts_gzip, gzip
+from prom_probe.web.http.limits import HttpLimits
+from prom_probe.web.http.message import REASONS, Answer, Pending, Request, Response, Stream, plain
+
+# Compressing less than this saves no packet.
+_GZIP_BYTES = 1024
+
+# What may wait for a client to take it before nothing more is written.
+_UNSENT_BYTES = 64 * 1024
+
+# What a client may send ahead of the answer to its request before we stop reading.
+_AHEAD_BYTES = 64 * 1024
+
+
+class Owner(Protocol):
+    """The listener that a connection belongs to."""
+
+    limits: HttpLimits
+    buffer: memoryview  # shared by all connections: what is read is parsed before the next read
+
+    def opened(self, connection: Connection) -> bool:
+        """Take it in; False if there is no room."""
+
+    def closed(self, connection: Connection) -> None:
+        """Forget it."""
+
+    def answer(self, request: Request) -> Answer:
+        """The answer to a request."""
+
+    def cors_lines(self, request: Request) -> bytes:
+        """The header lines that let other origins' pages read the answer, if any."""
+
+    def takes_large(self, path: str) -> bool:
+        """Whether a request to `path` may have a body of more than `limits.body_bytes`."""
+
+    def has_room_for_bodies(self) -> bool:
+        """Whether more may be held of bodies that are not whole, without large ones."""
+
+    def has_room_for_large(self) -> bool:
+        """Whether one more of them may be held now."""
+
+    def refused(self, response: Response) -> None:
+        """Count an answer that no request was whole enough for."""
+
+    def log(self, level: str, message: str) -> None:
+        """Say what went wrong on our side."""
+
+    def fixed_lines(self) -> bytes:
+        """The header lines of every answer: the date, and what is configured."""
+
+
+class Connection(asyncio.BufferedProtocol):
+    """Reads requests, has them answered one after the other, writes the answers in order.
+
+    The listener calls `check` now and then; it is what ends a connection that has waited too long.
+    """
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._limits = owner.limits
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport
+        self._time: Callable[[], float] = asyncio.get_running_loop().time
+        # The request being read.
+        self._reading = False  # begun and not whole
+        self._in_body = False
+        self._began = False  # in this read
+        self._fed = 0  # bytes of it, as far as known
+        self._url = b""
+        self._headers: dict[str, str] = {}
+        self._fields = 0
+        self._header_bytes = 0
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self.large = False  # it, or one that is not answered yet, has more than the usual limit
+        self._refusal: Response | None = None
+        # The answers.
+        self._queue: deque[Request] = deque()
+        self._ahead = bytearray()
+        self._pending: Pending | None = None
+        self._stream: Stream | None = None
+        self._chunked = self._pulling = False
+        self._head = b""  # of the stream's answer, sent with its first piece
+        self._full = False  # the transport has more to send than it likes
+        self._closing = False  # after what is queued
+        self._lingering = False
+        # Times of the loop's clock.
+        self.whole_at = self._since = self._time()  # the last whole request; what it waits for now
+        self._written = 0
+        self._taken = 0  # by the client, when last looked at
+        self._taken_at = self._since
+
+    # --- asyncio's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(high=_UNSENT_BYTES)
+        if not self._owner.opened(self):
+            self._refuse(plain(503, "Too many connections."))
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._owner.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if self._lingering:
+            return
+        if self._busy():
+            self._ahead += self._owner.buffer[:nbytes]
+            if len(self._ahead) > _AHEAD_BYTES:
+                self._transport.pause_reading()
+            return
+        self._feed(self._owner.buffer[:nbytes])
+        self._go_on()
+
+    def eof_received(self) -> bool:
+        if not self._busy() or self._lingering:
+            return False  # asyncio closes
+        self._closing = True
+        if self._pending is not None and self._pending.queued:
+            self._pending.cancel()  # most probably it has gone, and nobody has begun to work for it
+        return True
+
+    def pause_writing(self) -> None:
+        self._full = True
+
+    def resume_writing(self) -> None:
+        self._full = False
+        if self._stream is not None:
+            self._pull()
+        else:
+            self._go_on()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closing = True
+        self._queue.clear()
+        self._ahead.clear()
+        if self._pending is not None:
+            self._pending.cancel()
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+        self._parser = None  # it and we hold each other
+        self._owner.closed(self)
+
+    # --- httptools' side
+
+    def on_message_begin(self) -> None:
+        self._reading = self._began = True
+        self._in_body = False
+        self._url = b""
+        self._headers = {}
+        self._fields = self._header_bytes = self._body_bytes = self._fed = 0
+        self._body = []
+        self._since = self._time()
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+        if len(self._url) > self._limits.uri_bytes:
+            self._reject(414)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_body:  # a trailer: it must not change what has been decided
+            return
+        self._fields += 1
+        self._header_bytes += len(name) + len(value)
+        if self._fields > self._limits.header_fields or self._header_bytes > self._limits.header_bytes:
+            self._reject(431)
+            return
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        if key in self._headers:
+            if key == "host":
+                self._reject(400, "more than one Host")
+            text = f"{self._headers[key]}, {text}"
+        self._headers[key] = text
+
+    def on_headers_complete(self) -> None:
+        self._in_body = True
+        self._since = self._time()
+        if self._refusal is not None:
+            return
+        if "host" not in self._headers and self._parser.get_http_version() == "1.1":
+            self._reject(400, "missing Host header")
+        length = self._headers.get("content-length", "0")
+        self._admit(int(length) if length.isdigit() else self._limits.large_body_bytes + 1)
+        expect = self._headers.get("expect")
+        if expect is not None and self._refusal is None:
+            if expect.lower() != "100-continue":
+                self._reject(417)
+            elif not self._busy():
+                self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        self._admit(self._body_bytes)
+        if self._refusal is None:
+            self._body.append(body)
+        else:
+            self._body.clear()
+
+    def on_message_complete(self) -> None:
+        self._reading = self._in_body = False
+        self.whole_at = self._since = self._time()
+        if self._refusal is not None or self._closing:
+            return
+        path, query = _path_and_query(self._url)
+        version = self._parser.get_http_version()
+        self._queue.append(
+            Request(
+                self._parser.get_method().decode("latin-1"),
+                path,
+                query,
+                self._headers,
+                b"".join(self._body),
+                keep_alive=self._parser.should_keep_alive(),
+                http_1_0=version == "1.0",
+            )
+        )
+
+    # --- reading
+
+    def _admit(self, body_bytes: int) -> None:
+        """Refuse the request if its body, now known to have so many bytes, is too much."""
+        limits = self._limits
+        if body_bytes > limits.small_body_bytes and not self.large and not self._owner.has_room_for_bodies():
+            self._reject(503, "too many bodies at once")
+        if body_bytes > limits.body_bytes and not self.large:
+            if not self._owner.takes_large(_path_and_query(self._url)[0]):
+                self._reject(413)
+            elif not self._owner.has_room_for_large():
+                self._reject(503, "too many large bodies at once")
+            else:
+                self.large = True
+        if body_bytes > limits.large_body_bytes:
+            self._reject(413)
+
+    def _feed(self, data: memoryview | bytearray) -> None:
+        """Parse `data`; requests that become whole are queued, what is wrong becomes `_refusal`."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:  # none is offered: the request is answered as if it had not asked
+            self._closing = True
+        except httptools.HttpParserCallbackError as error:
+            self._owner.log("error", f"reading a request failed: {describe(error.__context__ or error)}")
+            self._reject(500)
+        except httptools.HttpParserError as error:
+            self._reject(400, str(error))
+        if self._reading:
+            self._fed += 0 if self._began else len(data)
+            body_bytes = self._limits.large_body_bytes if self.large else self._limits.body_bytes
+            room = self._limits.header_bytes + (2 * body_bytes if self._in_body else 0)
+            if self._fed > room:  # a field that never ends, or chunks of next to nothing
+                self._reject(413 if self._in_body else 431)
+        self._began = False
+
+    def _reject(self, status: int, reason: str = "") -> None:
+        """Take note that this request cannot be answered; the first reason counts."""
+        if self._refusal is None:
+            self._refusal = plain(status, f"{status} {REASONS[status]}" + (f": {reason}" if reason else ""))
+
+    def _busy(self) -> bool:
+        """Whether an answer is being waited for or sent."""
+        return self._pending is not None or self._stream is not None or self._full
+
+    def _go_on(self) -> None:
+        """Answer what is queued, as far as that is possible now."""
+        while not self._busy():
+            if self._queue:
+                self._begin_answer(self._queue.popleft())
+            elif self._closing:
+                self._close()
+                return
+            elif self._refusal is not None:
+                self._refuse(self._refusal)
+                return
+            elif self._ahead:
+                data, self._ahead = self._ahead, bytearray()
+                self._feed(data)
+                self._transport.resume_reading()
+            else:
+                self.large = self.large and self._in_body
+                return
+
+    # --- answering
+
+    def _begin_answer(self, request: Request) -> None:
+        answer = self._owner.answer(request)
+        if isinstance(answer, Response):
+            self._write(request, answer)
+        else:
+            self._pending = answer
+            answer.add_done_callback(partial(self._answered, request))
+
+    def _answered(self, request: Request, pending: Pending) -> None:
+        self._pending = None
+        if pending.cancelled():
+            self._close()
+            return
+        self._write(request, pending.result())
+        self._go_on()
+
+    def _write(self, request: Request, response: Response) -> None:
+        """Write `response`, all of it or its beginning."""
+        if self._transport.is_closing():
+            if response.stream is not None:
+                response.stream.close()
+            return
+        if not request.keep_alive:
+            self._closing = True
+        body, stream = response.body, response.stream
+        extra = b""
+        worth_it = stream is not None or len(body) >= _GZIP_BYTES
+        if worth_it and accepts_gzip(request.headers.get("accept-encoding", "")):
+            extra = b"Content-Encoding: gzip\r\nVary: Accept-Encoding\r\n"
+            if stream is not None:
+                stream.compress()
+            else:
+                body = gzip(body)
+        chunked = stream is not None and not request.http_1_0
+        if chunked:
+            extra += b"Transfer-Encoding: chunked\r\n"
+        elif stream is not None:
+            self._closing = True  # the end of the connection is the end of the body
+        elif response.status != 204:
+            extra += b"Content-Length: %d\r\n" % len(body)
+        head = _head(
+            request,
+            response,
+            close=self._closing,
+            extra=self._owner.fixed_lines() + self._owner.cors_lines(request) + extra,
+        )
+        self._since = self._taken_at = self._time()
+        if request.method == "HEAD":
+            self._send(head)
+            if stream is not None:
+                stream.close()
+        elif stream is not None:
+            self._head, self._stream, self._chunked = head, stream, chunked
+            self._pull()
+        else:
+            self._send(head + body)
+
+    def _send(self, data: bytes) -> None:
+        if not self._transport.is_closing():
+            self._written += len(data)
+            self._transport.write(data)
+
+    def _pull(self) -> None:
+        """Have the next piece of a stream made, unless that is being done or the client must take some first."""
+        if self._stream is not None and not self._pulling and not self._full:
+            self._pulling = True
+            self._stream.pull().add_done_callback(self._pulled)
+
+    def _pulled(self, made: asyncio.Future[bytes]) -> None:
+        self._pulling = False
+        if self._stream is None:  # the client is gone
+            return
+        error = made.exception()
+        if error is not None:
+            self._owner.log("error", f"an answer broke off: {describe(error)}")
+            self._transport.abort()  # without its end, so that the client notices
+            return
+        piece, ended = made.result(), self._stream.ended
+        if self._chunked:
+            piece = (b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b"") + (b"0\r\n\r\n" if ended else b"")
+        head, self._head = self._head, b""
+        self._send(head + piece)
+        if not ended:
+            self._pull()
+            return
+        self._stream.close()
+        self._stream = None
+        self._since = self._time()
+        self._go_on()
+
+    # --- ending
+
+    def _refuse(self, response: Response) -> None:
+        """Say why, and read on for a while without listening: closing at once would lose the answer on its way."""
+        self._owner.refused(response)
+        self._refusal = None
+        self._closing = self._lingering = True
+        self._in_body = False
+        self._body.clear()
+        self._queue.clear()
+        self._since = self._time()
+        extra = self._owner.fixed_lines() + b"Content-Length: %d\r\n" % len(response.body)
+        self._send(_head(None, response, close=True, extra=extra) + response.body)
+        if self._transport.can_write_eof() and not self._transport.is_closing():
+            self._transport.write_eof()
+
+    def _close(self) -> None:
+        self._closing = True
+        if not self._transport.is_closing():
+            self._transport.close()
+
+    def certificate(self) -> dict[str, object] | None:
+        """The client's certificate, as `ssl` gives it, where it has shown one."""
+        found: dict[str, object] | None = self._transport.get_extra_info("peercert")
+        return found
+
+    def abort(self) -> None:
+        """End the connection now, whatever is on its way."""
+        self._transport.abort()
+
+    def _reset(self) -> None:
+        """End it so that the kernel forgets what the client does not take, up to megabytes for each of them."""
+        sock = self._transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._transport.abort()
+
+    def drain(self) -> None:
+        """End the connection after the answer that is being worked on."""
+        self._queue.clear()
+        self._ahead.clear()
+        self._closing = True
+        if not self._busy() and not self._lingering:
+            self._close()
+
+    @property
+    def held_bytes(self) -> int:
+        """What has come of a body that is not whole; 0 for a small or a large one."""
+        held = self._body_bytes if self._in_body and not self.large and self._refusal is None else 0
+        return held if held > self._limits.small_body_bytes else 0
+
+    @property
+    def waits_for_client(self) -> bool:
+        """Whether it is the client's turn, to send or to take: then it can make room for another connection."""
+        return self._pending is None and (self._full or self._stream is None)
+
+    def check(self, now: float) -> None:
+        """End the connection if what it waits for is overdue."""
+        limits = self._limits
+        unsent = self._transport.get_write_buffer_size()
+        if self._lingering:
+            if now - self._since > limits.linger_s:
+                self.abort()
+        elif unsent or self._full or self._stream is not None:
+            taken = self._written - unsent
+            if not unsent or taken - self._taken >= limits.stall_bytes:
+                self._taken, self._taken_at = taken, now
+            if now - self._taken_at > limits.stall_s or now - self._since > limits.answer_s:
+                self._reset()
+        elif self._pending is not None:
+            pass  # the query's own timeout
+        elif self._reading:
+            if now - self._since > (limits.body_s if self._in_body else limits.header_s):
+                self._refuse(plain(408))
+        elif now - self._since > (limits.idle_s if self._written else limits.header_s):
+            self._close()
+
+
+def _path_and_query(url: bytes) -> tuple[str, bytes]:
+    """Of a request target, which proxies send with scheme and host before it."""
+    scheme, found, rest = url.partition(b"://")
+    if found and scheme.lower() in (b"http", b"https"):
+        _, slash, path = rest.partition(b"/")
+        url = slash + path or b"/"
+    path, _, query = url.partition(b"?")
+    return path.decode("latin-1"), query
+
+
+_STATUS_LINES = {status: f"HTTP/1.1 {status} {reason}\r\n".encode() for status, reason in REASONS.items()}
+
+
+def _head(request: Request | None, response: Response, *, close: bool, extra: bytes) -> bytes:
+    """The status line and header fields; `extra` has whole lines."""
+    lines = [_STATUS_LINES[response.status], extra]
+    if response.status != 204:
+        lines.append(b"Content-Type: %b\r\nX-Content-Type-Options: nosniff\r\n" % response.content_type.encode())
+    for name, value in response.headers:
+        lines.append(f"{name}: {value}\r\n".encode("latin-1", "replace"))
+    if close:
+        lines.append(b"Connection: close\r\n")
+    elif request is not None and request.http_1_0:
+        lines.append(b"Connection: keep-alive\r\n")
+    lines.append(b"\r\n")
+    return b"".join(lines)

@@ -1,0 +1,101 @@
+"""What the web configuration file asks for, in force: TLS, headers, users. Read again when a file of it changes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from prom_probe.web.http.passwords import Passwords
+from prom_probe.web.http.web_config import WebConfig, WebConfigError, read_web_config
+
+if TYPE_CHECKING:
+    import ssl
+
+
+class Security:
+    """Owned by the loop's thread. Raises WebConfigError where the file, or what it refers to, cannot be used."""
+
+    def __init__(self, path: str, log: Callable[[str, str], None]) -> None:
+        self._path = path
+        self._log = log
+        self.config = read_web_config(path)
+        self.context = _context(self.config)
+        self.passwords = Passwords(self.config.users) if self.config.users else None
+        self.headers = _lines(self.config)
+        self._stamp = self._look()
+        for file in (path, self.config.key_file):
+            if file and _open_to_all(file):
+                log("warn", f"{file} can be read by everybody on this machine")
+
+    def refresh(self) -> bool:
+        """Take in what has changed in the files; what is wrong is logged once, and the old stays in force.
+
+        True if TLS is another one for new connections.
+        """
+        stamp = self._look()
+        if stamp == self._stamp:
+            return False
+        self._stamp = stamp
+        try:
+            config = read_web_config(self._path)
+            if bool(config.cert_file) != bool(self.config.cert_file):
+                raise WebConfigError(f"{self._path}: TLS can be switched on or off with the next start only")
+            context = _context(config)
+        except WebConfigError as error:
+            self._log("error", f"the web configuration is not reloaded, the old one stays in force: {error}")
+            return False
+        if config.users != self.config.users:
+            if self.passwords is not None:
+                self.passwords.close()
+            self.passwords = Passwords(config.users) if config.users else None
+        self.config, self.context, self.headers = config, context, _lines(config)
+        self._stamp = self._look()
+        self._log("info", "web configuration reloaded")
+        return context is not None
+
+    def admits(self, certificate: dict[str, object] | None) -> bool:
+        """Whether a client with this certificate may connect, as far as its names go."""
+        names = self.config.client_allowed_sans
+        if not names:
+            return True
+        from prom_probe.web.http.tls import has_name
+
+        return has_name(certificate, names)
+
+    def _look(self) -> tuple[object, ...]:
+        """What changes when a file does."""
+        return tuple(map(_stamp, (self._path, *self.config.files)))
+
+
+def check(path: str) -> bool:
+    """Whether the file asks for TLS. Raises WebConfigError where it, or what it refers to, cannot be used."""
+    return _context(read_web_config(path)) is not None
+
+
+def _context(config: WebConfig) -> ssl.SSLContext | None:
+    if not config.cert_file:
+        return None
+    from prom_probe.web.http.tls import make_context, shrink_buffers
+
+    shrink_buffers()
+    return make_context(config)
+
+
+def _lines(config: WebConfig) -> bytes:
+    return "".join(f"{name}: {value}\r\n" for name, value in config.headers.items()).encode()
+
+
+def _stamp(path: str) -> tuple[int, int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _open_to_all(path: str) -> bool:
+    try:
+        return bool(os.stat(path).st_mode & 0o004)
+    except OSError:
+        return False

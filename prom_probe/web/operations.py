@@ -1,0 +1,74 @@
+"""`/metrics`, `/-/healthy`, `/-/ready`, `/-/reload`: what a scraper, a kubelet and an operator ask for."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from prom_probe.exposition.formats import choose
+from prom_probe.exposition.text import Exposition
+from prom_probe.web.api.params import form_of
+from prom_probe.web.context import Context
+from prom_probe.web.http.message import Answer, Pending, Request, Response, plain
+
+_RELOAD_S = 10.0
+_VARY = (("Vary", "Accept"),)
+
+
+def metrics(context: Context, request: Request) -> Response:
+    """The newest value of every exposed series, in the format that the scraper prefers.
+
+    `name[]` asks for certain families or series alone, `collect[]` for certain collectors. A scraper's timeout
+    (X-Prometheus-Scrape-Timeout-Seconds) needs no looking after: nothing is collected here, and writing takes a
+    millisecond.
+    """
+    started = time.perf_counter()
+    form = choose(request.headers.get("accept", ""))
+    rows, names, exposition = context.store.newest(), None, context.exposition(form)
+    if request.query:
+        query = form_of(request)
+        names = query.all("name[]") or None
+        if wanted := query.all("collect[]"):
+            known = {row.collector for row in rows}
+            for name in wanted:
+                if name not in known:
+                    return plain(400, f"unknown collector {name!r}; there are {', '.join(sorted(known))}")
+            rows = [row for row in rows if row.collector in wanted]
+        if names or wanted:
+            exposition = Exposition(form, names and frozenset(names))
+    body = exposition.render(rows)
+    context.scrape_seconds.observe(time.perf_counter() - started)
+    return Response(200, body, form.content_type, _VARY)
+
+
+def reload(context: Context, request: Request) -> Answer:
+    """Read the settings anew: 200, or 500 with what is wrong with them; 403 where that is not allowed."""
+    if context.about.reload is None:
+        return plain(403, "Lifecycle API is not enabled; --web.enable-lifecycle does so.")
+    answer = Pending()
+    asked = context.about.reload()
+    late = asyncio.get_running_loop().call_later(_RELOAD_S, asked.cancel)
+
+    def done(outcome: asyncio.Future[str]) -> None:
+        late.cancel()
+        if answer.done():
+            return
+        if outcome.cancelled():
+            answer.set_result(plain(503, "the settings are not reloaded yet"))
+        elif error := outcome.result():
+            answer.set_result(plain(500, f"failed to reload config: {error}"))
+        else:
+            answer.set_result(plain(200, "the settings are reloaded"))
+
+    asked.add_done_callback(done)
+    return answer
+
+
+def healthy(context: Context, request: Request) -> Response:
+    """200 as long as anybody answers."""
+    return plain(200, "prom_probe is healthy.")
+
+
+def ready(context: Context, request: Request) -> Response:
+    """200 once the first collections are stored, 503 before."""
+    return plain(200, "prom_probe is ready.") if context.about.ready() else plain(503, "prom_probe is not ready.")
