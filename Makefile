@@ -46,7 +46,7 @@ lint: $(STAMP)-lint ## ruff and mypy --strict
 	$(BIN)/mypy
 
 golden: $(STAMP)-test ## Write the golden files anew, after a change of what is collected: look at the difference
-	GOLDEN=write $(BIN)/python -m pytest tests/unit/test_collectors_golden.py tests/e2e/test_machines.py -k golden
+	GOLDEN=write $(BIN)/python -m pytest tests/unit/collectors/test_golden.py tests/e2e/test_machines.py -k golden
 
 bench: $(STAMP)-test ## All benchmarks: half an hour; writes bench/results.json, docs/benchmarks.md, README's table, plots
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test,bench]'

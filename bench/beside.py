@@ -17,10 +17,10 @@ from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlencode
 
-from bench.dataset import counters, gauges
-from bench.peers import Peer, free_port
 from bench.query import Series, load
 from bench.report import Row, percentile, print_table
+from tests.support.dataset import counters, gauges
+from tests.support.peers import Peer, free_port
 
 BUDGET_S = 0.02
 ALL = '{__name__=~"x|g"}'

@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 from bench.collect import OTHERS, sleepers, tree
 from bench.footprint import pss_kib
-from bench.peers import ExporterPeer, free_port, node_exporter
 from bench.report import Row, percentile, print_table
-from tests.e2e.sidecar import Sidecar, children, read_comm, wait_for
+from tests.support.peers import ExporterPeer, free_port, node_exporter
+from tests.support.sidecar import Sidecar, children, read_comm, wait_for
 
 HEAD = (
     "exporter",

@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 
 from bench.report import Row, print_table
-from tests.e2e.sidecar import FIFTY, Sidecar, children, read_comm, wait_for
+from tests.support.sidecar import FIFTY, Sidecar, children, read_comm, wait_for
 
 TREE_NAME = os.path.basename(sys.executable)
 
@@ -41,8 +41,8 @@ def measure(pids: dict[str, int]) -> dict[str, int]:
 
 def load(sidecar: Sidecar, hours: float) -> None:
     """As many series as a 50-process tree has, by remote write, until the store has them sealed."""
-    from bench.dataset import counters, gauges
-    from bench.peers import encode_write
+    from tests.support.dataset import counters, gauges
+    from tests.support.peers import encode_write
 
     samples = int(hours * 3600)
     series = [*counters(300, samples), *gauges(300, samples)]

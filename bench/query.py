@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlencode
 
-from bench.dataset import counters, gauges
-from bench.peers import Peer, encode_write, free_port, prometheus, victoria_metrics
 from bench.report import Row, percentile, print_table
 from prom_probe.model.labels import Labels
+from tests.support.dataset import counters, gauges
+from tests.support.peers import Peer, encode_write, free_port, prometheus, victoria_metrics
 
 STEP_S = 15
 TURNS, TURN_S = 5, 0.2  # that each peer has of each query, and how long one is at least

@@ -11,7 +11,7 @@ from prom_probe.model.labels import Labels, make_labels
 from prom_probe.remote.receiver import Receiver, decompress
 from prom_probe.remote.write_request import Decoder
 from prom_probe.tsdb.store import Store, StoreOptions
-from tests.unit.write_tools import message, pack
+from tests.support.write_tools import message, pack
 
 NOW_MS = 1_700_000_000_000
 

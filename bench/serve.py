@@ -21,9 +21,9 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
-from bench.peers import free_port
 from bench.report import Row, percentile, print_table
 from prom_probe.model.family import Family, column
+from tests.support.peers import free_port
 
 FAMILIES = 50  # so many, the series being spread over them
 

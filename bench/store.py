@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.dataset import counters, gauges
 from bench.record import read
 from bench.report import Row, percentile, print_table
 from prom_probe.model.family import Column, Family
@@ -28,6 +27,7 @@ from prom_probe.model.matcher import Matcher
 from prom_probe.promql.engine import Engine
 from prom_probe.ring.codec import Announce
 from prom_probe.tsdb.store import Store, StoreOptions
+from tests.support.dataset import counters, gauges
 
 HERE = Path(__file__).parent
 START_MS = 1_700_000_000_000

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+
+_TESTS = Path(__file__).parent
 
 # What they measure depends on who else has the CPUs: deadlines of queries, beats, CPU time to the percent.
 ALONE = {
@@ -12,8 +16,8 @@ ALONE = {
     "e2e/test_limits.py",
     "e2e/test_prometheus.py",
     "e2e/test_run.py",
-    "unit/test_collectors_real.py",
-    "unit/test_collectors_unattributed.py",
+    "unit/collectors/process/test_real.py",
+    "unit/collectors/process/test_unattributed.py",
 }
 
 # What takes 20 s and more comes first, so that no worker is left with it when the others have done.
@@ -24,9 +28,9 @@ LONG = {
     "docs/test_docs.py",
     "e2e/test_containers.py",
     "e2e/test_scrape.py",
-    "unit/test_tsdb_disk_kill.py",
+    "unit/tsdb/disk/test_kill.py",
     "e2e/test_machines.py",
-    "unit/test_tsdb_disk_fuzz.py",
+    "unit/tsdb/disk/test_fuzz.py",
 }
 
 
@@ -39,4 +43,4 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _file(item: pytest.Item) -> str:
-    return "/".join(item.path.parts[-2:])
+    return str(item.path.relative_to(_TESTS))

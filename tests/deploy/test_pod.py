@@ -19,12 +19,12 @@ from typing import Any
 
 import pytest
 
-from bench.dataset import counters, gauges
-from bench.peers import encode_write
 from tests.deploy.tools import KUSTOMIZE, Resource, kustomize, pod_spec, sidecar_of
-from tests.e2e.containers import Pod, bind
-from tests.e2e.sidecar import FREE, Sidecar, wait_for
 from tests.e2e.test_prometheus import scraping, value_of
+from tests.support.containers import Pod, bind
+from tests.support.dataset import counters, gauges
+from tests.support.peers import encode_write
+from tests.support.sidecar import FREE, Sidecar, wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="containers are Linux's")
 

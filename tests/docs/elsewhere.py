@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tests.docs.pages import ROOT
+from tests.support.paths import ROOT
 
 
 class Elsewhere(NamedTuple):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).parent.parent.parent
+from tests.support.paths import ROOT
+
 NAMES = ("README.md", "CONTRIBUTING.md", "deploy/README.md", "grafana/README.md")
 PAGES: tuple[str, ...] = (*NAMES, *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/*.md")))
 

@@ -14,8 +14,9 @@ from prom_probe.collectors.catalogue import DEFINITIONS
 from prom_probe.collectors.scrape.families import REPORT
 from tests.deploy.tools import tool
 from tests.docs.elsewhere import ELSEWHERE
-from tests.docs.pages import PAGES, ROOT, Page, commands, read
+from tests.docs.pages import PAGES, Page, commands, read
 from tests.docs.shell import Failed, Shell
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what the pages show is Linux's")
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.sidecar import Sidecar, wait_for
 from tests.e2e.test_web_config import TLS, Authority, _context, _get, _write, authority  # noqa: F401 - a fixture
+from tests.support.sidecar import Sidecar, wait_for
 
 Address = tuple[str, int]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.sidecar import Sidecar, wait_for
+from tests.support.sidecar import Sidecar, wait_for
 
 MIB = 1 << 20
 # Uses more CPU time than a tick, waits for a line, takes 48 MiB, which a collection sees, and on a second line more

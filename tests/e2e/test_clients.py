@@ -12,17 +12,17 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import pytest
 
-from bench.peers import encode_write, prometheus
 from prom_probe.model.labels import make_labels
-from tests.e2e.sidecar import Sidecar, program, wait_for
 from tests.e2e.test_remote_write import SWITCH, matrix, newest_s
+from tests.support.paths import ROOT
+from tests.support.peers import encode_write, prometheus
+from tests.support.sidecar import Sidecar, program, wait_for
 
-NODE = Path(__file__).parent.parent / "clients"
+NODE = ROOT / "tests" / "clients"
 YEAR_S = 365 * 86400
 
 

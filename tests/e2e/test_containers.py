@@ -14,8 +14,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from prom_probe.sources.process_files import fd_size_counts
-from tests.e2e.containers import Pod, bind
-from tests.e2e.sidecar import FREE, wait_for
+from tests.support.containers import Pod, bind
+from tests.support.sidecar import FREE, wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="containers are Linux's")
 

@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from bench.peers import encode_write
 from grafana.board import Board, Panel
 from grafana.build import FOLDER, build
 from grafana.panels import DASHBOARDS
 from prom_probe.model.labels import make_labels
-from tests.e2e.sidecar import Sidecar, wait_for
 from tests.e2e.test_prometheus import scraping
 from tests.e2e.test_remote_write import SWITCH
 from tests.grafana_render.render import Drawn, Shot, render
-from tests.unit.test_dashboards import LABELS, PANELS, filled_in
+from tests.support.peers import encode_write
+from tests.support.sidecar import Sidecar, wait_for
+from tests.unit.cli.test_dashboards import LABELS, PANELS, filled_in
 
 # What there is of trouble and of limits alone, and so not of a healthy sidecar: the labels, and two values.
 TREE, SOURCE = {"tree": "written"}, {"source": "written"}

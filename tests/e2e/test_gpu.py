@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from prom_probe.sources.pid_namespace import is_initial_namespace
-from tests.e2e.sidecar import Sidecar, alive, wait_for
-from tests.fake_nvml import State, build
+from tests.support.fake_nvml import State, build
+from tests.support.sidecar import Sidecar, alive, wait_for
 
 FLAGS = ("--gpu=nvidia", "--interval=200ms")
 

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from prom_probe.sources.gpu_detect import detect_gpus
-from tests.e2e.sidecar import Sidecar, program, wait_for
+from tests.support.sidecar import Sidecar, program, wait_for
 
 pytestmark = pytest.mark.gpu
 

@@ -18,10 +18,10 @@ from typing import NamedTuple
 
 import pytest
 
-from bench.dataset import counters, gauges
-from bench.peers import encode_write
 from prom_probe.model.labels import Labels, make_labels
-from tests.e2e.sidecar import Sidecar, program, wait_for
+from tests.support.dataset import counters, gauges
+from tests.support.peers import encode_write
+from tests.support.sidecar import Sidecar, program, wait_for
 
 SERIES, SAMPLES = 400, 1200
 LIMIT = 64 << 20  # bytes, --query.max-memory
@@ -221,7 +221,7 @@ ASKED: tuple[tuple[str, dict[str, str]], ...] = (
 def test_errors_are_those_of_prometheus(loaded: Loaded) -> None:
     """HTTP status and errorType are Prometheus's, for each kind of mistake."""
     program("prometheus")
-    from bench.peers import prometheus
+    from tests.support.peers import prometheus
 
     with prometheus() as peer:
         different = {}

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from bench.dataset import counters, gauges
-from bench.peers import encode_write
-from tests.e2e.sidecar import Sidecar, wait_for
+from tests.support.dataset import counters, gauges
+from tests.support.peers import encode_write
+from tests.support.sidecar import Sidecar, wait_for
 
 SERIES, SAMPLES = 150, 1800  # counters, and as many gauges, one sample a second
 MEMORY = 64_000_000

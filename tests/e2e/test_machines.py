@@ -11,9 +11,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from prom_probe.collectors.base import Context
-from tests.e2e.sidecar import Sidecar, wait_for
-from tests.fixtures import golden, machines
-from tests.fixtures.machines import MIB, FakeMachine
+from tests.support import golden, machines
+from tests.support.machines import MIB, FakeMachine
+from tests.support.sidecar import Sidecar, wait_for
 
 # Families that tell of this run, of the machine below it, or of the time: not in the golden file.
 VOLATILE = re.compile(

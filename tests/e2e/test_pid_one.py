@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.sidecar import FREE, alive, children, read_comm, wait_for
+from tests.support.sidecar import FREE, alive, children, read_comm, wait_for
 
 ORPHANS = """
 import os, sys, time

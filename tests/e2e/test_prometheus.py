@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from bench.peers import Peer, prometheus
-from tests.e2e.sidecar import Sidecar, children, program, read_comm, wait_for
+from tests.support.peers import Peer, prometheus
+from tests.support.sidecar import Sidecar, children, program, read_comm, wait_for
 
 TREE = os.path.basename(sys.executable)
 CPU = f'sum(rate(proctree_cpu_seconds_total{{tree="{TREE}"}}[10s]))'

@@ -21,13 +21,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.peers import prometheus
 from prom_probe.model.labels import METRIC_NAME, Labels, make_labels
 from prom_probe.promql.engine import Engine
 from prom_probe.promql.result import QueryError, Result
 from prom_probe.promql.syntax import written
 from prom_probe.tsdb.store import Store, StoreOptions
-from tests.e2e.sidecar import program
+from tests.support.peers import prometheus
+from tests.support.sidecar import program
 
 T0_MS = 1_700_000_000_000
 SAMPLES = 720  # every 5 s, for an hour

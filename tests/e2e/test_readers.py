@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from prom_probe.cli.client import UnixConnection
-from tests.e2e.reader import (
+from tests.support.reader import (
     ACKNOWLEDGED,
     BATCH,
     BOARD_BYTES,
@@ -28,8 +28,8 @@ from tests.e2e.reader import (
     stress,
     value,
 )
-from tests.e2e.sidecar import Sidecar, wait_for
-from tests.unit.write_tools import message, pack
+from tests.support.sidecar import Sidecar, wait_for
+from tests.support.write_tools import message, pack
 
 _READERS = 4
 _ANSWERS = 20  # that each reading thread must compare, twice
@@ -83,7 +83,7 @@ class Readers:
     def start(self, role: str, *cells: int) -> subprocess.Popen[bytes]:
         """One that plays `role`, with a thread for each of these cells of the board."""
         path = self._folder / f"{role}-{cells[0]}.log"
-        command = [sys.executable, "-m", "tests.e2e.reader", role, *self._args, *(str(c - COUNTS) for c in cells)]
+        command = [sys.executable, "-m", "tests.support.reader", role, *self._args, *(str(c - COUNTS) for c in cells)]
         with path.open("wb") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log)
         self._processes.append((process, path))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.sidecar import Sidecar, children, read_comm, wait_for
+from tests.support.sidecar import Sidecar, children, read_comm, wait_for
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from bench.peers import VictoriaMetrics, free_port, prometheus
-from tests.e2e.sidecar import Sidecar, program, wait_for
+from tests.support.peers import VictoriaMetrics, free_port, prometheus
+from tests.support.sidecar import Sidecar, program, wait_for
 
 SWITCH = "--web.enable-remote-write-receiver"
 

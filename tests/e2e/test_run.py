@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.sidecar import FREE, Sidecar, alive, children, read_comm, wait_for
+from tests.support.sidecar import FREE, Sidecar, alive, children, read_comm, wait_for
 
 BUSY = "import time\nwhile True: sum(range(1000))"
 COUNT_SIGNALS = """

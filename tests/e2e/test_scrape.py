@@ -21,10 +21,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from bench.peers import free_port, node_exporter, prometheus
-from tests.e2e.replay import OPENMETRICS, Answer, Replay, page
-from tests.e2e.sidecar import Sidecar, program, wait_for
-from tests.unit.test_sources_http_page import Peer
+from tests.support.peers import free_port, node_exporter, prometheus
+from tests.support.replay import OPENMETRICS, Answer, Replay, page
+from tests.support.sidecar import Sidecar, program, wait_for
+from tests.unit.sources.test_http_page import Peer
 
 GOOD = 'a_total{x="1"} 5\na_total{x="2"} 6\nb 7\n'
 TYPES = """\

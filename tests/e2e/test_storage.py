@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.sidecar import FREE, Sidecar, wait_for
+from tests.support.sidecar import FREE, Sidecar, wait_for
 
 TREE = 'proctree_processes{tree="sleep"}'
 

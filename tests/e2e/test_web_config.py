@@ -20,8 +20,9 @@ from urllib.parse import quote
 import bcrypt
 import pytest
 
-from bench.peers import prometheus
-from tests.e2e.sidecar import Sidecar, program, wait_for
+from tests.support.paths import ROOT
+from tests.support.peers import prometheus
+from tests.support.sidecar import Sidecar, program, wait_for
 
 PASSWORD = "correct horse"
 HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
@@ -326,7 +327,7 @@ def test_the_doctor_knows_a_prom_probe_behind_tls(folder: Path, text: str, detai
 def test_promtool_accepts_what_we_do(folder: Path) -> None:
     """The example file of the documentation, with all that we take."""
     promtool = program("promtool")
-    text = (Path(__file__).parents[2] / "docs" / "web-config.example.yml").read_text()
+    text = (ROOT / "docs" / "web-config.example.yml").read_text()
     file = _write(folder, text)
     done = subprocess.run([promtool, "check", "web-config", str(file)], capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 from grafana.build import FOLDER
-from tests.e2e.sidecar import Sidecar
 from tests.grafana_render.render import HERE, Shot, render
+from tests.support.sidecar import Sidecar
 
 PICTURES = HERE.parent.parent / "docs" / "pictures"
 RUN_S = 128

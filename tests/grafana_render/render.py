@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from tests.e2e.sidecar import program
 from tests.e2e.test_clients import missing
+from tests.support.sidecar import program
 
 HERE = Path(__file__).parent
 

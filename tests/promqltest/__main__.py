@@ -1,4 +1,4 @@
-"""`python -m tests.promqltest [--json] FILE...`: prints failing cases and ends with `N passed, N failed, N skipped`."""
+"""`python -m tests.promqltest [--json] FILE...`: prints failing cases, ends with `N passed, N failed, N skipped`."""
 
 from __future__ import annotations
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
+
 PACKAGE = ROOT / "prom_probe"
 
 # ARCHITECTURE.md has the same table. A room may always import itself. "*" is everything.

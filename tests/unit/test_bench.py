@@ -10,12 +10,12 @@ import pytest
 
 from bench.__main__ import BENCHES
 from bench.pages import PAGE, README, RESULTS, cell, page_text, parse_output, readme_text, with_section
-from bench.peers import Peer
 from bench.plots import PLOTS, number
 from bench.report import format_table
-from tests.e2e.sidecar import wait_for
+from tests.support.paths import ROOT
+from tests.support.peers import Peer
+from tests.support.sidecar import wait_for
 
-ROOT = Path(__file__).parent.parent.parent
 # What the benchmarks share, and what runs them.
 HELPERS = {"__init__", "__main__", "dataset", "pages", "peers", "plots", "record", "report", "syscalls"}
 

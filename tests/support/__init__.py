@@ -1,0 +1,1 @@
+"""What tests and benchmarks share: peers, sidecars, machines of plain files, harnesses, data sets."""

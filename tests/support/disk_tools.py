@@ -1,0 +1,198 @@
+"""What the tests of the store on disk share: a store that lives, dies and comes back, and a disk that fails."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from prom_probe.model.family import Column, column
+from prom_probe.model.labels import Labels, make_labels
+from prom_probe.tsdb.disk import files
+from prom_probe.tsdb.store import Outcome, Store, StoreOptions
+from tests.support.tsdb_tools import GAUGE, Samples, bits, drain, gauges, row, samples_of
+
+STEPS = ("create", "write", "sync", "sync_folder", "rename", "remove")
+
+
+@contextmanager
+def small_pieces() -> Iterator[None]:
+    """Heads of a few rows, segments of a few records, and no pause before a write is tried again."""
+    with ExitStack() as stack:
+        for name, value in {
+            "run.MAX_ROWS": 8,
+            "appended.MAX_ROWS": 4,
+            "disk.journal._SEGMENT_BYTES": 1000,
+            "disk.journal._RETRY_S": 0.0,
+            "disk.recorder._SAMPLES_BYTES": 100,
+        }.items():
+            stack.enter_context(patch(f"prom_probe.tsdb.{name}", value))
+        yield
+
+
+class Disk:
+    """Counts the steps of writing; those from `first` to `last` fail, a write when it is half done.
+
+    `synced`: of each file what a power cut would leave, in bytes.
+    """
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.failed = 0
+        self.synced: dict[str, int] = {}
+        self._paths: dict[int, str] = {}
+        self._first, self._last, self._code = 1.0, 0.0, errno.EIO
+
+    def fail(self, after: int, steps: float, code: int) -> None:
+        """Let so many steps fail, after some more that do not."""
+        self._first, self._last, self._code = self.steps + 1 + after, self.steps + after + steps, code
+
+    def heal(self) -> None:
+        self._last = 0
+
+    def _wrapped(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            self.steps += 1
+            if self._first <= self.steps <= self._last:
+                self.failed += 1
+                if name == "write":
+                    whole = b"".join(arguments[1])
+                    real(arguments[0], [whole[: len(whole) // 2]])
+                raise OSError(self._code, os.strerror(self._code))
+            out = real(*arguments)
+            if name == "create":
+                self._paths[out] = arguments[0]
+                self.synced[arguments[0]] = 0
+            elif name == "sync":
+                self.synced[self._paths[arguments[0]]] = os.fstat(arguments[0]).st_size
+            return out
+
+        return call
+
+    @contextmanager
+    def beneath(self) -> Iterator[Disk]:
+        """Let the store write through this."""
+        with ExitStack() as stack:
+            for name in STEPS:
+                stack.enter_context(patch.object(files, name, self._wrapped(name, getattr(files, name))))
+            yield self
+
+
+class Life:
+    """A store in a folder, and all that was appended to it: `there`, and the part `safe` that a flush has finished."""
+
+    def __init__(self, folder: Path, disk: Disk) -> None:
+        self.folder = folder
+        self.disk = disk
+        self.reports: list[str] = []
+        self.there: dict[Labels, dict[int, bytes]] = {}
+        self.safe: dict[Labels, dict[int, bytes]] = {}
+        self.t_ms = 1_000_000
+        self._names = itertools.count(100)
+        self.layout = 0
+        self.columns: list[Column] = gauges(3)
+        self.begin()
+
+    def begin(self) -> None:
+        self.store = Store(StoreOptions(path=str(self.folder)), report=lambda level, text: self.reports.append(text))
+        self.layout += 1
+        self.store.announce("c", self.layout, 0, self.columns)
+
+    def rows(self, count: int, values: list[float | None]) -> None:
+        for number in range(count):
+            self.t_ms += 1000
+            there = [None if v is None else v + number for v in values[: len(self.columns)]]
+            assert self.store.append_row("c", self.layout, self.t_ms, row(there)) is Outcome.APPENDED
+            for one, value in zip(self.columns, there, strict=False):
+                if value is not None:
+                    self.there.setdefault(one.labels, {})[self.t_ms] = bits(value)
+
+    def grow(self, count: int) -> None:
+        fresh = [column(GAUGE, i=str(next(self._names))) for _ in range(count)]
+        self.store.announce("c", self.layout, len(self.columns), fresh)
+        self.columns = self.columns + fresh
+
+    def compact(self, keep: int) -> None:
+        self.columns = self.columns[len(self.columns) - keep :]
+        self.layout += 1
+        self.store.announce("c", self.layout, 0, self.columns)
+
+    def stale(self) -> None:
+        self.t_ms += 1000
+        self.store.mark_stale("c", self.t_ms)
+
+    def loose(self, samples: list[tuple[int, float]]) -> None:
+        self.t_ms += 1000
+        for i, value in samples:
+            labels = make_labels("loose", {"i": str(i)})
+            if self.store.append(labels, self.t_ms, value) is Outcome.APPENDED:
+                self.there.setdefault(labels, {})[self.t_ms] = bits(value)
+
+    def tidy(self) -> None:
+        drain(self.store, 0)
+
+    def flush(self, wait: bool = True) -> None:
+        """Flush, and perhaps wait; unless something failed, all is safe then."""
+        assert self.store._journal is not None
+        if not wait:
+            self.store.flush()
+        elif self.store._journal.wait() and self.store.stats().persistent:
+            self.safe = {labels: dict(samples) for labels, samples in self.there.items()}
+
+    def recover(self) -> None:
+        """Flush until a fault has ended."""
+        self.disk.heal()
+        for _ in range(4):
+            self.flush()
+        assert self.store.stats().persistent
+
+    def reopen(self) -> None:
+        """A clean restart, after which the same is there."""
+        self.recover()
+        before = samples_of(self.store.snapshot())
+        self.store.close()
+        self.begin()
+        assert samples_of(self.store.snapshot()) == before
+        self.safe = {labels: dict(samples) for labels, samples in self.there.items()}
+
+    def crash(self, kept: float) -> None:
+        """Go on with the folder as it is now; of what is not synced of the newest segment, the part `kept` is left."""
+        assert self.store._journal is not None
+        self.store._journal._writer.wait(10)
+        copy = self.folder.with_name(f"{next(self._names)}")
+        shutil.copytree(self.folder, copy)
+        segments = sorted(copy.glob("*.log"))
+        if segments:
+            size = segments[-1].stat().st_size
+            synced = self.disk.synced.get(str(self.folder / segments[-1].name), 0)
+            os.truncate(segments[-1], synced + round(kept * (size - synced)))
+        self.disk.heal()
+        self.store.close()
+        shutil.rmtree(self.folder)
+        self.folder = copy
+        for segment in segments:
+            self.disk.synced[str(segment)] = segment.stat().st_size
+        self.begin()
+        self.check()
+
+    def check(self) -> None:
+        """What is safe is there, nothing is invented, nothing is there twice; what is lost is forgotten."""
+        found = samples_of(self.store.snapshot())
+        for labels, samples in self.safe.items():
+            assert samples.items() <= dict(found.get(labels, [])).items(), labels
+        for labels, line in found.items():
+            assert dict(line).items() <= self.there[labels].items()
+        assert self.store.stats().samples == sum(map(len, found.values()))
+        self.there = {labels: dict(line) for labels, line in found.items()}
+        self.safe = {labels: dict(samples) for labels, samples in self.there.items()}
+
+
+def stored(folder: Path) -> Samples:
+    """All samples of a folder, read-only."""
+    return samples_of(Store.open_read_only(str(folder)).snapshot())

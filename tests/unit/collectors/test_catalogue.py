@@ -1,0 +1,97 @@
+"""The catalogue of metrics: complete, named as Prometheus names things, and true of what collectors send."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from prom_probe.collectors.base import Context, Watch, WorkerState
+from prom_probe.collectors.catalogue import DEFINITIONS
+from prom_probe.collectors.cgroup import families as cgroup_families
+from prom_probe.collectors.definition import Definition
+from prom_probe.collectors.gpu import families as gpu_families
+from prom_probe.collectors.process import families as process_families
+from prom_probe.collectors.registry import COLLECTORS
+from prom_probe.collectors.system import families as system_families
+from prom_probe.collectors.workers import families as workers_families
+from prom_probe.model.labels import METRIC_NAME
+from tests.support.paths import FIXTURES
+from tests.support.statvfs import statvfs
+
+BY_NAME = {definition.family.name: definition for definition in DEFINITIONS}
+# What the demonstration's GPUs do not have; the tests of the sources show these.
+NOT_IN_DEMO = {
+    "gpu_suspended",
+    "gpu_errors_total",
+    "gpu_xid_errors_total",
+    "gpu_mig_memory_total_bytes",
+    "gpu_mig_memory_used_bytes",
+    "gpu_mig_info",
+    "proctree_gpu_engine_seconds_total",
+    "gpu_process_engine_seconds_total",
+}
+PREFIXES = ("proctree_", "cgroup_", "system_", "gpu_", "prom_probe_")
+UNITS = {"": "", "seconds": "_seconds", "bytes": "_bytes", "hertz": "_hertz", "celsius": "_celsius"}
+UNITS |= {"ratio": "_ratio", "watts": "_watts", "joules": "_joules"}
+
+
+def test_each_family_is_there_once() -> None:
+    """Everything that the tables declare."""
+    assert len(BY_NAME) == len(DEFINITIONS)
+    declared = {
+        value.family.name
+        for module in (process_families, system_families, workers_families, cgroup_families, gpu_families)
+        for value in vars(module).values()
+        if isinstance(value, Definition)
+    }
+    assert declared <= BY_NAME.keys()
+
+
+@pytest.mark.parametrize("definition", DEFINITIONS, ids=lambda definition: definition.family.name)
+def test_a_family_is_well_named_and_defined(definition: Definition) -> None:
+    """Base units, _total for counters alone, a help that is a sentence, a source and a definition."""
+    family = definition.family
+    assert family.name.startswith(PREFIXES)
+    assert re.fullmatch(r"[a-z][a-z0-9_]*", family.name)
+    assert family.name.endswith("_total") == (family.type == "counter")
+    assert family.name.removesuffix("_total").endswith(UNITS[family.unit])
+    for text in (family.help, definition.definition):
+        assert text[0].isupper() or text[0].isdigit()
+        assert text.endswith(".")
+        assert "\n" not in text
+    assert definition.source
+    assert definition.platforms in ("Linux", "Linux, macOS", "all")
+    assert len(set(definition.labels)) == len(definition.labels)
+
+
+def test_what_collectors_send_is_what_the_catalogue_says() -> None:
+    """Families, and the names of the labels of each series."""
+    told: list[bytes] = []
+    context = Context(
+        watches=(Watch("web", "comm", "gunicorn: maste"),),
+        procfs=str(FIXTURES / "host" / "proc"),
+        sysfs=str(FIXTURES / "host" / "sys"),
+        statvfs=statvfs,
+        patience_s=10.0,
+        read_workers=lambda: [WorkerState("process", 901, True, 2)],
+        context_switches=True,
+        pss_interval_s=1.0,
+        gpu="demo",
+    )
+    context.tell_members = told.append
+    context.read_members = lambda: told[-1]
+    seen = set()
+    for make in COLLECTORS.values():
+        collector = make(context)
+        for _ in range(3):
+            collector.collect()
+        for column in collector.layout.columns:
+            definition = BY_NAME[column.family.name]
+            assert definition.family is column.family
+            labels = {name for name, _ in column.labels if name != METRIC_NAME}
+            assert labels == set(definition.labels), column.family.name
+            seen.add(column.family.name)
+        collector.close()
+    elsewhere = ("cgroup_", "prom_probe_target_")  # test_collectors_cgroup.py, test_collectors_scrape.py
+    assert {name for name in BY_NAME if not name.startswith(elsewhere)} - NOT_IN_DEMO <= seen

@@ -1,0 +1,431 @@
+"""The store on disk: who may use a directory, what comes back from it, and what happens to its files."""
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from prom_probe.model.labels import make_labels
+from prom_probe.tsdb.block import Block
+from prom_probe.tsdb.disk import files, folder
+from prom_probe.tsdb.store import Outcome, StorageError, Store, StoreOptions
+from tests.support.disk_tools import stored
+from tests.support.paths import ROOT
+from tests.support.tsdb_tools import drain, gauges, local, row, samples_of
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+def _open(path: Path, reports: list[str] | None = None, **options: int) -> Store:
+    texts = [] if reports is None else reports
+    return Store(StoreOptions(path=str(path), **options), report=lambda level, text: texts.append(text))
+
+
+def _written(store: Store) -> None:
+    """Flush until the disk has everything, and the store knows it."""
+    assert store._journal is not None
+    for _ in range(3):
+        assert store._journal.wait()
+
+
+def _beats(store: Store, count: int, first: int = 0, width: int = 3) -> None:
+    for beat in range(first, first + count):
+        assert store.append_row("c", 0, beat * 1000, row([beat / 3 + i for i in range(width)])) is Outcome.APPENDED
+        drain(store, beat * 1000)
+
+
+def _names(path: Path, end: str) -> list[str]:
+    return sorted(name.name for name in path.iterdir() if name.name.endswith(end))
+
+
+def test_a_clean_restart_loses_nothing(path: Path) -> None:
+    """Rows, general appends, sealed, merged and open ones: all samples are there, and only for their owner to read."""
+    store = _open(path)
+    assert path.stat().st_mode & 0o777 == 0o700
+    store.announce("c", 0, 0, gauges(3))
+    _beats(store, 1400)
+    for beat in range(300):
+        store.append(make_labels("x", {"i": str(beat % 2)}), beat * 1000, float(beat))
+    before, stats = samples_of(store.snapshot()), store.stats()
+    store.close()
+    assert all(file.stat().st_mode & 0o077 == 0 for file in path.iterdir())
+    again = _open(path)
+    assert samples_of(again.snapshot()) == before == samples_of(again.snapshot())
+    assert (again.stats().series, again.stats().samples) == (stats.series, stats.samples)
+    assert again.newest_ms() == 1_399_000
+    again.close()
+    assert stored(path) == before
+
+
+def test_a_series_goes_on_after_a_restart(path: Path) -> None:
+    """The same labels are the same series, in one group with one line of samples."""
+    store = _open(path)
+    store.announce("c", 0, 0, gauges(2))
+    _beats(store, 10, width=2)
+    store.close()
+    again = _open(path)
+    again.announce("c", 7, 0, [*reversed(gauges(3))])
+    again.append_row("c", 7, 10_000, row([30.0, 20.0, 10.0]))
+    assert again.stats().series == 3
+    (group,) = again.snapshot().select(0, 20_000, [])
+    assert group.timestamps.tolist() == [beat * 1000 for beat in range(11)]
+    assert [line[-1] for line in group.values.tolist()] == [10.0, 20.0, 30.0]
+    again.close()
+
+
+def test_a_layout_of_an_earlier_life_is_not_known(path: Path) -> None:
+    """Its number may mean other columns now, so rows wait for an announcement; and `/metrics` shows nothing old."""
+    store = _open(path)
+    store.announce("c", 0, 0, gauges(2))
+    _beats(store, 1, width=2)
+    store.close()
+    again = _open(path)
+    assert not again.knows("c", 0)
+    assert again.append_row("c", 0, 5000, row([1.0])) is Outcome.UNKNOWN_LAYOUT
+    assert [newest.payload for newest in again.newest()] == [b""]
+    again.announce("c", 0, 0, [local("other")])
+    again.append_row("c", 0, 5000, row([1.0]))
+    assert len(samples_of(again.snapshot())) == 3
+    again.close()
+
+
+def test_frames_that_a_ring_replays_are_duplicates(path: Path) -> None:
+    """After a crash of the aggregator the rings give again what it had appended: each row is there once."""
+    store = _open(path)
+    store.announce("c", 0, 0, gauges(3))
+    _beats(store, 20)
+    store.close()
+    again = _open(path)
+    again.announce("c", 0, 0, gauges(3))
+    before = samples_of(again.snapshot())
+    for beat in range(15, 20):
+        assert again.append_row("c", 0, beat * 1000, row([beat / 3 + i for i in range(3)])) is Outcome.DUPLICATE
+    assert samples_of(again.snapshot()) == before
+    again.close()
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_general_appends_go_on_where_they_ended(path: Path, sealed: bool) -> None:
+    """What is repeated, older or in conflict is told apart after a restart too, from the log and from block files."""
+    store = _open(path)
+    for beat in range(300):
+        store.append(make_labels("x"), beat * 1000, beat / 7)
+    if sealed:
+        drain(store)
+    store.close()
+    again = _open(path)
+    assert again.append(make_labels("x"), 299_000, 299 / 7) is Outcome.DUPLICATE
+    assert again.append(make_labels("x"), 299_000, 1.0) is Outcome.CONFLICT
+    assert again.append(make_labels("x"), 1000, 1.0) is Outcome.OUT_OF_ORDER
+    assert again.append(make_labels("x"), 300_000, 1.0) is Outcome.APPENDED
+    assert len(samples_of(again.snapshot())[make_labels("x")]) == 301
+    again.close()
+
+
+def test_a_clock_set_back_reads_the_same_after_a_restart(path: Path) -> None:
+    """What was written later covers what was written before, from files as from memory."""
+    store = _open(path)
+    store.announce("c", 0, 0, gauges(1))
+    for start in (500, 450, 700, 470):
+        for beat in range(300):
+            store.append_row("c", 0, (start + beat) * 1000, row([start + beat / 8]))
+        drain(store)
+    before = samples_of(store.snapshot())
+    store.close()
+    assert stored(path) == before
+
+
+def test_blocks_lie_in_files_and_not_in_memory(path: Path) -> None:
+    """A block's bytes are mapped once they are written, are counted by retention all the same, and read the same."""
+    store = _open(path)
+    store.announce("c", 0, 0, gauges(30))
+    _beats(store, 300, width=30)
+    before = samples_of(store.snapshot())
+    bytes_before = store.stats().bytes
+    _written(store)
+    (block,) = store.blocks()
+    assert store.stats().mapped_bytes == len(block.data) + 8 * 30
+    assert store.stats().bytes == bytes_before
+    assert store.stats().block_file_bytes == sum((path / name).stat().st_size for name in _names(path, ".block"))
+    assert store.stats().wal_bytes == sum((path / name).stat().st_size for name in _names(path, ".log"))
+    assert samples_of(store.snapshot()) == before
+    store.close()
+
+
+def test_retention_deletes_files(path: Path) -> None:
+    """Blocks that are dropped leave the directory, and segments of the log that nothing needs."""
+    with patch("prom_probe.tsdb.disk.journal._SEGMENT_BYTES", 20_000):
+        store = _open(path, retention_ms=1_000_000)
+        store.announce("c", 0, 0, gauges(3))
+        for beat in range(6000):
+            _beats(store, 1, first=beat)
+            if beat % 50 == 0:
+                _written(store)
+        _written(store)
+        held = sum(isinstance(piece, Block) for piece in store._streams[1].pieces)
+        assert len(_names(path, ".block")) == held < 12
+        assert len(_names(path, ".log")) <= 3
+        before = samples_of(store.snapshot())
+        store.close()
+    assert stored(path) == before
+
+
+def test_a_slow_collector_does_not_hold_the_log(path: Path) -> None:
+    """Its open head is written into newer segments, so that the old ones can go; nothing of it is lost."""
+    with patch("prom_probe.tsdb.disk.journal._SEGMENT_BYTES", 20_000):
+        store = _open(path)
+        store.announce("c", 0, 0, gauges(3))
+        store.announce("slow", 0, 0, [local("slow")])
+        for beat in range(3000):
+            _beats(store, 1, first=beat)
+            if beat % 60 == 0:
+                store.append_row("slow", 0, beat * 1000, row([float(beat)]))
+                store.append(make_labels("x"), beat * 1000, float(beat))
+                _written(store)
+        _written(store)
+        assert len(_names(path, ".log")) <= 3
+        before = samples_of(store.snapshot())
+        store.close()
+    assert len(before[local("slow").labels]) == len(before[make_labels("x")]) == 50
+    assert stored(path) == before
+
+
+def test_opening_again_and_again_changes_nothing(path: Path) -> None:
+    """Opening and closing writes no sample and loses none; reading leaves the directory as it is, byte for byte."""
+    store = _open(path)
+    store.announce("c", 0, 0, gauges(3))
+    _beats(store, 700)
+    before = samples_of(store.snapshot())
+    store.close()
+    for _ in range(5):
+        again = _open(path)
+        assert samples_of(again.snapshot()) == before
+        again.close()
+    content = {file.name: (file.read_bytes(), file.stat().st_mtime_ns) for file in path.iterdir()}
+    assert stored(path) == before
+    assert {file.name: (file.read_bytes(), file.stat().st_mtime_ns) for file in path.iterdir()} == content
+
+
+def test_a_stored_run_knows_its_families(path: Path) -> None:
+    """The query API's metadata is there for a finished run."""
+    store = _open(path)
+    store.announce("c", 0, 0, gauges(3))
+    _beats(store, 5)
+    store.close()
+    assert list(Store.open_read_only(str(path)).families()) == [gauges(1)[0].family]
+
+
+def test_the_series_cap_holds_after_a_restart(path: Path) -> None:
+    """Of ended local series no more come back than may be there, the newest first; exposed ones all do."""
+    store = _open(path, max_series=40)
+    store.announce("kept", 0, 0, gauges(10))
+    for beat in range(600):
+        if beat % 10 == 0:
+            store.announce("c", beat, 0, [local(beat)])
+        store.append_row("c", beat - beat % 10, beat * 1000, row([1.0]))
+        store.append_row("kept", 0, beat * 1000, row([2.0] * 10))
+        drain(store, beat * 1000)
+    store.close()
+    again = _open(path, max_series=30)
+    names = again.snapshot().label_values("i", 0, 1 << 40, [])
+    assert {str(i) for i in range(10)} | {"590"} <= set(names)
+    assert again.stats().series == 30
+    again.close()
+
+
+def test_retention_goes_on_after_a_restart(path: Path) -> None:
+    """Lived time is kept: what was nearly old before the restart is old soon after it."""
+    now = 0
+    for life, beats in enumerate((600, 300, 300)):
+        store = _open(path, retention_ms=1_000_000)
+        store.announce("c", 0, 0, gauges(1))
+        for _ in range(beats):
+            now += 1000
+            store.append_row("c", 0, now, row([float(now)]))
+            store.append(make_labels("x"), now, 1.0)
+            drain(store, now)
+        first = {labels: samples[0][0] for labels, samples in samples_of(store.snapshot()).items()}
+        if life < 2:
+            assert set(first.values()) == {1000}
+        else:
+            assert len(first) == 2 and min(first.values()) > 1000
+        store.close()
+
+
+@pytest.mark.parametrize("lost", [1, 7, 60])
+def test_a_torn_tail_is_cut_off_and_told_once(path: Path, lost: int) -> None:
+    """The rest is there; the next life finds nothing wrong."""
+    store = _open(path)
+    store.announce("c", 0, 0, gauges(1))
+    _beats(store, 50, width=1)
+    store.close()
+    (name,) = _names(path, ".log")
+    size = (path / name).stat().st_size
+    os.truncate(path / name, size - lost)
+    reports: list[str] = []
+    again = Store.open_read_only(str(path), report=lambda level, text: reports.append(text))
+    assert (path / name).stat().st_size == size - lost
+    for _ in range(3):
+        again = _open(path, reports)
+        rows = len(samples_of(again.snapshot())[gauges(1)[0].labels])
+        assert 48 <= rows < 50
+        again.close()
+    assert len(reports) == 2 and all("cut off" in text and name in text for text in reports)
+
+
+def test_a_damaged_block_file_is_set_aside(path: Path) -> None:
+    """It is renamed and reported; what is in other files and in the log is there."""
+    store = _open(path)
+    store.announce("c", 0, 0, gauges(1))
+    _beats(store, 600, width=1)
+    _written(store)
+    store.close()
+    first, *_ = _names(path, ".block")
+    content = bytearray((path / first).read_bytes())
+    content[len(content) // 2] ^= 1
+    (path / first).write_bytes(content)
+    reports: list[str] = []
+    again = _open(path, reports)
+    assert again.stats().damaged == 1
+    assert len(samples_of(again.snapshot())[gauges(1)[0].labels]) in (600, 600 - 256)
+    assert _names(path, ".damaged") == [f"{first}.damaged"]
+    assert reports == [f"storage: {path / first}: set aside: its checksum is wrong"]
+    again.close()
+
+
+_HOLDER = """
+import sys
+from prom_probe.tsdb.store import Store, StoreOptions
+store = Store(StoreOptions(path=sys.argv[1]))
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(path: Path) -> Iterator[int]:
+    """The PID of another process that writes to the store."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _HOLDER, str(path)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        yield process.pid
+        process.kill()
+
+
+def test_a_second_process_is_refused_by_name(path: Path, holder: int) -> None:
+    """Neither a second writer nor a reader gets in while a process writes; the text names it."""
+    with pytest.raises(StorageError, match=rf"store: in use by process {holder}$"):
+        _open(path)
+    with pytest.raises(StorageError, match=rf"store: in use by process {holder}; ask its API instead$"):
+        Store.open_read_only(str(path))
+    with pytest.raises(StorageError, match=rf"in use by process {holder}"):
+        folder.check(str(path))
+
+
+def test_a_dead_process_holds_nothing(path: Path) -> None:
+    """The lock ends with its process, however that ended, and with `close`."""
+    first = _open(path)
+    first.close()
+    first.close()
+    second = _open(path)
+    with pytest.raises(StorageError, match=f"in use by process {os.getpid()}"):
+        _open(path)
+    second.close()
+    _open(path).close()
+
+
+def _foreign(path: Path) -> None:
+    path.mkdir()
+    (path / "thesis.txt").write_text("x")
+
+
+def _other_version(path: Path) -> None:
+    path.mkdir()
+    (path / "format").write_text("prom_probe store 9\n")
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda path: None, None),
+        (lambda path: path.mkdir(), None),
+        (lambda path: (path.mkdir(), (path / "lost+found").mkdir()), None),
+        (lambda path: path.write_text("x"), "store: it is not a directory"),
+        (_foreign, "store: not a store of ours: it has 'thesis.txt' and no file 'format'"),
+        (_other_version, "store: a store of another version: 'prom_probe store 9', and this is 'prom_probe store 1'"),
+        (lambda path: path.symlink_to(path), "store: "),
+    ],
+)
+def test_a_directory_that_cannot_be_used_says_why(path: Path, make: Callable[[Path], object], text: str | None) -> None:
+    """One line with the directory and the reason; what is there stays as it is."""
+    make(path)
+    if text is None:
+        _open(path).close()
+        return
+    attempts: list[Callable[[], Store]] = [lambda: _open(path), lambda: Store.open_read_only(str(path))]
+    for attempt in attempts:
+        with pytest.raises(StorageError) as error:
+            attempt()
+        assert text in str(error.value) and "\n" not in str(error.value)
+    if path.is_dir():
+        assert not _names(path, ".log")
+
+
+def test_a_missing_parent_and_a_missing_store_are_told(tmp_path: Path) -> None:
+    """Only the directory itself is made; reading makes none."""
+    with pytest.raises(StorageError, match="no/store: its parent does not exist"):
+        _open(tmp_path / "no" / "store")
+    for missing in (tmp_path / "none", tmp_path):
+        with pytest.raises(StorageError, match="there is no store"):
+            Store.open_read_only(str(missing))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        (errno.EACCES, "permission denied"),
+        (errno.EROFS, "the file system is read-only"),
+        (errno.ENOSPC, "no space left"),
+        (errno.EIO, "Input/output error"),
+    ],
+)
+def test_a_directory_that_the_system_refuses(path: Path, code: int, text: str) -> None:
+    """Whatever the system says against a new directory is one clear line."""
+
+    def refuse(path: str) -> int:
+        raise OSError(code, "")
+
+    with patch.object(files, "create", refuse), pytest.raises(StorageError, match=f"store: {text}"):
+        _open(path)
+    with patch("os.mkdir", lambda path, mode: refuse(path)), pytest.raises(StorageError, match=text):
+        _open(path)
+
+
+_LOADED = """
+import sys
+from prom_probe.tsdb.store import Store, StoreOptions
+store = Store()
+store.append((("__name__", "x"),), 0, 1.0)
+store.flush(), store.maintain(0), store.stats(), store.close()
+print([name for name in sys.modules if "tsdb.disk" in name])
+"""
+
+
+def test_without_a_path_nothing_of_this_is_loaded() -> None:
+    """Memory and time of those who store nothing stay theirs."""
+    done = subprocess.run([sys.executable, "-c", _LOADED], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

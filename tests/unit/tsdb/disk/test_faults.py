@@ -1,0 +1,328 @@
+"""The store on a disk that fails: it goes on in memory, says so once, and makes the directory whole again."""
+
+import errno
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from prom_probe.model.labels import make_labels
+from prom_probe.tsdb.disk import files, folder
+from prom_probe.tsdb.disk.folder import Folder
+from prom_probe.tsdb.disk.writer import BeginSegment, DeleteFiles, Writer
+from prom_probe.tsdb.store import Store, StoreOptions
+from tests.support.disk_tools import Disk, Life, small_pieces, stored
+from tests.support.tsdb_tools import drain, gauges, row, samples_of
+
+
+def _day(life: Life) -> None:
+    """Everything that the store does with its disk: new segments, blocks, merges, layouts, flushes."""
+    for _ in range(6):
+        life.rows(9, [1.5, 2.0, None])
+        life.loose([(0, 1.0), (1, 2.5)])
+        life.flush()
+        life.tidy()
+        life.rows(5, [0.1, 0.2, 0.3])
+        life.flush()
+        life.grow(1)
+        life.loose([(1, 3.5)])
+        life.flush()
+        life.compact(3)
+
+
+def _steps_of_a_day(folder: Path) -> int:
+    with small_pieces(), Disk().beneath() as disk:
+        life = Life(folder, disk)
+        _day(life)
+        life.store.close()
+        assert any(block.height > 8 for block in life.store.blocks()), "something was merged"
+        assert len(list(folder.glob("*.log"))) < max(int(name.stem, 16) for name in folder.glob("*.log"))
+        return disk.steps
+
+
+def test_a_crash_at_any_step(tmp_path: Path) -> None:
+    """Killed at any step of writing: what a flush had finished is there, once, and nothing else."""
+    for step in range(0, _steps_of_a_day(tmp_path / "all"), 2):
+        with small_pieces(), Disk().beneath() as disk:
+            life = Life(tmp_path / "store", disk)
+            disk.fail(step, float("inf"), errno.EIO)
+            _day(life)
+            life.crash(step % 3 / 2)
+            life.store.close()
+            shutil.rmtree(life.folder)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT])
+@pytest.mark.parametrize("steps", [1, 40])
+def test_a_fault_at_any_step_ends(tmp_path: Path, code: int, steps: int) -> None:
+    """Whatever fails for a while: it is counted and said once, and then all is on the disk."""
+    for step in range(0, _steps_of_a_day(tmp_path / "all"), 7):
+        with small_pieces(), Disk().beneath() as disk:
+            life = Life(tmp_path / "store", disk)
+            disk.fail(step, steps, code)
+            _day(life)
+            life.recover()
+            stats = life.store.stats()
+            assert (stats.disk_errors > 0) == (disk.failed > 0)
+            begun = [text for text in life.reports if os.strerror(code) in text]
+            ended = [text for text in life.reports if text.endswith("included")]
+            assert len(begun) == len(ended) >= (disk.failed > 0)
+            before = samples_of(life.store.snapshot())
+            life.crash(1.0)
+            assert samples_of(life.store.snapshot()) == before
+            life.store.close()
+            shutil.rmtree(life.folder)
+
+
+def _open(path: Path, reports: list[str], **options: int) -> Store:
+    store = Store(StoreOptions(path=str(path), **options), report=lambda level, text: reports.append(text))
+    store.announce("c", 0, 0, gauges(20))
+    return store
+
+
+def _beats(store: Store, first: int, count: int) -> None:
+    for beat in range(first, first + count):
+        store.append_row("c", 0, beat * 1000, row([beat / 7 + i / 3 for i in range(20)]))
+        drain(store, beat * 1000)
+        if beat % 20 == 0:
+            _wait(store)
+
+
+def _wait(store: Store) -> None:
+    assert store._journal is not None
+    store._journal.wait()
+
+
+@contextmanager
+def _small_disk(folder: Path) -> Iterator[Path]:
+    """A file system of 256 KiB; files that are still mapped keep it alive."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a small file system")
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"no small file system can be mounted here: {mounted.stderr.decode().strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    """No space: the store serves from memory. Space again: what was only in memory is on the disk, old and new."""
+    reports: list[str] = []
+    with _small_disk(tmp_path / "small") as small, patch("prom_probe.tsdb.disk.journal._RETRY_S", 0.0):
+        store = _open(small / "store", reports)
+        _beats(store, 0, 200)
+        ballast = small / "ballast"
+        with ballast.open("wb", buffering=0) as stream, pytest.raises(OSError, match="No space"):
+            while True:
+                stream.write(b"x" * 4096)
+        _beats(store, 200, 400)
+        assert not store.stats().persistent
+        before = samples_of(store.snapshot())
+        assert len(before[gauges(1)[0].labels]) == 600
+        ballast.unlink()
+        for _ in range(5):
+            _wait(store)
+        assert store.stats().persistent
+        assert [text.split(": ", 2)[2] for text in reports] == [
+            "cannot write: No space left on device; going on in memory, trying again",
+            "writing again, what was kept in memory included",
+        ]
+        copy = tmp_path / "copy"
+        shutil.copytree(small / "store", copy)
+        store.close()
+    assert stored(copy) == before
+
+
+def test_a_disk_that_is_too_small_keeps_nothing_from_working(tmp_path: Path) -> None:
+    """A store larger than its disk goes on in memory for good, within its retention, and opens again."""
+    with _small_disk(tmp_path / "small") as small, patch("prom_probe.tsdb.disk.journal._RETRY_S", 0.0):
+        store = _open(small / "store", [])
+        _beats(store, 0, 3000)
+        before = samples_of(store.snapshot())
+        assert len(before[gauges(1)[0].labels]) == 3000
+        assert not store.stats().persistent
+        store.close()
+        found = stored(small / "store")
+        assert all(set(samples) <= set(before[labels]) for labels, samples in found.items())
+        assert len(found[gauges(1)[0].labels]) > 500
+        _open(small / "store", []).close()
+
+
+def test_it_is_tried_again_now_and_then(tmp_path: Path) -> None:
+    """While a disk fails, it is left alone for five seconds at a time."""
+    now = 1000.0
+    with patch("prom_probe.tsdb.disk.journal.monotonic", lambda: now), Disk().beneath() as disk:
+        store = _open(tmp_path / "store", [])
+        disk.fail(0, float("inf"), errno.EIO)
+        errors = []
+        for beat in range(30):
+            store.append_row("c", 0, beat * 1000, row([1.0]))
+            _wait(store)
+            errors.append(store.stats().disk_errors)
+            now += 1.0
+        assert errors[-1] == 6
+        disk.heal()
+        store.close()
+    assert len(stored(tmp_path / "store")[gauges(1)[0].labels]) == 30
+
+
+def test_what_waits_for_a_slow_disk_is_bounded(tmp_path: Path) -> None:
+    """A disk that does not answer costs 16 MiB at most; once it does, nothing is missing."""
+    stuck, go = threading.Event(), threading.Event()
+    real = files.sync
+
+    def slow(fd: int) -> None:
+        stuck.set()
+        assert go.wait(60)
+        real(fd)
+
+    reports: list[str] = []
+    store = _open(tmp_path / "store", reports)
+    with (
+        patch.object(files, "sync", slow),
+        patch("prom_probe.tsdb.disk.journal._MOST_WAITING_BYTES", 100_000),
+        patch("prom_probe.tsdb.disk.journal._HAND_OVER_BYTES", 10_000),
+        patch("prom_probe.tsdb.disk.journal._RETRY_S", 0.0),
+    ):
+        journal = store._journal
+        assert journal is not None
+        for beat in range(2000):
+            store.append_row("c", 0, beat * 1000, row([float(beat)] * 20))
+            store.append(make_labels("x"), beat * 1000, float(beat))
+            if beat % 10 == 0:
+                store.flush()
+            assert journal._writer.waiting_bytes + journal._recorder.size <= 110_000
+        assert stuck.is_set()
+        assert [text.split(": ", 2)[2] for text in reports] == [
+            "the disk does not keep up; going on in memory, trying again"
+        ]
+        go.set()
+        deadline_s = time.monotonic() + 30
+        while not store.stats().persistent:
+            assert time.monotonic() < deadline_s, "it never caught up"
+            _wait(store)
+        _wait(store)
+        before = samples_of(store.snapshot())
+        shutil.copytree(tmp_path / "store", tmp_path / "copy")
+        store.close()
+    assert stored(tmp_path / "copy") == before
+
+
+def test_a_failed_deletion_is_made_up_for(tmp_path: Path) -> None:
+    """Files that could not be deleted are deleted later, or passed over by the next life."""
+    real = files.remove
+
+    def stay(path: str) -> None:
+        raise OSError(errno.EIO, "")
+
+    with small_pieces(), Disk().beneath() as disk, patch.object(files, "remove", stay):
+        life = Life(tmp_path / "store", disk)
+        _day(life)
+        names = len(list(life.folder.glob("*.block")))
+        assert names > len(life.store.blocks())
+        before = samples_of(life.store.snapshot())
+        assert stored_copy(life.folder, tmp_path / "copy") == before
+        with patch.object(files, "remove", real):
+            life.recover()
+            assert len(list(life.folder.glob("*.block"))) == len(life.store.blocks())
+        life.store.close()
+
+
+def stored_copy(folder: Path, copy: Path) -> object:
+    """What the next life would find, were this one killed now."""
+    shutil.copytree(folder, copy)
+    store = Store(StoreOptions(path=str(copy)))
+    found = samples_of(store.snapshot())
+    store.close()
+    return found
+
+
+def test_a_block_that_is_overtaken_leaves_no_file(tmp_path: Path) -> None:
+    """Blocks that were merged or dropped before their turn are not written, or not kept."""
+    go = threading.Event()
+    with small_pieces():
+        store = Store(StoreOptions(path=str(tmp_path / "store"), retention_ms=200_000))
+        store.announce("c", 0, 0, gauges(2))
+        real = files.create
+
+        def slow(path: str) -> int:
+            assert go.wait(60)
+            return real(path)
+
+        with patch.object(files, "create", slow):
+            for beat in range(600):
+                store.append_row("c", 0, beat * 1000, row([1.0, beat / 7]))
+                drain(store, beat * 1000)
+                store.flush()
+            go.set()
+            _wait(store)
+        _wait(store)
+        files_then = {path.name for path in (tmp_path / "store").glob("*.block")}
+        assert len(files_then) == len(store.blocks()) < 40
+        before = samples_of(store.snapshot())
+        store.close()
+    assert stored(tmp_path / "store") == before
+
+
+def test_segments_stay_while_the_log_is_broken(tmp_path: Path) -> None:
+    """What was to take their place may be what failed."""
+    writer = Writer(folder.open_to_write(str(tmp_path)))
+    (tmp_path / Folder.segment_name(1)).write_bytes(b"x")
+
+    def fails() -> Iterator[tuple[bytes, bytes]]:
+        raise OSError(errno.EIO, "")
+        yield b"", b""
+
+    writer.submit(BeginSegment(2, fails))
+    writer.submit(DeleteFiles([Folder.segment_name(1)], [1]))
+    assert writer.wait(60)
+    assert sorted(path.name for path in tmp_path.glob("*.log")) == [Folder.segment_name(1)]
+    writer.submit(BeginSegment(3, lambda: iter(())))
+    writer.submit(DeleteFiles([Folder.segment_name(1)], [1]))
+    assert writer.close(60)
+    assert sorted(path.name for path in tmp_path.glob("*.log")) == [Folder.segment_name(3)]
+    writer.folder.close()
+
+
+def test_closing_tries_once_more(tmp_path: Path) -> None:
+    """A store that is closed during a fault that has just ended loses nothing."""
+    with Disk().beneath() as disk:
+        store = _open(tmp_path / "store", [])
+        disk.fail(0, float("inf"), errno.ENOSPC)
+        _beats(store, 0, 300)
+        before = samples_of(store.snapshot())
+        disk.heal()
+        store.close()
+    assert stored(tmp_path / "store") == before
+
+
+def test_a_block_without_a_file_survives_in_the_log(tmp_path: Path) -> None:
+    """As long as a block could not be written, the log keeps its rows."""
+    with small_pieces(), Disk().beneath() as disk:
+        life = Life(tmp_path / "store", disk)
+        real = files.create
+
+        def no_blocks(path: str) -> int:
+            if ".block" in path:
+                raise OSError(errno.EDQUOT, "")
+            return real(path)
+
+        with patch.object(files, "create", no_blocks):
+            for _ in range(20):
+                life.rows(10, [1.0, 2.0])
+                life.tidy()
+                life.flush()
+            assert life.store.blocks() and not list(life.folder.glob("*.block"))
+        before = samples_of(life.store.snapshot())
+        assert stored_copy(life.folder, tmp_path / "copy") == before
+        life.store.close()

@@ -1,0 +1,208 @@
+"""Any bytes in any file of a store give data or a clear report: no exception, no hang, nothing invented."""
+
+import io
+import os
+import shutil
+import struct
+import tempfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from prom_probe.model.labels import Labels, make_labels
+from prom_probe.tsdb.disk import blockfile, log
+from prom_probe.tsdb.disk.folder import FORMAT
+from prom_probe.tsdb.disk.log import SegmentReader
+from prom_probe.tsdb.encoding.record import BlockError
+from prom_probe.tsdb.store import StorageError, Store, StoreOptions
+from tests.support.disk_tools import small_pieces
+from tests.support.tsdb_tools import ALWAYS, Samples, drain, gauges, row, samples_of
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with block files, of a collector and of general appends, and a log."""
+    path = tmp_path_factory.mktemp("sample") / "store"
+    with small_pieces():
+        store = Store(StoreOptions(path=str(path)))
+        store.announce("c", 0, 0, gauges(2))
+        for beat in range(60):
+            store.append_row("c", 0, beat * 1000, row([beat / 3, float(beat)]))
+            if beat < 30 or beat > 55:
+                store.append(make_labels("x", {"i": str(beat % 3)}), beat * 1000, beat / 7)
+            if beat < 50:
+                drain(store, beat * 1000)
+        assert store._journal is not None
+        store._journal.wait()
+        store.close()
+    assert len(list(path.glob("*.block"))) >= 2 and len(list(path.glob("*.log"))) >= 1
+    return path
+
+
+@pytest.fixture(scope="module")
+def content(sample: Path) -> Samples:
+    return samples_of(Store.open_read_only(str(sample)).snapshot())
+
+
+def _use(path: Path) -> Store:
+    """Read all of the store, let it work, and go on writing to it."""
+    reports: list[str] = []
+    for attempt in range(2):
+        store = Store(StoreOptions(path=str(path)), report=lambda level, text: reports.append(text))
+        _read(store)
+        store.announce("c", 0, 0, gauges(2))
+        store.append_row("c", 0, 1 << 50 | attempt, row([1.0, 2.0]))
+        store.append(make_labels("x", {"i": "0"}), 1 << 50, 1.0)
+        drain(store, 1 << 50)
+        _read(store)
+        store.close()
+        assert store.stats().disk_errors == 0
+    assert all("\n" not in text for text in reports)
+    return store
+
+
+def _read(store: Store) -> None:
+    snapshot = store.snapshot()
+    for name in snapshot.label_values("__name__", *ALWAYS, []):
+        try:
+            for group in snapshot.select(*ALWAYS, []):
+                assert group.values.shape == (len(group.labels), len(group.timestamps)), name
+        except BlockError:
+            pass
+    store.stats(), store.newest_ms(), list(store.families()), store.newest()
+
+
+def _mutated(data: st.DataObject, content: bytes) -> bytes:
+    """The bytes with some of them changed, cut out or doubled."""
+    out = bytearray(content)
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(out)))
+        match data.draw(st.sampled_from("fscid")):
+            case "f" if at < len(out):
+                out[at] ^= 1 << data.draw(st.integers(0, 7))
+            case "s":
+                junk = data.draw(st.binary(min_size=1, max_size=8))
+                out[at : at + len(junk)] = junk
+            case "c":
+                del out[at:]
+            case "i":
+                out[at:at] = data.draw(st.binary(min_size=1, max_size=8))
+            case "d":
+                end = data.draw(st.integers(at, min(len(out), at + 64)))
+                out[at:at] = out[at:end]
+    return bytes(out)
+
+
+@given(data=st.data())
+@settings(max_examples=100, deadline=None)
+def test_any_file_of_a_store_may_be_damaged(sample: Path, content: Samples, data: st.DataObject) -> None:
+    """What cannot be read is reported; what can be is what was written."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, "store")
+        shutil.copytree(sample, copy)
+        path = data.draw(st.sampled_from(sorted(path for path in copy.iterdir() if path.suffix in (".log", ".block"))))
+        path.write_bytes(_mutated(data, path.read_bytes()))
+        found = samples_of(Store.open_read_only(str(copy)).snapshot())
+        for labels, samples in found.items():
+            assert set(samples) <= set(content[labels])
+        _use(copy)
+
+
+@given(data=st.data())
+@settings(max_examples=100, deadline=None)
+def test_block_files_with_a_right_checksum_may_say_anything(sample: Path, data: st.DataObject) -> None:
+    """A file that was changed on purpose does no harm either."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, "store")
+        shutil.copytree(sample, copy)
+        path = data.draw(st.sampled_from(sorted(copy.glob("*.block"))))
+        mutated = _mutated(data, path.read_bytes())
+        path.write_bytes(mutated[:4] + struct.pack("<I", zlib.crc32(mutated[8:])) + mutated[8:])
+        _use(copy)
+
+
+def _records(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as stream:
+        yield from SegmentReader(stream, path.stat().st_size)
+
+
+@given(data=st.data())
+@settings(max_examples=100, deadline=None)
+def test_records_with_a_right_checksum_may_say_anything(sample: Path, data: st.DataObject) -> None:
+    """Records changed, left out, doubled and put in another order."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, "store")
+        shutil.copytree(sample, copy)
+        path = data.draw(st.sampled_from(sorted(copy.glob("*.log"))))
+        records = [
+            _mutated(data, record) if data.draw(st.integers(0, 9)) == 0 else record
+            for record in data.draw(st.permutations(list(_records(path)))) * data.draw(st.integers(1, 2))
+            if data.draw(st.integers(0, 9))
+        ]
+        path.write_bytes(log.MAGIC + b"".join(log.frame((b"", record)) + record for record in records))
+        _use(copy)
+
+
+@given(st.binary(max_size=200), st.sampled_from(["0000000000000009.log", "0000000000000001-0000000000000900.block"]))
+@settings(max_examples=100, deadline=None)
+def test_files_of_any_bytes(content: bytes, name: str) -> None:
+    """What is no segment and no block file is set aside, with or without the first bytes of one."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "store")
+        Store(StoreOptions(path=str(path))).close()
+        magic = log.MAGIC if name.endswith("log") else blockfile.MAGIC
+        for start in (b"", magic):
+            (path / name).write_bytes(start + content)
+            _use(path)
+
+
+@given(st.binary(max_size=300))
+@settings(max_examples=200, deadline=None)
+def test_the_readers_take_any_bytes(content: bytes) -> None:
+    """A segment reader ends, a block file is read or refused."""
+    for start in (b"", log.MAGIC):
+        whole = start + content
+        reader = SegmentReader(io.BytesIO(whole), len(whole))
+        try:
+            assert sum(map(len, reader)) <= len(content)
+        except ValueError as error:
+            assert "not how a segment" in str(error)
+        assert reader.end <= len(whole)
+    for start in (b"", blockfile.MAGIC):
+        with pytest.raises(BlockError):
+            blockfile.parse(memoryview(start + content))
+
+
+def test_the_newest_segment_may_be_cut_anywhere(sample: Path, content: Samples, tmp_path: Path) -> None:
+    """What is in block files is there in any case, and of the log a beginning that only grows with the cut."""
+    copy = tmp_path / "store"
+    shutil.copytree(sample, copy)
+    newest = sorted(copy.glob("*.log"))[-1]
+    whole = newest.read_bytes()
+    before: dict[Labels, int] = {}
+    for cut in range(0, len(whole) + 1, 5):
+        newest.write_bytes(whole[:cut])
+        found = samples_of(Store.open_read_only(str(copy)).snapshot())
+        for labels, samples in found.items():
+            assert samples == content[labels][: len(samples)]
+        lengths = {labels: len(samples) for labels, samples in found.items()}
+        assert all(lengths[labels] >= length for labels, length in before.items())
+        before = lengths
+    newest.write_bytes(whole)
+    assert samples_of(Store.open_read_only(str(copy)).snapshot()) == content
+
+
+@given(st.binary(max_size=40))
+@settings(max_examples=30, deadline=None)
+def test_a_format_of_any_bytes_is_no_store(content: bytes) -> None:
+    """Its first line is told, whatever it is."""
+    assume(content != FORMAT)
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "format").write_bytes(content)
+        with pytest.raises(StorageError, match="a store of another version"):
+            Store(StoreOptions(path=folder))
+        assert sorted(os.listdir(folder)) == ["format", "lock"]
