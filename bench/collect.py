@@ -14,9 +14,10 @@ from typing import NoReturn
 import psutil
 
 from bench.report import Row, percentile, print_table
-from prom_probe.collectors.base import Context, Watch
+from prom_probe.collectors.base import Context
 from prom_probe.collectors.process.collector import ProcessCollector
 from prom_probe.collectors.system.collector import SystemCollector
+from prom_probe.model.watch import Watch
 
 OTHERS = 300
 ATTRIBUTES = ["cpu_times", "memory_info", "num_threads", "num_fds", "io_counters"]

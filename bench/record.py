@@ -15,8 +15,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from prom_probe.collectors.base import Context, Watch
+from prom_probe.collectors.base import Context
 from prom_probe.collectors.registry import COLLECTORS
+from prom_probe.model.watch import Watch
 from prom_probe.ring.codec import Announce, Batch, decode, encode, encode_announcements
 
 NAMES = ("process", "cgroup", "system")

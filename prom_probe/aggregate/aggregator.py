@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 
-from prom_probe.model.family import Family
+from prom_probe.aggregate import families as own
 from prom_probe.model.meter import Cell, Histogram, Meter
 from prom_probe.ring.codec import Announce, Batch, CodecError, Event, decode
 from prom_probe.ring.consumer import Consumer
@@ -23,50 +23,6 @@ _MAX_HELD = 64
 DELAY_BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
 LATENCY_BOUNDS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0)
 
-# By name; docs/metrics.md has them too.
-FAMILIES = _F = {
-    f.name: f
-    for f in (
-        Family("prom_probe_collector_runs_total", "counter", "Collections that reached the aggregator."),
-        Family("prom_probe_collector_success", "gauge", "Whether the newest collection succeeded."),
-        Family("prom_probe_collector_duration_seconds", "gauge", "Time that the newest collection took.", "seconds"),
-        Family("prom_probe_collector_overruns_total", "counter", "Beats skipped because a collection took too long."),
-        Family("prom_probe_worker_beat_delay_seconds", "histogram", "How late the worker began a beat.", "seconds"),
-        Family("prom_probe_ring_frames_total", "counter", "Frames pushed into the ring."),
-        Family("prom_probe_ring_dropped_frames_total", "counter", "Frames refused because the ring was full."),
-        Family("prom_probe_ring_corrupt_frames_total", "counter", "Frames skipped because they were damaged."),
-        Family("prom_probe_ring_used_bytes", "gauge", "Bytes waiting in the ring.", "bytes"),
-        Family(
-            "prom_probe_ingest_latency_seconds", "histogram", "Time from collection done to samples stored.", "seconds"
-        ),
-        Family("prom_probe_tsdb_series", "gauge", "Series in the store."),
-        Family("prom_probe_tsdb_samples", "gauge", "Samples in the store."),
-        Family("prom_probe_tsdb_storage_bytes", "gauge", "Bytes that the store's samples and index take.", "bytes"),
-        Family("prom_probe_tsdb_appended_samples_total", "counter", "Samples taken into the store."),
-        Family("prom_probe_tsdb_dropped_samples_total", "counter", "Samples that retention has dropped."),
-        Family("prom_probe_tsdb_sealed_blocks_total", "counter", "Blocks made of heads."),
-        Family("prom_probe_tsdb_merged_blocks_total", "counter", "Blocks made of smaller blocks."),
-        Family("prom_probe_tsdb_rejected_samples_total", "counter", "Samples refused by the store, by reason."),
-        Family("prom_probe_tsdb_persistent", "gauge", "Whether what is appended now goes to the disk."),
-        Family("prom_probe_tsdb_disk_errors_total", "counter", "Writes to the disk that failed."),
-        Family("prom_probe_tsdb_damaged_total", "counter", "Files and records that could not be read at the start."),
-        Family("prom_probe_tsdb_wal_bytes", "gauge", "Bytes of the write-ahead log.", "bytes"),
-        Family("prom_probe_tsdb_block_file_bytes", "gauge", "Bytes of the block files.", "bytes"),
-        Family("prom_probe_tsdb_mapped_bytes", "gauge", "The part of the storage bytes in mapped files.", "bytes"),
-        Family("prom_probe_build_info", "gauge", "Constant 1, labelled by version and Python's version."),
-        Family(
-            "prom_probe_config_last_reload_successful", "gauge", "Whether the newest reading of the settings succeeded."
-        ),
-        Family(
-            "prom_probe_config_last_reload_success_timestamp_seconds",
-            "gauge",
-            "When settings were last read successfully.",
-            "seconds",
-        ),
-        Family("prom_probe_uptime_seconds", "gauge", "Time since prom_probe was started.", "seconds"),
-    )
-}
-
 
 class _Source:
     """What the aggregator knows of one collector."""
@@ -74,10 +30,10 @@ class _Source:
     __slots__ = ("alive", "duration", "held", "last_s", "overruns", "runs", "success")
 
     def __init__(self, name: str, meter: Meter) -> None:
-        self.runs = meter.cell(_F["prom_probe_collector_runs_total"], collector=name)
-        self.success = meter.cell(_F["prom_probe_collector_success"], collector=name)
-        self.duration = meter.cell(_F["prom_probe_collector_duration_seconds"], collector=name)
-        self.overruns = meter.cell(_F["prom_probe_collector_overruns_total"], collector=name)
+        self.runs = meter.cell(own.COLLECTOR_RUNS.family, collector=name)
+        self.success = meter.cell(own.COLLECTOR_SUCCESS.family, collector=name)
+        self.duration = meter.cell(own.COLLECTOR_DURATION.family, collector=name)
+        self.overruns = meter.cell(own.COLLECTOR_OVERRUNS.family, collector=name)
         for cell in self._cells():
             cell.set(0)  # it may be back after it was forgotten
         self.held: deque[Batch] = deque()
@@ -120,8 +76,8 @@ class Aggregator:
         self._announced = 0
         self._undecodable: dict[str, int] = {}
         self._delays: dict[str, Histogram] = {}
-        self._latency = meter.histogram(_F["prom_probe_ingest_latency_seconds"], LATENCY_BOUNDS)
-        meter.cell(_F["prom_probe_build_info"], **build_info).set(1)
+        self._latency = meter.histogram(own.INGEST_LATENCY.family, LATENCY_BOUNDS)
+        meter.cell(own.BUILD_INFO.family, **build_info).set(1)
         for name, ring in rings.items():
             self.add_ring(name, ring)
 
@@ -129,7 +85,7 @@ class Aggregator:
         """Drain this probe's ring too."""
         self._rings[name] = ring
         self._undecodable[name] = 0
-        delay = _F["prom_probe_worker_beat_delay_seconds"]
+        delay = own.BEAT_DELAY.family
         self._delays[name] = self._meter.histogram(delay, DELAY_BOUNDS, worker=name)
 
     def change_intervals(self, intervals: Mapping[str, float]) -> None:
@@ -228,30 +184,27 @@ class Aggregator:
 
     def _measure(self, now_s: float) -> None:
         cell = self._meter.cell
-        cell(_F["prom_probe_uptime_seconds"]).set(now_s - self._started_s)
+        cell(own.UPTIME.family).set(now_s - self._started_s)
         for name, ring in self._rings.items():
-            cell(_F["prom_probe_ring_frames_total"], ring=name).set(ring.pushed)
-            cell(_F["prom_probe_ring_dropped_frames_total"], ring=name).set(ring.dropped)
+            cell(own.RING_FRAMES.family, ring=name).set(ring.pushed)
+            cell(own.RING_DROPPED_FRAMES.family, ring=name).set(ring.dropped)
             corrupt = ring.corrupt + self._undecodable[name]
-            cell(_F["prom_probe_ring_corrupt_frames_total"], ring=name).set(corrupt)
-            cell(_F["prom_probe_ring_used_bytes"], ring=name).set(ring.used)
+            cell(own.RING_CORRUPT_FRAMES.family, ring=name).set(corrupt)
+            cell(own.RING_USED.family, ring=name).set(ring.used)
         stats = self._store.stats()
-        cell(_F["prom_probe_tsdb_series"]).set(stats.series)
-        cell(_F["prom_probe_tsdb_samples"]).set(stats.samples)
-        cell(_F["prom_probe_tsdb_storage_bytes"]).set(stats.bytes)
-        cell(_F["prom_probe_tsdb_appended_samples_total"]).set(stats.appended)
-        cell(_F["prom_probe_tsdb_dropped_samples_total"]).set(stats.dropped)
-        cell(_F["prom_probe_tsdb_sealed_blocks_total"]).set(stats.sealed)
-        cell(_F["prom_probe_tsdb_merged_blocks_total"]).set(stats.merged)
+        cell(own.TSDB_SERIES.family).set(stats.series)
+        cell(own.TSDB_SAMPLES.family).set(stats.samples)
+        cell(own.TSDB_STORAGE.family).set(stats.bytes)
+        cell(own.TSDB_APPENDED_SAMPLES.family).set(stats.appended)
+        cell(own.TSDB_DROPPED_SAMPLES.family).set(stats.dropped)
+        cell(own.TSDB_SEALED_BLOCKS.family).set(stats.sealed)
+        cell(own.TSDB_MERGED_BLOCKS.family).set(stats.merged)
         if self._store.options.path is not None:
-            for name, value in (
-                ("persistent", stats.persistent),
-                ("disk_errors_total", stats.disk_errors),
-                ("damaged_total", stats.damaged),
-                ("wal_bytes", stats.wal_bytes),
-                ("block_file_bytes", stats.block_file_bytes),
-                ("mapped_bytes", stats.mapped_bytes),
-            ):
-                cell(_F[f"prom_probe_tsdb_{name}"]).set(value)
+            cell(own.TSDB_PERSISTENT.family).set(stats.persistent)
+            cell(own.TSDB_DISK_ERRORS.family).set(stats.disk_errors)
+            cell(own.TSDB_DAMAGED.family).set(stats.damaged)
+            cell(own.TSDB_WAL.family).set(stats.wal_bytes)
+            cell(own.TSDB_BLOCK_FILES.family).set(stats.block_file_bytes)
+            cell(own.TSDB_MAPPED.family).set(stats.mapped_bytes)
         for reason, count in stats.rejected.items():
-            cell(_F["prom_probe_tsdb_rejected_samples_total"], reason=reason).set(count)
+            cell(own.TSDB_REJECTED_SAMPLES.family, reason=reason).set(count)

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from prom_probe import __version__
-from prom_probe.aggregate.aggregator import FAMILIES, Aggregator
+from prom_probe.aggregate import families as own
+from prom_probe.aggregate.aggregator import Aggregator
 from prom_probe.config.settings import Config, format_duration, format_size, shown_settings
 from prom_probe.log import Log
 from prom_probe.model.meter import Meter
@@ -164,8 +165,8 @@ class Reloads:
         self._number = 0
         self._waiting: list[asyncio.Future[str]] = []
         self.successful = True
-        self._success = meter.cell(FAMILIES["prom_probe_config_last_reload_successful"])
-        self._at = meter.cell(FAMILIES["prom_probe_config_last_reload_success_timestamp_seconds"])
+        self._success = meter.cell(own.RELOAD_SUCCESSFUL.family)
+        self._at = meter.cell(own.RELOAD_TIME.family)
         self._success.set(1)
         self._at.set(time.time() - (time.monotonic() - shared.started_s))
 

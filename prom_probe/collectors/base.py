@@ -3,27 +3,13 @@
 import os
 import time
 from collections.abc import Callable, Collection, Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from prom_probe.model.layout import Layout
+from prom_probe.model.watch import Watch
 from prom_probe.sources.descriptors import Descriptors
-
-WatchKind = Literal["pid", "comm", "cmdline", "cgroup", "containers"]
-
-
-class Watch(msgspec.Struct, frozen=True):
-    """A tree to watch: `name` is its label; "containers" makes a tree of each container and needs no name or value.
-
-    `value`: a PID; a regex that matches the whole command name (15 bytes are kept of it) or the whole command line,
-    its arguments joined by spaces; a cgroup's path, with or without the mount point.
-    A process belongs to the first watch that it, or its parent's tree, matches, and stays there while it lives.
-    """
-
-    name: str
-    kind: WatchKind
-    value: str = ""
 
 
 class WorkerState(NamedTuple):

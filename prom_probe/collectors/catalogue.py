@@ -1,12 +1,12 @@
 """All metrics of the collectors, in one tuple: what docs and tests go by. No collector needs it."""
 
 from prom_probe.collectors.cgroup import families as cgroup_families
-from prom_probe.collectors.definition import READABLE, Definition
 from prom_probe.collectors.gpu import families as gpu_families
 from prom_probe.collectors.process import columns as process_columns
 from prom_probe.collectors.scrape.families import FAILURES, UNEXPOSED
 from prom_probe.collectors.system import families as system_families
 from prom_probe.collectors.workers import families as workers_families
+from prom_probe.model.definition import READABLE, Definition
 
 _system, _workers = system_families, workers_families
 

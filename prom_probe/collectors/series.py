@@ -1,6 +1,6 @@
 """Series that are there while somebody writes them: a column each, made with the first value."""
 
-from prom_probe.collectors.definition import Definition
+from prom_probe.model.definition import Definition
 from prom_probe.model.family import column
 from prom_probe.model.layout import Group, Layout
 from prom_probe.model.sample import STALE

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
 
 import msgspec
+
+from prom_probe.model.watch import Watch, WatchKind
 
 
 class ConfigError(ValueError):
@@ -123,21 +125,9 @@ def parse_address(text: str) -> Address:
     return Address(match[1] or match[2] or "", int(match[3]))
 
 
-WatchKind = Literal["pid", "comm", "cmdline", "cgroup", "containers"]
 # "containers" is chosen where nothing is, it has no notation.
 _WRITTEN_KINDS: tuple[WatchKind, ...] = ("pid", "comm", "cmdline", "cgroup")
 _WATCH_HELP = "NAME=pid:NUMBER, NAME=comm:REGEX, NAME=cmdline:REGEX or NAME=cgroup:PATH"
-
-
-class Watch(NamedTuple):
-    """A tree to watch: its name, how it is found, and what to look for."""
-
-    name: str
-    kind: WatchKind
-    value: str
-
-    def __str__(self) -> str:
-        return f"{self.name}={self.kind}:{self.value}"
 
 
 def parse_watch(text: str) -> Watch:

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from prom_probe.config.settings import Config, ConfigError, Source, Watch, format_duration
+from prom_probe.config.settings import Config, ConfigError, Source, format_duration
 from prom_probe.log import Log
+from prom_probe.model.watch import Watch
 from prom_probe.ring.doorbell import Doorbell
 from prom_probe.ring.layout import BEATS, begin_ring, reserve_ring, ring_cells
 from prom_probe.ring.slot import Slot
@@ -325,7 +326,6 @@ def _mebibytes(size: float) -> str:
 def collector_context(shared: Shared, log: Log) -> Context:
     """What every collector is given."""
     from prom_probe.collectors.base import Context, WorkerState
-    from prom_probe.collectors.base import Watch as TreeWatch
 
     config, board = shared.config, shared.board
     return Context(
@@ -333,7 +333,7 @@ def collector_context(shared: Shared, log: Log) -> Context:
         priority=config.collect_priority,
         sysfs=config.path_sysfs,
         cgroupfs=config.path_cgroupfs,
-        watches=tuple(TreeWatch(*watch) for watch in shared.watches),
+        watches=shared.watches,
         own_pids=_own_pids(shared),
         read_workers=lambda: [
             WorkerState(row.name, row.pid, bool(row.pid), row.restarts, row.name in PROBES)

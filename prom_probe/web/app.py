@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from prom_probe.model.family import Family
 from prom_probe.model.meter import Cell, Meter
+from prom_probe.web import families
 from prom_probe.web.api.queries import Queries, QueryLimits, describe
 from prom_probe.web.api.reply import ApiError, failure
 from prom_probe.web.context import About, Context, Store
@@ -22,16 +22,6 @@ if TYPE_CHECKING:
     from prom_probe.web.http.passwords import Passwords
     from prom_probe.web.http.security import Security
 
-REQUESTS = Family("prom_probe_http_requests_total", "counter", "HTTP requests answered, by route and status code.")
-QUERY_SECONDS = Family(
-    "prom_probe_query_duration_seconds",
-    "histogram",
-    "Time from a query's arrival to its answer, waiting for a place included.",
-    "seconds",
-)
-SCRAPE_SECONDS = Family(
-    "prom_probe_scrape_duration_seconds", "histogram", "Time to write the text of /metrics.", "seconds"
-)
 _QUERY_BOUNDS = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 30.0)
 _SCRAPE_BOUNDS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03)
 
@@ -86,8 +76,8 @@ class App:
             about=about,
             clock=clock,
             queries=self._queries,
-            query_seconds=meter.histogram(QUERY_SECONDS, _QUERY_BOUNDS),
-            scrape_seconds=meter.histogram(SCRAPE_SECONDS, _SCRAPE_BOUNDS),
+            query_seconds=meter.histogram(families.QUERY_DURATION.family, _QUERY_BOUNDS),
+            scrape_seconds=meter.histogram(families.SCRAPE_DURATION.family, _SCRAPE_BOUNDS),
             receiver=receiver,
         )
 
@@ -169,7 +159,9 @@ class App:
         key = (handler, response.status)
         cell = self._codes.get(key)
         if cell is None:
-            cell = self._codes[key] = self._meter.cell(REQUESTS, handler=handler, code=str(response.status))
+            cell = self._codes[key] = self._meter.cell(
+                families.REQUESTS.family, handler=handler, code=str(response.status)
+            )
         cell.add()
         return response
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TypeVar
 
-from prom_probe.collectors.base import Collector, Context, Watch
+from prom_probe.collectors.base import Collector, Context
 from prom_probe.model.labels import format_labels
 from prom_probe.model.sample import is_stale
+from prom_probe.model.watch import Watch
 from prom_probe.sources.descriptors import Descriptors
 from tests.support.fake_proc import FakeProc
 

@@ -17,7 +17,7 @@ PACKAGE = ROOT / "prom_probe"
 MAY_IMPORT = {
     "model": "",
     "sources": "",
-    "config": "",
+    "config": "model",
     "log": "",
     "demo": "",
     "ring": "model",

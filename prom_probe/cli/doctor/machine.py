@@ -13,8 +13,8 @@ import msgspec
 from prom_probe.cli.doctor.finding import Finding, Status
 from prom_probe.cli.doctor.identity import Denial, Identity
 from prom_probe.collectors.base import Context
-from prom_probe.collectors.definition import READABLE
 from prom_probe.collectors.registry import COLLECTORS
+from prom_probe.model.definition import READABLE
 from prom_probe.model.sample import is_stale
 from prom_probe.sources.descriptors import read_once
 

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from prom_probe.cli.doctor.finding import Finding, Status
 from prom_probe.cli.doctor.identity import Denial, Identity, explain_denial
-from prom_probe.collectors.base import Context, Watch
+from prom_probe.collectors.base import Context
 from prom_probe.collectors.process.roster import Roster
+from prom_probe.model.watch import Watch
 from prom_probe.sources.cgroup_procs import find_cgroup
 from prom_probe.sources.descriptors import Descriptors, read_once
 from prom_probe.sources.errors import ParseError

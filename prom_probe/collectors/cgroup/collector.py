@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from prom_probe.collectors.base import Context
 from prom_probe.collectors.cgroup.families import FAMILIES, IO_DEVICE
 from prom_probe.collectors.cgroup.files import INACTIVE_FILE, IO_READINGS, READINGS, IoReading, Reading, cpu_limits
-from prom_probe.collectors.definition import READABLE, Definition
 from prom_probe.collectors.system.devices import Devices
+from prom_probe.model.definition import READABLE, Definition
 from prom_probe.model.family import Column, column
 from prom_probe.model.layout import Group, Layout
 from prom_probe.model.sample import STALE

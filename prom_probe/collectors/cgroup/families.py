@@ -1,6 +1,6 @@
 """The metrics of a tree's cgroup."""
 
-from prom_probe.collectors.definition import Definition, define
+from prom_probe.model.definition import Definition, define
 from prom_probe.model.family import MetricType
 
 _WHOSE = "Of the cgroup that the tree's oldest process is in (for a cgroup watch: the one watched), and of those below."

@@ -3,7 +3,6 @@
 import msgspec
 
 from prom_probe.collectors.base import Context
-from prom_probe.collectors.definition import READABLE
 from prom_probe.collectors.gpu import families
 from prom_probe.collectors.gpu.checkpoint import GpuState, decode_gpu_state
 from prom_probe.collectors.gpu.faults import Faults
@@ -14,6 +13,7 @@ from prom_probe.collectors.gpu.source import GpuInfo, GpuSample
 from prom_probe.collectors.gpu.sources import make_sources
 from prom_probe.collectors.process.membership import decode_members
 from prom_probe.collectors.series import Series
+from prom_probe.model.definition import READABLE
 from prom_probe.model.layout import Layout
 from prom_probe.sources.descriptors import read_once
 from prom_probe.sources.errors import ParseError

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from prom_probe.collectors.definition import Definition, define
+from prom_probe.model.definition import Definition, define
 from prom_probe.model.family import MetricType
 
 

@@ -1,11 +1,11 @@
 """What the watched trees use of the GPUs: each tree's sum, and its processes' own series."""
 
 from prom_probe.collectors.base import Context
-from prom_probe.collectors.definition import READABLE
 from prom_probe.collectors.gpu import families
 from prom_probe.collectors.gpu.maxima import GpuMaxima
 from prom_probe.collectors.gpu.source import GpuProcess, GpuSample, PidKind, Trees
 from prom_probe.collectors.series import Series
+from prom_probe.model.definition import READABLE
 from prom_probe.sources.pid_namespace import has_host_pids, is_own_namespace
 
 

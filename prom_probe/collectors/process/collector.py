@@ -9,7 +9,6 @@ from collections.abc import Iterable
 import msgspec
 
 from prom_probe.collectors.base import Context
-from prom_probe.collectors.definition import READABLE
 from prom_probe.collectors.process.checkpoint import ProcessCheckpoint, TreeState, TreeSummary, decode_checkpoint
 from prom_probe.collectors.process.columns import Columns
 from prom_probe.collectors.process.maxima import Maxima
@@ -21,6 +20,7 @@ from prom_probe.collectors.process.roster import Roster
 from prom_probe.collectors.process.rules import Found, PidRule
 from prom_probe.collectors.process.tree import Tree, settle
 from prom_probe.collectors.process.unattributed import Unattributed
+from prom_probe.model.definition import READABLE
 from prom_probe.model.family import column
 from prom_probe.model.layout import Group, Layout
 from prom_probe.sources.cgroup_path import CgroupLocator

@@ -7,12 +7,12 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from prom_probe.collectors.base import Context
-from prom_probe.collectors.definition import Definition
 from prom_probe.collectors.process import families as f
 from prom_probe.collectors.process.maxima import Maxima
 from prom_probe.collectors.process.process import STATES, Process, count_states
 from prom_probe.collectors.process.rules import decode
 from prom_probe.collectors.process.tree import Tree
+from prom_probe.model.definition import Definition
 from prom_probe.model.family import Column
 from prom_probe.model.labels import make_labels
 from prom_probe.model.sample import STALE

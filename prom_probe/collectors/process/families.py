@@ -1,6 +1,6 @@
 """The metrics of process trees and of their processes."""
 
-from prom_probe.collectors.definition import define
+from prom_probe.model.definition import define
 
 _ANY = "Linux, macOS"
 _REAPED = (

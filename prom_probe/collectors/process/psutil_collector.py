@@ -9,13 +9,14 @@ from collections.abc import Sequence
 import msgspec
 import psutil
 
-from prom_probe.collectors.base import Context, Watch
+from prom_probe.collectors.base import Context
 from prom_probe.collectors.process.collector import ProcessCollector, Watched
 from prom_probe.collectors.process.columns import Spec
 from prom_probe.collectors.process.process import Process
 from prom_probe.collectors.process.roster import Roster
 from prom_probe.collectors.process.rules import CmdlineRule, CommRule, Found, PidRule, Rule, RuleTable
 from prom_probe.model.sample import STALE
+from prom_probe.model.watch import Watch
 
 
 class PsutilCmdlineRule(CmdlineRule):

@@ -4,7 +4,8 @@ import os
 from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple, Protocol, TypeAlias
 
-from prom_probe.collectors.base import Context, Watch
+from prom_probe.collectors.base import Context
+from prom_probe.model.watch import Watch
 from prom_probe.sources.cgroup_procs import CgroupProcs, find_cgroup
 from prom_probe.sources.errors import ParseError
 from prom_probe.sources.proc_pid_cmdline import parse_proc_pid_cmdline, read_proc_pid_cmdline

@@ -1,6 +1,6 @@
 """The metrics of scraping: what Prometheus adds to each target's own, and what we tell of ourselves."""
 
-from prom_probe.collectors.definition import Definition, define
+from prom_probe.model.definition import Definition, define
 
 
 def _report(name: str, help: str, definition: str, unit: str = "") -> Definition:

@@ -1,12 +1,12 @@
 """The system collector: the sections that make up the whole machine, each at its pace."""
 
 from prom_probe.collectors.base import Context
-from prom_probe.collectors.definition import READABLE
 from prom_probe.collectors.system import families, kernel
 from prom_probe.collectors.system.filesystems import Filesystems
 from prom_probe.collectors.system.hardware import Frequencies, Temperatures
 from prom_probe.collectors.system.network_and_disks import Disk, Network
 from prom_probe.collectors.system.section import Host, Section
+from prom_probe.model.definition import READABLE
 from prom_probe.model.family import column
 from prom_probe.model.layout import Layout
 from prom_probe.sources.errors import ParseError

@@ -4,7 +4,7 @@ from array import array
 from collections.abc import Iterable
 from typing import Protocol
 
-from prom_probe.collectors.definition import Definition
+from prom_probe.model.definition import Definition
 from prom_probe.model.family import Column
 from prom_probe.model.layout import Group, Layout
 

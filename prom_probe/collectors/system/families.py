@@ -1,6 +1,6 @@
 """The metrics of the whole machine."""
 
-from prom_probe.collectors.definition import Definition, define
+from prom_probe.model.definition import Definition, define
 from prom_probe.sources import block_stat as disk
 from prom_probe.sources.proc_net_dev import FIELDS
 

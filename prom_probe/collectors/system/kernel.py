@@ -2,9 +2,9 @@
 
 import os
 
-from prom_probe.collectors.definition import Definition
 from prom_probe.collectors.system import families
 from prom_probe.collectors.system.section import FileSection, Host, Section
+from prom_probe.model.definition import Definition
 from prom_probe.model.sample import STALE
 from prom_probe.sources.cpu_limit import read_cpu_limit
 from prom_probe.sources.descriptors import read_once, read_records

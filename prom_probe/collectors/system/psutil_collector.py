@@ -6,11 +6,11 @@ from array import array
 import psutil
 
 from prom_probe.collectors.base import Context
-from prom_probe.collectors.definition import READABLE
 from prom_probe.collectors.system import families
 from prom_probe.collectors.system.devices import Devices
 from prom_probe.collectors.system.filesystems import Filesystems
 from prom_probe.collectors.system.section import Host
+from prom_probe.model.definition import READABLE
 from prom_probe.model.family import column
 from prom_probe.model.layout import Layout
 from prom_probe.sources.filesystems import Mount

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from math import inf
 
 from prom_probe.collectors.base import Context
-from prom_probe.collectors.definition import Definition
+from prom_probe.model.definition import Definition
 from prom_probe.model.family import Column, column
 from prom_probe.model.layout import Group, Layout
 from prom_probe.model.sample import STALE

@@ -1,6 +1,6 @@
 """The metrics of our own processes."""
 
-from prom_probe.collectors.definition import define
+from prom_probe.model.definition import define
 
 UP = define(
     "prom_probe_worker_up",

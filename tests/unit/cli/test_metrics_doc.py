@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from prom_probe.cli.metrics_doc import OWN, page, render
-from prom_probe.collectors.definition import Definition
+from prom_probe.model.definition import Definition
 from prom_probe.model.family import Family
 from tests.support.paths import ROOT
 

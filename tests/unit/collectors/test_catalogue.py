@@ -6,16 +6,17 @@ import re
 
 import pytest
 
-from prom_probe.collectors.base import Context, Watch, WorkerState
+from prom_probe.collectors.base import Context, WorkerState
 from prom_probe.collectors.catalogue import DEFINITIONS
 from prom_probe.collectors.cgroup import families as cgroup_families
-from prom_probe.collectors.definition import Definition
 from prom_probe.collectors.gpu import families as gpu_families
 from prom_probe.collectors.process import families as process_families
 from prom_probe.collectors.registry import COLLECTORS
 from prom_probe.collectors.system import families as system_families
 from prom_probe.collectors.workers import families as workers_families
+from prom_probe.model.definition import Definition
 from prom_probe.model.labels import METRIC_NAME
+from prom_probe.model.watch import Watch
 from tests.support.paths import FIXTURES
 from tests.support.statvfs import statvfs
 

@@ -9,11 +9,12 @@ import os
 
 import pytest
 
-from prom_probe.collectors.base import Context, Watch, WorkerState
+from prom_probe.collectors.base import Context, WorkerState
 from prom_probe.collectors.registry import COLLECTORS
 from prom_probe.model.family import Column
 from prom_probe.model.layout import Layout
 from prom_probe.model.sample import is_stale
+from prom_probe.model.watch import Watch
 from tests.support import golden
 from tests.support.collector_harness import values
 from tests.support.paths import FIXTURES

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from prom_probe.collectors.base import Context, Watch
+from prom_probe.collectors.base import Context
 from prom_probe.collectors.catalogue import DEFINITIONS
 from prom_probe.collectors.process.collector import ProcessCollector
 from prom_probe.collectors.process.psutil_collector import PsutilProcessCollector
 from prom_probe.collectors.registry import COLLECTORS
 from prom_probe.collectors.system.collector import SystemCollector
 from prom_probe.collectors.system.psutil_collector import PsutilSystemCollector
+from prom_probe.model.watch import Watch
 from tests.support.collector_harness import values
 from tests.unit.collectors.process.test_real import burn, child, running, sleep
 

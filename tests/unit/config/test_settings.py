@@ -11,7 +11,6 @@ from prom_probe.config.settings import (
     Address,
     Config,
     ConfigError,
-    Watch,
     find_config,
     format_duration,
     make_config,
@@ -21,6 +20,7 @@ from prom_probe.config.settings import (
     parse_size,
     parse_watch,
 )
+from prom_probe.model.watch import Watch
 from prom_probe.sources.http_page import parse_endpoint
 
 

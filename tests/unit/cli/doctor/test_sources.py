@@ -11,7 +11,7 @@ import pytest
 from prom_probe.cli.doctor import cgroups, machine, processes
 from prom_probe.cli.doctor.finding import Finding
 from prom_probe.cli.doctor.identity import Identity
-from prom_probe.collectors.base import Watch
+from prom_probe.model.watch import Watch
 from tests.support.collector_harness import Machine
 from tests.support.doctor_tools import identity, status_text
 from tests.support.paths import HOST

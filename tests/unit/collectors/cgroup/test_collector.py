@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prom_probe.collectors.base import Context, Watch
+from prom_probe.collectors.base import Context
 from prom_probe.collectors.cgroup.collector import CgroupCollector
 from prom_probe.collectors.cgroup.families import FAMILIES
 from prom_probe.collectors.cgroup.files import INACTIVE_FILE, READINGS, Reading
 from prom_probe.collectors.process.collector import ProcessCollector
+from prom_probe.model.watch import Watch
 from prom_probe.sources.cgroup_path import CgroupLocator
 from prom_probe.sources.descriptors import Descriptors, KeptFile
 from prom_probe.sources.errors import ParseError

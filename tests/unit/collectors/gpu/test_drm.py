@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prom_probe.collectors.base import Context, Watch
+from prom_probe.collectors.base import Context
 from prom_probe.collectors.gpu.collector import GpuCollector
 from prom_probe.collectors.process.membership import encode_members
+from prom_probe.model.watch import Watch
 from prom_probe.sources.amdgpu_metrics import ENERGY_UNIT_J, parse_energy
 from prom_probe.sources.drm_fdinfo import parse_drm_client
 from prom_probe.sources.errors import ParseError

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from prom_probe.collectors.base import Watch
 from prom_probe.collectors.process.checkpoint import read_summaries
 from prom_probe.collectors.process.collector import ProcessCollector
+from prom_probe.model.watch import Watch
 from prom_probe.sources.process_files import ProcessFiles
 from tests.support.collector_harness import Machine, values
 

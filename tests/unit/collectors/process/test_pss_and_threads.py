@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from prom_probe.collectors.base import Watch
 from prom_probe.collectors.process import pss_and_threads as costly
 from prom_probe.collectors.process.collector import ProcessCollector
+from prom_probe.model.watch import Watch
 from tests.support.collector_harness import Machine
 
 PID = Watch("job", "pid", "100")

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prom_probe.collectors.base import Watch
 from prom_probe.collectors.process.collector import ProcessCollector
 from prom_probe.collectors.process.process import Process
 from prom_probe.collectors.process.reader import ProcessReader
 from prom_probe.collectors.process.tree import Tree
+from prom_probe.model.watch import Watch
 from prom_probe.sources.descriptors import Descriptors
 from prom_probe.sources.process_files import ProcessFiles
 from tests.support.collector_harness import Machine

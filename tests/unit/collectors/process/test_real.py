@@ -14,9 +14,10 @@ from typing import NoReturn
 
 import pytest
 
-from prom_probe.collectors.base import Context, Watch
+from prom_probe.collectors.base import Context
 from prom_probe.collectors.process.collector import ProcessCollector
 from prom_probe.collectors.process.roster import Roster
+from prom_probe.model.watch import Watch
 from prom_probe.sources.descriptors import Descriptors
 from prom_probe.sources.process_files import ProcessFiles
 from tests.support.collector_harness import values

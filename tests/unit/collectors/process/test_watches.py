@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from prom_probe.collectors.base import Watch
 from prom_probe.collectors.process import roster as module
 from prom_probe.collectors.process.collector import ProcessCollector
 from prom_probe.collectors.process.roster import Roster
 from prom_probe.collectors.process.rules import Found
+from prom_probe.model.watch import Watch
 from prom_probe.sources.proc_pid_stat import read_proc_pid_stat
 from tests.support.collector_harness import Machine
 from tests.support.fake_proc import stat_line
