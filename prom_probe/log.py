@@ -2,12 +2,15 @@
 
 import os
 import time
+from types import TracebackType
 
 import msgspec
 
 # The same message is written so often in so many seconds; then it is counted, and the next one tells how often.
 _BURST, _PERIOD_S = 10, 10.0
 _MOST_MESSAGES = 100
+
+_PACKAGE = os.path.dirname(__file__) + os.sep
 
 LEVELS = {"debug": 0, "info": 1, "warn": 2, "error": 3}
 
@@ -60,6 +63,21 @@ class Log:
             self._seen.clear()
         self._seen[key] = (began_s, count + 1)
         return 0 if count < _BURST else None
+
+
+def describe_error(error: BaseException) -> str:
+    """A bug in one line, with the place that raised it: "TypeError: … at exposition/text.py:93".
+
+    For an error from a library, the place is the line of ours that called it.
+    """
+    place = ""
+    trace: TracebackType | None = error.__traceback__
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if file.startswith(_PACKAGE) or not place:
+            place = f" at {file.removeprefix(_PACKAGE)}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return f"{type(error).__name__}: {error}{place}"
 
 
 def _quoted(text: str) -> str:

@@ -15,12 +15,11 @@ from prom_probe import __version__
 from prom_probe.aggregate import families as own
 from prom_probe.aggregate.aggregator import Aggregator
 from prom_probe.config.settings import Config, format_duration, format_size, shown_settings
-from prom_probe.log import Log
+from prom_probe.log import Log, describe_error
 from prom_probe.model.meter import Meter
 from prom_probe.ring.consumer import Consumer
 from prom_probe.ring.doorbell import Doorbell
 from prom_probe.run.listening import Listener
-from prom_probe.run.supervisor import error_place
 from prom_probe.run.wiring import AGGREGATOR, asked_probes, collector_names
 from prom_probe.tsdb.store import Store, StoreOptions
 from prom_probe.web.api.queries import QueryLimits
@@ -297,7 +296,7 @@ def _every(loop: asyncio.AbstractEventLoop, period_s: float, work: Callable[[], 
         try:
             pause_s = work()
         except Exception as error:
-            log("error", f"{type(error).__name__}: {error}", at=error_place(error))
+            log("error", describe_error(error))
         due_s = loop.time() + pause_s if pause_s else max(due_s + period_s, loop.time())
         loop.call_at(due_s, call)
 

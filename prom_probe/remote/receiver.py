@@ -8,10 +8,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from prom_probe.log import describe_error
 from prom_probe.model.labels import Labels, format_labels
 from prom_probe.remote.write_request import BadRequest, Decoder, Refused, WriteRequest
 from prom_probe.tsdb.outcome import Outcome
-from prom_probe.web.api.queries import describe, share_interpreter
+from prom_probe.web.api.queries import share_interpreter
 from prom_probe.web.http.message import Pending, Response, plain
 
 MAX_DECOMPRESSED_BYTES = 32 << 20
@@ -82,7 +83,7 @@ class Receiver:
             except BadRequest as error:
                 response = plain(400, f"not a usable remote write request, nothing of it is stored: {error}")
             except Exception as error:
-                self._log("error", f"a remote write failed: {describe(error)}")
+                self._log("error", f"a remote write failed: {describe_error(error)}")
                 response = plain(500)
             if not answer.done():
                 answer.set_result(response)

@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 
-from prom_probe.log import Log
+from prom_probe.log import Log, describe_error
 from prom_probe.ring.doorbell import Doorbell
 from prom_probe.run.board import Board
 from prom_probe.run.command import FORWARDED, Command, Ended
@@ -166,9 +166,7 @@ class Supervisor:
             worker.main(self._lifeline)
             status = 0
         except BaseException as error:
-            self._log.named(worker.name)(
-                "error", f"worker died: {type(error).__name__}: {error}", at=error_place(error)
-            )
+            self._log.named(worker.name)("error", f"worker died: {describe_error(error)}")
         finally:
             os._exit(status)
 
@@ -331,11 +329,3 @@ def _name_process(name: str) -> None:
             comm.write(name[:15])
     except OSError:
         pass
-
-
-def error_place(error: BaseException) -> str:
-    """file:line where `error` was raised."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace else "?"

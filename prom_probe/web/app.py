@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from prom_probe.log import describe_error
 from prom_probe.model.meter import Cell, Meter
 from prom_probe.web import families
-from prom_probe.web.api.queries import Queries, QueryLimits, describe
+from prom_probe.web.api.queries import Queries, QueryLimits
 from prom_probe.web.api.reply import ApiError, failure
 from prom_probe.web.context import About, Context, Store
 from prom_probe.web.http.message import Answer, Pending, Request, Response, plain
@@ -142,7 +143,7 @@ class App:
         except ApiError as error:
             answer = failure(error)
         except Exception as error:
-            self.log("error", f"answering {route.path} failed: {describe(error)}")
+            self.log("error", f"answering {route.path} failed: {describe_error(error)}")
             answer = plain(500)
         if isinstance(answer, Pending):
             answer.add_done_callback(lambda done: None if done.cancelled() else self.counted(done.result(), route.path))

@@ -8,7 +8,9 @@ from unittest.mock import patch
 
 import pytest
 
-from prom_probe.log import Log
+from prom_probe.log import Log, describe_error
+from prom_probe.model.labels import label_value
+from tests.support.paths import ROOT
 
 
 @pytest.fixture
@@ -79,3 +81,29 @@ def test_many_different_messages_do_not_grow(lines: Callable[[], list[str]]) -> 
         log("warn", f"message {i}")
     assert len(log._seen) <= 100
     assert len(lines()) == 1000
+
+
+def test_a_bug_is_told_with_the_place_that_raised_it() -> None:
+    """The path is relative to the package."""
+    source = (ROOT / "prom_probe/model/labels.py").read_text().splitlines()
+    line = next(n for n, text in enumerate(source[22:], 23) if text.startswith("    for key, value in labels:"))
+    with pytest.raises(TypeError) as caught:
+        label_value(1, "job")  # type: ignore[arg-type]
+    assert describe_error(caught.value) == f"TypeError: 'int' object is not iterable at model/labels.py:{line}"
+
+
+class Unprintable:
+    def __str__(self) -> str:
+        raise AttributeError("no text")
+
+
+def test_what_others_raise_is_told_with_the_line_of_ours_that_called_them() -> None:
+    """Not with a place deep in a library."""
+    with pytest.raises(AttributeError) as caught:
+        Log("info", "json")("info", "m", what=Unprintable())
+    assert " at log.py:" in describe_error(caught.value)
+
+
+def test_an_error_that_was_never_raised_has_no_place() -> None:
+    """There is no traceback to look at."""
+    assert describe_error(ValueError("v")) == "ValueError: v"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from prom_probe.log import describe_error
 from prom_probe.model.regex import RegexTimeout
 from prom_probe.web.api.reply import ApiError, failure
 from prom_probe.web.http.encoding import gzip_pieces
@@ -130,7 +131,7 @@ class Queries:
 
     def _failed(self, error: Exception) -> Response:
         """A bug, or not enough memory: for the log in full, for the client in short."""
-        self._log("error", f"a query failed: {describe(error)}")
+        self._log("error", f"a query failed: {describe_error(error)}")
         return failure(ApiError("internal", f"the query failed: {type(error).__name__}"))
 
     def _finish(self, item: _Item, body: bytes, rest: Iterator[bytes] | None, status: int) -> None:
@@ -244,13 +245,3 @@ def _to_loop(future: asyncio.Future[Any], callback: Callable[..., None], *args: 
         future.get_loop().call_soon_threadsafe(callback, *args)
     except RuntimeError:  # the loop is closed: nobody waits any more
         pass
-
-
-def describe(error: BaseException) -> str:
-    """An exception in one line, with the place where it was raised."""
-    where, trace = "", error.__traceback__
-    while trace is not None:
-        code = trace.tb_frame.f_code
-        where = f" at {code.co_filename.rpartition('/')[2]}:{trace.tb_lineno} in {code.co_name}"
-        trace = trace.tb_next
-    return f"{type(error).__name__}: {error}{where}"

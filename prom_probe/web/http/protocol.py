@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import httptools
 
-from prom_probe.web.api.queries import describe
+from prom_probe.log import describe_error
 from prom_probe.web.http.encoding import accepts_gzip, gzip
 from prom_probe.web.http.limits import HttpLimits
 from prom_probe.web.http.message import REASONS, Answer, Pending, Request, Response, Stream, plain
@@ -256,7 +256,7 @@ class Connection(asyncio.BufferedProtocol):
         except httptools.HttpParserUpgrade:  # none is offered: the request is answered as if it had not asked
             self._closing = True
         except httptools.HttpParserCallbackError as error:
-            self._owner.log("error", f"reading a request failed: {describe(error.__context__ or error)}")
+            self._owner.log("error", f"reading a request failed: {describe_error(error.__context__ or error)}")
             self._reject(500)
         except httptools.HttpParserError as error:
             self._reject(400, str(error))
@@ -372,7 +372,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         error = made.exception()
         if error is not None:
-            self._owner.log("error", f"an answer broke off: {describe(error)}")
+            self._owner.log("error", f"an answer broke off: {describe_error(error)}")
             self._transport.abort()  # without its end, so that the client notices
             return
         piece, ended = made.result(), self._stream.ended
