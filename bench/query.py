@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from urllib.parse import urlencode
 
 from bench.report import Row, percentile, print_table
 from prom_probe.model.labels import Labels
 from tests.support.dataset import counters, gauges
-from tests.support.peers import Peer, encode_write, free_port, prometheus, victoria_metrics
+from tests.support.peers import Peer, encode_write, prom_probe, prometheus, victoria_metrics
 
 STEP_S = 15
 TURNS, TURN_S = 5, 0.2  # that each peer has of each query, and how long one is at least
@@ -35,17 +32,6 @@ QUERIES = {
 }
 
 Series = list[tuple[Labels, Sequence[float]]]
-
-
-def prom_probe(cache: bool) -> Peer:
-    """Ourselves, watching nothing, with the remote write receiver; without the decode cache where asked."""
-    port = free_port()
-    flags = ["--web.listen-address=", f"--api.listen-address=127.0.0.1:{port}", "--web.enable-remote-write-receiver"]
-    flags += ["--storage.tsdb.retention.size=512MB", "--storage.tsdb.retention.time=1d", "--interval.system=1h"]
-    if not cache:
-        flags.append("--storage.tsdb.decode-cache-size=0B")
-    argv = [sys.executable, "-m", "prom_probe", "run", *flags]
-    return Peer("prom_probe" if cache else "prom_probe, cold", argv, port, Path(tempfile.mkdtemp()))
 
 
 def load(peer: Peer, series: Series, start_ms: int) -> float:

@@ -20,10 +20,10 @@ from typing import Any
 import pytest
 
 from tests.deploy.tools import KUSTOMIZE, Resource, kustomize, pod_spec, sidecar_of
-from tests.e2e.test_prometheus import scraping, value_of
 from tests.support.containers import Pod, bind
 from tests.support.dataset import counters, gauges
 from tests.support.peers import encode_write
+from tests.support.prometheus import scraping, value_of
 from tests.support.sidecar import FREE, Sidecar, wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="containers are Linux's")

@@ -10,7 +10,7 @@ import yaml
 
 from prom_probe.collectors.catalogue import DEFINITIONS
 from tests.deploy.tools import CHART, HERE, KUSTOMIZE, ROOT, parse, run
-from tests.support.sidecar import program
+from tests.support.programs import program
 
 RULES = CHART / "rules.yaml"
 GROUPS: list[dict[str, Any]] = yaml.safe_load(RULES.read_text())["groups"]

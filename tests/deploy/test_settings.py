@@ -10,7 +10,7 @@ import yaml
 
 from prom_probe.config.settings import OPTIONS, find_config, parse_size
 from tests.deploy.tools import DEPLOY, KUSTOMIZE, parse, run
-from tests.support.sidecar import program
+from tests.support.programs import program
 
 TEXTS = [file for file in sorted(DEPLOY.rglob("*")) if file.is_file()]
 _VARIABLE = re.compile(r"\bPROM_PROBE_[A-Z_]+[A-Z]\b")

@@ -18,8 +18,7 @@ from typing import Any
 
 import yaml
 
-from tests.e2e.test_clients import missing
-from tests.support.sidecar import program
+from tests.support.programs import missing, program
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent

@@ -19,7 +19,7 @@ from tests.docs.elsewhere import ELSEWHERE, Elsewhere
 from tests.docs.pages import Command, Page, commands, pattern
 from tests.support.paths import ROOT
 from tests.support.peers import free_port
-from tests.support.sidecar import program
+from tests.support.programs import program
 
 # Commands that go on until they are told to end: they run beside those that follow, up to the next such command.
 _STAYS = re.compile(r"(?:[A-Z_]+=\S+ )*prom-probe (?:run|serve)\b")

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_web_config import TLS, Authority, _context, _get, _write, authority  # noqa: F401 - a fixture
 from tests.support.sidecar import Sidecar, wait_for
+from tests.support.tls import TLS, Authority, context, get, write
 
 Address = tuple[str, int]
 
@@ -208,16 +208,16 @@ def test_a_scraper_beside_all_of_them_loses_nothing() -> None:
             assert sidecar.metric("prom_probe_ring_dropped_frames_total", ring=ring) == 0
 
 
-def test_garbage_on_a_tls_port(authority: Authority, tmp_path: Path) -> None:  # noqa: F811
+def test_garbage_on_a_tls_port(authority: Authority, tmp_path: Path) -> None:
     """Handshakes that never come or make no sense harm no scrape and leave no line that is not ours."""
     for file in authority.folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    with Sidecar(flags=[f"--web.config.file={_write(tmp_path, TLS)}"]) as sidecar, ExitStack() as stack:
-        address, context = _address(sidecar.web), _context(tmp_path)
+    with Sidecar(flags=[f"--web.config.file={write(tmp_path, TLS)}"]) as sidecar, ExitStack() as stack:
+        address, trusted = _address(sidecar.web), context(tmp_path)
         pid = _aggregator(sidecar)
-        assert _get(sidecar.web + "/metrics", context)[0] == 200
+        assert get(sidecar.web + "/metrics", trusted)[0] == 200
         before = _resident(pid)
-        with Scraper(lambda: _get(sidecar.web + "/metrics", context)[0]) as scraper:
+        with Scraper(lambda: get(sidecar.web + "/metrics", trusted)[0]) as scraper:
             rng = random.Random(1)
             for i in range(200):
                 sock = stack.enter_context(_connect(address))

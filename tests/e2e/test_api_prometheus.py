@@ -12,10 +12,10 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
-from bench.query import prom_probe
 from prom_probe.model.labels import make_labels
-from tests.support.peers import Peer, encode_write, prometheus
-from tests.support.sidecar import program, wait_for
+from tests.support.peers import Peer, encode_write, prom_probe, prometheus
+from tests.support.programs import program
+from tests.support.sidecar import wait_for
 
 END_S = int(time.time()) // 60 * 60 - 60
 START_S = END_S - 600

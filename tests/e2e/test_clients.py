@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import time
@@ -12,15 +11,16 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import pytest
 
 from prom_probe.model.labels import make_labels
-from tests.e2e.test_remote_write import SWITCH, matrix, newest_s
 from tests.support.paths import ROOT
 from tests.support.peers import encode_write, prometheus
-from tests.support.sidecar import Sidecar, program, wait_for
+from tests.support.programs import missing, program
+from tests.support.prometheus import REMOTE_WRITE, matrix, newest_s
+from tests.support.sidecar import Sidecar, wait_for
 
 NODE = ROOT / "tests" / "clients"
 YEAR_S = 365 * 86400
@@ -29,7 +29,7 @@ YEAR_S = 365 * 86400
 @pytest.fixture(scope="module")
 def sidecar() -> Iterator[Sidecar]:
     """Some seconds of a sleeping command's samples, and a series whose names need quotes."""
-    with Sidecar("--", "sleep", "600", flags=[SWITCH]) as found:
+    with Sidecar("--", "sleep", "600", flags=[REMOTE_WRITE]) as found:
         labels = make_labels("quoted.name", {"http.status": "ok"})
         body = encode_write([(labels, [round(time.time() * 1000)], [1.0])])
         headers = {"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy"}
@@ -38,13 +38,6 @@ def sidecar() -> Iterator[Sidecar]:
         # One more than the tests ask for: a client that leaves out the second under way misses one.
         wait_for("five collections", lambda: (found.value("count_over_time(proctree_threads[1m])") or 0) >= 5)
         yield found
-
-
-def missing(what: str) -> NoReturn:
-    """Skip the test, or fail under REQUIRE_REAL."""
-    if os.environ.get("REQUIRE_REAL"):
-        pytest.fail(f"{what}, and REQUIRE_REAL is set")
-    pytest.skip(what)
 
 
 # -- promtool

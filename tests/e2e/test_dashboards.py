@@ -17,12 +17,11 @@ from grafana.board import Board, Panel
 from grafana.build import FOLDER, build
 from grafana.panels import DASHBOARDS
 from prom_probe.model.labels import make_labels
-from tests.e2e.test_prometheus import scraping
-from tests.e2e.test_remote_write import SWITCH
 from tests.grafana_render.render import Drawn, Shot, render
+from tests.support.dashboards import LABELS, PANELS, filled_in
 from tests.support.peers import encode_write
+from tests.support.prometheus import REMOTE_WRITE, scraping
 from tests.support.sidecar import Sidecar, wait_for
-from tests.unit.cli.test_dashboards import LABELS, PANELS, filled_in
 
 # What there is of trouble and of limits alone, and so not of a healthy sidecar: the labels, and two values.
 TREE, SOURCE = {"tree": "written"}, {"source": "written"}
@@ -42,7 +41,7 @@ TROUBLE: dict[str, tuple[dict[str, str], tuple[float, float]]] = {
 @pytest.fixture(scope="module")
 def watched() -> Iterator[tuple[Sidecar, str]]:
     """A sidecar around the demo workload, with the GPUs of the demonstration, and a real Prometheus that scrapes it."""
-    flags = ["--gpu=demo", "--expose.per-process", SWITCH]
+    flags = ["--gpu=demo", "--expose.per-process", REMOTE_WRITE]
     with (
         Sidecar("--", sys.executable, "-m", "prom_probe.demo", flags=flags) as sidecar,
         scraping(sidecar.web.removeprefix("http://")) as peer,

@@ -7,7 +7,8 @@ import subprocess
 import pytest
 
 from prom_probe.sources.gpu_detect import detect_gpus
-from tests.support.sidecar import Sidecar, program, wait_for
+from tests.support.programs import program
+from tests.support.sidecar import Sidecar, wait_for
 
 pytestmark = pytest.mark.gpu
 

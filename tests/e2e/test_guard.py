@@ -21,7 +21,8 @@ import pytest
 from prom_probe.model.labels import Labels, make_labels
 from tests.support.dataset import counters, gauges
 from tests.support.peers import encode_write
-from tests.support.sidecar import Sidecar, program, wait_for
+from tests.support.programs import program
+from tests.support.sidecar import Sidecar, wait_for
 
 SERIES, SAMPLES = 400, 1200
 LIMIT = 64 << 20  # bytes, --query.max-memory

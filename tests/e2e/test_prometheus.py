@@ -12,32 +12,17 @@ import urllib.request
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.support.peers import Peer, prometheus
-from tests.support.sidecar import Sidecar, children, program, read_comm, wait_for
+from tests.support.peers import Peer
+from tests.support.programs import program
+from tests.support.prometheus import scraping, value_of
+from tests.support.sidecar import Sidecar, children, read_comm, wait_for
 
 TREE = os.path.basename(sys.executable)
 CPU = f'sum(rate(proctree_cpu_seconds_total{{tree="{TREE}"}}[10s]))'
 BUSY = "while True: sum(range(1000))"
-
-
-def scraping(target: str) -> Peer:
-    """A real Prometheus that scrapes one host:port every second."""
-    program("prometheus")
-    return prometheus(
-        "global: {scrape_interval: 1s}\n"
-        f"scrape_configs: [{{job_name: sidecar, static_configs: [{{targets: ['{target}']}}]}}]\n"
-    )
-
-
-def value_of(peer: Peer, expr: str) -> float | None:
-    """The one value of an instant query."""
-    _, body = peer.get("/api/v1/query?" + urllib.parse.urlencode({"query": expr}))
-    result: list[Any] = json.loads(body)["data"]["result"]
-    return float(result[0]["value"][1]) if len(result) == 1 else None
 
 
 def metadata(peer: Peer, metric: str) -> dict[str, str]:

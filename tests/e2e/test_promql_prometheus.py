@@ -27,7 +27,7 @@ from prom_probe.promql.result import QueryError, Result
 from prom_probe.promql.syntax import written
 from prom_probe.tsdb.store import Store, StoreOptions
 from tests.support.peers import prometheus
-from tests.support.sidecar import program
+from tests.support.programs import program
 
 T0_MS = 1_700_000_000_000
 SAMPLES = 720  # every 5 s, for an hour

@@ -2,44 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 import urllib.parse
 import urllib.request
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.support.peers import VictoriaMetrics, free_port, prometheus
-from tests.support.sidecar import Sidecar, program, wait_for
-
-SWITCH = "--web.enable-remote-write-receiver"
-
-
-def matrix(url: str, expr: str, at_s: float) -> dict[tuple[tuple[str, str], ...], list[tuple[float, str]]]:
-    """A range selector's samples, from any Prometheus API; values as Python writes them, so that NaN equals NaN."""
-    form = urllib.parse.urlencode({"query": expr, "time": at_s})
-    with urllib.request.urlopen(f"{url}/api/v1/query?{form}", timeout=10) as response:
-        result: list[Any] = json.load(response)["data"]["result"]
-    return {
-        tuple(sorted(one["metric"].items())): [(t_s, repr(float(value))) for t_s, value in one["values"]]
-        for one in result
-    }
-
-
-def newest_s(url: str, expr: str) -> float:
-    """The timestamp of the newest sample of one series, 0 if there is none."""
-    times = [t_s for samples in matrix(url, expr, time.time()).values() for t_s, _ in samples]
-    return max(times, default=0.0)
+from tests.support.programs import program
+from tests.support.prometheus import REMOTE_WRITE, matrix, newest_s
+from tests.support.sidecar import Sidecar, wait_for
 
 
 def test_a_real_prometheus_writes_to_us() -> None:
     """It scrapes itself and sends us all: each series is here with the same samples."""
     program("prometheus")
     port = free_port()
-    with Sidecar("--", "sleep", "120", flags=[SWITCH]) as sidecar:
+    with Sidecar("--", "sleep", "120", flags=[REMOTE_WRITE]) as sidecar:
         config = (
             "global: {scrape_interval: 500ms}\n"
             f"scrape_configs: [{{job_name: itself, static_configs: [{{targets: ['127.0.0.1:{port}']}}]}}]\n"
@@ -69,7 +50,7 @@ def test_a_real_vmagent_writes_to_us(tmp_path: Path) -> None:
     vmagent = shutil.which("vmagent")
     if vmagent is None:
         pytest.skip("vmagent is not installed")
-    with Sidecar("--", "sleep", "120", flags=[SWITCH]) as sidecar:
+    with Sidecar("--", "sleep", "120", flags=[REMOTE_WRITE]) as sidecar:
         target = sidecar.web.removeprefix("http://")
         (tmp_path / "scrape.yml").write_text(
             "global: {scrape_interval: 500ms}\n"
@@ -97,4 +78,4 @@ def test_it_is_off_unless_it_is_switched_on() -> None:
             urllib.request.urlopen(request, timeout=10)
         with raised.value as answer:
             assert answer.code == 404
-            assert SWITCH in answer.read().decode()
+            assert REMOTE_WRITE in answer.read().decode()

@@ -21,10 +21,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.support.http_peer import Peer
 from tests.support.peers import free_port, node_exporter, prometheus
+from tests.support.programs import program
 from tests.support.replay import OPENMETRICS, Answer, Replay, page
-from tests.support.sidecar import Sidecar, program, wait_for
-from tests.unit.sources.test_http_page import Peer
+from tests.support.sidecar import Sidecar, wait_for
 
 GOOD = 'a_total{x="1"} 5\na_total{x="2"} 6\nb 7\n'
 TYPES = """\

@@ -22,46 +22,12 @@ import pytest
 
 from tests.support.paths import ROOT
 from tests.support.peers import prometheus
-from tests.support.sidecar import Sidecar, program, wait_for
+from tests.support.programs import program
+from tests.support.sidecar import Sidecar, wait_for
+from tests.support.tls import TLS, Authority, context, get, write
 
 PASSWORD = "correct horse"
 HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
-
-
-class Authority:
-    """A certificate authority of our own, by the openssl program; strict clients (Python 3.13's) take it too."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._openssl(
-            *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test authority"),
-            *("-addext", "keyUsage=critical,keyCertSign,cRLSign", "-keyout", "ca.key", "-out", "ca.crt"),
-        )
-
-    def issue(self, name: str, sans: str = "IP:127.0.0.1,DNS:localhost") -> None:
-        """`name`.crt and `name`.key."""
-        self._openssl(
-            *("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}", "-keyout", f"{name}.key"),
-            *("-out", f"{name}.csr"),
-        )
-        (self.folder / f"{name}.ext").write_text(
-            f"subjectAltName={sans}\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
-        )
-        self._openssl(
-            *("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial"),
-            *("-days", "2", "-extfile", f"{name}.ext", "-out", f"{name}.crt"),
-        )
-
-    def _openssl(self, *args: str) -> None:
-        subprocess.run([program("openssl"), *args], cwd=self.folder, check=True, capture_output=True)
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    authority = Authority(tmp_path_factory.mktemp("tls"))
-    for name in ("server", "client"):
-        authority.issue(name)
-    return authority
 
 
 @pytest.fixture
@@ -77,65 +43,38 @@ def _address(url: str) -> tuple[str, str]:
     return host, port
 
 
-def _write(folder: Path, text: str) -> Path:
-    file = folder / "web.yml"
-    file.write_text(text)
-    return file
-
-
-TLS = "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n"
 MUTUAL = TLS + "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.crt\n"
 USERS = f"basic_auth_users:\n  scraper: {HASH}\n"
 
 
-def _context(folder: Path, client: str = "") -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=str(folder / "ca.crt"))
-    if client:
-        context.load_cert_chain(folder / f"{client}.crt", folder / f"{client}.key")
-    return context
-
-
-def _get(url: str, context: ssl.SSLContext | None = None, user: str = "") -> tuple[int, dict[str, str]]:
-    """(status, headers)"""
-    headers = {"Authorization": f"Basic {base64.b64encode(user.encode()).decode()}"} if user else {}
-    try:
-        with urllib.request.urlopen(
-            urllib.request.Request(url, headers=headers), timeout=10, context=context
-        ) as answer:
-            answer.read()
-            return answer.status, dict(answer.headers)
-    except urllib.error.HTTPError as error:
-        return error.code, dict(error.headers)
-
-
 def test_tls_with_a_client_certificate(folder: Path) -> None:
     """Who has none is not let in; old protocol versions are not spoken; the headers are there."""
-    file = _write(folder, MUTUAL + "http_server_config:\n  headers:\n    X-Frame-Options: deny\n")
+    file = write(folder, MUTUAL + "http_server_config:\n  headers:\n    X-Frame-Options: deny\n")
     with Sidecar(flags=[f"--web.config.file={file}"]) as sidecar:
-        status, headers = _get(sidecar.web + "/metrics", _context(folder, "client"))
+        status, headers = get(sidecar.web + "/metrics", context(folder, "client"))
         assert status == 200 and headers["X-Frame-Options"] == "deny"
-        assert _get(sidecar.api + "/api/v1/query?query=1", _context(folder, "client"))[0] == 200
+        assert get(sidecar.api + "/api/v1/query?query=1", context(folder, "client"))[0] == 200
         with pytest.raises((urllib.error.URLError, ConnectionError, http.client.HTTPException)):
-            _get(sidecar.web + "/metrics", _context(folder))
+            get(sidecar.web + "/metrics", context(folder))
         with pytest.raises((urllib.error.URLError, ConnectionError, http.client.HTTPException)):
-            _get(sidecar.web.replace("https:", "http:") + "/metrics")
-        old = _context(folder, "client")
+            get(sidecar.web.replace("https:", "http:") + "/metrics")
+        old = context(folder, "client")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
         with pytest.raises((urllib.error.URLError, ConnectionError)):
-            _get(sidecar.web + "/metrics", old)
+            get(sidecar.web + "/metrics", old)
         assert "Traceback" not in sidecar.stderr
 
 
 @pytest.mark.parametrize(("mode", "warned"), [(0o644, ["web.yml", "server.key"]), (0o600, [])])
 def test_files_with_secrets_that_all_can_read(folder: Path, mode: int, warned: list[str]) -> None:
     """A line for each; it serves all the same, since in a container all may be one user."""
-    file = _write(folder, TLS + USERS)
+    file = write(folder, TLS + USERS)
     for path in (file, folder / "server.key"):
         path.chmod(mode)
     with Sidecar(flags=[f"--web.config.file={file}"]) as sidecar:
-        assert _get(sidecar.web + "/-/healthy", _context(folder))[0] == 200
+        assert get(sidecar.web + "/-/healthy", context(folder))[0] == 200
         told = [line for line in sidecar.stderr.splitlines() if "can be read by everybody" in line]
         assert len(told) == len(warned)
         assert all(str(folder / name) in line for name, line in zip(warned, told, strict=True))
@@ -143,29 +82,29 @@ def test_files_with_secrets_that_all_can_read(folder: Path, mode: int, warned: l
 
 def test_only_certain_clients(folder: Path, authority: Authority) -> None:
     """With client_allowed_sans a certificate needs one of these names too."""
-    file = _write(folder, MUTUAL + "  client_allowed_sans: [scraper.example]\n")
+    file = write(folder, MUTUAL + "  client_allowed_sans: [scraper.example]\n")
     authority.issue("scraper", "DNS:scraper.example")
     for name in ("scraper.crt", "scraper.key"):
         (folder / name).write_bytes((authority.folder / name).read_bytes())
     with Sidecar(flags=[f"--web.config.file={file}"]) as sidecar:
-        assert _get(sidecar.web + "/metrics", _context(folder, "scraper"))[0] == 200
+        assert get(sidecar.web + "/metrics", context(folder, "scraper"))[0] == 200
         with pytest.raises((urllib.error.URLError, ConnectionError, http.client.HTTPException)):
-            _get(sidecar.web + "/metrics", _context(folder, "client"))
+            get(sidecar.web + "/metrics", context(folder, "client"))
 
 
 def test_a_new_certificate_without_a_restart(folder: Path, authority: Authority) -> None:
     """New connections see it, an open one goes on; a broken file keeps the old one and is logged once."""
-    file = _write(folder, TLS)
+    file = write(folder, TLS)
     with Sidecar(flags=[f"--web.config.file={file}"]) as sidecar:
         host, port = _address(sidecar.web)
 
         def serial() -> str:
             raw = socket.create_connection((host, int(port)), 10)
-            with _context(folder).wrap_socket(raw, server_hostname="127.0.0.1") as tls:
+            with context(folder).wrap_socket(raw, server_hostname="127.0.0.1") as tls:
                 found: Any = tls.getpeercert()
                 return str(found["serialNumber"])
 
-        kept = http.client.HTTPSConnection(host, int(port), context=_context(folder), timeout=10)
+        kept = http.client.HTTPSConnection(host, int(port), context=context(folder), timeout=10)
         kept.request("GET", "/metrics")
         assert kept.getresponse().read()
         before = serial()
@@ -185,24 +124,24 @@ def test_a_new_certificate_without_a_restart(folder: Path, authority: Authority)
 
 def test_users_and_passwords(folder: Path) -> None:
     """401 without the right ones; health needs none; wrong ones at rate harm nobody; the file is read again."""
-    file = _write(folder, USERS)
+    file = write(folder, USERS)
     with Sidecar(flags=[f"--web.config.file={file}"]) as sidecar:
         url = sidecar.web + "/metrics"
-        status, headers = _get(url)
+        status, headers = get(url)
         assert status == 401 and headers["WWW-Authenticate"].startswith("Basic")
-        assert _get(url, user=f"scraper:{PASSWORD}")[0] == 200
+        assert get(url, user=f"scraper:{PASSWORD}")[0] == 200
         for user in ("scraper:wrong", f"nobody:{PASSWORD}", "scraper:", ":", "scraper:" + "x" * 100, "scraper:\0"):
-            assert _get(url, user=user)[0] == 401, user
-        assert _get(sidecar.web + "/no/such/page")[0] == 401
-        assert _get(sidecar.api + "/api/v1/query?query=1")[0] == 401
-        assert _get(sidecar.web + "/-/healthy")[0] == 200 and _get(sidecar.web + "/-/ready")[0] in (200, 503)
+            assert get(url, user=user)[0] == 401, user
+        assert get(sidecar.web + "/no/such/page")[0] == 401
+        assert get(sidecar.api + "/api/v1/query?query=1")[0] == 401
+        assert get(sidecar.web + "/-/healthy")[0] == 200 and get(sidecar.web + "/-/ready")[0] in (200, 503)
         for i in range(100):
-            assert _get(url, user=f"scraper:{i}")[0] == 401
-        assert _get(url, user=f"scraper:{PASSWORD}")[0] == 200
+            assert get(url, user=f"scraper:{i}")[0] == 401
+        assert get(url, user=f"scraper:{PASSWORD}")[0] == 200
         other = bcrypt.hashpw(b"other", bcrypt.gensalt(4)).decode()
         file.write_text(f"basic_auth_users:\n  scraper: {other}\n")
-        wait_for("the new password", lambda: _get(url, user="scraper:other")[0] == 200)
-        assert _get(url, user=f"scraper:{PASSWORD}")[0] == 401
+        wait_for("the new password", lambda: get(url, user="scraper:other")[0] == 200)
+        assert get(url, user=f"scraper:{PASSWORD}")[0] == 401
         assert HASH not in sidecar.stderr and PASSWORD not in sidecar.stderr
         status, body = sidecar.get(
             "/api/v1/status/config", headers={"Authorization": "Basic " + base64.b64encode(b"scraper:other").decode()}
@@ -220,7 +159,7 @@ def test_users_and_passwords(folder: Path) -> None:
 )
 def test_the_query_command_takes_a_user_of_the_url(folder: Path, user: str, status: int, printed: str) -> None:
     """From --url or its variable; what it prints has no password."""
-    file = _write(folder, TLS + USERS)
+    file = write(folder, TLS + USERS)
     with Sidecar(flags=[f"--web.config.file={file}"]) as sidecar:
         host = sidecar.api.partition("://")[2]
         url = f"https://{user.replace('PASSWORD', quote(PASSWORD, safe=''))}{host}"
@@ -237,11 +176,11 @@ def test_the_query_command_takes_a_user_of_the_url(folder: Path, user: str, stat
 def test_many_wrong_passwords_do_not_keep_a_scraper_waiting(folder: Path) -> None:
     """Checks wait in a queue of their own, with an end; who is known passes by."""
     slow = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(10)).decode()
-    file = _write(folder, f"basic_auth_users:\n  scraper: {slow}\n")
+    file = write(folder, f"basic_auth_users:\n  scraper: {slow}\n")
     with Sidecar(flags=[f"--web.config.file={file}"]) as sidecar:
         host, port = _address(sidecar.web)
         good = base64.b64encode(f"scraper:{PASSWORD}".encode()).decode()
-        assert _get(sidecar.web + "/metrics", user=f"scraper:{PASSWORD}")[0] == 200
+        assert get(sidecar.web + "/metrics", user=f"scraper:{PASSWORD}")[0] == 200
         attackers = []
         for i in range(100):
             sock = socket.create_connection((host, int(port)), 10)
@@ -280,7 +219,7 @@ def test_many_wrong_passwords_do_not_keep_a_scraper_waiting(folder: Path) -> Non
 )
 def test_a_wrong_file_refuses_to_start_with_one_line(folder: Path, text: str, error: str) -> None:
     """File, line, key, reason; never a secret."""
-    file = _write(folder, text)
+    file = write(folder, text)
     sidecar = Sidecar(flags=[f"--web.config.file={file}"])
     assert sidecar.wait() == 1
     (line,) = sidecar.stderr.splitlines()
@@ -298,7 +237,7 @@ def test_a_wrong_file_refuses_to_start_with_one_line(folder: Path, text: str, er
 )
 def test_the_doctor_knows_a_prom_probe_behind_tls(folder: Path, text: str, detail: str) -> None:
     """Called beside it with its settings; with a broken file it says what is broken."""
-    file = _write(folder, text)
+    file = write(folder, text)
     with Sidecar(flags=[f"--web.config.file={file}"]) as sidecar:
 
         def findings() -> dict[str, Any]:
@@ -328,17 +267,17 @@ def test_promtool_accepts_what_we_do(folder: Path) -> None:
     """The example file of the documentation, with all that we take."""
     promtool = program("promtool")
     text = (ROOT / "docs" / "web-config.example.yml").read_text()
-    file = _write(folder, text)
+    file = write(folder, text)
     done = subprocess.run([promtool, "check", "web-config", str(file)], capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stdout + done.stderr
     with Sidecar(flags=[f"--web.config.file={file}"]) as sidecar:
-        assert _get(sidecar.web + "/-/healthy", _context(folder, "client"))[0] == 200
+        assert get(sidecar.web + "/-/healthy", context(folder, "client"))[0] == 200
 
 
 def test_a_real_prometheus_scrapes_over_tls_with_certificate_and_password(folder: Path) -> None:
     """`up` is 1 with them, and 0 without the certificate."""
     program("prometheus")
-    file = _write(folder, MUTUAL + USERS)
+    file = write(folder, MUTUAL + USERS)
     with Sidecar(flags=[f"--web.config.file={file}"]) as sidecar:
         target = ":".join(_address(sidecar.web))
         common = f"    scheme: https\n    scrape_interval: 1s\n    static_configs: [{{targets: ['{target}']}}]\n"

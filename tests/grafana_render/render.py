@@ -11,8 +11,7 @@ from typing import Any
 
 import msgspec
 
-from tests.e2e.test_clients import missing
-from tests.support.sidecar import program
+from tests.support.programs import missing, program
 
 HERE = Path(__file__).parent
 

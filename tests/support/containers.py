@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from tests.support.paths import ROOT
-from tests.support.sidecar import program, wait_for
+from tests.support.programs import program
+from tests.support.sidecar import wait_for
 
 CGROUPFS = Path("/sys/fs/cgroup")
 

@@ -8,6 +8,7 @@ import shutil
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -165,6 +166,17 @@ def victoria_metrics() -> Peer:
     flags = [f"-storageDataPath={folder}/data", f"-httpListenAddr=127.0.0.1:{port}", "-search.disableCache"]
     flags += ["-search.latencyOffset=0s", "-retentionPeriod=100y"]
     return VictoriaMetrics("VictoriaMetrics", ["victoria-metrics", *flags], port, folder)
+
+
+def prom_probe(cache: bool) -> Peer:
+    """Ourselves, watching nothing, with the remote write receiver; without the decode cache where asked."""
+    port = free_port()
+    flags = ["--web.listen-address=", f"--api.listen-address=127.0.0.1:{port}", "--web.enable-remote-write-receiver"]
+    flags += ["--storage.tsdb.retention.size=512MB", "--storage.tsdb.retention.time=1d", "--interval.system=1h"]
+    if not cache:
+        flags.append("--storage.tsdb.decode-cache-size=0B")
+    argv = [sys.executable, "-m", "prom_probe", "run", *flags]
+    return Peer("prom_probe" if cache else "prom_probe, cold", argv, port, Path(tempfile.mkdtemp()))
 
 
 def encode_write(series: Iterable[tuple[Labels, Sequence[int], Sequence[float]]]) -> bytes:

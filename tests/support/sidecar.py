@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +18,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 FREE = "127.0.0.1:0"
@@ -49,16 +47,6 @@ def wait_for(what: str, condition: Callable[[], Any], deadline_s: float = 20.0) 
             return value
         assert time.monotonic() < end, f"not within {deadline_s:g} s: {what}"
         time.sleep(0.02)
-
-
-def program(name: str) -> str:
-    """The path of a real peer; without it the test is skipped, or fails under REQUIRE_REAL."""
-    path = shutil.which(name)
-    if path is None:
-        if os.environ.get("REQUIRE_REAL"):
-            pytest.fail(f"{name} is not installed, and REQUIRE_REAL is set")
-        pytest.skip(f"{name} is not installed")
-    return path
 
 
 class Sidecar:

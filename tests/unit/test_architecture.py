@@ -130,3 +130,61 @@ print(any(shared.rings["scrape"][:256]), "scrape" in shared.slots, "scrape" in s
     assert made == ["False"] * 3
     wanted = re.compile("scrape|http_page|prometheus_client|httptools")
     assert [name for name in names.split() if wanted.search(name)] == []
+
+
+# -- tests and benchmarks
+
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+BENCHES = sorted((ROOT / "bench").glob("*.py"))
+OF_BENCHES = {"tests/unit/test_bench.py"}  # tests of the benchmarks themselves
+# Modules of the standard library of which a patch reaches every thread of the process, the test runner's own too.
+WHOLE_PROCESS = "os time select selectors socket signal subprocess threading shutil sys"
+_PATCH = re.compile(rf"\b(?:setattr|patch|object)\(\s*[\"']?(?:{'|'.join(WHOLE_PROCESS.split())})\b")
+# Files that still do: a file that no longer does loses its row, and none is added.
+STILL_PATCHING = {
+    "tests/unit/cli/doctor/test_doctor.py",
+    "tests/unit/cli/doctor/test_sources.py",
+    "tests/unit/collectors/gpu/test_drm.py",
+    "tests/unit/collectors/process/test_watches.py",
+    "tests/unit/collectors/system/test_collector.py",
+    "tests/unit/collectors/test_golden.py",
+    "tests/unit/collectors/workers/test_collector.py",
+    "tests/unit/run/test_supervisor.py",
+    "tests/unit/sources/test_cgroup.py",
+    "tests/unit/sources/test_files.py",
+    "tests/unit/sources/test_priority.py",
+    "tests/unit/tsdb/disk/test_disk.py",
+    "tests/unit/web/test_patience.py",
+}
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def modules(path: Path) -> Iterator[str]:
+    """The full name of each module that a file imports, those within functions too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+@pytest.mark.parametrize("path", [*TESTS, *BENCHES], ids=name_of)
+def test_what_tests_and_benchmarks_share_lies_in_support(path: Path) -> None:
+    """Nothing imports a test module; tests do not import benchmarks, nor do benchmarks and support import tests."""
+    for module in modules(path):
+        top, *rest = module.split(".")
+        if top not in ("tests", "bench"):
+            continue
+        assert not (rest and rest[-1].startswith(("test_", "conftest"))), f"{path} imports {module}"
+        if top == "bench":
+            assert path in BENCHES or name_of(path) in OF_BENCHES, f"{path} imports {module}"
+        elif path in BENCHES or name_of(path).startswith("tests/support/"):
+            assert rest[:1] == ["support"], f"{path} imports {module}"
+
+
+def test_nothing_patches_the_whole_process() -> None:
+    """What a test replaces is handed to the code: a patch of the standard library reaches the test runner too."""
+    assert {name_of(path) for path in TESTS if _PATCH.search(path.read_text())} <= STILL_PATCHING

@@ -13,17 +13,8 @@ from grafana.board import Board, Panel
 from grafana.build import FOLDER, build
 from grafana.panels import DASHBOARDS
 from prom_probe.cli.dashboards import export
-from prom_probe.cli.metrics_doc import OWN
-from prom_probe.collectors.catalogue import DEFINITIONS
 from prom_probe.promql.engine import check
-
-PANELS = [(board, row, panel) for board in DASHBOARDS for row, panels in board.rows for panel in panels]
-LABELS = {definition.family.name: set(definition.labels) for definition in (*DEFINITIONS, *OWN)}
-
-
-def filled_in(expr: str, rate_interval: str = "4s") -> str:
-    """An expression as Grafana asks for it, everything being chosen."""
-    return re.sub(r"\$__rate_interval", rate_interval, re.sub(r"\$(job|instance|tree|gpu)\b", ".*", expr))
+from tests.support.dashboards import LABELS, PANELS, filled_in
 
 
 @pytest.mark.parametrize("board", DASHBOARDS, ids=lambda board: board.name)

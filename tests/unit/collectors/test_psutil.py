@@ -16,7 +16,7 @@ from prom_probe.collectors.system.collector import SystemCollector
 from prom_probe.collectors.system.psutil_collector import PsutilSystemCollector
 from prom_probe.model.watch import Watch
 from tests.support.collector_harness import values
-from tests.unit.collectors.process.test_real import burn, child, running, sleep
+from tests.support.processes import burn, child, running, sleep
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="compares with /proc")
 

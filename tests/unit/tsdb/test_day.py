@@ -1,8 +1,8 @@
 """A day's life in a few seconds: processes come and go, a fork storm passes, and the store stays as it should."""
 
-from bench.day import LONG_LIVED, START_MS, Feed, Life
 from prom_probe.model.matcher import Matcher
 from prom_probe.tsdb.store import Store, StoreOptions
+from tests.support.day import LONG_LIVED, START_MS, Feed, Life
 
 _RETENTION_S = 600
 _CAP = 1500

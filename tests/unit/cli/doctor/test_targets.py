@@ -12,7 +12,7 @@ from prom_probe.cli.doctor.finding import Finding
 from prom_probe.cli.doctor.report import examine
 from prom_probe.cli.doctor.targets import check_targets
 from prom_probe.config.settings import Config, Scrape
-from tests.unit.sources.test_http_page import Peer
+from tests.support.http_peer import Peer
 
 
 def answer(body: bytes, status: str = "200 OK", content_type: str = "text/plain") -> bytes:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import NoReturn
 
 import pytest
 
@@ -21,57 +20,9 @@ from prom_probe.model.watch import Watch
 from prom_probe.sources.descriptors import Descriptors
 from prom_probe.sources.process_files import ProcessFiles
 from tests.support.collector_harness import values
+from tests.support.processes import burn, child, collect_until, ended, running, sleep
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-
-DEADLINE_S = 20.0
-
-
-@contextmanager
-def running(work: Callable[[], object]) -> Iterator[int]:
-    """A process in a group of its own that does `work` and ends."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.setpgid(0, 0)
-            work()
-        finally:
-            os._exit(0)
-    try:
-        os.setpgid(pid, pid)
-    except OSError:
-        pass  # it was quicker
-    try:
-        yield pid
-    finally:
-        try:
-            os.killpg(pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass
-        try:
-            os.waitpid(pid, 0)
-        except ChildProcessError:
-            pass
-
-
-def burn(cpu_s: float) -> None:
-    end = time.process_time() + cpu_s
-    while time.process_time() < end:
-        pass
-
-
-def child(work: Callable[[], object]) -> int:
-    pid = os.fork()
-    if pid == 0:
-        work()
-        os._exit(0)
-    return pid
-
-
-def sleep() -> NoReturn:
-    signal.signal(signal.SIGUSR1, lambda number, frame: None)
-    while True:
-        signal.pause()
 
 
 def collector_of(pid: int, **settings: object) -> ProcessCollector:
@@ -89,20 +40,6 @@ def cpu(collector: ProcessCollector) -> float:
 
 def processes(collector: ProcessCollector) -> float:
     return values(collector)['proctree_processes{tree="t"}']
-
-
-def collect_until(collector: ProcessCollector, done: Callable[[], bool]) -> None:
-    """Collect every few milliseconds until `done`."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not done():
-        assert time.monotonic() < deadline
-        collector.collect()
-        time.sleep(0.005)
-
-
-def ended(pid: int) -> bool:
-    """Whether the process is a zombie."""
-    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 @pytest.mark.parametrize(("burn_ms", "gap_ms", "rounds"), [(50, 5, 8), (100, 20, 4), (3, 2, 60)])

@@ -17,7 +17,7 @@ from prom_probe.collectors.process.collector import ProcessCollector
 from prom_probe.model.watch import Watch
 from prom_probe.sources.descriptors import read_once
 from tests.support.collector_harness import Machine, values
-from tests.unit.collectors.process.test_real import burn, child, collect_until, ended, running
+from tests.support.processes import burn, child, collect_until, ended, running
 
 JOB = Watch("job", "cgroup", "/job")
 

@@ -1,0 +1,69 @@
+"""A certificate authority of our own, and clients that speak TLS and give a user."""
+
+from __future__ import annotations
+
+import base64
+import ssl
+import subprocess
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from tests.support.programs import program
+
+
+class Authority:
+    """A certificate authority of our own, by the openssl program; strict clients (Python 3.13's) take it too."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._openssl(
+            *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test authority"),
+            *("-addext", "keyUsage=critical,keyCertSign,cRLSign", "-keyout", "ca.key", "-out", "ca.crt"),
+        )
+
+    def issue(self, name: str, sans: str = "IP:127.0.0.1,DNS:localhost") -> None:
+        """`name`.crt and `name`.key."""
+        self._openssl(
+            *("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}", "-keyout", f"{name}.key"),
+            *("-out", f"{name}.csr"),
+        )
+        (self.folder / f"{name}.ext").write_text(
+            f"subjectAltName={sans}\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
+        )
+        self._openssl(
+            *("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial"),
+            *("-days", "2", "-extfile", f"{name}.ext", "-out", f"{name}.crt"),
+        )
+
+    def _openssl(self, *args: str) -> None:
+        subprocess.run([program("openssl"), *args], cwd=self.folder, check=True, capture_output=True)
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "web.yml"
+    file.write_text(text)
+    return file
+
+
+TLS = "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n"
+
+
+def context(folder: Path, client: str = "") -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(folder / "ca.crt"))
+    if client:
+        context.load_cert_chain(folder / f"{client}.crt", folder / f"{client}.key")
+    return context
+
+
+def get(url: str, context: ssl.SSLContext | None = None, user: str = "") -> tuple[int, dict[str, str]]:
+    """(status, headers)"""
+    headers = {"Authorization": f"Basic {base64.b64encode(user.encode()).decode()}"} if user else {}
+    try:
+        with urllib.request.urlopen(
+            urllib.request.Request(url, headers=headers), timeout=10, context=context
+        ) as answer:
+            answer.read()
+            return answer.status, dict(answer.headers)
+    except urllib.error.HTTPError as error:
+        return error.code, dict(error.headers)
