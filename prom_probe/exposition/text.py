@@ -19,7 +19,7 @@ from prom_probe.model.series import Newest
 _encode = msgspec.json.Encoder().encode
 
 
-class _Part:
+class _CollectorColumns:
     """The exposed columns of one collector's layout, prepared once and extended as the layout grows."""
 
     __slots__ = ("_known", "columns", "exposed", "indices", "layout", "starts", "take")
@@ -59,7 +59,7 @@ class _Part:
         return self.take(row)
 
 
-class _Plan(NamedTuple):
+class _OutputLines(NamedTuple):
     """All lines in output order. Each takes three pieces: its family's head where it is the first, start, value."""
 
     order: Callable[[Sequence[float]], Sequence[float]]  # from the parts' order to the lines' order
@@ -76,13 +76,13 @@ class Exposition:
     def __init__(self, form: Format = TEXT, names: Collection[str] | None = None) -> None:
         self.form = form
         self._names = names
-        self._parts: dict[str, _Part] = {}
-        self._plan = _Plan(_take_none, [], [])
+        self._parts: dict[str, _CollectorColumns] = {}
+        self._plan = _OutputLines(_take_none, [], [])
 
     def render(self, newest: Sequence[Newest]) -> bytes:
         """The text of the exposed series that have a value now: families sorted by name, without timestamps."""
         if self._update(newest):
-            self._plan = _make_plan([self._parts[row.collector] for row in newest], self.form, self._names)
+            self._plan = _output_lines([self._parts[row.collector] for row in newest], self.form, self._names)
         values: list[float] = []
         for row in newest:
             values += self._parts[row.collector].values(row.payload)
@@ -92,11 +92,11 @@ class Exposition:
         """Bring the parts up to date; True if the lines are not the same any more."""
         changed = [row.collector for row in newest] != list(self._parts)
         if changed:
-            self._parts = {row.collector: self._parts.get(row.collector) or _Part(row) for row in newest}
+            self._parts = {row.collector: self._parts.get(row.collector) or _CollectorColumns(row) for row in newest}
         for row in newest:
             part = self._parts[row.collector]
             if not part.fits(row):
-                part = self._parts[row.collector] = _Part(row)
+                part = self._parts[row.collector] = _CollectorColumns(row)
                 changed = True
             changed |= part.grow(self.form)
         return changed
@@ -130,7 +130,7 @@ class Exposition:
 _Line = tuple[str, int, bytes, Family, Labels]
 
 
-def _make_plan(parts: Sequence[_Part], form: Format, names: Collection[str] | None) -> _Plan:
+def _output_lines(parts: Sequence[_CollectorColumns], form: Format, names: Collection[str] | None) -> _OutputLines:
     """The lines of all parts, grouped by family, families sorted; within one in the order of the columns.
 
     A series that came back has a second column, the first being ended: the last column counts.
@@ -166,7 +166,7 @@ def _make_plan(parts: Sequence[_Part], form: Format, names: Collection[str] | No
         for line in group:
             pieces += (head, line[2], b"")
             head = b""
-    return _Plan(_taker(order), pieces, spans)
+    return _OutputLines(_taker(order), pieces, spans)
 
 
 _PARTS = (METRIC_NAME, "le", "quantile")  # what the series of one metric differ in

@@ -31,7 +31,19 @@ from prom_probe.promql.budget import Budget, timed_out
 from prom_probe.promql.functions import FUNCTIONS
 from prom_probe.promql.lexer import place
 from prom_probe.promql.queryable import Queryable
-from prom_probe.promql.values import Bools, Floats, Ints, Rows, Samples, Scalar, Text, Value, Vector, empty, named
+from prom_probe.promql.values import (
+    Bools,
+    Floats,
+    Ints,
+    Samples,
+    Scalar,
+    Text,
+    Value,
+    Vector,
+    VectorBuilder,
+    empty,
+    named,
+)
 from prom_probe.promql.windows import BLOCK, Windows, is_stale, make_windows
 
 _MAX_BATCH = 256  # series
@@ -207,7 +219,7 @@ class Evaluator:
         budget.hold(_STEP_BYTES * self.steps)
         oldest = ends - query.lookback_ms  # exclusive
         most, groups = query.read(node.matchers, int(oldest[0]) + 1, int(ends[-1]), self.steps, sparse=True)
-        rows = Rows(most, self.steps, budget.hold)
+        rows = VectorBuilder(most, self.steps, budget.hold)
         times = []
         for group in groups:
             working = _POINT_BYTES * len(group.labels) * self.steps

@@ -91,7 +91,7 @@ NAMING = frozenset({METRIC_NAME, "__type__", "__unit__"})
 Value: TypeAlias = Vector | Scalar | Text | Samples
 
 
-class Rows:
+class VectorBuilder:
     """Collects the rows of a vector batch by batch, in arrays made for `most` of them: nothing is copied at the end.
 
     `hold` books memory as rows come.

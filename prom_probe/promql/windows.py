@@ -108,7 +108,7 @@ class Windows:
         """What a running total ([series, n + 1], 0 before the first sample) grows by in each window."""
         return pick(running, self.end) - pick(running, self.first)
 
-    def blocks(self, least: int = 1, *, without: Ints | None = None) -> Iterator[Block]:
+    def blocks(self, least: int = 1, *, without: Ints | None = None) -> Iterator[WindowBlock]:
         """The windows with at least `least` samples, copied out, those of equal length together.
 
         Those of the steps `without` are left out.
@@ -125,7 +125,7 @@ class Windows:
                 self.check()
                 yield block
 
-    def _shared(self, length: int, lengths: Ints) -> Iterator[Block]:
+    def _shared(self, length: int, lengths: Ints) -> Iterator[WindowBlock]:
         steps = np.flatnonzero(lengths[0] == length)
         rows, width = len(self.values), max(1, BLOCK // length)
         views = sliding_window_view(self.values, length, axis=1)
@@ -136,19 +136,19 @@ class Windows:
             for top in range(0, rows, height):
                 place = slice(top, top + height)
                 starts = self.first[0, some]
-                yield Block((place, some), views[place, starts], times[starts])
+                yield WindowBlock((place, some), views[place, starts], times[starts])
 
-    def _separate(self, length: int, lengths: Ints) -> Iterator[Block]:
+    def _separate(self, length: int, lengths: Ints) -> Iterator[WindowBlock]:
         rows, steps = np.nonzero(lengths == length)
         width = max(1, BLOCK // length)
         for left in range(0, len(rows), width):
             row, step = rows[left : left + width], steps[left : left + width]
             index = self.first[row, step][:, None] + np.arange(length)
-            yield Block((row, step), self.values[row[:, None], index], self.times[row[:, None], index])
+            yield WindowBlock((row, step), self.values[row[:, None], index], self.times[row[:, None], index])
 
 
 @dataclass(slots=True)
-class Block:
+class WindowBlock:
     """Windows of one length. `values`, `times`: [..., length]; `out[place] = ...` puts their results in place.
 
     `place[1]` has the windows' steps.

@@ -14,7 +14,7 @@ from prom_probe.model.meter import Cell, Meter
 from prom_probe.web import families
 from prom_probe.web.api.queries import Queries, QueryLimits
 from prom_probe.web.api.reply import ApiError, failure
-from prom_probe.web.context import About, Context, Store
+from prom_probe.web.context import About, AppContext, ServedStore
 from prom_probe.web.http.message import Answer, Pending, Request, Response, plain
 from prom_probe.web.routes import Route, maybe_route
 
@@ -49,7 +49,7 @@ class App:
 
     def __init__(
         self,
-        store: Store,
+        store: ServedStore,
         *,
         meter: Meter,
         limits: QueryLimits,
@@ -71,7 +71,7 @@ class App:
         self._codes: dict[tuple[str, int], Cell] = {}
         self._hosts = _LOOPBACK_NAMES.union(host.lower() for host in allowed_hosts)
         self._queries = Queries(limits.max_concurrency, log, expect)
-        self._context = Context(
+        self._context = AppContext(
             store=store,
             limits=limits,
             about=about,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from prom_probe.remote.receiver import Receiver
 
 
-class StoreStats(Protocol):
+class ServedStoreStats(Protocol):
     """What the API tells about the store."""
 
     @property
@@ -32,7 +32,7 @@ class StoreStats(Protocol):
     def bytes(self) -> int: ...
 
 
-class Store(Protocol):
+class ServedStore(Protocol):
     """What the served face needs of a store; `tsdb.store.Store` fits it."""
 
     def newest(self) -> Sequence[Newest]:
@@ -44,7 +44,7 @@ class Store(Protocol):
     def families(self) -> Iterable[Family]:
         """Every metric family known."""
 
-    def stats(self) -> StoreStats:
+    def stats(self) -> ServedStoreStats:
         """Counts of what is stored."""
 
 
@@ -66,10 +66,10 @@ _MOST_FORMATS = 3
 
 
 @dataclass
-class Context:
+class AppContext:
     """One per App; owned by the loop's thread."""
 
-    store: Store
+    store: ServedStore
     limits: QueryLimits
     about: About
     clock: Callable[[], float]  # wall clock, seconds

@@ -7,15 +7,15 @@ import time
 
 from prom_probe.exposition.formats import choose
 from prom_probe.exposition.text import Exposition
-from prom_probe.web.api.params import form_of
-from prom_probe.web.context import Context
+from prom_probe.web.api.params import parameters_of
+from prom_probe.web.context import AppContext
 from prom_probe.web.http.message import Answer, Pending, Request, Response, plain
 
 _RELOAD_S = 10.0
 _VARY = (("Vary", "Accept"),)
 
 
-def metrics(context: Context, request: Request) -> Response:
+def metrics(context: AppContext, request: Request) -> Response:
     """The newest value of every exposed series, in the format that the scraper prefers.
 
     `name[]` asks for certain families or series alone, `collect[]` for certain collectors. A scraper's timeout
@@ -26,7 +26,7 @@ def metrics(context: Context, request: Request) -> Response:
     form = choose(request.headers.get("accept", ""))
     rows, names, exposition = context.store.newest(), None, context.exposition(form)
     if request.query:
-        query = form_of(request)
+        query = parameters_of(request)
         names = query.all("name[]") or None
         if wanted := query.all("collect[]"):
             known = {row.collector for row in rows}
@@ -41,7 +41,7 @@ def metrics(context: Context, request: Request) -> Response:
     return Response(200, body, form.content_type, _VARY)
 
 
-def reload(context: Context, request: Request) -> Answer:
+def reload(context: AppContext, request: Request) -> Answer:
     """Read the settings anew: 200, or 500 with what is wrong with them; 403 where that is not allowed."""
     if context.about.reload is None:
         return plain(403, "Lifecycle API is not enabled; --web.enable-lifecycle does so.")
@@ -64,11 +64,11 @@ def reload(context: Context, request: Request) -> Answer:
     return answer
 
 
-def healthy(context: Context, request: Request) -> Response:
+def healthy(context: AppContext, request: Request) -> Response:
     """200 as long as anybody answers."""
     return plain(200, "prom_probe is healthy.")
 
 
-def ready(context: Context, request: Request) -> Response:
+def ready(context: AppContext, request: Request) -> Response:
     """200 once the first collections are stored, 503 before."""
     return plain(200, "prom_probe is ready.") if context.about.ready() else plain(503, "prom_probe is not ready.")

@@ -10,11 +10,11 @@ from prom_probe.web.api import federate, remote_write
 from prom_probe.web.api import labels as api_labels
 from prom_probe.web.api import query as api_query
 from prom_probe.web.api import status as api_status
-from prom_probe.web.context import Context
+from prom_probe.web.context import AppContext
 from prom_probe.web.http.message import Answer, Request
 from prom_probe.web.page import landing
 
-Handler: TypeAlias = Callable[[Context, Request], Answer]
+Handler: TypeAlias = Callable[[AppContext, Request], Answer]
 
 
 class Route(NamedTuple):

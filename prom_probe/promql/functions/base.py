@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from prom_probe.promql.ast import Call, Type
-from prom_probe.promql.values import Bools, Floats, Rows, Value, Vector
+from prom_probe.promql.values import Bools, Floats, Value, Vector, VectorBuilder
 from prom_probe.promql.windows import BLOCK
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def over_windows(ev: Evaluator, node: Call, kernel: Kernel, *, keep_name: bool =
     matrix = next(argument for argument in node.args if argument.type == Type.MATRIX)
     budget = ev.query.budget
     most, batches = ev.windows(matrix, sparse=sparse)
-    rows = Rows(most, ev.steps, budget.hold)
+    rows = VectorBuilder(most, ev.steps, budget.hold)
     for labels, drop, windows in batches:
         # What a kernel's own arrays come to.
         working = 4 * (min(8 * BLOCK, windows.nbytes) if sparse else windows.nbytes) + 64 * len(labels) * ev.steps

@@ -12,18 +12,18 @@ from prom_probe.model.labels import METRIC_NAME, Labels, label_value
 from prom_probe.model.sample import is_stale
 from prom_probe.model.series import SeriesGroup
 from prom_probe.web.api.labels import selectors
-from prom_probe.web.api.params import form_of
+from prom_probe.web.api.params import parameters_of
 from prom_probe.web.api.reply import ApiError
-from prom_probe.web.context import Context
+from prom_probe.web.context import AppContext
 from prom_probe.web.http.message import Answer, Request
 
 # So many series are written in one go.
 _SLICE = 256
 
 
-def federate(context: Context, request: Request) -> Answer:
+def federate(context: AppContext, request: Request) -> Answer:
     """The newest sample within the lookback delta of every series that a `match[]` selects; none without one."""
-    form = form_of(request)
+    params = parameters_of(request)
     lookback_ms = context.limits.lookback_delta_ms
     now = round(context.clock() * 1000)
     snapshot = context.store.snapshot()
@@ -31,7 +31,7 @@ def federate(context: Context, request: Request) -> Answer:
 
     def job(deadline: float) -> Iterable[bytes]:
         newest: dict[Labels, tuple[int, float]] = {}
-        for matchers in selectors(form):
+        for matchers in selectors(params):
             for group in snapshot.select(now - lookback_ms + 1, now, matchers, deadline=deadline):
                 newest.update(_last(group))
                 if time.monotonic() >= deadline:

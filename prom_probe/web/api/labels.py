@@ -9,15 +9,15 @@ from prom_probe.model.matcher import Matcher
 from prom_probe.web.api.params import (
     MAX_TIME_MS,
     MIN_TIME_MS,
-    Form,
-    form_of,
+    Parameters,
     limit_param,
+    parameters_of,
     time_param,
     unescape_name,
     unquote,
 )
 from prom_probe.web.api.reply import ApiError, encode, invalid, success, success_list
-from prom_probe.web.context import Context
+from prom_probe.web.context import AppContext
 from prom_probe.web.http.message import Answer, Request, Response
 
 # Up to so many stored series, listing all their labels is quicker than handing it to a thread.
@@ -29,48 +29,48 @@ _SLICE = 256
 TRUNCATED = "results truncated due to limit"
 
 
-def labels(context: Context, request: Request) -> Answer:
+def labels(context: AppContext, request: Request) -> Answer:
     """The names of all labels, of the series that `match[]` selects where it is given."""
-    form = form_of(request)
-    snapshot, (mint, maxt) = context.store.snapshot(), _times(form)
+    params = parameters_of(request)
+    snapshot, (mint, maxt) = context.store.snapshot(), _times(params)
 
     def find(matchers: Sequence[Matcher], deadline: float) -> list[str]:
         return snapshot.label_names(mint, maxt, matchers, deadline=deadline)
 
-    return _names(context, form, find)
+    return _names(context, params, find)
 
 
-def label_values(context: Context, request: Request) -> Answer:
+def label_values(context: AppContext, request: Request) -> Answer:
     """The values of one label, named in the path."""
     name = unescape_name(unquote(request.path.split("/")[4].encode("latin-1")))
     if not name:
         raise ApiError("bad_data", 'invalid label name: ""')
-    form = form_of(request)
-    snapshot, (mint, maxt) = context.store.snapshot(), _times(form)
+    params = parameters_of(request)
+    snapshot, (mint, maxt) = context.store.snapshot(), _times(params)
 
     def find(matchers: Sequence[Matcher], deadline: float) -> list[str]:
         return snapshot.label_values(name, mint, maxt, matchers, deadline=deadline)
 
-    return _names(context, form, find)
+    return _names(context, params, find)
 
 
-def series(context: Context, request: Request) -> Answer:
+def series(context: AppContext, request: Request) -> Answer:
     """The label sets of the series that `match[]` selects."""
-    form = form_of(request)
-    limit = limit_param(form)
-    if not form.all("match[]"):
+    params = parameters_of(request)
+    limit = limit_param(params)
+    if not params.all("match[]"):
         raise ApiError("bad_data", "no match[] parameter provided")
-    snapshot, (mint, maxt) = context.store.snapshot(), _times(form)
+    snapshot, (mint, maxt) = context.store.snapshot(), _times(params)
 
     def job(deadline: float) -> Iterable[bytes]:
         found: set[Labels] = set()
-        for matchers in selectors(form):
+        for matchers in selectors(params):
             found.update(snapshot.series(mint, maxt, matchers, deadline=deadline))
         ordered = sorted(found)
         cut = bool(limit) and len(ordered) > limit
         return success_list(_series_slices(ordered[: limit or None]), [TRUNCATED] if cut else ())
 
-    return _run(context, form, job)
+    return _run(context, params, job)
 
 
 def _series_slices(ordered: Sequence[Labels]) -> Iterator[bytes]:
@@ -78,32 +78,32 @@ def _series_slices(ordered: Sequence[Labels]) -> Iterator[bytes]:
         yield encode([dict(one) for one in ordered[i : i + _SLICE]])[1:-1]
 
 
-def _names(context: Context, form: Form, find: Callable[[Sequence[Matcher], float], list[str]]) -> Answer:
-    limit = limit_param(form)
+def _names(context: AppContext, params: Parameters, find: Callable[[Sequence[Matcher], float], list[str]]) -> Answer:
+    limit = limit_param(params)
 
     def job(deadline: float) -> Iterable[bytes]:
-        found = [find(matchers, deadline) for matchers in selectors(form) or [[]]]
+        found = [find(matchers, deadline) for matchers in selectors(params) or [[]]]
         names = found[0] if len(found) == 1 else sorted(set().union(*found))
         cut = bool(limit) and len(names) > limit
         return [success(names[: limit or None], [TRUNCATED] if cut else ()).body]
 
-    return _run(context, form, job)
+    return _run(context, params, job)
 
 
-def _run(context: Context, form: Form, job: Callable[[float], Iterable[bytes]]) -> Answer:
+def _run(context: AppContext, params: Parameters, job: Callable[[float], Iterable[bytes]]) -> Answer:
     """On the loop where nothing can take long: a selector's regex may."""
-    quick = not form.all("match[]") and context.store.stats().series <= _INLINE_SERIES
+    quick = not params.all("match[]") and context.store.stats().series <= _INLINE_SERIES
     return context.queries.run(job, context.limits.timeout_s, inline=quick)
 
 
-def _times(form: Form) -> tuple[int, int]:
-    return time_param(form, "start", MIN_TIME_MS), time_param(form, "end", MAX_TIME_MS)
+def _times(params: Parameters) -> tuple[int, int]:
+    return time_param(params, "start", MIN_TIME_MS), time_param(params, "end", MAX_TIME_MS)
 
 
-def selectors(form: Form) -> list[list[Matcher]]:
+def selectors(params: Parameters) -> list[list[Matcher]]:
     """The matchers of each `match[]`. Loads the parser: call it in a query's thread."""
     sets = []
-    for text in form.all("match[]"):
+    for text in params.all("match[]"):
         matchers = selector_of("match[]", text)
         if all(_matches_empty(matcher) for matcher in matchers):
             raise invalid("match[]", "match[] must contain at least one non-empty matcher")
@@ -130,11 +130,11 @@ def _matches_empty(matcher: Matcher) -> bool:
     return compile_anchored(matcher.value).matches("") == (matcher.op == "=~")
 
 
-def metadata(context: Context, request: Request) -> Response:
+def metadata(context: AppContext, request: Request) -> Response:
     """Type, help and unit of each metric: `metric`, `limit`, `limit_per_metric`."""
-    form = form_of(request)
-    limit, per_metric = metadata_limit(form, "limit"), metadata_limit(form, "limit_per_metric")
-    wanted = form.get("metric")
+    params = parameters_of(request)
+    limit, per_metric = metadata_limit(params, "limit"), metadata_limit(params, "limit_per_metric")
+    wanted = params.get("metric")
     data: dict[str, list[dict[str, str]]] = {}
     for family in context.store.families():
         if wanted and family.name != wanted:
@@ -148,9 +148,9 @@ def metadata(context: Context, request: Request) -> Response:
     return success(data)
 
 
-def metadata_limit(form: Form, name: str) -> int:
+def metadata_limit(params: Parameters, name: str) -> int:
     """A limit of metadata, -1 where it is not given."""
-    text = form.get(name)
+    text = params.get(name)
     if not text:
         return -1
     try:

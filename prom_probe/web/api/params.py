@@ -1,4 +1,4 @@
-"""Parameters of a request: the form (URL and body merged), times, durations, limits, escaped names."""
+"""Parameters of a request: from URL and body together, times, durations, limits, escaped names."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _KEPT_BYTES = 512
 FORM = "application/x-www-form-urlencoded"
 
 
-class Form:
+class Parameters:
     """The parameters of a request by name; a body's come before the URL's, and the first of a name counts."""
 
     __slots__ = ("_values",)
@@ -58,14 +58,14 @@ class Form:
         return self._values.get(name, [])
 
 
-def form_of(request: Request) -> Form:
+def parameters_of(request: Request) -> Parameters:
     """The request's form; raises ApiError where it is not well encoded."""
     values: dict[str, list[str]] = {}
     if request.body and request.headers.get("content-type", "").partition(";")[0].strip().lower() == FORM:
         _parse_form(request.body, values)
     if request.query:
         _parse_form(request.query, values)
-    return Form(values)
+    return Parameters(values)
 
 
 def _parse_form(raw: bytes, into: dict[str, list[str]]) -> None:
@@ -140,9 +140,9 @@ def parse_duration(text: str) -> int:
     return round(ms)
 
 
-def time_param(form: Form, name: str, default_ms: int) -> int:
+def time_param(params: Parameters, name: str, default_ms: int) -> int:
     """The time of parameter `name`, `default_ms` where it is not given."""
-    text = form.get(name)
+    text = params.get(name)
     if not text:
         return default_ms
     try:
@@ -151,18 +151,18 @@ def time_param(form: Form, name: str, default_ms: int) -> int:
         raise invalid(name, f"Invalid time value for '{name}': {error}") from None
 
 
-def duration_param(form: Form, name: str) -> int | None:
+def duration_param(params: Parameters, name: str) -> int | None:
     """The duration of parameter `name` in milliseconds, None where it is not given."""
-    text = form.get(name)
+    text = params.get(name)
     try:
         return parse_duration(text) if text else None
     except ValueError as error:
         raise invalid(name, error) from None
 
 
-def limit_param(form: Form, name: str = "limit") -> int:
+def limit_param(params: Parameters, name: str = "limit") -> int:
     """How many results are wanted; 0 for no limit."""
-    text = form.get(name)
+    text = params.get(name)
     if not text:
         return 0
     if not re.fullmatch(r"[+-]?[0-9]{1,18}", text, re.ASCII):

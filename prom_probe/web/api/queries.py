@@ -139,7 +139,7 @@ class Queries:
         if item.answer.done():  # cancelled: the client is gone
             return
         content_type = item.content_type if status == 200 else JSON
-        stream = None if rest is None else _Stream(self.submit, body, rest)
+        stream = None if rest is None else _QueryBody(self.submit, body, rest)
         item.answer.set_result(Response(status, b"" if stream else body, content_type, stream=stream))
 
     def _release(self) -> None:
@@ -186,7 +186,7 @@ class _Item:
         self.timer: asyncio.TimerHandle | None = None
 
 
-class _Stream:
+class _QueryBody:
     """The rest of a large body, made in a thread as the client takes it.
 
     Its query's place is free meanwhile, so that slow clients keep nobody waiting; the engine counts the memory of its

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 from prom_probe.web.api.params import (
     MAX_TIME_MS,
     MIN_TIME_MS,
-    Form,
+    Parameters,
     duration_param,
-    form_of,
     limit_param,
+    parameters_of,
     parse_duration,
     parse_time,
     time_param,
 )
 from prom_probe.web.api.reply import ApiError, invalid, success
-from prom_probe.web.context import Context
+from prom_probe.web.context import AppContext
 from prom_probe.web.http.message import Answer, Pending, Request
 
 if TYPE_CHECKING:
@@ -30,61 +30,61 @@ if TYPE_CHECKING:
 _SAMPLE_BYTES = 16  # a time and a value, as Prometheus counts those that it holds at once
 
 
-def query(context: Context, request: Request) -> Answer:
+def query(context: AppContext, request: Request) -> Answer:
     """An expression at one time: `query`, `time`, `timeout`, `limit`, `lookback_delta`, `stats`."""
-    form = form_of(request)
-    limit = limit_param(form)
-    t_ms = time_param(form, "time", round(context.clock() * 1000))
-    timeout_s, lookback_ms, expr = _timeout(context, form), _lookback(form), form.get("query")
+    params = parameters_of(request)
+    limit = limit_param(params)
+    t_ms = time_param(params, "time", round(context.clock() * 1000))
+    timeout_s, lookback_ms, expr = _timeout(context, params), _lookback(params), params.get("query")
 
     def run(engine: Engine, queryable: Queryable, left_s: float) -> Result:
         return engine.instant(queryable, expr, t_ms, lookback_ms=lookback_ms, timeout_s=left_s)
 
-    return _answer(context, form, run, (expr, t_ms, t_ms, 1, lookback_ms), timeout_s, limit)
+    return _answer(context, params, run, (expr, t_ms, t_ms, 1, lookback_ms), timeout_s, limit)
 
 
-def query_range(context: Context, request: Request) -> Answer:
+def query_range(context: AppContext, request: Request) -> Answer:
     """An expression at each step from `start` to `end`: as `query`, and `step`."""
-    form = form_of(request)
-    limit = limit_param(form)
-    start_ms, end_ms = _required_time(form, "start"), _required_time(form, "end")
+    params = parameters_of(request)
+    limit = limit_param(params)
+    start_ms, end_ms = _required_time(params, "start"), _required_time(params, "end")
     if end_ms < start_ms:
         raise invalid("end", "end timestamp must not be before start time")
-    step_ms = _step(form)
+    step_ms = _step(params)
     if (end_ms - start_ms) // step_ms > context.limits.max_points:
         raise ApiError(
             "bad_data",
             f"exceeded maximum resolution of {context.limits.max_points:,} points per timeseries. "
             "Try decreasing the query resolution (?step=XX)",
         )
-    timeout_s, lookback_ms, expr = _timeout(context, form), _lookback(form), form.get("query")
+    timeout_s, lookback_ms, expr = _timeout(context, params), _lookback(params), params.get("query")
 
     def run(engine: Engine, queryable: Queryable, left_s: float) -> Result:
         return engine.range(queryable, expr, start_ms, end_ms, step_ms, lookback_ms=lookback_ms, timeout_s=left_s)
 
-    return _answer(context, form, run, (expr, start_ms, end_ms, step_ms, lookback_ms), timeout_s, limit)
+    return _answer(context, params, run, (expr, start_ms, end_ms, step_ms, lookback_ms), timeout_s, limit)
 
 
-def format_query(context: Context, request: Request) -> Answer:
+def format_query(context: AppContext, request: Request) -> Answer:
     """The expression `query` in Prometheus's layout."""
     return _written(context, request, lambda expression: expression.pretty())
 
 
-def parse_query(context: Context, request: Request) -> Answer:
+def parse_query(context: AppContext, request: Request) -> Answer:
     """The tree of the expression `query`."""
     return _written(context, request, lambda expression: expression.json)
 
 
-def query_exemplars(context: Context, request: Request) -> Answer:
+def query_exemplars(context: AppContext, request: Request) -> Answer:
     """None: we keep no exemplars. What is wrong with `query`, `start`, `end` is said all the same."""
-    form = form_of(request)
-    if time_param(form, "end", MAX_TIME_MS) < time_param(form, "start", MIN_TIME_MS):
+    params = parameters_of(request)
+    if time_param(params, "end", MAX_TIME_MS) < time_param(params, "start", MIN_TIME_MS):
         raise ApiError("bad_data", "end timestamp must not be before start timestamp")
     return _written(context, request, lambda expression: [])
 
 
-def _written(context: Context, request: Request, view: Callable[[Written], object]) -> Answer:
-    expr = form_of(request).get("query")
+def _written(context: AppContext, request: Request, view: Callable[[Written], object]) -> Answer:
+    expr = parameters_of(request).get("query")
 
     def job(deadline: float) -> Iterable[bytes]:
         from prom_probe.promql.result import QueryError
@@ -99,8 +99,8 @@ def _written(context: Context, request: Request, view: Callable[[Written], objec
 
 
 def _answer(
-    context: Context,
-    form: Form,
+    context: AppContext,
+    params: Parameters,
     run: Callable[[Engine, Queryable, float], Result],
     asks: tuple[str, int, int, int, int | None],  # expression, start, end, step, lookback
     timeout_s: float,
@@ -108,7 +108,7 @@ def _answer(
 ) -> Answer:
     queryable = context.store.snapshot()
     asked = time.monotonic()
-    wants_stats = bool(form.get("stats"))
+    wants_stats = bool(params.get("stats"))
 
     def job(deadline: float) -> Iterable[bytes]:
         started = time.monotonic()
@@ -132,7 +132,13 @@ def _answer(
 
 
 def _on_loop(
-    context: Context, queryable: Queryable, expr: str, start_ms: int, end_ms: int, step_ms: int, lookback_ms: int | None
+    context: AppContext,
+    queryable: Queryable,
+    expr: str,
+    start_ms: int,
+    end_ms: int,
+    step_ms: int,
+    lookback_ms: int | None,
 ) -> bool:
     """Whether the query runs on the loop: never the first one, which loads the engine."""
     if not context.engine_loaded:
@@ -161,14 +167,14 @@ def _stats(result: Result, asked: float, started: float, ended: float) -> dict[s
     }
 
 
-def _timeout(context: Context, form: Form) -> float:
+def _timeout(context: AppContext, params: Parameters) -> float:
     """The query's timeout in seconds: the client's, where it is shorter than ours."""
-    asked_ms = duration_param(form, "timeout")
+    asked_ms = duration_param(params, "timeout")
     return context.limits.timeout_s if asked_ms is None else min(asked_ms / 1000, context.limits.timeout_s)
 
 
-def _lookback(form: Form) -> int | None:
-    text = form.get("lookback_delta")
+def _lookback(params: Parameters) -> int | None:
+    text = params.get("lookback_delta")
     if not text:
         return None
     try:
@@ -178,16 +184,16 @@ def _lookback(form: Form) -> int | None:
     return lookback_ms if lookback_ms > 0 else None
 
 
-def _required_time(form: Form, name: str) -> int:
+def _required_time(params: Parameters, name: str) -> int:
     try:
-        return parse_time(form.get(name))
+        return parse_time(params.get(name))
     except ValueError as error:
         raise invalid(name, error) from None
 
 
-def _step(form: Form) -> int:
+def _step(params: Parameters) -> int:
     try:
-        step_ms = parse_duration(form.get("step"))
+        step_ms = parse_duration(params.get("step"))
     except ValueError as error:
         raise invalid("step", error) from None
     if step_ms <= 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prom_probe.web.context import Context
+from prom_probe.web.context import AppContext
 from prom_probe.web.http.message import Answer, Request, plain
 
 _MEDIA_TYPE = "application/x-protobuf"
@@ -10,7 +10,7 @@ _MESSAGE = "prometheus.WriteRequest"
 _ENCODING = "snappy"
 
 
-def write(context: Context, request: Request) -> Answer:
+def write(context: AppContext, request: Request) -> Answer:
     """Store a request's samples: 204 for all of them, 400 with the reasons where some or all cannot be stored.
 
     As in Prometheus, a request that does not say what it is, is taken for what it should be.

@@ -12,35 +12,35 @@ from prom_probe.model.matcher import Matcher
 from prom_probe.model.sample import is_stale
 from prom_probe.model.series import Newest
 from prom_probe.web.api.labels import metadata_limit, selector_of
-from prom_probe.web.api.params import MAX_TIME_MS, MIN_TIME_MS, form_of, limit_param
+from prom_probe.web.api.params import MAX_TIME_MS, MIN_TIME_MS, limit_param, parameters_of
 from prom_probe.web.api.reply import ApiError, success
-from prom_probe.web.context import Context
+from prom_probe.web.context import AppContext
 from prom_probe.web.http.message import Answer, Request, Response
 
 # The Prometheus whose API this is. Clients choose by it what they ask for; our own version is that of an ancient one.
 API_VERSION = "3.0.0"
 
-# The scrape pool that our collectors form, and their job.
+# The scrape pool that our collectors params, and their job.
 POOL = "prom_probe"
 
 
-def buildinfo(context: Context, request: Request) -> Response:
+def buildinfo(context: AppContext, request: Request) -> Response:
     """Version and origin. Without `features`, which is how clients know a Prometheus."""
     ours = context.about.build_info
     return success({**ours, "version": API_VERSION, "prom_probe_version": ours.get("version", "")})
 
 
-def config(context: Context, request: Request) -> Response:
+def config(context: AppContext, request: Request) -> Response:
     """The configuration as YAML, without secrets."""
     return success({"yaml": context.about.config_yaml()})
 
 
-def flags(context: Context, request: Request) -> Response:
+def flags(context: AppContext, request: Request) -> Response:
     """The flags' values by name."""
     return success(dict(context.about.flags()))
 
 
-def runtimeinfo(context: Context, request: Request) -> Response:
+def runtimeinfo(context: AppContext, request: Request) -> Response:
     """Facts about the process that answers."""
     return success(
         {
@@ -55,9 +55,9 @@ def runtimeinfo(context: Context, request: Request) -> Response:
     )
 
 
-def tsdb(context: Context, request: Request) -> Answer:
+def tsdb(context: AppContext, request: Request) -> Answer:
     """How many series there are, and which names and values have most of them: `limit` of each, 10 if not given."""
-    limit = limit_param(form_of(request)) or 10
+    limit = limit_param(parameters_of(request)) or 10
     snapshot, stats = context.store.snapshot(), context.store.stats()
 
     def job(deadline: float) -> Iterable[bytes]:
@@ -85,11 +85,11 @@ def _top(counts: Counter[str], limit: int) -> list[dict[str, object]]:
     return [{"name": name, "value": count} for name, count in counts.most_common(limit)]
 
 
-def targets(context: Context, request: Request) -> Response:
+def targets(context: AppContext, request: Request) -> Response:
     """Our collectors as scrape targets: one each, up while its last collection succeeded; `state`, `scrapePool`."""
-    form = form_of(request)
-    state = form.get("state").lower()
-    wanted = (not state or state in ("any", "active")) and form.get("scrapePool") in ("", POOL)
+    params = parameters_of(request)
+    state = params.get("state").lower()
+    wanted = (not state or state in ("any", "active")) and params.get("scrapePool") in ("", POOL)
     rows = context.store.newest() if wanted else ()
     health = _collector_values(rows, "prom_probe_collector_success")
     seconds = _collector_values(rows, "prom_probe_collector_duration_seconds")
@@ -117,10 +117,10 @@ def _target(row: Newest) -> dict[str, str]:
     return {"instance": row.collector, "job": POOL}
 
 
-def targets_metadata(context: Context, request: Request) -> Answer:
+def targets_metadata(context: AppContext, request: Request) -> Answer:
     """Type, help and unit of the metrics of each collector: `match_target`, `metric`, `limit`."""
-    form = form_of(request)
-    limit, wanted, selector = metadata_limit(form, "limit"), form.get("metric"), form.get("match_target")
+    params = parameters_of(request)
+    limit, wanted, selector = metadata_limit(params, "limit"), params.get("metric"), params.get("match_target")
     rows = context.store.newest()
 
     def job(deadline: float) -> Iterable[bytes]:
@@ -162,7 +162,7 @@ def _collector_values(rows: Iterable[Newest], name: str) -> dict[str, float]:
     return values
 
 
-def constant(data: object) -> Callable[[Context, Request], Response]:
+def constant(data: object) -> Callable[[AppContext, Request], Response]:
     """A handler for what we do not have, in the shape that clients expect."""
     return lambda context, request: success(data)
 

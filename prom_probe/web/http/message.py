@@ -57,7 +57,7 @@ class Request:
         self.http_1_0 = http_1_0
 
 
-class Stream(Protocol):
+class BodyStream(Protocol):
     """A body that is made while it is sent, because it would be large. `ended`: the last pull gave the end of it."""
 
     ended: bool
@@ -83,7 +83,7 @@ class Response:
         body: bytes = b"",
         content_type: str = TEXT,
         headers: tuple[tuple[str, str], ...] = (),
-        stream: Stream | None = None,
+        stream: BodyStream | None = None,
     ) -> None:
         self.status = status
         self.body = body

@@ -15,7 +15,7 @@ import httptools
 from prom_probe.log import describe_error
 from prom_probe.web.http.encoding import accepts_gzip, gzip
 from prom_probe.web.http.limits import HttpLimits
-from prom_probe.web.http.message import REASONS, Answer, Pending, Request, Response, Stream, plain
+from prom_probe.web.http.message import REASONS, Answer, BodyStream, Pending, Request, Response, plain
 
 # Compressing less than this saves no packet.
 _GZIP_BYTES = 1024
@@ -93,7 +93,7 @@ class Connection(asyncio.BufferedProtocol):
         self._queue: deque[Request] = deque()
         self._ahead = bytearray()
         self._pending: Pending | None = None
-        self._stream: Stream | None = None
+        self._stream: BodyStream | None = None
         self._chunked = self._pulling = False
         self._head = b""  # of the stream's answer, sent with its first piece
         self._full = False  # the transport has more to send than it likes

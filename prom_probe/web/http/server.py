@@ -29,13 +29,13 @@ class Server:
         self._app = app
         self._limits = limits or HttpLimits()
         self._security = security
-        self._listeners: list[Listener] = []
+        self._listeners: list[HttpListener] = []
 
     async def start(self, sock: socket.socket, api: bool, loopback: bool) -> None:
         """Serve `sock`, which is bound and listening: with the query API or without, on loopback only or not."""
         by_name = sock.family != socket.AF_UNIX  # no browser comes by a Unix socket, so its Host says nothing
         security = self._security if by_name else None
-        listener = Listener(self._app, self._limits, api=api, loopback=loopback and by_name, security=security)
+        listener = HttpListener(self._app, self._limits, api=api, loopback=loopback and by_name, security=security)
         self._listeners.append(listener)
         await listener.start(sock)
 
@@ -56,7 +56,7 @@ class Server:
         self._app.close()
 
 
-class Listener:
+class HttpListener:
     """One listening socket and its connections."""
 
     def __init__(

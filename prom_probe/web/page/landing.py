@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from prom_probe.model.labels import METRIC_NAME, Labels, label_value
 from prom_probe.model.sample import is_stale
 from prom_probe.model.series import Newest
-from prom_probe.web.context import Context
+from prom_probe.web.context import AppContext
 from prom_probe.web.http.message import Request, Response
 
 # Nothing but the style that is in the page itself may be used, and nobody may frame it.
@@ -77,7 +77,7 @@ _API_LINKS = (
 )
 
 
-def landing(context: Context, request: Request) -> Response:
+def landing(context: AppContext, request: Request) -> Response:
     """The page for web and API listeners alike; API links are relative, so that a wrong port shows as a 404."""
     values = _newest_values(context.store.newest())
     stats = context.store.stats()

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from prom_probe.web.api.params import (
     MAX_TIME_MS,
     MIN_TIME_MS,
-    form_of,
     limit_param,
+    parameters_of,
     parse_duration,
     parse_time,
     unescape_name,
@@ -107,17 +107,17 @@ def test_escaped_names(name: str, plain: str) -> None:
 
 def test_body_and_url_are_merged_and_the_body_comes_first() -> None:
     """vmalert posts URL parameters with an empty body; Grafana posts forms."""
-    form = form_of(Request("POST", "/", b"query=url&time=1", FORM, b"query=body&match[]=a"))
+    form = parameters_of(Request("POST", "/", b"query=url&time=1", FORM, b"query=body&match[]=a"))
     assert (form.get("query"), form.get("time"), form.get("nope", "-")) == ("body", "1", "-")
     for _ in range(2):  # decoded, and kept
-        asked = form_of(Request("GET", "/", b"query=sum(up)+%2B+1&time=1.5&query=second"))
+        asked = parameters_of(Request("GET", "/", b"query=sum(up)+%2B+1&time=1.5&query=second"))
         assert (asked.get("query"), asked.get("time")) == ("sum(up) + 1", "1.5")
         assert asked.all("query") == ["sum(up) + 1", "second"]
         with pytest.raises(ApiError, match="invalid URL escape"):
-            form_of(Request("GET", "/", b"query=up%zz"))
-    assert form_of(Request("POST", "/", b"match[]=b", FORM, b"match[]=a")).all("match[]") == ["a", "b"]
+            parameters_of(Request("GET", "/", b"query=up%zz"))
+    assert parameters_of(Request("POST", "/", b"match[]=b", FORM, b"match[]=a")).all("match[]") == ["a", "b"]
     assert (
-        form_of(Request("POST", "/", b"query=url", {"content-type": "application/json"}, b"query=x")).get("query")
+        parameters_of(Request("POST", "/", b"query=url", {"content-type": "application/json"}, b"query=x")).get("query")
         == "url"
     )
 
@@ -143,7 +143,7 @@ def test_bad_percent_encoding(raw: bytes, reason: str) -> None:
 @pytest.mark.parametrize(("text", "limit"), [("", 0), ("0", 0), ("40000", 40_000), ("+3", 3)])
 def test_limits(text: str, limit: int) -> None:
     """No limit is 0."""
-    assert limit_param(form_of(Request("GET", "/", b"limit=" + text.encode().replace(b"+", b"%2B")))) == limit
+    assert limit_param(parameters_of(Request("GET", "/", b"limit=" + text.encode().replace(b"+", b"%2B")))) == limit
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_limits(text: str, limit: int) -> None:
 def test_bad_limits(text: str, reason: str) -> None:
     """A limit is a whole number, and not negative."""
     with pytest.raises(ApiError, match=reason):
-        limit_param(form_of(Request("GET", "/", b"limit=" + text.encode())))
+        limit_param(parameters_of(Request("GET", "/", b"limit=" + text.encode())))
 
 
 @settings(max_examples=200, deadline=None)
@@ -166,7 +166,7 @@ def test_bad_limits(text: str, reason: str) -> None:
 def test_any_bytes_are_a_form_or_a_clear_error(raw: bytes) -> None:
     """Nothing but ApiError comes out."""
     try:
-        form_of(Request("POST", "/", raw, FORM, raw))
+        parameters_of(Request("POST", "/", raw, FORM, raw))
     except ApiError as error:
         assert error.kind == "bad_data"
 
