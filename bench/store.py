@@ -138,12 +138,12 @@ def mixed(series: Series, times: Sequence[int]) -> list[Row]:
     store = new_store(columns)
     longest: list[float] = []
     sustained = samples / seconds(lambda: longest.append(append_rows(store, times, rows, seal=True))) / 1e6
-    loose = new_store([])
-    appended = samples / seconds(lambda: append_samples(loose, times, series)) / 1e6
+    by_sample = new_store([])
+    appended = samples / seconds(lambda: append_samples(by_sample, times, series)) / 1e6
     return [
         verdict("bytes a sample, mixed data, merged", bytes_a_sample(store), "{:.3f}", 2.9),
-        verdict("  the same by general append", bytes_a_sample(loose), "{:.3f}", 2.9),
-        verdict("samples that differ in a bit", differing(store, series) + differing(loose, series), "{:.0f}", 0),
+        verdict("  the same by general append", bytes_a_sample(by_sample), "{:.3f}", 2.9),
+        verdict("samples that differ in a bit", differing(store, series) + differing(by_sample, series), "{:.0f}", 0),
         verdict("rows into the head, M samples/s", ingest, "{:.0f}", 2, least=True),
         verdict("rows, sealed and merged, M samples/s", sustained, "{:.2f}", 0.2, least=True),
         verdict("general append, sealed and merged, M samples/s", appended, "{:.2f}", 0.2, least=True),
@@ -173,9 +173,9 @@ def one_series(series: Series, times: Sequence[int], tinyflux: str) -> list[Row]
         some = series[:count]
         by_row = new_store(columns_of(some))
         append_rows(by_row, times, rows_of(some), seal=True)
-        loose = new_store([])
-        append_samples(loose, times, some)
-        cells = [f"{ms:.3f}" for store in (by_row, loose) for ms in one_series_ms(store, some[0][0])]
+        by_sample = new_store([])
+        append_samples(by_sample, times, some)
+        cells = [f"{ms:.3f}" for store in (by_row, by_sample) for ms in one_series_ms(store, some[0][0])]
         out.append((f"{count * len(times):,}", *cells, beside.get(count, "-")))
     return out
 

@@ -10,7 +10,7 @@ from prom_probe.aggregate import families as own
 from prom_probe.model.meter import Cell, Histogram, Meter
 from prom_probe.ring.codec import Announce, Batch, CodecError, Event, decode
 from prom_probe.ring.consumer import Consumer
-from prom_probe.tsdb.store import LayoutError, Outcome, Store
+from prom_probe.tsdb.store import AppendOutcome, LayoutError, Store
 
 SELF_COLLECTOR = "prom_probe"
 
@@ -133,7 +133,7 @@ class Aggregator:
             self._hold(source, batch)
             return
         outcome = self._store.append_row(batch.collector, batch.layout, batch.t_ms, batch.values)
-        if outcome is Outcome.UNKNOWN_LAYOUT:
+        if outcome is AppendOutcome.UNKNOWN_LAYOUT:
             self._hold(source, batch)
             return
         self._latency.observe((time.monotonic_ns() - batch.done_ns) / 1e9)

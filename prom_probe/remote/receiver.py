@@ -11,7 +11,7 @@ from typing import Protocol
 from prom_probe.log import describe_error
 from prom_probe.model.labels import Labels, format_labels
 from prom_probe.remote.write_request import BadRequest, Decoder, Refused, WriteRequest
-from prom_probe.tsdb.outcome import Outcome
+from prom_probe.tsdb.outcome import AppendOutcome
 from prom_probe.web.api.queries import share_interpreter
 from prom_probe.web.http.message import Pending, Response, plain
 
@@ -30,11 +30,11 @@ _EXAMPLE_CHARS = 300
 _TRIM_S = 1.0
 
 _WHY: dict[str, str] = {
-    Outcome.CONFLICT: "with another value at a stored timestamp",
-    Outcome.OUT_OF_ORDER: "out of order",
-    Outcome.TOO_OLD: "older than the retention",
-    Outcome.SERIES_LIMIT: "of new series, for which there is no room",
-    Outcome.MALFORMED: "malformed",
+    AppendOutcome.CONFLICT: "with another value at a stored timestamp",
+    AppendOutcome.OUT_OF_ORDER: "out of order",
+    AppendOutcome.TOO_OLD: "older than the retention",
+    AppendOutcome.SERIES_LIMIT: "of new series, for which there is no room",
+    AppendOutcome.MALFORMED: "malformed",
     "histogram": "native histograms, which are not supported",
 }
 
@@ -42,7 +42,7 @@ _WHY: dict[str, str] = {
 class Appendable(Protocol):
     """What the receiver needs of a store; `tsdb.store.Store` fits it."""
 
-    def append(self, labels: Labels, t_ms: int, value: float) -> Outcome:
+    def append(self, labels: Labels, t_ms: int, value: float) -> AppendOutcome:
         """Append one sample."""
 
     def reject(self, reason: str, samples: int) -> None:
@@ -129,7 +129,7 @@ class Receiver:
         for labels, end in zip(request.labels, request.ends, strict=True):
             for i in range(first, end):
                 outcome = append(labels, times[i], values[i])
-                if outcome is not Outcome.APPENDED and outcome is not Outcome.DUPLICATE:
+                if outcome is not AppendOutcome.APPENDED and outcome is not AppendOutcome.DUPLICATE:
                     text = "" if outcome in refused.counts else f"{format_labels(labels)} at {times[i]} ms"
                     refused.add(outcome, 1, text)
                 if not i % _LOOK_AFTER and time.perf_counter() >= until_s:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from prom_probe.tsdb.block import Block
 from prom_probe.tsdb.encoding.record import BlockError
-from prom_probe.tsdb.index import Series
-from prom_probe.tsdb.outcome import MAX_TIME, Outcome
-from prom_probe.tsdb.run import MAX_BYTES, MAX_ROWS
-from prom_probe.tsdb.seal import seal_buffers
-from prom_probe.tsdb.stream import Sealing, Stream
-from prom_probe.tsdb.view import PlainRows
+from prom_probe.tsdb.index import IndexedSeries
+from prom_probe.tsdb.outcome import MAX_TIME, AppendOutcome
+from prom_probe.tsdb.row_head import MAX_BYTES, MAX_ROWS
+from prom_probe.tsdb.seal import seal_samples
+from prom_probe.tsdb.stream import SampleStream, Sealing
+from prom_probe.tsdb.stream_view import DecodedRows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +32,7 @@ _HARD_BYTES = 4 * MAX_BYTES
 _HARD_ROWS = 16 * MAX_ROWS
 
 
-class Buffers:
+class AppendedHead:
     """The samples of many series since the last cut, each series with timestamps of its own, strictly increasing."""
 
     __slots__ = (
@@ -52,7 +52,7 @@ class Buffers:
 
     def __init__(self, lived_ms: int) -> None:
         self.slots: dict[int, int] = {}  # ref -> slot
-        self.series: list[Series] = []  # by slot, like the three below
+        self.series: list[IndexedSeries] = []  # by slot, like the three below
         self.times: list[array[int]] = []
         self.values: list[array[float]] = []
         self.counts = array("I")  # how many samples are whole: written last, copied by a snapshot
@@ -64,7 +64,7 @@ class Buffers:
         self.since = lived_ms
         self.seen = lived_ms
 
-    def append(self, series: Series, t_ms: int, value: float) -> None:
+    def append(self, series: IndexedSeries, t_ms: int, value: float) -> None:
         """Append a sample that is newer than the series' others here."""
         slot = self.slots.get(series.ref)
         if slot is None:
@@ -95,10 +95,10 @@ class Buffers:
     def freeze(self) -> None: ...
 
     def seal(self, known: Collection[int]) -> Sealing:
-        return seal_buffers(self)
+        return seal_samples(self)
 
-    def view(self) -> BuffersView:
-        return BuffersView(self)
+    def view(self) -> AppendedHeadView:
+        return AppendedHeadView(self)
 
     def live_refs(self) -> Iterable[int]:
         return self.slots.keys()
@@ -109,12 +109,12 @@ class Buffers:
         return None if slot is None else self.times[slot][-1]
 
 
-class BuffersView:
-    """Buffers as a snapshot sees them: a piece of the loose stream. A timeline's key is its timestamps' bytes."""
+class AppendedHeadView:
+    """An appended head as a snapshot sees it: a piece of a stream. A timeline is keyed by its timestamps' bytes."""
 
     __slots__ = ("_buffers", "_counts", "maxt", "mint")
 
-    def __init__(self, buffers: Buffers) -> None:
+    def __init__(self, buffers: AppendedHead) -> None:
         self._buffers = buffers
         self._counts = buffers.counts[:]
         self.mint = buffers.mint
@@ -142,22 +142,24 @@ class BuffersView:
 
         return np.frombuffer(timeline, np.int64)[lo:hi]
 
-    def part(self, refs: Sequence[int], lo: int, hi: int, cache: Cache) -> PlainRows:
+    def part(self, refs: Sequence[int], lo: int, hi: int, cache: Cache) -> DecodedRows:
         import numpy as np
 
         out = np.empty((len(refs), hi - lo), np.uint64)
         for i, ref in enumerate(refs):
             values = self._buffers.values[self._buffers.slots[ref]][lo:hi]
             out[i] = np.frombuffer(values.tobytes(), np.uint64)
-        return PlainRows(out)
+        return DecodedRows(out)
 
 
-class LooseStream(Stream[Buffers]):
+class AppendedStream(SampleStream[AppendedHead]):
     """All general appends."""
 
     shared = False
 
-    def append(self, series: Series, t_ms: int, value: float, *, lived_ms: int, ahead_ms: int | None) -> Outcome:
+    def append(
+        self, series: IndexedSeries, t_ms: int, value: float, *, lived_ms: int, ahead_ms: int | None
+    ) -> AppendOutcome:
         """Append a sample; the outcome says why not.
 
         A series whose newest sample is later than `ahead_ms` got it from a clock that has been set back since: it
@@ -166,13 +168,13 @@ class LooseStream(Stream[Buffers]):
         tail = series.tail
         if tail is not None and t_ms <= tail[0]:
             if t_ms == tail[0] and pack("<d", value) == pack("<d", tail[1]):
-                return Outcome.DUPLICATE
+                return AppendOutcome.DUPLICATE
             if ahead_ms is None or not t_ms <= ahead_ms < tail[0]:
-                return Outcome.CONFLICT if t_ms == tail[0] else Outcome.OUT_OF_ORDER
+                return AppendOutcome.CONFLICT if t_ms == tail[0] else AppendOutcome.OUT_OF_ORDER
             newest = self._open.newest_ms(series.ref) if self._open is not None else None
             if newest is not None and newest >= t_ms:
                 self.close()
-        buffers = self._open if self._open is not None else self.begin(Buffers(lived_ms))
+        buffers = self._open if self._open is not None else self.begin(AppendedHead(lived_ms))
         buffers.append(series, t_ms, value)
         buffers.seen = series.seen = lived_ms
         series.tail = (t_ms, value)
@@ -180,7 +182,7 @@ class LooseStream(Stream[Buffers]):
             self.journal.sample(buffers, series, t_ms, value, lived_ms)
         if buffers.size >= _HARD_BYTES or buffers.tallest >= _HARD_ROWS:
             self.close()
-        return Outcome.APPENDED
+        return AppendOutcome.APPENDED
 
     def find_tail(self, ref: int) -> tuple[int, float] | None:
         """The newest sample that the stream has of a series of an earlier life."""
@@ -194,8 +196,8 @@ class LooseStream(Stream[Buffers]):
         return self._open.live_refs() if self._open is not None else ()
 
 
-def _tail(piece: Buffers | Block, ref: int) -> tuple[int, float] | None:
-    if isinstance(piece, Buffers):
+def _tail(piece: AppendedHead | Block, ref: int) -> tuple[int, float] | None:
+    if isinstance(piece, AppendedHead):
         slot = piece.slots.get(ref)
         return None if slot is None else (piece.times[slot][-1], piece.values[slot][-1])
     place = piece.place(ref)

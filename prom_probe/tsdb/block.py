@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from prom_probe.tsdb.encoding import column, record
 from prom_probe.tsdb.encoding.record import BlockError, Record
-from prom_probe.tsdb.pages import Pages, footprint, joined
+from prom_probe.tsdb.off_heap import AnonymousPages, footprint, joined
 
 if TYPE_CHECKING:
     import numpy as np
@@ -146,7 +146,7 @@ class Block:
     @property
     def in_file(self) -> bool:
         """Whether it rests on a mapped file."""
-        return isinstance(self.data.obj, mmap) and not isinstance(self.data.obj, Pages)
+        return isinstance(self.data.obj, mmap) and not isinstance(self.data.obj, AnonymousPages)
 
     @property
     def tallest(self) -> int:

@@ -13,7 +13,7 @@ from prom_probe.model.matcher import Matcher
 
 if TYPE_CHECKING:
     from prom_probe.model.regex import AnchoredRegex
-    from prom_probe.tsdb.stream import Stream
+    from prom_probe.tsdb.stream import SampleStream
 
 _REF = attrgetter("ref")
 _FOREVER = 1 << 62
@@ -29,7 +29,7 @@ TAIL_COST = 64 + 32 + 32
 _KEPT_SELECTIONS, _KEPT_SERIES = 64, 512
 
 
-class Series:
+class IndexedSeries:
     """One series: its labels, its number, and who holds its samples. Only the writer changes it.
 
     `ref` grows with every new series and is never used again. `kept`: the series cap does not evict it. `seen`: the
@@ -42,7 +42,7 @@ class Series:
     def __init__(self, labels: Labels, ref: int, seen: int) -> None:
         self.labels = labels
         self.ref = ref
-        self.owners: tuple[Stream[Any], ...] = ()
+        self.owners: tuple[SampleStream[Any], ...] = ()
         self.kept = False
         self.seen = seen
         self.until = _FOREVER
@@ -53,7 +53,7 @@ class Series:
         """Whether it has left the index."""
         return self.until != _FOREVER
 
-    def belong_to(self, owner: Stream[Any]) -> None:
+    def belong_to(self, owner: SampleStream[Any]) -> None:
         """Note that `owner` has samples of it, after its other owners."""
         if not self.owners:
             self.owners = owner.alone
@@ -73,7 +73,7 @@ class Posting:
 
     def __init__(self, pair: tuple[str, str]) -> None:
         self.pair = pair
-        self.members: list[Series] = []
+        self.members: list[IndexedSeries] = []
 
     def cost(self) -> int:
         return _POSTING + getsizeof(self.pair) + getsizeof(self.pair[1]) + _DICT_SLOT
@@ -87,10 +87,12 @@ class Index:
     """
 
     def __init__(self) -> None:
-        self.all: list[Series] = []
+        self.all: list[IndexedSeries] = []
         self.values: dict[str, dict[str, Posting]] = {}
         self.bytes = 0
-        self.found: dict[tuple[Matcher, ...], tuple[tuple[int, int], Sequence[Series]]] = {}  # and in which scope
+        self.found: dict[
+            tuple[Matcher, ...], tuple[tuple[int, int], Sequence[IndexedSeries]]
+        ] = {}  # and in which scope
 
     def intern(self, labels: Labels) -> Labels:
         """`labels` made of the index's own pairs where it has them, so that equal pairs are one object."""
@@ -100,7 +102,7 @@ class Index:
             out.append(pair if posting is None else posting.pair)
         return tuple(out)
 
-    def add(self, series: Series) -> None:
+    def add(self, series: IndexedSeries) -> None:
         """Add a series whose ref is higher than all refs so far."""
         for pair in series.labels:
             values = self.values.get(pair[0])
@@ -128,7 +130,7 @@ class Scope:
     epoch: int
 
 
-def resolve(scope: Scope, matchers: Sequence[Matcher], deadline: float | None) -> Sequence[Series]:
+def resolve(scope: Scope, matchers: Sequence[Matcher], deadline: float | None) -> Sequence[IndexedSeries]:
     """The series in scope that all `matchers` take, by ascending ref. Few of them are kept for who asks again.
 
     An absent label has the value "", as in Prometheus. Raises RegexError for a bad pattern, RegexTimeout at `deadline`.
@@ -146,11 +148,11 @@ def resolve(scope: Scope, matchers: Sequence[Matcher], deadline: float | None) -
     return found
 
 
-def _resolve(scope: Scope, matchers: Sequence[Matcher], deadline: float | None) -> list[Series]:
+def _resolve(scope: Scope, matchers: Sequence[Matcher], deadline: float | None) -> list[IndexedSeries]:
     index = scope.index
-    included: list[list[Series]] = []  # one list a matcher that needs the label
-    excluded: list[list[Series]] = []
-    pairs: list[tuple[tuple[str, str], list[Series]]] = []  # the plain `name="value"` ones
+    included: list[list[IndexedSeries]] = []  # one list a matcher that needs the label
+    excluded: list[list[IndexedSeries]] = []
+    pairs: list[tuple[tuple[str, str], list[IndexedSeries]]] = []  # the plain `name="value"` ones
     for matcher in matchers:
         values = index.values.get(matcher.name, {})
         if matcher.op == "=" and matcher.value:
@@ -201,16 +203,16 @@ def _postings(
     return [posting for value, posting in values.copy().items() if _takes(matcher, regex, value, deadline) == hit]
 
 
-def _union(lists: Iterable[list[Series]]) -> list[Series]:
-    out: list[Series] = []
+def _union(lists: Iterable[list[IndexedSeries]]) -> list[IndexedSeries]:
+    out: list[IndexedSeries] = []
     for members in lists:
         out += members
     return out
 
 
 def _intersect(
-    index: Index, included: list[list[Series]], pairs: list[tuple[tuple[str, str], list[Series]]]
-) -> set[Series]:
+    index: Index, included: list[list[IndexedSeries]], pairs: list[tuple[tuple[str, str], list[IndexedSeries]]]
+) -> set[IndexedSeries]:
     """The series in all lists; the shortest first, and a long posting is not walked for a few candidates."""
     if not included and not pairs:
         return set(index.all)
@@ -230,6 +232,6 @@ def _intersect(
     return result
 
 
-def label_values_of(series: Iterable[Series], name: str) -> list[str]:
+def label_values_of(series: Iterable[IndexedSeries], name: str) -> list[str]:
     """The values of label `name` over `series`, sorted, absent ones left out."""
     return sorted({value for one in series if (value := label_value(one.labels, name))})

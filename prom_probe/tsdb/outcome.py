@@ -5,7 +5,7 @@ from enum import StrEnum
 MAX_TIME = 1 << 53  # ms; a timestamp beyond is no timestamp
 
 
-class Outcome(StrEnum):
+class AppendOutcome(StrEnum):
     """The answer to an append. All but APPENDED are counted by `Store.stats().rejected` under their value."""
 
     APPENDED = "appended"

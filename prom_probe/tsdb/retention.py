@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from prom_probe.model.sample import STALE_BITS
 
 if TYPE_CHECKING:
-    from prom_probe.tsdb.index import Series
-    from prom_probe.tsdb.stream import Stream
+    from prom_probe.tsdb.index import IndexedSeries
+    from prom_probe.tsdb.stream import SampleStream
 
-    AnyStream: TypeAlias = Stream[Any]
+    AnyStream: TypeAlias = SampleStream[Any]
 
 # A series of general appends has ended for the cap's purposes when it was silent for so long (lived milliseconds).
 _SILENT_MS = 300_000
@@ -80,7 +80,7 @@ def drop_live(refs: set[int], streams: Sequence[AnyStream]) -> Iterator[None]:
                 refs.difference_update(piece.live_refs())
 
 
-class Ended:
+class EndedSeries:
     """The local series that have ended, for the series cap: the one that ended longest ago goes first.
 
     The list is made when one is needed and used up before it is made again: looking at all series costs milliseconds.
@@ -88,24 +88,24 @@ class Ended:
     """
 
     def __init__(self) -> None:
-        self._queue: list[Series] = []  # the oldest last
+        self._queue: list[IndexedSeries] = []  # the oldest last
         self._seen = array("q")  # when each of them was seen
         self._next_ms = 0  # when it may be made again
 
     def take(
         self,
         count: int,
-        keep: Container[Series],
-        members: Iterable[Series],
+        keep: Container[IndexedSeries],
+        members: Iterable[IndexedSeries],
         streams: Sequence[AnyStream],
         lived_ms: int,
-    ) -> list[Series]:
+    ) -> list[IndexedSeries]:
         """At most `count` of the series `members` that may go, `keep` aside."""
         if len(self._queue) < count and lived_ms >= self._next_ms:
             self._queue = _ended(members, streams, lived_ms)
             self._seen = array("q", [series.seen for series in self._queue])
             self._next_ms = lived_ms + (1 if self._queue else PAUSE_MS)
-        taken: list[Series] = []
+        taken: list[IndexedSeries] = []
         while self._queue and len(taken) < count:
             seen, series = self._seen.pop(), self._queue.pop()
             if series.seen == seen and not series.kept and not series.gone and series not in keep:
@@ -118,7 +118,7 @@ class Ended:
         del self._seen[:]
 
 
-def _ended(members: Iterable[Series], streams: Sequence[AnyStream], lived_ms: int) -> list[Series]:
+def _ended(members: Iterable[IndexedSeries], streams: Sequence[AnyStream], lived_ms: int) -> list[IndexedSeries]:
     """The series that are not exposed and have no value in their collector's newest row, the oldest last."""
     alive: set[int] = set()
     for stream in streams:

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, NamedTuple
 from prom_probe.model.sample import STALE_BITS, STALE_BYTES
 from prom_probe.tsdb.block import Block, BlockWriter
 from prom_probe.tsdb.encoding import column, record
-from prom_probe.tsdb.pages import joined
+from prom_probe.tsdb.off_heap import joined
 
 if TYPE_CHECKING:
-    from prom_probe.tsdb.appended import Buffers
-    from prom_probe.tsdb.run import Run
+    from prom_probe.tsdb.appended import AppendedHead
+    from prom_probe.tsdb.row_head import RowHead
     from prom_probe.tsdb.stream import Sealing
 
 _STALE = array("Q", [STALE_BITS])
 
 
-def seal_run(run: Run, known: Collection[int]) -> Sealing:
+def seal_rows(run: RowHead, known: Collection[int]) -> Sealing:
     """The block of a closed run: one timeline, and the columns of the `known` series that have samples.
 
     Rows without any sample are kept too: all series are absent there, which ends them.
@@ -78,7 +78,7 @@ def _assembled(columns: list[tuple[int, _Table]], rows: int) -> array[int]:
     return out
 
 
-def seal_buffers(buffers: Buffers) -> Sealing:
+def seal_samples(buffers: AppendedHead) -> Sealing:
     """The block of closed buffers: series with equal timestamps share a timeline."""
     writer = BlockWriter()
     timelines: dict[bytes, int] = {}

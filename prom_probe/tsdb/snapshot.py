@@ -9,11 +9,11 @@ from prom_probe.model.labels import Labels
 from prom_probe.model.matcher import Matcher
 from prom_probe.model.series import SeriesGroup
 from prom_probe.tsdb.cache import Cache
-from prom_probe.tsdb.index import Scope, Series, label_values_of, resolve
-from prom_probe.tsdb.view import Bucket, StreamView, count, merge
+from prom_probe.tsdb.index import IndexedSeries, Scope, label_values_of, resolve
+from prom_probe.tsdb.stream_view import Bucket, StreamView, count, merge
 
 if TYPE_CHECKING:
-    from prom_probe.tsdb.stream import Stream
+    from prom_probe.tsdb.stream import SampleStream
 
 
 # So many selections are remembered; a query with more of them looks them up twice.
@@ -26,7 +26,7 @@ class _Share(NamedTuple):
     """Series that have the same streams, and their buckets where that is one."""
 
     views: list[StreamView]
-    members: list[Series]
+    members: list[IndexedSeries]
     buckets: list[Bucket] | None
 
 
@@ -45,7 +45,7 @@ class Snapshot:
     (time.monotonic() seconds).
     """
 
-    def __init__(self, scope: Scope, views: Mapping[Stream[Any], StreamView], cache: Cache) -> None:
+    def __init__(self, scope: Scope, views: Mapping[SampleStream[Any], StreamView], cache: Cache) -> None:
         self._scope = scope
         self._views = views
         self._cache = cache
@@ -87,7 +87,7 @@ class Snapshot:
         """The values of their label `name`, sorted."""
         return label_values_of(self._within(mint, maxt, matchers, deadline), name)
 
-    def _resolve(self, matchers: Sequence[Matcher], deadline: float | None) -> Sequence[Series]:
+    def _resolve(self, matchers: Sequence[Matcher], deadline: float | None) -> Sequence[IndexedSeries]:
         return resolve(self._scope, matchers, deadline)
 
     def _selected(self, mint: int, maxt: int, matchers: Sequence[Matcher], deadline: float | None) -> _Selected:
@@ -110,24 +110,26 @@ class Snapshot:
             self._found[key] = found
         return found
 
-    def _within(self, mint: int, maxt: int, matchers: Sequence[Matcher], deadline: float | None) -> Iterator[Series]:
+    def _within(
+        self, mint: int, maxt: int, matchers: Sequence[Matcher], deadline: float | None
+    ) -> Iterator[IndexedSeries]:
         for views, members in self._by_views(self._resolve(matchers, deadline)):
             found = {series for view in views for series in view.within(members, mint, maxt)}
             yield from found
 
-    def _views_of(self, series: Series) -> list[StreamView]:
+    def _views_of(self, series: IndexedSeries) -> list[StreamView]:
         return [self._views[owner] for owner in series.owners if owner in self._views]
 
-    def _by_views(self, members: Sequence[Series]) -> list[tuple[list[StreamView], list[Series]]]:
+    def _by_views(self, members: Sequence[IndexedSeries]) -> list[tuple[list[StreamView], list[IndexedSeries]]]:
         """The series by the streams that hold their samples, in the order in which the streams got them."""
-        buckets: dict[tuple[Stream[Any], ...], list[Series]] = {}
+        buckets: dict[tuple[SampleStream[Any], ...], list[IndexedSeries]] = {}
         for series in members:
             buckets.setdefault(series.owners, []).append(series)
         out = [(self._views_of(some[0]), some) for some in buckets.values()]
         return [(views, some) for views, some in out if views]
 
     def _merged(
-        self, views: Sequence[StreamView], members: Sequence[Series], mint: int, maxt: int
+        self, views: Sequence[StreamView], members: Sequence[IndexedSeries], mint: int, maxt: int
     ) -> Iterator[SeriesGroup]:
         for series in members:
             groups = [

@@ -11,24 +11,24 @@ from typing import TYPE_CHECKING, Any
 from prom_probe.model.family import Column, Family
 from prom_probe.model.labels import Labels
 from prom_probe.model.series import Newest
-from prom_probe.tsdb.appended import LooseStream
+from prom_probe.tsdb.appended import AppendedStream
 from prom_probe.tsdb.block import Block
 from prom_probe.tsdb.cache import Cache
-from prom_probe.tsdb.collector import CollectorStream, proper
+from prom_probe.tsdb.collector_stream import CollectorStream, proper
 from prom_probe.tsdb.encoding.record import BlockError
-from prom_probe.tsdb.index import TAIL_COST, Index, Scope, Series
-from prom_probe.tsdb.outcome import MAX_TIME, LayoutError, Outcome, StorageError
-from prom_probe.tsdb.retention import Ended, LivedTime, drop_excess, drop_expired, drop_live
+from prom_probe.tsdb.index import TAIL_COST, Index, IndexedSeries, Scope
+from prom_probe.tsdb.outcome import MAX_TIME, AppendOutcome, LayoutError, StorageError
+from prom_probe.tsdb.retention import EndedSeries, LivedTime, drop_excess, drop_expired, drop_live
 from prom_probe.tsdb.seal import merge
 from prom_probe.tsdb.snapshot import Snapshot
-from prom_probe.tsdb.stream import Head, Stream
-from prom_probe.tsdb.view import StreamView
+from prom_probe.tsdb.stream import Head, SampleStream
+from prom_probe.tsdb.stream_view import StreamView
 
 if TYPE_CHECKING:
     from prom_probe.tsdb.disk.journal import Journal
-    from prom_probe.tsdb.disk.recovery import Recovered
+    from prom_probe.tsdb.disk.recovery import RecoveredStore
 
-__all__ = ["LayoutError", "Outcome", "Snapshot", "StorageError", "Store", "StoreOptions", "StoreStats"]
+__all__ = ["AppendOutcome", "LayoutError", "Snapshot", "StorageError", "Store", "StoreOptions", "StoreStats"]
 
 # A piece of a stream takes at most this part of the retention, so that what is dropped late, or at once, is little.
 _PARTS = 8
@@ -99,13 +99,13 @@ class Store:
         self._lived = LivedTime()
         self._cache = Cache(self.options.decode_cache_bytes)
         self._index = Index()
-        self._by_labels: dict[Labels, Series] = {}
+        self._by_labels: dict[Labels, IndexedSeries] = {}
         self._next_ref = 1
         self._epoch = 0  # of the index; it rises when series leave
-        self._ended = Ended()
-        self._loose = LooseStream()
+        self._ended = EndedSeries()
+        self._appended_stream = AppendedStream()
         self._collectors: dict[str, CollectorStream] = {}
-        self._streams: tuple[Stream[Any], ...] = (self._loose,)  # replaced as a whole
+        self._streams: tuple[SampleStream[Any], ...] = (self._appended_stream,)  # replaced as a whole
         self._upkeep: Iterator[None] | None = None
         self._bulk: Iterator[None] | None = None
         self._sweep_due = False
@@ -120,7 +120,7 @@ class Store:
 
             found, make_journal = open_to_write(self.options.path, self.options.max_series, report)
             self._restore(found)
-            self._journal = self._loose.journal = make_journal(lambda: self._index.all)
+            self._journal = self._appended_stream.journal = make_journal(lambda: self._index.all)
             for stream in self._streams:
                 stream.journal = self._journal
 
@@ -166,7 +166,7 @@ class Store:
         stream = self._collectors.get(collector)
         return stream is not None and stream.mapping is not None and stream.mapping.layout == layout
 
-    def append_row(self, collector: str, layout: int, t_ms: int, payload: bytes) -> Outcome:
+    def append_row(self, collector: str, layout: int, t_ms: int, payload: bytes) -> AppendOutcome:
         """Append the row that a collector filled at `t_ms`; what it costs does not depend on the number of series.
 
         `payload`: packed little-endian float64, one per column from the first on; staleness markers and what lies
@@ -176,16 +176,16 @@ class Store:
         """
         stream = self._collectors.get(collector)
         if stream is None:
-            outcome, samples = Outcome.UNKNOWN_LAYOUT, len(payload) // 8
+            outcome, samples = AppendOutcome.UNKNOWN_LAYOUT, len(payload) // 8
         else:
             outcome, samples = stream.append(layout, t_ms, payload, self._lived.ms)
             self._changes += 1
-        if outcome is not Outcome.APPENDED:
+        if outcome is not AppendOutcome.APPENDED:
             self._rejected[outcome.value] += max(samples, 1)
         else:
             refused = min(stream.refused, samples) if stream is not None else 0
             if refused:
-                self._rejected[Outcome.SERIES_LIMIT.value] += refused
+                self._rejected[AppendOutcome.SERIES_LIMIT.value] += refused
             self._appended += samples - refused
         return outcome
 
@@ -196,35 +196,35 @@ class Store:
             stream.mark_stale(t_ms, self._lived.ms)
             self._changes += 1
 
-    def append(self, labels: Labels, t_ms: int, value: float) -> Outcome:
+    def append(self, labels: Labels, t_ms: int, value: float) -> AppendOutcome:
         """Append one sample of any series. `labels` are sorted by name, without empty values."""
         outcome = self._append(labels, t_ms, value)
         self._changes += 1
-        if outcome is Outcome.APPENDED:
+        if outcome is AppendOutcome.APPENDED:
             self._appended += 1
         else:
             self._rejected[outcome.value] += 1
         return outcome
 
-    def _append(self, labels: Labels, t_ms: int, value: float) -> Outcome:
+    def _append(self, labels: Labels, t_ms: int, value: float) -> AppendOutcome:
         series = self._by_labels.get(labels)
         now_ms = self._lived.now_ms
         if not -MAX_TIME < t_ms < MAX_TIME:
-            return Outcome.MALFORMED
+            return AppendOutcome.MALFORMED
         if now_ms is not None and t_ms < now_ms - self.options.retention_ms:
-            return Outcome.TOO_OLD
+            return AppendOutcome.TOO_OLD
         if series is None:
             if not proper(labels):
-                return Outcome.MALFORMED
+                return AppendOutcome.MALFORMED
             if not self._make_room(1):
-                return Outcome.SERIES_LIMIT
+                return AppendOutcome.SERIES_LIMIT
             series = self._create(labels)
-        if series.tail is None and self._loose in series.owners:
-            series.tail = self._loose.find_tail(series.ref)
-        series.belong_to(self._loose)
+        if series.tail is None and self._appended_stream in series.owners:
+            series.tail = self._appended_stream.find_tail(series.ref)
+        series.belong_to(self._appended_stream)
         ahead_ms = None if now_ms is None else now_ms + _FUTURE_MS
         tailless = series.tail is None
-        outcome = self._loose.append(series, t_ms, value, lived_ms=self._lived.ms, ahead_ms=ahead_ms)
+        outcome = self._appended_stream.append(series, t_ms, value, lived_ms=self._lived.ms, ahead_ms=ahead_ms)
         if tailless and series.tail is not None:
             self._index.bytes += TAIL_COST
         return outcome
@@ -298,7 +298,7 @@ class Store:
         if shot is not None and shot[0] == changes:
             return shot[1]
         scope = Scope(self._index, self._next_ref, self._epoch)
-        views: dict[Stream[Any], StreamView] = {stream: stream.view() for stream in self._streams}
+        views: dict[SampleStream[Any], StreamView] = {stream: stream.view() for stream in self._streams}
         snapshot = Snapshot(scope, views, self._cache)
         self._shot = changes, snapshot
         return snapshot
@@ -370,13 +370,13 @@ class Store:
                 return self._merge(stream, blocks)
         return None
 
-    def _seal(self, stream: Stream[Any], head: Head) -> Iterator[None]:
+    def _seal(self, stream: SampleStream[Any], head: Head) -> Iterator[None]:
         """Put a block in the place of a closed head."""
         block = yield from head.seal(self._known())
         if block is not None and stream.replace((head,), block):
             self._sealed += 1
 
-    def _merge(self, stream: Stream[Any], blocks: tuple[Block, ...]) -> Iterator[None]:
+    def _merge(self, stream: SampleStream[Any], blocks: tuple[Block, ...]) -> Iterator[None]:
         """Put one block in the place of several."""
         try:
             block = yield from merge(blocks, self._known(), shared=stream.shared)
@@ -413,10 +413,10 @@ class Store:
         """The series in the index; nothing else in a piece can be found again."""
         return {series.ref for series in self._by_labels.values()}
 
-    def _admitter(self, stream: CollectorStream) -> Callable[[Sequence[Column]], list[Series | None]]:
+    def _admitter(self, stream: CollectorStream) -> Callable[[Sequence[Column]], list[IndexedSeries | None]]:
         return lambda columns: self._admit(stream, columns)
 
-    def _admit(self, stream: CollectorStream, columns: Sequence[Column]) -> list[Series | None]:
+    def _admit(self, stream: CollectorStream, columns: Sequence[Column]) -> list[IndexedSeries | None]:
         """The columns' series, made if need be; None where there is no room. Raises LayoutError for bad labels."""
         known = [self._by_labels.get(column.labels) for column in columns]
         fresh = [column for column, series in zip(columns, known, strict=True) if series is None]
@@ -439,7 +439,7 @@ class Store:
                 known[place] = series
         return known
 
-    def _make_room(self, needed: int, keep: Collection[Series] = ()) -> int:
+    def _make_room(self, needed: int, keep: Collection[IndexedSeries] = ()) -> int:
         """How many local series may be made, of `needed`; the oldest that ended go, `keep` aside."""
         room = self.options.max_series - len(self._by_labels)
         if room < needed:
@@ -453,7 +453,7 @@ class Store:
         self._collectors[stream.collector] = stream
         self._streams = (*self._streams, stream)
 
-    def _restore(self, found: Recovered) -> None:
+    def _restore(self, found: RecoveredStore) -> None:
         """Begin with what an earlier life left on the disk."""
         self._lived.ms = found.lived_ms
         self._next_ref = found.next_ref
@@ -464,25 +464,27 @@ class Store:
             self._by_labels[series.labels] = known[series.ref] = series
         for name, pieces in found.streams().items():
             if name is None:
-                self._loose.pieces = tuple(piece for piece in pieces if piece.samples)  # an empty one cannot be sealed
+                self._appended_stream.pieces = tuple(
+                    piece for piece in pieces if piece.samples
+                )  # an empty one cannot be sealed
             else:
                 stream = CollectorStream(name)
                 stream.restore(pieces)
                 self._adopt(stream)
         for name, piece in found.in_order():
-            owner = self._loose if name is None else self._collectors[name]
+            owner = self._appended_stream if name is None else self._collectors[name]
             for ref in piece.live_refs():
                 if ref in known:
                     known[ref].belong_to(owner)
 
-    def _create(self, labels: Labels) -> Series:
-        series = Series(self._index.intern(labels), self._next_ref, self._lived.ms)
+    def _create(self, labels: Labels) -> IndexedSeries:
+        series = IndexedSeries(self._index.intern(labels), self._next_ref, self._lived.ms)
         self._index.add(series)
         self._by_labels[series.labels] = series
         self._next_ref += 1
         return series
 
-    def _forget(self, gone: Collection[Series]) -> None:
+    def _forget(self, gone: Collection[IndexedSeries]) -> None:
         for series in gone:
             series.until = self._epoch
             del self._by_labels[series.labels]

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
 
 from prom_probe.tsdb.block import MAX_TIMELINES, Block
 from prom_probe.tsdb.encoding.record import MAX_ROWS
-from prom_probe.tsdb.view import Piece, StreamView
+from prom_probe.tsdb.stream_view import Piece, StreamView
 
 if TYPE_CHECKING:
     from typing import Any
 
-    from prom_probe.tsdb.index import Series
-    from prom_probe.tsdb.mapping import Mapping
+    from prom_probe.tsdb.column_map import ColumnMap
+    from prom_probe.tsdb.index import IndexedSeries
 
 # Work that gives a block, a step at a time; None where it turns out to be impossible.
 Sealing: TypeAlias = Generator[None, None, Block | None]
@@ -54,13 +54,13 @@ class Head(Protocol):
 H = TypeVar("H", bound=Head)
 
 
-class Journal(Protocol):
+class StreamObserver(Protocol):
     """Who is told what becomes of the pieces (`disk/journal.py`)."""
 
-    def row(self, collector: str, run: Any, mapping: Mapping, t_ms: int, payload: bytes, lived_ms: int) -> None:
+    def row(self, collector: str, run: Any, mapping: ColumnMap, t_ms: int, payload: bytes, lived_ms: int) -> None:
         """A row was appended to a collector's run."""
 
-    def sample(self, buffers: Any, series: Series, t_ms: int, value: float, lived_ms: int) -> None:
+    def sample(self, buffers: Any, series: IndexedSeries, t_ms: int, value: float, lived_ms: int) -> None:
         """A general append went to the buffers."""
 
     def replaced(self, old: Sequence[Any], new: Block) -> None:
@@ -70,7 +70,7 @@ class Journal(Protocol):
         """The oldest piece is gone."""
 
 
-class Stream(Generic[H]):
+class SampleStream(Generic[H]):
     """Pieces in the order they were written: blocks and closed heads, then perhaps an open head.
 
     The writer replaces `pieces` as a whole. Timestamps rise from piece to piece except where a clock was set back:
@@ -81,12 +81,12 @@ class Stream(Generic[H]):
     shared: bool
 
     def __init__(self) -> None:
-        self.alone: tuple[Stream[Any], ...] = (self,)
+        self.alone: tuple[SampleStream[Any], ...] = (self,)
         self.pieces: tuple[H | Block, ...] = ()
         self._open: H | None = None
         self._apart: set[int] = set()  # blocks that cannot be merged with the next, by uid
         self.dropped = 0  # samples
-        self.journal: Journal | None = None
+        self.journal: StreamObserver | None = None
 
     def begin(self, head: H) -> H:
         """Let `head`, which is not empty, be the open piece."""

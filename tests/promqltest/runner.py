@@ -11,7 +11,7 @@ from prom_probe.model.labels import EMPTY, Labels, format_labels
 from prom_probe.promql.engine import Engine, Limits
 from prom_probe.promql.queryable import Queryable
 from prom_probe.promql.result import QueryError, Result
-from prom_probe.tsdb.store import Outcome, Store, StoreOptions
+from prom_probe.tsdb.store import AppendOutcome, Store, StoreOptions
 from tests.promqltest.script import Broken, Clear, Eval, Expectation, Load, Note, Point, parse_script
 from tests.promqltest.skip import native_series, why_skipped
 
@@ -60,7 +60,7 @@ def fill(store: Store, load: Load) -> None:
         for i, point in enumerate(points):
             if isinstance(point, float):
                 outcome = store.append(labels, i * load.step_ms, point)
-                if outcome is not Outcome.APPENDED:
+                if outcome is not AppendOutcome.APPENDED:
                     raise ValueError(f"line {load.line}: {format_labels(labels)}: sample {i} was refused: {outcome}")
 
 

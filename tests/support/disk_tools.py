@@ -14,8 +14,8 @@ from unittest.mock import patch
 
 from prom_probe.model.family import Column, column
 from prom_probe.model.labels import Labels, make_labels
-from prom_probe.tsdb.disk import files
-from prom_probe.tsdb.store import Outcome, Store, StoreOptions
+from prom_probe.tsdb.disk import file_ops
+from prom_probe.tsdb.store import AppendOutcome, Store, StoreOptions
 from tests.support.tsdb_tools import GAUGE, Samples, bits, drain, gauges, row, samples_of
 
 STEPS = ("create", "write", "sync", "sync_folder", "rename", "remove")
@@ -26,11 +26,11 @@ def small_pieces() -> Iterator[None]:
     """Heads of a few rows, segments of a few records, and no pause before a write is tried again."""
     with ExitStack() as stack:
         for name, value in {
-            "run.MAX_ROWS": 8,
+            "row_head.MAX_ROWS": 8,
             "appended.MAX_ROWS": 4,
             "disk.journal._SEGMENT_BYTES": 1000,
             "disk.journal._RETRY_S": 0.0,
-            "disk.recorder._SAMPLES_BYTES": 100,
+            "disk.wal_recorder._SAMPLES_BYTES": 100,
         }.items():
             stack.enter_context(patch(f"prom_probe.tsdb.{name}", value))
         yield
@@ -80,7 +80,7 @@ class Disk:
         """Let the store write through this."""
         with ExitStack() as stack:
             for name in STEPS:
-                stack.enter_context(patch.object(files, name, self._wrapped(name, getattr(files, name))))
+                stack.enter_context(patch.object(file_ops, name, self._wrapped(name, getattr(file_ops, name))))
             yield self
 
 
@@ -108,7 +108,7 @@ class Life:
         for number in range(count):
             self.t_ms += 1000
             there = [None if v is None else v + number for v in values[: len(self.columns)]]
-            assert self.store.append_row("c", self.layout, self.t_ms, row(there)) is Outcome.APPENDED
+            assert self.store.append_row("c", self.layout, self.t_ms, row(there)) is AppendOutcome.APPENDED
             for one, value in zip(self.columns, there, strict=False):
                 if value is not None:
                     self.there.setdefault(one.labels, {})[self.t_ms] = bits(value)
@@ -127,11 +127,11 @@ class Life:
         self.t_ms += 1000
         self.store.mark_stale("c", self.t_ms)
 
-    def loose(self, samples: list[tuple[int, float]]) -> None:
+    def appended(self, samples: list[tuple[int, float]]) -> None:
         self.t_ms += 1000
         for i, value in samples:
-            labels = make_labels("loose", {"i": str(i)})
-            if self.store.append(labels, self.t_ms, value) is Outcome.APPENDED:
+            labels = make_labels("appended", {"i": str(i)})
+            if self.store.append(labels, self.t_ms, value) is AppendOutcome.APPENDED:
                 self.there.setdefault(labels, {})[self.t_ms] = bits(value)
 
     def tidy(self) -> None:

@@ -11,7 +11,7 @@ from prom_probe.model.family import Column, Family, column
 from prom_probe.model.labels import Labels
 from prom_probe.model.matcher import Matcher
 from prom_probe.model.sample import STALE
-from prom_probe.tsdb import view
+from prom_probe.tsdb import stream_view
 from prom_probe.tsdb.store import Snapshot, Store
 
 ALWAYS = (-(1 << 53), 1 << 53)
@@ -62,8 +62,8 @@ def samples_of(
         assert (group.timestamps[1:] > group.timestamps[:-1]).all()
         assert not group.values.flags.writeable and not group.timestamps.flags.writeable
         some = np.arange(len(group.timestamps))[::-2]
-        for little in (0, view._LITTLE):  # looked for in each piece, and decoded as a whole
-            with patch.object(view, "_LITTLE", little):
+        for little in (0, stream_view._LITTLE):  # looked for in each piece, and decoded as a whole
+            with patch.object(stream_view, "_LITTLE", little):
                 assert group.table.at(some).tobytes() == group.values[:, some].tobytes()
         for i, labels in enumerate(group.labels):
             assert labels not in out

@@ -13,7 +13,7 @@ import msgspec
 from prom_probe.model.labels import Labels
 from prom_probe.tsdb.block import HEADER as BLOCK_HEADER
 from prom_probe.tsdb.block import Block
-from prom_probe.tsdb.collector import proper
+from prom_probe.tsdb.collector_stream import proper
 from prom_probe.tsdb.encoding.record import MAX_ROWS, BlockError
 from prom_probe.tsdb.outcome import MAX_TIME
 
@@ -28,10 +28,10 @@ MAX_NUMBER = 1 << 62
 _MAX_TABLE = 1 << 28
 
 # A column's series: its labels, none where it is gone, and whether the series cap keeps it.
-Named: TypeAlias = tuple[Labels, bool]
+NamedSeries: TypeAlias = tuple[Labels, bool]
 
 
-class Heads(NamedTuple):
+class HeadRange(NamedTuple):
     """The heads [first, last] of a stream; `stream` is a collector, or None for general appends."""
 
     stream: str | None
@@ -39,23 +39,23 @@ class Heads(NamedTuple):
     last: int
 
 
-class Content(NamedTuple):
+class BlockFile(NamedTuple):
     """What a block file says."""
 
-    heads: Heads
+    heads: HeadRange
     block: Block
-    series: Sequence[Named]
+    series: Sequence[NamedSeries]
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(tuple[str | None, list[Named]])
+_decoder = msgspec.msgpack.Decoder(tuple[str | None, list[NamedSeries]])
 
 
-def file_name(heads: Heads) -> str:
+def file_name(heads: HeadRange) -> str:
     return f"{heads.first:016x}-{heads.last:016x}.block"
 
 
-def encode(block: Block, heads: Heads, series: Sequence[Named]) -> list[bytes | memoryview]:
+def encode(block: Block, heads: HeadRange, series: Sequence[NamedSeries]) -> list[bytes | memoryview]:
     """The file's bytes in parts; the block is not copied. Its parts but the first are `lay`'s to find."""
     table = zlib.compress(_encoder.encode((heads.stream, series)), 1)
     padding = bytes(-len(block.data) % 8)
@@ -82,7 +82,7 @@ def lay(data: memoryview) -> tuple[memoryview, memoryview]:
     return data[HEADER.size : HEADER.size + size], data[refs : refs + 8 * columns].cast("q")
 
 
-def parse(data: memoryview) -> Content:
+def parse(data: memoryview) -> BlockFile:
     """What a file says; its CRC is not looked at. Raises BlockError where it makes no sense."""
     body, refs = lay(data)
     _, _, first, last, since, seen, samples, _, table = HEADER.unpack_from(data)
@@ -102,10 +102,10 @@ def parse(data: memoryview) -> Content:
     stream, series = _decode_table(data[len(data) - table :])
     if len(series) != len(refs) or not all(not labels or proper(labels) for labels, _ in series):
         raise BlockError(f"{len(refs)} columns with series that make no sense")
-    return Content(Heads(stream, first, last), block, series)
+    return BlockFile(HeadRange(stream, first, last), block, series)
 
 
-def _decode_table(packed: memoryview) -> tuple[str | None, list[Named]]:
+def _decode_table(packed: memoryview) -> tuple[str | None, list[NamedSeries]]:
     inflater = zlib.decompressobj()
     try:
         return _decoder.decode(inflater.decompress(packed, _MAX_TABLE))

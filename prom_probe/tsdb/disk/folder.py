@@ -9,7 +9,7 @@ import re
 import stat
 from typing import NamedTuple
 
-from prom_probe.tsdb.disk import files
+from prom_probe.tsdb.disk import file_ops
 from prom_probe.tsdb.outcome import StorageError
 
 FORMAT = b"prom_probe store 1\n"
@@ -40,7 +40,7 @@ def reason(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-class Listing(NamedTuple):
+class FolderListing(NamedTuple):
     """The files of a store, by name, ascending; `segments` by number."""
 
     segments: dict[int, str]
@@ -69,9 +69,9 @@ class Folder:
         """The name of a segment of the log."""
         return f"{number:016x}.log"
 
-    def list(self) -> Listing:
+    def list(self) -> FolderListing:
         """What is there now. Raises StorageError where the folder cannot be read."""
-        listing = Listing({}, [], [])
+        listing = FolderListing({}, [], [])
         try:
             with os.scandir(self.path) as entries:
                 names = sorted(entry.name for entry in entries if entry.is_file(follow_symlinks=False))
@@ -171,14 +171,14 @@ def _begin(path: str, name: str, *, make: bool) -> None:
             raise StorageError(f"{path}: not a store of ours: it has {others[0]!r} and no file 'format'")
         if not make:
             raise StorageError(f"{path}: there is no store")
-        fd = files.create(name + ".tmp")
+        fd = file_ops.create(name + ".tmp")
         try:
-            files.write(fd, [FORMAT])
-            files.sync(fd)
+            file_ops.write(fd, [FORMAT])
+            file_ops.sync(fd)
         finally:
             os.close(fd)
-        files.rename(name + ".tmp", name)
-        files.sync_folder(path)
+        file_ops.rename(name + ".tmp", name)
+        file_ops.sync_folder(path)
     except OSError as error:
         raise _refusal(path, error) from None
 

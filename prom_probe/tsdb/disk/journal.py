@@ -8,22 +8,22 @@ from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from prom_probe.tsdb.block import Block
-from prom_probe.tsdb.disk import log
-from prom_probe.tsdb.disk.blockfile import Heads
-from prom_probe.tsdb.disk.carry import Register, capture
+from prom_probe.tsdb.disk import wal
+from prom_probe.tsdb.disk.blockfile import HeadRange
+from prom_probe.tsdb.disk.checkpoint import SeriesRegister, capture
+from prom_probe.tsdb.disk.file_writer import AppendLog, BeginSegment, DeleteFiles, FileWriter, WriteBlock, WriteJob
 from prom_probe.tsdb.disk.folder import Folder, reason
-from prom_probe.tsdb.disk.place import Place
-from prom_probe.tsdb.disk.recorder import Recorder
-from prom_probe.tsdb.disk.writer import AppendLog, BeginSegment, DeleteFiles, Job, WriteBlock, Writer
+from prom_probe.tsdb.disk.piece_files import PieceFiles
+from prom_probe.tsdb.disk.wal_recorder import WalRecorder
 
 if TYPE_CHECKING:
-    from prom_probe.tsdb.appended import Buffers
-    from prom_probe.tsdb.disk.recovery import Recovered
-    from prom_probe.tsdb.index import Series
-    from prom_probe.tsdb.mapping import Mapping
-    from prom_probe.tsdb.run import Run
+    from prom_probe.tsdb.appended import AppendedHead
+    from prom_probe.tsdb.column_map import ColumnMap
+    from prom_probe.tsdb.disk.recovery import RecoveredStore
+    from prom_probe.tsdb.index import IndexedSeries
+    from prom_probe.tsdb.row_head import RowHead
 
-    AnyPiece: TypeAlias = Run | Buffers | Block
+    AnyPiece: TypeAlias = RowHead | AppendedHead | Block
 
 _SEGMENT_BYTES = 4 << 20
 _HAND_OVER_BYTES = 1 << 20  # so much is not kept until the next flush
@@ -55,22 +55,22 @@ class Journal:
     def __init__(
         self,
         folder: Folder,
-        found: Recovered,
+        found: RecoveredStore,
         report: Callable[[str, str], None],
-        members: Callable[[], Sequence[Series]],
+        members: Callable[[], Sequence[IndexedSeries]],
     ) -> None:
         """`members` gives the series by ascending ref, in a list that only grows; `report` takes (level, text)."""
         self._folder = folder
         self._members = members
         self._report = report
-        self._writer = Writer(folder)
+        self._writer = FileWriter(folder)
         self._numbers = count(found.next_number)
-        self._recorder = Recorder(self._numbers)
+        self._recorder = WalRecorder(self._numbers)
         self._recording = True
-        self._places: dict[AnyPiece, Place] = {piece: place for place, piece in found.pieces}
+        self._places: dict[AnyPiece, PieceFiles] = {piece: place for place, piece in found.pieces}
         self._dropped = found.dropped
         self._segments = found.segments
-        self._files = found.files
+        self._files = found.block_files
         self._segment = found.next_segment  # the newest one
         self._began = False  # whether it is begun, by the first that is recorded
         self._may_trim = True
@@ -82,7 +82,7 @@ class Journal:
         self._damaged = found.damaged
         self._delete(found.superseded)
 
-    def row(self, collector: str, run: Run, mapping: Mapping, t_ms: int, payload: bytes, lived_ms: int) -> None:
+    def row(self, collector: str, run: RowHead, mapping: ColumnMap, t_ms: int, payload: bytes, lived_ms: int) -> None:
         """A row was appended to `run`."""
         place = self._place(collector, run)
         if self._recording:
@@ -90,7 +90,7 @@ class Journal:
             if self._recorder.size >= _HAND_OVER_BYTES:
                 self._hand_over()
 
-    def sample(self, buffers: Buffers, series: Series, t_ms: int, value: float, lived_ms: int) -> None:
+    def sample(self, buffers: AppendedHead, series: IndexedSeries, t_ms: int, value: float, lived_ms: int) -> None:
         """A general append went to `buffers`."""
         place = self._place(None, buffers)
         if self._recording:
@@ -103,7 +103,7 @@ class Journal:
         places = [self._places.pop(piece) for piece in old]
         for one in places:
             one.cancel()
-        place = self._places[new] = Place.over(places)
+        place = self._places[new] = PieceFiles.over(places)
         if not self._faulty:
             self._write(new, place)
 
@@ -170,11 +170,11 @@ class Journal:
             mapped_bytes=sum(len(block.data) + 8 * len(block.refs) for block in blocks),
         )
 
-    def _place(self, stream: str | None, head: AnyPiece) -> Place:
+    def _place(self, stream: str | None, head: AnyPiece) -> PieceFiles:
         place = self._places.get(head)
         if place is None:
             number = next(self._numbers)
-            place = self._places[head] = Place(Heads(stream, number, number), self._segment)
+            place = self._places[head] = PieceFiles(HeadRange(stream, number, number), self._segment)
         return place
 
     def _hand_over(self) -> None:
@@ -195,8 +195,8 @@ class Journal:
         """Let a new segment begin, with the heads that begin in a segment before that one."""
         self._segment += self._began
         self._began = True
-        register = Register(self._members())
-        starts = [[log.entry(log.DroppedRecord(stream, number)) for stream, number in self._dropped.items()]]
+        register = SeriesRegister(self._members())
+        starts = [[wal.entry(wal.DroppedRecord(stream, number)) for stream, number in self._dropped.items()]]
         carried = []
         for piece, place in self._places.items():
             if not isinstance(piece, Block) and place.segment is not None and place.segment < before:
@@ -206,8 +206,8 @@ class Journal:
             BeginSegment(self._segment, lambda: chain(*starts, chain.from_iterable(one() for one in carried)))
         )
 
-    def _write(self, block: Block, place: Place) -> None:
-        register = Register(self._members())
+    def _write(self, block: Block, place: PieceFiles) -> None:
+        register = SeriesRegister(self._members())
         place.job = WriteBlock(block, place.heads, register.named, len(self._files))
         self._writer.submit(place.job)
 
@@ -237,7 +237,7 @@ class Journal:
                 self._fault(f"cannot write: {reason(error)}")
             self._settle_one(job, error)
 
-    def _settle_one(self, job: Job, error: Exception | None) -> None:
+    def _settle_one(self, job: WriteJob, error: Exception | None) -> None:
         if isinstance(job, AppendLog | BeginSegment):
             if error is not None:
                 self._stop_recording()
@@ -286,7 +286,7 @@ class Journal:
         self._recording = False
         self._recorder.forget()
 
-    def _unfiled(self) -> list[tuple[Block, Place]]:
+    def _unfiled(self) -> list[tuple[Block, PieceFiles]]:
         return [(piece, place) for piece, place in self._places.items() if isinstance(piece, Block) and not place.name]
 
     def _whole(self) -> bool:

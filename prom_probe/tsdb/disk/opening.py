@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from prom_probe.tsdb.disk import folder as folders
 from prom_probe.tsdb.disk.journal import Journal
-from prom_probe.tsdb.disk.recovery import Recovered, recover
+from prom_probe.tsdb.disk.recovery import RecoveredStore, recover
 
 if TYPE_CHECKING:
-    from prom_probe.tsdb.index import Series
+    from prom_probe.tsdb.index import IndexedSeries
 
 Report: TypeAlias = Callable[[str, str], None]
 
@@ -20,7 +20,7 @@ _ALL = 1 << 62
 
 def open_to_write(
     path: str, max_series: int, report: Report
-) -> tuple[Recovered, Callable[[Callable[[], Sequence[Series]]], Journal]]:
+) -> tuple[RecoveredStore, Callable[[Callable[[], Sequence[IndexedSeries]]], Journal]]:
     """What the folder holds, and what makes the journal, once the series are known. Raises StorageError."""
     folder = folders.open_to_write(path)
     try:
@@ -31,7 +31,7 @@ def open_to_write(
     return found, partial(Journal, folder, found, report)
 
 
-def read(path: str, report: Report) -> Recovered:
+def read(path: str, report: Report) -> RecoveredStore:
     """What the folder holds; nothing of it is changed. Raises StorageError."""
     folder = folders.open_to_read(path)
     try:

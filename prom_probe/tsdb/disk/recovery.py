@@ -11,37 +11,37 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from prom_probe.model.labels import Labels
 from prom_probe.tsdb.block import Block
-from prom_probe.tsdb.disk import blockfile, files
-from prom_probe.tsdb.disk.blockfile import Content, Heads
+from prom_probe.tsdb.disk import blockfile, file_ops
+from prom_probe.tsdb.disk.blockfile import BlockFile, HeadRange
+from prom_probe.tsdb.disk.file_writer import map_file
 from prom_probe.tsdb.disk.folder import Folder, reason
-from prom_probe.tsdb.disk.log import SegmentReader
-from prom_probe.tsdb.disk.place import Place
-from prom_probe.tsdb.disk.replay import Replay
-from prom_probe.tsdb.disk.writer import map_file
+from prom_probe.tsdb.disk.piece_files import PieceFiles
+from prom_probe.tsdb.disk.wal import SegmentReader
+from prom_probe.tsdb.disk.wal_replay import WalReplay
 from prom_probe.tsdb.encoding.record import BlockError
-from prom_probe.tsdb.index import Series
+from prom_probe.tsdb.index import IndexedSeries
 from prom_probe.tsdb.outcome import StorageError
 
 if TYPE_CHECKING:
-    from prom_probe.tsdb.appended import Buffers
-    from prom_probe.tsdb.mapping import Mapping
-    from prom_probe.tsdb.run import Run
+    from prom_probe.tsdb.appended import AppendedHead
+    from prom_probe.tsdb.column_map import ColumnMap
+    from prom_probe.tsdb.row_head import RowHead
 
-    AnyPiece: TypeAlias = Run | Buffers | Block
+    AnyPiece: TypeAlias = RowHead | AppendedHead | Block
 
 _READ_BYTES = 1 << 20
 
 
 @dataclass(slots=True)
-class Recovered:
+class RecoveredStore:
     """What was found. `pieces` are in the order in which they were written, `series` by ascending ref."""
 
-    pieces: list[tuple[Place, AnyPiece]] = field(default_factory=list)
-    series: list[Series] = field(default_factory=list)
-    mappings: dict[str, Mapping] = field(default_factory=dict)  # of each collector the newest that the log has
+    pieces: list[tuple[PieceFiles, AnyPiece]] = field(default_factory=list)
+    series: list[IndexedSeries] = field(default_factory=list)
+    mappings: dict[str, ColumnMap] = field(default_factory=dict)  # of each collector the newest that the log has
     dropped: dict[str | None, int] = field(default_factory=dict)  # of each stream: heads up to this are gone
     segments: dict[int, int] = field(default_factory=dict)  # number -> bytes
-    files: dict[str, int] = field(default_factory=dict)  # block files: name -> bytes
+    block_files: dict[str, int] = field(default_factory=dict)  # name -> bytes
     superseded: list[str] = field(default_factory=list)  # block files that are to be deleted
     damaged: int = 0
     lived_ms: int = 0
@@ -62,7 +62,7 @@ class Recovered:
         return {stream: tuple(pieces) for stream, pieces in out.items()}
 
 
-def recover(folder: Folder, max_series: int, report: Callable[[str, str], None], *, repair: bool) -> Recovered:
+def recover(folder: Folder, max_series: int, report: Callable[[str, str], None], *, repair: bool) -> RecoveredStore:
     """Read the folder; with `repair`, cut off and set aside what cannot be read.
 
     At most `max_series` are found again, those seen last, and all that the series cap keeps. Raises StorageError where
@@ -77,22 +77,22 @@ class _Recovery:
         self._max_series = max_series
         self._report = report
         self._repair = repair
-        self._found = Recovered()
-        self._series: dict[int, Series] = {}
+        self._found = RecoveredStore()
+        self._series: dict[int, IndexedSeries] = {}
         self._highest_ref = 0
         self._highest = 0
-        self._blocks: dict[str | None, list[tuple[Heads, str, Block]]] = {}  # of each stream, the newest first
+        self._blocks: dict[str | None, list[tuple[HeadRange, str, Block]]] = {}  # of each stream, the newest first
 
-    def run(self) -> Recovered:
+    def run(self) -> RecoveredStore:
         listing = self._folder.list()
         found = self._found
         if self._repair:
             for name in listing.unfinished:
-                self._try(lambda name=name: files.remove(self._folder.join(name)))  # type: ignore[misc]
+                self._try(lambda name=name: file_ops.remove(self._folder.join(name)))  # type: ignore[misc]
         # The newest first, and of two that end with the same head the larger one: it is made of the others.
         for first, last, name in sorted(listing.blocks, key=lambda block: (-block[1], block[0])):
             self._take_block(first, last, name)
-        replay = Replay(self._series, self._held)
+        replay = WalReplay(self._series, self._held)
         for number, name in sorted(listing.segments.items()):
             found.next_segment = number + 1
             self._take_segment(replay, number, name)
@@ -128,20 +128,20 @@ class _Recovery:
         for ref, (labels, kept) in zip(block.refs, series, strict=True):
             known = self._series.get(ref)
             if known is None and labels and (kept or len(self._series) < self._max_series):
-                known = self._series[ref] = Series(labels, ref, block.seen)
+                known = self._series[ref] = IndexedSeries(labels, ref, block.seen)
             if known is not None:
                 known.kept |= kept
 
-    def _read_block(self, name: str) -> Content:
+    def _read_block(self, name: str) -> BlockFile:
         path = self._folder.join(name)
         try:
             if not blockfile.checksum_fits(_read(path)):
                 raise BlockError("its checksum is wrong")
-            data = map_file(path, len(self._found.files))
+            data = map_file(path, len(self._found.block_files))
         except PermissionError:
             raise StorageError(f"{path}: permission denied") from None
         content = blockfile.parse(data)
-        self._found.files[name] = len(data)
+        self._found.block_files[name] = len(data)
         return content
 
     def _held(self, stream: str | None, number: int) -> bool:
@@ -150,7 +150,7 @@ class _Recovery:
         place = bisect_right(blocks, -number, key=lambda item: -item[0].last) - 1
         return place >= 0 and blocks[place][0].first <= number
 
-    def _take_segment(self, replay: Replay, number: int, name: str) -> None:
+    def _take_segment(self, replay: WalReplay, number: int, name: str) -> None:
         path = self._folder.join(name)
         replay.segment = number
         bad = 0
@@ -177,22 +177,22 @@ class _Recovery:
                 self._try(lambda: os.truncate(path, reader.end))
         self._found.segments[number] = reader.end
 
-    def _block_pieces(self) -> Iterator[tuple[Place, AnyPiece]]:
+    def _block_pieces(self) -> Iterator[tuple[PieceFiles, AnyPiece]]:
         for stream, blocks in self._blocks.items():
             for heads, name, block in blocks:
                 if heads.last <= self._found.dropped.get(stream, 0):
                     self._found.superseded.append(name)
                 else:
-                    yield Place(heads, None, name), block
+                    yield PieceFiles(heads, None, name), block
 
-    def _heads(self, replay: Replay) -> Iterator[tuple[Place, AnyPiece]]:
+    def _heads(self, replay: WalReplay) -> Iterator[tuple[PieceFiles, AnyPiece]]:
         for found in replay.heads.values():
             piece = found.best()
             if piece is not None and found.heads.last > self._found.dropped.get(found.heads.stream, 0):
                 piece.freeze()
-                yield Place(found.heads, found.segment), piece
+                yield PieceFiles(found.heads, found.segment), piece
 
-    def _choose(self, pieces: list[tuple[Place, AnyPiece]]) -> list[Series]:
+    def _choose(self, pieces: list[tuple[PieceFiles, AnyPiece]]) -> list[IndexedSeries]:
         """The series of the pieces that are to be known: of several with the same labels the one made last."""
         used: set[int] = set()
         for _, piece in pieces:
@@ -201,7 +201,7 @@ class _Recovery:
                 if series is not None:
                     series.seen = max(series.seen, piece.seen)
                     used.add(ref)
-        chosen: dict[Labels, Series] = {}
+        chosen: dict[Labels, IndexedSeries] = {}
         for ref in sorted(used):
             series = self._series[ref]
             chosen[series.labels] = series
@@ -211,11 +211,11 @@ class _Recovery:
 
     def _set_aside(self, name: str, error: Exception) -> None:
         path = self._folder.join(name)
-        self._found.files.pop(name, None)
+        self._found.block_files.pop(name, None)
         text = reason(error) if isinstance(error, OSError) else str(error)
         self._damage(f"{path}: set aside: {text}" if self._repair else f"{path}: passed over: {text}")
         if self._repair:
-            self._try(lambda: files.rename(path, path + ".damaged"))
+            self._try(lambda: file_ops.rename(path, path + ".damaged"))
 
     def _damage(self, text: str) -> None:
         self._found.damaged += 1

@@ -158,7 +158,7 @@ class Columns:
 
 
 class ColumnRows:
-    """Rows [lo, hi) of some columns (`tsdb.view.Rows`)."""
+    """Rows [lo, hi) of some columns (`tsdb.stream_view.Rows`)."""
 
     __slots__ = ("_columns", "_hi", "_lo", "dense", "rising")
 

@@ -21,7 +21,7 @@ from prom_probe.model.sample import STALE
 from prom_probe.remote import receiver, write_request
 from prom_probe.remote.receiver import Receiver
 from prom_probe.run.wiring import _check_receiver
-from prom_probe.tsdb.store import Outcome, Store, StoreOptions
+from prom_probe.tsdb.store import AppendOutcome, Store, StoreOptions
 from prom_probe.web.http.limits import HttpLimits
 from prom_probe.web.http.message import Response
 from tests.support.web_harness import NOW_MS, NOW_S, Reply, Site, request, serving, wait_for
@@ -41,10 +41,10 @@ class Notebook:
         self.settled = 0
         self.on_append: Callable[[], None] = lambda: None
 
-    def append(self, labels: Labels, t_ms: int, value: float) -> Outcome:
+    def append(self, labels: Labels, t_ms: int, value: float) -> AppendOutcome:
         self.on_append()
         self.samples.append((labels, t_ms, struct.pack("<d", value)))
-        return Outcome.APPENDED
+        return AppendOutcome.APPENDED
 
     def reject(self, reason: str, samples: int) -> None:
         self.rejected[reason] += samples

@@ -9,10 +9,10 @@ import sys
 import pytest
 
 from prom_probe.model.labels import make_labels
-from prom_probe.tsdb.appended import LooseStream
-from prom_probe.tsdb.index import Series
+from prom_probe.tsdb.appended import AppendedStream
+from prom_probe.tsdb.index import IndexedSeries
 from prom_probe.tsdb.retention import drop_live
-from prom_probe.tsdb.store import Outcome, Store, StoreOptions
+from prom_probe.tsdb.store import AppendOutcome, Store, StoreOptions
 from tests.support.paths import ROOT
 from tests.support.tsdb_tools import drain, gauges, local, row, samples_of
 
@@ -91,7 +91,7 @@ def test_a_series_that_began_again_is_not_merged_out_of_order() -> None:
         for beat in range(600):
             now = start + beat * 1000
             store.maintain(now)
-            assert store.append(labels, now, float(beat)) is Outcome.APPENDED
+            assert store.append(labels, now, float(beat)) is AppendOutcome.APPENDED
             drain(store, now)
     assert len(samples_of(store.snapshot())[labels]) == 1200
     assert all(block.mint + hour > block.maxt for block in store.blocks())
@@ -136,8 +136,8 @@ def test_a_column_without_samples_keeps_its_series() -> None:
 
 def test_what_comes_during_a_sweep_is_not_swept() -> None:
     """A series without samples that gets one while the pieces are gone through stays in the index."""
-    stream = LooseStream()
-    old, back = (Series(make_labels(name), ref, 0) for ref, name in enumerate(("old", "back"), 1))
+    stream = AppendedStream()
+    old, back = (IndexedSeries(make_labels(name), ref, 0) for ref, name in enumerate(("old", "back"), 1))
     stream.append(old, 1000, 1.0, lived_ms=0, ahead_ms=None)
     stream.close()
     refs = {1, 2, 3}
@@ -198,8 +198,8 @@ def test_memory_comes_back_with_the_series() -> None:
 _WITHOUT_NUMPY = """
 import sys
 from prom_probe.model.family import Family, column
-from prom_probe.tsdb.index import Series
-from prom_probe.tsdb.appended import LooseStream
+from prom_probe.tsdb.index import IndexedSeries
+from prom_probe.tsdb.appended import AppendedStream
 from prom_probe.tsdb.retention import drop_live
 from prom_probe.tsdb.store import Store
 store = Store()

@@ -11,7 +11,7 @@ import pytest
 from prom_probe.model.family import column
 from prom_probe.model.labels import Labels, label_value, make_labels
 from prom_probe.model.matcher import Matcher
-from prom_probe.tsdb.store import Outcome, Snapshot, Store, StoreOptions
+from prom_probe.tsdb.store import AppendOutcome, Snapshot, Store, StoreOptions
 from tests.support.tsdb_tools import ALWAYS, COUNTER, GAUGE, row
 
 _READERS = 8
@@ -118,7 +118,7 @@ def test_readers_see_a_consistent_store() -> None:
             failures.append(error)
 
     threads = [threading.Thread(target=reader, args=(number,)) for number in range(_READERS)]
-    with patch("prom_probe.tsdb.run.MAX_ROWS", 16), patch("prom_probe.tsdb.appended.MAX_ROWS", 16):
+    with patch("prom_probe.tsdb.row_head.MAX_ROWS", 16), patch("prom_probe.tsdb.appended.MAX_ROWS", 16):
         for thread in threads:
             thread.start()
         layout = 0
@@ -129,9 +129,9 @@ def test_readers_see_a_consistent_store() -> None:
                 order.reverse()
                 store.announce("c", layout, 0, [columns[i] for i in order])
             outcome = store.append_row("c", layout, beat * 1000, row([_value(i, beat) for i in order]))
-            assert outcome is Outcome.APPENDED
+            assert outcome is AppendOutcome.APPENDED
             for i in range(_WIDTH, _ALL):
-                store.append(make_labels("loose", {"i": str(i)}), beat * 1000, _value(i, beat))
+                store.append(make_labels("appended", {"i": str(i)}), beat * 1000, _value(i, beat))
             store.append(make_labels("brief", {"beat": str(beat // _LIFE)}), beat * 1000, 1.0)
             whole = beat
             store.maintain(beat * 1000, 0.0002)

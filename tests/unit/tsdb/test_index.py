@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from prom_probe.model.labels import Labels, label_value, make_labels
 from prom_probe.model.matcher import Matcher
 from prom_probe.model.regex import RegexError, RegexTimeout
-from prom_probe.tsdb.index import Index, Scope, Series, resolve
+from prom_probe.tsdb.index import Index, IndexedSeries, Scope, resolve
 
 _NAMES = st.sampled_from(["__name__", "job", "pid"])
 _WORDS = st.sampled_from(["a", "b", "ab", "abc", "1", "12", "x.y"])
@@ -25,7 +25,7 @@ _MATCHERS = st.one_of(
 def _index(labels: list[Labels]) -> Index:
     index = Index()
     for ref, one in enumerate(labels):
-        index.add(Series(index.intern(one), ref, 0))
+        index.add(IndexedSeries(index.intern(one), ref, 0))
     return index
 
 

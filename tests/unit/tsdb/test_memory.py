@@ -13,8 +13,8 @@ import pytest
 from prom_probe.model.family import Family, column
 from prom_probe.model.labels import Labels, make_labels
 from prom_probe.ring.codec import Announce, decode, encode_announcements
-from prom_probe.tsdb import pages
-from prom_probe.tsdb.index import Posting, Series
+from prom_probe.tsdb import off_heap
+from prom_probe.tsdb.index import IndexedSeries, Posting
 from prom_probe.tsdb.store import Store, StoreOptions
 from prom_probe.web.heap import Trimmer
 from tests.support.tsdb_tools import drain, local, row, samples_of
@@ -66,7 +66,7 @@ def test_accounted_bytes_are_what_is_taken(
     steps: list[Callable[[Store], None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`stats().bytes` grows as the interpreter's allocations do, within 15 %."""
-    monkeypatch.setattr(pages, "_LEAST", 1 << 62)  # blocks on the heap, where they are traced
+    monkeypatch.setattr(off_heap, "_LEAST", 1 << 62)  # blocks on the heap, where they are traced
     store = Store()
     gc.collect()
     tracemalloc.start(1)
@@ -88,7 +88,7 @@ def _alive(kind: type) -> int:
 def test_series_that_left_are_no_objects_any_more() -> None:
     """Once their samples are gone, neither index nor eviction list keeps the series of a storm alive."""
     store = Store(StoreOptions(retention_ms=60_000, max_series=1000))
-    others = {kind: _alive(kind) for kind in (Series, Posting)}
+    others = {kind: _alive(kind) for kind in (IndexedSeries, Posting)}
     born = 0
     for beat in range(400):
         if beat < 200:  # a layout of series that nobody has seen before
@@ -98,7 +98,7 @@ def test_series_that_left_are_no_objects_any_more() -> None:
         while store.maintain(beat * 1000):
             pass
     assert store.stats().series == 50
-    assert _alive(Series) - others[Series] <= 50 + 200, "200 may wait for the index to be made anew"
+    assert _alive(IndexedSeries) - others[IndexedSeries] <= 50 + 200, "200 may wait for the index to be made anew"
     assert _alive(Posting) - others[Posting] <= 51 + 200
 
 
@@ -129,11 +129,11 @@ def test_what_made_room_goes_when_its_piece_is_sealed_or_merged() -> None:
 def test_pages_hold_what_was_put_there_and_go_with_the_last_view(size: int) -> None:
     """Small bytes stay on the heap; large ones have pages of their own until the last view of them is gone."""
     data = random.Random(size).randbytes(size)
-    view = pages.joined([data[: size // 3], memoryview(data)[size // 3 :]])
+    view = off_heap.joined([data[: size // 3], memoryview(data)[size // 3 :]])
     assert view == data and view.readonly
-    assert size <= pages.footprint(size) < size + mmap.PAGESIZE
-    assert isinstance(view.obj, pages.Pages) == (size >= 16_384)
-    if isinstance(view.obj, pages.Pages):
+    assert size <= off_heap.footprint(size) < size + mmap.PAGESIZE
+    assert isinstance(view.obj, off_heap.AnonymousPages) == (size >= 16_384)
+    if isinstance(view.obj, off_heap.AnonymousPages):
         alive, part = weakref.ref(view.obj), view[5:9]
         del view
         assert alive() is not None and part == data[5:9]

@@ -13,7 +13,7 @@ from prom_probe.model.family import Column, Family, column
 from prom_probe.model.labels import Labels, make_labels
 from prom_probe.model.matcher import Matcher
 from prom_probe.model.sample import STALE
-from prom_probe.tsdb.store import LayoutError, Outcome, Store, StoreOptions
+from prom_probe.tsdb.store import AppendOutcome, LayoutError, Store, StoreOptions
 from tests.support.tsdb_tools import (
     ALWAYS,
     COUNTER,
@@ -74,7 +74,7 @@ _OPERATION = st.one_of(
     st.tuples(st.just("compact"), st.integers(0, 5)),
     st.tuples(st.just("restart"), st.integers(0, 5)),
     st.tuples(st.just("stale"), _STEP),
-    st.tuples(st.just("loose"), st.lists(st.tuples(st.integers(0, 3), st.floats()), min_size=1, max_size=6)),
+    st.tuples(st.just("appended"), st.lists(st.tuples(st.integers(0, 3), st.floats()), min_size=1, max_size=6)),
     st.tuples(st.just("maintain"), st.sampled_from([0.0, 10.0])),
 )
 
@@ -85,7 +85,7 @@ class _Pair:
     def __init__(self) -> None:
         self.store = Store()
         self.line = _Line()
-        self.loose_lines: dict[Labels, _Line] = {}
+        self.appended_lines: dict[Labels, _Line] = {}
         self.columns = gauges(3)
         self.layout = 0
         self.names = iter(range(100, 10_000))
@@ -96,7 +96,7 @@ class _Pair:
     def row(self, step: int, values: list[float | None]) -> None:
         self.t_ms += step
         there = values[: len(self.columns)]
-        assert self.store.append_row("c", self.layout, self.t_ms, row(there)) is Outcome.APPENDED
+        assert self.store.append_row("c", self.layout, self.t_ms, row(there)) is AppendOutcome.APPENDED
         pairs = zip(self.columns, there, strict=False)
         self.line.write(self.t_ms, {c.labels: v for c, v in pairs if v is not None and bits(v) != bits(STALE)})
         self.silent = not there
@@ -126,12 +126,12 @@ class _Pair:
             self.line.write(self.t_ms, {})
             self.silent = True
 
-    def loose(self, samples: list[tuple[int, float]]) -> None:
+    def appended(self, samples: list[tuple[int, float]]) -> None:
         for i, value in samples:
-            labels = make_labels("loose", {"i": str(i)})
-            line = self.loose_lines.setdefault(labels, _Line())
+            labels = make_labels("appended", {"i": str(i)})
+            line = self.appended_lines.setdefault(labels, _Line())
             t_ms = 1000 * (1 + len(line.eras[0]) if line.eras else 1)
-            assert self.store.append(labels, t_ms, value) is Outcome.APPENDED
+            assert self.store.append(labels, t_ms, value) is AppendOutcome.APPENDED
             line.write(t_ms, {labels: value} if bits(value) != bits(STALE) else {})
 
     def maintain(self, budget_s: float) -> None:
@@ -139,7 +139,7 @@ class _Pair:
 
     def expected(self, mint: int, maxt: int) -> Samples:
         samples = self.line.read()
-        for line in self.loose_lines.values():
+        for line in self.appended_lines.values():
             samples |= line.read()
         within = {k: [sample for sample in v if mint <= sample[0] <= maxt] for k, v in samples.items()}
         return {k: v for k, v in within.items() if v}
@@ -149,7 +149,7 @@ class _Pair:
 @settings(max_examples=150, deadline=None)
 def test_store_gives_what_a_plain_list_would(operations: list[tuple[str, object]], ends: list[int]) -> None:
     """Whatever is announced, appended, repeated and tidied up: `select` gives exactly what was written."""
-    with patch("prom_probe.tsdb.run.MAX_ROWS", 8), patch("prom_probe.tsdb.appended.MAX_ROWS", 4):
+    with patch("prom_probe.tsdb.row_head.MAX_ROWS", 8), patch("prom_probe.tsdb.appended.MAX_ROWS", 4):
         pair = _Pair()
         early = None
         for number, (name, *arguments) in enumerate(operations):
@@ -198,7 +198,7 @@ def test_labels_that_are_none_are_refused(labels: Labels) -> None:
     store = Store()
     with pytest.raises(LayoutError, match="c: labels that are unsorted, repeated, empty or not text"):
         store.announce("c", 0, 0, [*gauges(1), Column(GAUGE, labels)])
-    assert store.append(labels, 0, 1.0) is Outcome.MALFORMED
+    assert store.append(labels, 0, 1.0) is AppendOutcome.MALFORMED
     assert store.stats().series == 0
 
 
@@ -216,50 +216,50 @@ def test_repeated_announcements_change_nothing() -> None:
 @pytest.mark.parametrize(
     ("layout", "t_ms", "payload", "outcome"),
     [
-        (0, 3000, row([1.0, 2.0]), Outcome.APPENDED),
-        (0, 3000, row([1.0]), Outcome.APPENDED),
-        (0, 3000, b"", Outcome.APPENDED),
-        (0, 2000, row([9.0, 9.0]), Outcome.DUPLICATE),
-        (0, 1000, row([1.0, 2.0]), Outcome.DUPLICATE),
-        (1, 3000, row([1.0, 2.0]), Outcome.UNKNOWN_LAYOUT),
-        (0, 3000, row([1.0, 2.0, 3.0]), Outcome.MALFORMED),
-        (0, 3000, b"1234567", Outcome.MALFORMED),
-        (0, 1 << 60, row([1.0]), Outcome.MALFORMED),
+        (0, 3000, row([1.0, 2.0]), AppendOutcome.APPENDED),
+        (0, 3000, row([1.0]), AppendOutcome.APPENDED),
+        (0, 3000, b"", AppendOutcome.APPENDED),
+        (0, 2000, row([9.0, 9.0]), AppendOutcome.DUPLICATE),
+        (0, 1000, row([1.0, 2.0]), AppendOutcome.DUPLICATE),
+        (1, 3000, row([1.0, 2.0]), AppendOutcome.UNKNOWN_LAYOUT),
+        (0, 3000, row([1.0, 2.0, 3.0]), AppendOutcome.MALFORMED),
+        (0, 3000, b"1234567", AppendOutcome.MALFORMED),
+        (0, 1 << 60, row([1.0]), AppendOutcome.MALFORMED),
     ],
 )
-def test_rows_have_distinct_outcomes(layout: int, t_ms: int, payload: bytes, outcome: Outcome) -> None:
+def test_rows_have_distinct_outcomes(layout: int, t_ms: int, payload: bytes, outcome: AppendOutcome) -> None:
     """Each way to refuse a row has a name and is counted."""
     store = filled([(1000, [1.0, 2.0]), (2000, [1.5, 2.5])], gauges(2))
     before = store.stats()
     assert store.append_row("c", layout, t_ms, payload) is outcome
     after = store.stats()
-    if outcome is Outcome.APPENDED:
+    if outcome is AppendOutcome.APPENDED:
         assert after.appended == before.appended + len(payload) // 8
     else:
         assert after.rejected == {outcome.value: max(len(payload) // 8, 1)}
         assert after.samples == before.samples
-    assert store.append_row("nobody", 0, 0, b"") is Outcome.UNKNOWN_LAYOUT
+    assert store.append_row("nobody", 0, 0, b"") is AppendOutcome.UNKNOWN_LAYOUT
 
 
 @pytest.mark.parametrize(
     ("t_ms", "value", "outcome"),
     [
-        (10_001, 1.0, Outcome.APPENDED),
-        (10_000, 7.0, Outcome.DUPLICATE),
-        (10_000, 1.0, Outcome.CONFLICT),
-        (9_999, 7.0, Outcome.OUT_OF_ORDER),
-        (-6 * _HOUR, 7.0, Outcome.TOO_OLD),
-        (1 << 60, 7.0, Outcome.MALFORMED),
+        (10_001, 1.0, AppendOutcome.APPENDED),
+        (10_000, 7.0, AppendOutcome.DUPLICATE),
+        (10_000, 1.0, AppendOutcome.CONFLICT),
+        (9_999, 7.0, AppendOutcome.OUT_OF_ORDER),
+        (-6 * _HOUR, 7.0, AppendOutcome.TOO_OLD),
+        (1 << 60, 7.0, AppendOutcome.MALFORMED),
     ],
 )
-def test_general_appends_have_distinct_outcomes(t_ms: int, value: float, outcome: Outcome) -> None:
+def test_general_appends_have_distinct_outcomes(t_ms: int, value: float, outcome: AppendOutcome) -> None:
     """Out of order, duplicate and too old are told apart."""
     store = Store()
     labels = make_labels("x")
     store.maintain(10_000)
-    assert store.append(labels, 10_000, 7.0) is Outcome.APPENDED
+    assert store.append(labels, 10_000, 7.0) is AppendOutcome.APPENDED
     assert store.append(labels, t_ms, value) is outcome
-    assert store.stats().rejected == ({} if outcome is Outcome.APPENDED else {outcome.value: 1})
+    assert store.stats().rejected == ({} if outcome is AppendOutcome.APPENDED else {outcome.value: 1})
 
 
 def test_a_dead_probe_ends_its_series() -> None:
@@ -285,7 +285,7 @@ def test_a_snapshot_is_the_same_until_something_is_appended() -> None:
     assert store.snapshot() is shots[0]
     for change in (
         lambda: store.append_row("c", 0, 2000, row([1.0, 2.0])),
-        lambda: store.append(make_labels("loose"), 2000, 1.0),
+        lambda: store.append(make_labels("appended"), 2000, 1.0),
         lambda: store.announce("c", 0, 2, gauges(1)),
         lambda: store.mark_stale("c", 3000),
         lambda: store.maintain(3000),
@@ -357,8 +357,8 @@ def test_a_series_of_two_streams_comes_once() -> None:
     """A series that a collector and then somebody else wrote is one series, with all its samples in order."""
     one = gauges(1)[0]
     store = filled([(1000, [1.0]), (2000, [2.0]), (3000, [3.0]), (3500, [None]), (9000, [9.0])], [one])
-    assert store.append(one.labels, 2500, 2.5) is Outcome.APPENDED
-    assert store.append(one.labels, 4000, 4.0) is Outcome.APPENDED
+    assert store.append(one.labels, 2500, 2.5) is AppendOutcome.APPENDED
+    assert store.append(one.labels, 4000, 4.0) is AppendOutcome.APPENDED
     got = samples_of(store.snapshot())
     assert [t for t, _ in got[one.labels]] == [1000, 2000, 2500, 4000, 9000]
     assert store.snapshot().count(*ALWAYS, [])[0] == 1
@@ -380,16 +380,16 @@ def test_clock_steps_neither_drop_nor_wedge_the_store(step_ms: int) -> None:
     """After a step by hours, either way, rows and samples are taken, and what was there stays readable."""
     store = Store(StoreOptions(retention_ms=6 * _HOUR))
     store.announce("c", 0, 0, gauges(1))
-    loose = make_labels("loose")
+    appended = make_labels("appended")
     start = 100 * _HOUR
     now = start
 
     def beat() -> None:
         store.maintain(now)
-        assert store.append_row("c", 0, now, row([float(now)])) is Outcome.APPENDED
-        outcomes.append(store.append(loose, now, float(now)))
+        assert store.append_row("c", 0, now, row([float(now)])) is AppendOutcome.APPENDED
+        outcomes.append(store.append(appended, now, float(now)))
 
-    outcomes: list[Outcome] = []
+    outcomes: list[AppendOutcome] = []
     for _ in range(600):
         now += 1000
         beat()
@@ -402,9 +402,9 @@ def test_clock_steps_neither_drop_nor_wedge_the_store(step_ms: int) -> None:
     kept = [t for i in range(1, 601) if not after <= (t := start + 1000 * i) <= now]
     assert [t for t in got if not after <= t <= now] == kept
     assert [t for t in got if after <= t <= now] == list(range(after, now + 1, 1000))
-    assert len(samples_of(store.snapshot())[loose]) == outcomes.count(Outcome.APPENDED)
+    assert len(samples_of(store.snapshot())[appended]) == outcomes.count(AppendOutcome.APPENDED)
     if abs(step_ms) > _HOUR:
-        assert outcomes == [Outcome.APPENDED] * 1200
+        assert outcomes == [AppendOutcome.APPENDED] * 1200
 
 
 def test_retention_by_time_counts_lived_time() -> None:
@@ -449,7 +449,7 @@ def test_series_cap_evicts_ended_local_series_first() -> None:
     store.announce("c", 0, 10, [local("b0"), local("b1")])
     store.append_row("c", 0, 2000, row([1.0] * 12))
     assert store.stats().rejected == {"series_limit": 2}
-    assert store.append(make_labels("x"), 0, 1.0) is Outcome.SERIES_LIMIT
+    assert store.append(make_labels("x"), 0, 1.0) is AppendOutcome.SERIES_LIMIT
 
     store.append_row("c", 0, 3000, row([None] * 4 + [None, None, 1.0, 1.0, 1.0, 1.0]))
     for now in range(0, 20_000, 1000):
@@ -526,18 +526,18 @@ def test_staleness_bits_warn_nobody() -> None:
 @pytest.mark.parametrize(
     ("stored", "given", "outcome"),
     [
-        (5.0, 5.0, Outcome.DUPLICATE),
-        (5.0, 6.0, Outcome.CONFLICT),
-        (5.0, math.nan, Outcome.CONFLICT),
-        (math.nan, math.nan, Outcome.DUPLICATE),
-        (math.nan, STALE, Outcome.CONFLICT),
-        (STALE, STALE, Outcome.DUPLICATE),
-        (0.0, -0.0, Outcome.CONFLICT),
+        (5.0, 5.0, AppendOutcome.DUPLICATE),
+        (5.0, 6.0, AppendOutcome.CONFLICT),
+        (5.0, math.nan, AppendOutcome.CONFLICT),
+        (math.nan, math.nan, AppendOutcome.DUPLICATE),
+        (math.nan, STALE, AppendOutcome.CONFLICT),
+        (STALE, STALE, AppendOutcome.DUPLICATE),
+        (0.0, -0.0, AppendOutcome.CONFLICT),
     ],
 )
-def test_a_duplicate_has_the_same_bits(stored: float, given: float, outcome: Outcome) -> None:
+def test_a_duplicate_has_the_same_bits(stored: float, given: float, outcome: AppendOutcome) -> None:
     """A second sample at a series' newest timestamp is the same one, or another one."""
     store = Store()
     labels = make_labels("x")
-    assert store.append(labels, 1000, stored) is Outcome.APPENDED
+    assert store.append(labels, 1000, stored) is AppendOutcome.APPENDED
     assert store.append(labels, 1000, given) is outcome

@@ -12,8 +12,8 @@ import pytest
 
 from prom_probe.model.labels import make_labels
 from prom_probe.tsdb.block import Block
-from prom_probe.tsdb.disk import files, folder
-from prom_probe.tsdb.store import Outcome, StorageError, Store, StoreOptions
+from prom_probe.tsdb.disk import file_ops, folder
+from prom_probe.tsdb.store import AppendOutcome, StorageError, Store, StoreOptions
 from tests.support.disk_tools import stored
 from tests.support.paths import ROOT
 from tests.support.tsdb_tools import drain, gauges, local, row, samples_of
@@ -38,7 +38,9 @@ def _written(store: Store) -> None:
 
 def _beats(store: Store, count: int, first: int = 0, width: int = 3) -> None:
     for beat in range(first, first + count):
-        assert store.append_row("c", 0, beat * 1000, row([beat / 3 + i for i in range(width)])) is Outcome.APPENDED
+        assert (
+            store.append_row("c", 0, beat * 1000, row([beat / 3 + i for i in range(width)])) is AppendOutcome.APPENDED
+        )
         drain(store, beat * 1000)
 
 
@@ -89,7 +91,7 @@ def test_a_layout_of_an_earlier_life_is_not_known(path: Path) -> None:
     store.close()
     again = _open(path)
     assert not again.knows("c", 0)
-    assert again.append_row("c", 0, 5000, row([1.0])) is Outcome.UNKNOWN_LAYOUT
+    assert again.append_row("c", 0, 5000, row([1.0])) is AppendOutcome.UNKNOWN_LAYOUT
     assert [newest.payload for newest in again.newest()] == [b""]
     again.announce("c", 0, 0, [local("other")])
     again.append_row("c", 0, 5000, row([1.0]))
@@ -107,7 +109,7 @@ def test_frames_that_a_ring_replays_are_duplicates(path: Path) -> None:
     again.announce("c", 0, 0, gauges(3))
     before = samples_of(again.snapshot())
     for beat in range(15, 20):
-        assert again.append_row("c", 0, beat * 1000, row([beat / 3 + i for i in range(3)])) is Outcome.DUPLICATE
+        assert again.append_row("c", 0, beat * 1000, row([beat / 3 + i for i in range(3)])) is AppendOutcome.DUPLICATE
     assert samples_of(again.snapshot()) == before
     again.close()
 
@@ -122,10 +124,10 @@ def test_general_appends_go_on_where_they_ended(path: Path, sealed: bool) -> Non
         drain(store)
     store.close()
     again = _open(path)
-    assert again.append(make_labels("x"), 299_000, 299 / 7) is Outcome.DUPLICATE
-    assert again.append(make_labels("x"), 299_000, 1.0) is Outcome.CONFLICT
-    assert again.append(make_labels("x"), 1000, 1.0) is Outcome.OUT_OF_ORDER
-    assert again.append(make_labels("x"), 300_000, 1.0) is Outcome.APPENDED
+    assert again.append(make_labels("x"), 299_000, 299 / 7) is AppendOutcome.DUPLICATE
+    assert again.append(make_labels("x"), 299_000, 1.0) is AppendOutcome.CONFLICT
+    assert again.append(make_labels("x"), 1000, 1.0) is AppendOutcome.OUT_OF_ORDER
+    assert again.append(make_labels("x"), 300_000, 1.0) is AppendOutcome.APPENDED
     assert len(samples_of(again.snapshot())[make_labels("x")]) == 301
     again.close()
 
@@ -409,7 +411,7 @@ def test_a_directory_that_the_system_refuses(path: Path, code: int, text: str) -
     def refuse(path: str) -> int:
         raise OSError(code, "")
 
-    with patch.object(files, "create", refuse), pytest.raises(StorageError, match=f"store: {text}"):
+    with patch.object(file_ops, "create", refuse), pytest.raises(StorageError, match=f"store: {text}"):
         _open(path)
     with patch("os.mkdir", lambda path, mode: refuse(path)), pytest.raises(StorageError, match=text):
         _open(path)

@@ -14,9 +14,9 @@ from unittest.mock import patch
 import pytest
 
 from prom_probe.model.labels import make_labels
-from prom_probe.tsdb.disk import files, folder
+from prom_probe.tsdb.disk import file_ops, folder
+from prom_probe.tsdb.disk.file_writer import BeginSegment, DeleteFiles, FileWriter
 from prom_probe.tsdb.disk.folder import Folder
-from prom_probe.tsdb.disk.writer import BeginSegment, DeleteFiles, Writer
 from prom_probe.tsdb.store import Store, StoreOptions
 from tests.support.disk_tools import Disk, Life, small_pieces, stored
 from tests.support.tsdb_tools import drain, gauges, row, samples_of
@@ -26,13 +26,13 @@ def _day(life: Life) -> None:
     """Everything that the store does with its disk: new segments, blocks, merges, layouts, flushes."""
     for _ in range(6):
         life.rows(9, [1.5, 2.0, None])
-        life.loose([(0, 1.0), (1, 2.5)])
+        life.appended([(0, 1.0), (1, 2.5)])
         life.flush()
         life.tidy()
         life.rows(5, [0.1, 0.2, 0.3])
         life.flush()
         life.grow(1)
-        life.loose([(1, 3.5)])
+        life.appended([(1, 3.5)])
         life.flush()
         life.compact(3)
 
@@ -179,7 +179,7 @@ def test_it_is_tried_again_now_and_then(tmp_path: Path) -> None:
 def test_what_waits_for_a_slow_disk_is_bounded(tmp_path: Path) -> None:
     """A disk that does not answer costs 16 MiB at most; once it does, nothing is missing."""
     stuck, go = threading.Event(), threading.Event()
-    real = files.sync
+    real = file_ops.sync
 
     def slow(fd: int) -> None:
         stuck.set()
@@ -189,7 +189,7 @@ def test_what_waits_for_a_slow_disk_is_bounded(tmp_path: Path) -> None:
     reports: list[str] = []
     store = _open(tmp_path / "store", reports)
     with (
-        patch.object(files, "sync", slow),
+        patch.object(file_ops, "sync", slow),
         patch("prom_probe.tsdb.disk.journal._MOST_WAITING_BYTES", 100_000),
         patch("prom_probe.tsdb.disk.journal._HAND_OVER_BYTES", 10_000),
         patch("prom_probe.tsdb.disk.journal._RETRY_S", 0.0),
@@ -220,19 +220,19 @@ def test_what_waits_for_a_slow_disk_is_bounded(tmp_path: Path) -> None:
 
 def test_a_failed_deletion_is_made_up_for(tmp_path: Path) -> None:
     """Files that could not be deleted are deleted later, or passed over by the next life."""
-    real = files.remove
+    real = file_ops.remove
 
     def stay(path: str) -> None:
         raise OSError(errno.EIO, "")
 
-    with small_pieces(), Disk().beneath() as disk, patch.object(files, "remove", stay):
+    with small_pieces(), Disk().beneath() as disk, patch.object(file_ops, "remove", stay):
         life = Life(tmp_path / "store", disk)
         _day(life)
         names = len(list(life.folder.glob("*.block")))
         assert names > len(life.store.blocks())
         before = samples_of(life.store.snapshot())
         assert stored_copy(life.folder, tmp_path / "copy") == before
-        with patch.object(files, "remove", real):
+        with patch.object(file_ops, "remove", real):
             life.recover()
             assert len(list(life.folder.glob("*.block"))) == len(life.store.blocks())
         life.store.close()
@@ -253,13 +253,13 @@ def test_a_block_that_is_overtaken_leaves_no_file(tmp_path: Path) -> None:
     with small_pieces():
         store = Store(StoreOptions(path=str(tmp_path / "store"), retention_ms=200_000))
         store.announce("c", 0, 0, gauges(2))
-        real = files.create
+        real = file_ops.create
 
         def slow(path: str) -> int:
             assert go.wait(60)
             return real(path)
 
-        with patch.object(files, "create", slow):
+        with patch.object(file_ops, "create", slow):
             for beat in range(600):
                 store.append_row("c", 0, beat * 1000, row([1.0, beat / 7]))
                 drain(store, beat * 1000)
@@ -276,7 +276,7 @@ def test_a_block_that_is_overtaken_leaves_no_file(tmp_path: Path) -> None:
 
 def test_segments_stay_while_the_log_is_broken(tmp_path: Path) -> None:
     """What was to take their place may be what failed."""
-    writer = Writer(folder.open_to_write(str(tmp_path)))
+    writer = FileWriter(folder.open_to_write(str(tmp_path)))
     (tmp_path / Folder.segment_name(1)).write_bytes(b"x")
 
     def fails() -> Iterator[tuple[bytes, bytes]]:
@@ -310,14 +310,14 @@ def test_a_block_without_a_file_survives_in_the_log(tmp_path: Path) -> None:
     """As long as a block could not be written, the log keeps its rows."""
     with small_pieces(), Disk().beneath() as disk:
         life = Life(tmp_path / "store", disk)
-        real = files.create
+        real = file_ops.create
 
         def no_blocks(path: str) -> int:
             if ".block" in path:
                 raise OSError(errno.EDQUOT, "")
             return real(path)
 
-        with patch.object(files, "create", no_blocks):
+        with patch.object(file_ops, "create", no_blocks):
             for _ in range(20):
                 life.rows(10, [1.0, 2.0])
                 life.tidy()

@@ -14,9 +14,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from prom_probe.model.labels import Labels, make_labels
-from prom_probe.tsdb.disk import blockfile, log
+from prom_probe.tsdb.disk import blockfile, wal
 from prom_probe.tsdb.disk.folder import FORMAT
-from prom_probe.tsdb.disk.log import SegmentReader
+from prom_probe.tsdb.disk.wal import SegmentReader
 from prom_probe.tsdb.encoding.record import BlockError
 from prom_probe.tsdb.store import StorageError, Store, StoreOptions
 from tests.support.disk_tools import small_pieces
@@ -143,7 +143,7 @@ def test_records_with_a_right_checksum_may_say_anything(sample: Path, data: st.D
             for record in data.draw(st.permutations(list(_records(path)))) * data.draw(st.integers(1, 2))
             if data.draw(st.integers(0, 9))
         ]
-        path.write_bytes(log.MAGIC + b"".join(log.frame((b"", record)) + record for record in records))
+        path.write_bytes(wal.MAGIC + b"".join(wal.frame((b"", record)) + record for record in records))
         _use(copy)
 
 
@@ -154,7 +154,7 @@ def test_files_of_any_bytes(content: bytes, name: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "store")
         Store(StoreOptions(path=str(path))).close()
-        magic = log.MAGIC if name.endswith("log") else blockfile.MAGIC
+        magic = wal.MAGIC if name.endswith("log") else blockfile.MAGIC
         for start in (b"", magic):
             (path / name).write_bytes(start + content)
             _use(path)
@@ -164,7 +164,7 @@ def test_files_of_any_bytes(content: bytes, name: str) -> None:
 @settings(max_examples=200, deadline=None)
 def test_the_readers_take_any_bytes(content: bytes) -> None:
     """A segment reader ends, a block file is read or refused."""
-    for start in (b"", log.MAGIC):
+    for start in (b"", wal.MAGIC):
         whole = start + content
         reader = SegmentReader(io.BytesIO(whole), len(whole))
         try:

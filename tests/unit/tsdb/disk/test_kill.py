@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from prom_probe.model.labels import make_labels
-from prom_probe.tsdb.store import Outcome, Store, StoreOptions
+from prom_probe.tsdb.store import AppendOutcome, Store, StoreOptions
 from tests.support.disk_tools import small_pieces
 from tests.support.tsdb_tools import bits, gauges, row, samples_of
 
@@ -18,7 +18,7 @@ _KILLS = 200
 _LIVES = 8  # of one directory
 _FLUSH_S = 0.02
 _WIDTH = 4
-_LOOSE = make_labels("x")
+_APPENDED = make_labels("x")
 
 # What the child says before it appends the row of a beat, and when the rows up to a beat are on the disk.
 _SAYS = struct.Struct("<cq")
@@ -39,8 +39,8 @@ def _append(path: str, beat: int, pipe: int) -> NoReturn:
     due_s = time.monotonic()
     while True:
         os.write(pipe, _SAYS.pack(b"a", beat))
-        assert store.append_row("c", 0, beat, row([_value(beat, i) for i in range(_WIDTH)])) is Outcome.APPENDED
-        assert store.append(_LOOSE, beat, _value(beat, 0)) is Outcome.APPENDED
+        assert store.append_row("c", 0, beat, row([_value(beat, i) for i in range(_WIDTH)])) is AppendOutcome.APPENDED
+        assert store.append(_APPENDED, beat, _value(beat, 0)) is AppendOutcome.APPENDED
         beat += 1
         if time.monotonic() >= due_s:
             due_s = time.monotonic() + _FLUSH_S
@@ -106,7 +106,7 @@ def test_two_hundred_kills(tmp_path: Path) -> None:
             beat = end
             found = samples_of(Store.open_read_only(str(path)).snapshot())
             there = set(range(end))
-            for labels, i in [(_LOOSE, 0), *((column.labels, i) for i, column in enumerate(gauges(_WIDTH)))]:
+            for labels, i in [(_APPENDED, 0), *((column.labels, i) for i, column in enumerate(gauges(_WIDTH)))]:
                 samples = found.get(labels, [])
                 assert must <= {t for t, _ in samples}, f"kill {kill}: {labels}"
                 assert all(t < end and value == bits(_value(t, i)) for t, value in samples)

@@ -13,13 +13,13 @@ _VALUES = st.one_of(st.integers(-5, 1000).map(float), st.floats(allow_nan=False)
 _ROW = st.lists(_VALUES, max_size=6)
 _CODES = st.sampled_from([errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT])
 _ROWS = st.tuples(st.just("rows"), st.integers(1, 20), _ROW)
-_LOOSE = st.tuples(st.just("loose"), st.lists(st.tuples(st.integers(0, 3), st.floats()), min_size=1, max_size=6))
+_APPENDED = st.tuples(st.just("appended"), st.lists(st.tuples(st.integers(0, 3), st.floats()), min_size=1, max_size=6))
 _TIDY = st.tuples(st.just("tidy"))
 _FLUSH = st.tuples(st.just("flush"), st.booleans())
 _CRASH = st.tuples(st.just("crash"), st.floats(0, 1))
 _FAIL = st.tuples(st.just("fail"), st.integers(0, 15), st.one_of(st.integers(1, 5), st.just(float("inf"))), _CODES)
 _LIFE = [
-    *[_ROWS, _LOOSE, _TIDY, _FLUSH] * 3,
+    *[_ROWS, _APPENDED, _TIDY, _FLUSH] * 3,
     st.tuples(st.just("grow"), st.integers(0, 3)),
     st.tuples(st.just("compact"), st.integers(0, 3)),
     st.tuples(st.just("stale")),

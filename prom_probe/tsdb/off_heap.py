@@ -12,7 +12,7 @@ Bytes: TypeAlias = "bytes | bytearray | memoryview"
 _LEAST = 16_384
 
 
-class Pages(mmap.mmap):
+class AnonymousPages(mmap.mmap):
     """Anonymous pages of this process alone."""
 
 
@@ -21,7 +21,7 @@ def joined(parts: Sequence[Bytes]) -> memoryview:
     size = sum(map(len, parts))
     if size >= _LEAST:
         try:
-            pages = Pages(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANON)
+            pages = AnonymousPages(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANON)
         except OSError:  # no more mappings: the heap may still have room
             pass
         else:

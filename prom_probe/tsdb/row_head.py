@@ -8,9 +8,9 @@ from itertools import groupby
 from typing import TYPE_CHECKING, TypeAlias
 
 from prom_probe.model.sample import STALE_BITS
-from prom_probe.tsdb.mapping import FrozenMapping, Mapping
-from prom_probe.tsdb.seal import seal_run
-from prom_probe.tsdb.view import PlainRows
+from prom_probe.tsdb.column_map import ColumnMap, FrozenColumnMap
+from prom_probe.tsdb.seal import seal_rows
+from prom_probe.tsdb.stream_view import DecodedRows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,10 +29,10 @@ _ROW_COST = 33 + 32 + 18
 # Up to so many columns are cut out of the rows one by one; for more, the rows are joined once.
 _FEW = 4
 
-AnyMapping: TypeAlias = Mapping | FrozenMapping
+AnyColumnMap: TypeAlias = ColumnMap | FrozenColumnMap
 
 
-class Run:
+class RowHead:
     """Consecutive rows of a collector with strictly increasing timestamps. Append-only until it is closed.
 
     A payload is packed little-endian float64, one per column from the first on; the staleness marker and what is beyond
@@ -45,13 +45,13 @@ class Run:
     def __init__(self, lived_ms: int) -> None:
         self.times: list[int] = []
         self.rows: list[bytes] = []
-        self.mappings: list[tuple[int, AnyMapping]] = []
+        self.mappings: list[tuple[int, AnyColumnMap]] = []
         self._size = 0
         self.samples = 0
         self.since = lived_ms
         self.seen = lived_ms
 
-    def append(self, mapping: Mapping, t_ms: int, payload: bytes, samples: int, lived_ms: int) -> None:
+    def append(self, mapping: ColumnMap, t_ms: int, payload: bytes, samples: int, lived_ms: int) -> None:
         if not self.mappings or self.mappings[-1][1] is not mapping:
             self.freeze()
             self.mappings.append((len(self.rows), mapping))
@@ -65,8 +65,8 @@ class Run:
         """Let go of the last mapping, which is the collector's no more."""
         if self.mappings:
             start, mapping = self.mappings[-1]
-            if isinstance(mapping, Mapping):
-                frozen = FrozenMapping(mapping)
+            if isinstance(mapping, ColumnMap):
+                frozen = FrozenColumnMap(mapping)
                 self._size += frozen.cost
                 self.mappings[-1] = (start, frozen)
 
@@ -86,18 +86,18 @@ class Run:
     def live_refs(self) -> Iterable[int]:
         return [ref for _, mapping in self.mappings for ref in mapping.refs()]
 
-    def sections(self) -> Iterator[tuple[int, int, AnyMapping]]:
+    def sections(self) -> Iterator[tuple[int, int, AnyColumnMap]]:
         """Rows [start, end) and the mapping that they have."""
         return sections(self.mappings, len(self.rows))
 
     def seal(self, known: Collection[int]) -> Sealing:
-        return seal_run(self, known)
+        return seal_rows(self, known)
 
-    def view(self) -> RunView:
-        return RunView(self)
+    def view(self) -> RowHeadView:
+        return RowHeadView(self)
 
 
-def sections(mappings: Sequence[tuple[int, AnyMapping]], rows: int) -> Iterator[tuple[int, int, AnyMapping]]:
+def sections(mappings: Sequence[tuple[int, AnyColumnMap]], rows: int) -> Iterator[tuple[int, int, AnyColumnMap]]:
     """(start, end, mapping) of each mapping that has some of the first `rows` rows."""
     for i, (start, mapping) in enumerate(mappings):
         end = min(mappings[i + 1][0], rows) if i + 1 < len(mappings) else rows
@@ -105,12 +105,12 @@ def sections(mappings: Sequence[tuple[int, AnyMapping]], rows: int) -> Iterator[
             yield start, end, mapping
 
 
-class RunView:
+class RowHeadView:
     """A run's rows at the time of a snapshot: a piece of a stream, all in one timeline, 0."""
 
     __slots__ = ("_count", "_mappings", "_run")
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: RowHead) -> None:
         self._run = run
         self._count = len(run.times)
         self._mappings = run.mappings.copy()
@@ -138,7 +138,7 @@ class RunView:
 
         return np.array(self._run.times[lo:hi], np.int64)
 
-    def part(self, refs: Sequence[int], lo: int, hi: int, cache: Cache) -> PlainRows:
+    def part(self, refs: Sequence[int], lo: int, hi: int, cache: Cache) -> DecodedRows:
         import numpy as np
 
         out = np.empty((len(refs), hi - lo), np.uint64)
@@ -146,10 +146,10 @@ class RunView:
             first, last = max(start, lo), min(end, hi)
             if first < last:
                 _read(self._run.rows[first:last], mapping, refs, out[:, first - lo : last - lo])
-        return PlainRows(out)
+        return DecodedRows(out)
 
 
-def _read(rows: list[bytes], mapping: AnyMapping, refs: Sequence[int], out: NDArray[np.uint64]) -> None:
+def _read(rows: list[bytes], mapping: AnyColumnMap, refs: Sequence[int], out: NDArray[np.uint64]) -> None:
     """Series `refs` of rows that have one mapping."""
     import numpy as np
 

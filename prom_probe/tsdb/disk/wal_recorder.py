@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from prom_probe.tsdb.disk import log
-from prom_probe.tsdb.disk.blockfile import Heads
-from prom_probe.tsdb.disk.log import Entry
+from prom_probe.tsdb.disk import wal
+from prom_probe.tsdb.disk.blockfile import HeadRange
+from prom_probe.tsdb.disk.wal import Entry
 
 if TYPE_CHECKING:
-    from prom_probe.tsdb.index import Series
-    from prom_probe.tsdb.mapping import Mapping
+    from prom_probe.tsdb.column_map import ColumnMap
+    from prom_probe.tsdb.index import IndexedSeries
 
 _SAMPLES_BYTES = 1 << 16  # of general appends in one record
 
 
-class Recorder:
+class WalRecorder:
     """Gathers records until they are taken. A row's payload is not copied."""
 
     def __init__(self, numbers: Iterator[int]) -> None:
@@ -24,7 +24,7 @@ class Recorder:
         self._numbers = numbers
         self._entries: list[Entry] = []
         self._heads: set[int] = set()
-        self._mappings: dict[str, tuple[Mapping, int, int]] = {}  # of each collector: its number, columns introduced
+        self._mappings: dict[str, tuple[ColumnMap, int, int]] = {}  # of each collector: its number, columns introduced
         self._series: set[int] = set()
         self._samples = bytearray()
         self._samples_of = (0, 0)  # their head, lived ms
@@ -49,39 +49,39 @@ class Recorder:
         self.size = 0
         return entries
 
-    def row(self, heads: Heads, mapping: Mapping, t_ms: int, payload: bytes, lived_ms: int) -> None:
+    def row(self, heads: HeadRange, mapping: ColumnMap, t_ms: int, payload: bytes, lived_ms: int) -> None:
         number = self._introduce(heads, mapping)
-        self._put((log.ROW_START.pack(log.ROW, heads.first, number, t_ms, lived_ms), payload))
+        self._put((wal.ROW_START.pack(wal.ROW, heads.first, number, t_ms, lived_ms), payload))
 
-    def sample(self, heads: Heads, series: Series, t_ms: int, value: float, lived_ms: int) -> None:
+    def sample(self, heads: HeadRange, series: IndexedSeries, t_ms: int, value: float, lived_ms: int) -> None:
         if self._samples_of != (heads.first, lived_ms) or len(self._samples) >= _SAMPLES_BYTES:
             self._end_samples()
             self._introduce_head(heads)
             self._samples_of = (heads.first, lived_ms)
         if series.ref not in self._series:
             self._series.add(series.ref)
-            self._put(log.entry(log.SeriesRecord(series.ref, series.labels)))
-        self._samples += log.SAMPLE.pack(series.ref, t_ms, value)
-        self.size += log.SAMPLE.size
+            self._put(wal.entry(wal.SeriesRecord(series.ref, series.labels)))
+        self._samples += wal.SAMPLE.pack(series.ref, t_ms, value)
+        self.size += wal.SAMPLE.size
 
-    def dropped(self, heads: Heads) -> None:
-        self._put(log.entry(log.DroppedRecord(heads.stream, heads.last)))
+    def dropped(self, heads: HeadRange) -> None:
+        self._put(wal.entry(wal.DroppedRecord(heads.stream, heads.last)))
 
     def _put(self, record: Entry) -> None:
         self._entries.append(record)
-        self.size += log.framed_size(record)
+        self.size += wal.framed_size(record)
 
     def _end_samples(self) -> None:
         if self._samples:
-            self._entries.append((log.SAMPLES_START.pack(log.SAMPLES, *self._samples_of), bytes(self._samples)))
+            self._entries.append((wal.SAMPLES_START.pack(wal.SAMPLES, *self._samples_of), bytes(self._samples)))
             self._samples.clear()
 
-    def _introduce_head(self, heads: Heads) -> None:
+    def _introduce_head(self, heads: HeadRange) -> None:
         if heads.first not in self._heads:
             self._heads.add(heads.first)
-            self._put(log.entry(log.HeadRecord(heads.first, heads.stream)))
+            self._put(wal.entry(wal.HeadRecord(heads.first, heads.stream)))
 
-    def _introduce(self, heads: Heads, mapping: Mapping) -> int:
+    def _introduce(self, heads: HeadRange, mapping: ColumnMap) -> int:
         """The mapping's number, once all its columns are in the segment."""
         self._introduce_head(heads)
         name = heads.stream or ""
@@ -94,6 +94,6 @@ class Recorder:
         refs = [series.ref if series is not None else 0 for series in fresh]
         more = mapping.columns[columns:]
         kept = [column.exposed for column in more]
-        self._put(log.columns_entry(number, mapping.layout, columns, more, refs, kept))
+        self._put(wal.columns_entry(number, mapping.layout, columns, more, refs, kept))
         self._mappings[name] = (mapping, number, len(mapping.columns))
         return number

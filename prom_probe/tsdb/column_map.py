@@ -6,13 +6,13 @@ from array import array
 from collections.abc import Iterable, Sequence
 
 from prom_probe.model.family import Column, Family
-from prom_probe.tsdb.index import Series
+from prom_probe.tsdb.index import IndexedSeries
 
 _COLUMN_COST = 56 + 16 + 45 + 32  # bytes: its struct, its places in lists, its entry in a dict with the int
 _FROZEN_COST = 8
 
 
-class Mapping:
+class ColumnMap:
     """The columns of a collector's layout now, and their series. Append-only; only the writer changes it.
 
     A series can have several columns: one that ended and, later in the same layout, one that began anew. `refused`
@@ -25,12 +25,12 @@ class Mapping:
         self.layout = layout
         self.columns: list[Column] = []
         self.families: dict[Family, Family] = {}
-        self.series: list[Series | None] = []
+        self.series: list[IndexedSeries | None] = []
         self.refused = 0
         self._first: dict[int, int] = {}  # ref -> its first column
         self._more: dict[int, list[int]] = {}  # ref -> its further columns
 
-    def add(self, column: Column, series: Series | None) -> None:
+    def add(self, column: Column, series: IndexedSeries | None) -> None:
         place = len(self.series)
         self.series.append(series)
         # Of what a frame brought, only the series' own labels and one copy of each family are kept.
@@ -66,12 +66,12 @@ class Mapping:
         return _COLUMN_COST * len(self.columns)
 
 
-class FrozenMapping:
+class FrozenColumnMap:
     """A mapping that is not the collector's any more: what readers and sealing need of it, in little room."""
 
     __slots__ = ("_by_column", "_places")
 
-    def __init__(self, mapping: Mapping) -> None:
+    def __init__(self, mapping: ColumnMap) -> None:
         self._by_column = array("q", mapping.by_column())
         self._places: dict[int, tuple[int, ...]] | None = None  # made by the first reader, gone with the run
 

@@ -9,15 +9,15 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, TypeAlias
 
 from prom_probe.model.family import Column, Family
-from prom_probe.tsdb.disk import log
-from prom_probe.tsdb.disk.blockfile import Heads, Named
-from prom_probe.tsdb.disk.log import Entry
-from prom_probe.tsdb.run import Run, sections
+from prom_probe.tsdb.disk import wal
+from prom_probe.tsdb.disk.blockfile import HeadRange, NamedSeries
+from prom_probe.tsdb.disk.wal import Entry
+from prom_probe.tsdb.row_head import RowHead, sections
 
 if TYPE_CHECKING:
-    from prom_probe.tsdb.appended import Buffers
-    from prom_probe.tsdb.index import Series
-    from prom_probe.tsdb.mapping import FrozenMapping, Mapping
+    from prom_probe.tsdb.appended import AppendedHead
+    from prom_probe.tsdb.column_map import ColumnMap, FrozenColumnMap
+    from prom_probe.tsdb.index import IndexedSeries
 
 # Gives the entries of a head; may be called in another thread, while the head is appended to.
 Carried: TypeAlias = Callable[[], Iterator[Entry]]
@@ -27,20 +27,20 @@ _NO_FAMILY = Family("", "unknown", "")
 _NO_LAYOUT = -1
 
 _REF = attrgetter("ref")
-_NOBODY: Named = ((), False)
+_NOBODY: NamedSeries = ((), False)
 
 
-class Register:
+class SeriesRegister:
     """The series by ref, for any thread: the index's list of all series, as it was when this was made."""
 
-    def __init__(self, members: Sequence[Series]) -> None:
+    def __init__(self, members: Sequence[IndexedSeries]) -> None:
         self._members = members
 
-    def named(self, refs: Sequence[int]) -> list[Named]:
+    def named(self, refs: Sequence[int]) -> list[NamedSeries]:
         """The series of each ref, without labels where it is gone."""
         return [self._named(ref) for ref in refs]
 
-    def _named(self, ref: int) -> Named:
+    def _named(self, ref: int) -> NamedSeries:
         place = bisect_left(self._members, ref, key=_REF)
         if place == len(self._members):
             return _NOBODY
@@ -48,9 +48,11 @@ class Register:
         return (series.labels, series.kept) if series.ref == ref and not series.gone else _NOBODY
 
 
-def capture(heads: Heads, head: Run | Buffers, register: Register, numbers: Iterator[int]) -> Carried:
+def capture(
+    heads: HeadRange, head: RowHead | AppendedHead, register: SeriesRegister, numbers: Iterator[int]
+) -> Carried:
     """The head's entries as of now; mappings are numbered from `numbers`."""
-    if isinstance(head, Run):
+    if isinstance(head, RowHead):
         rows, mappings = len(head.times), head.mappings.copy()
         return lambda: _run(heads, head, rows, mappings, register, numbers)
     counts = head.counts[:]
@@ -58,33 +60,33 @@ def capture(heads: Heads, head: Run | Buffers, register: Register, numbers: Iter
 
 
 def _run(
-    heads: Heads,
-    run: Run,
+    heads: HeadRange,
+    run: RowHead,
     rows: int,
-    mappings: Sequence[tuple[int, Mapping | FrozenMapping]],
-    register: Register,
+    mappings: Sequence[tuple[int, ColumnMap | FrozenColumnMap]],
+    register: SeriesRegister,
     numbers: Iterator[int],
 ) -> Iterator[Entry]:
-    yield log.entry(log.HeadRecord(heads.first, heads.stream, rows))
+    yield wal.entry(wal.HeadRecord(heads.first, heads.stream, rows))
     for start, end, mapping in sections(mappings, rows):
         number, refs = next(numbers), mapping.by_column()
         named = register.named(refs)
         columns = [Column(_NO_FAMILY, labels) for labels, _ in named]
         found = [ref if labels else 0 for ref, (labels, _) in zip(refs, named, strict=True)]
-        yield log.columns_entry(number, _NO_LAYOUT, 0, columns, found, [kept for _, kept in named])
+        yield wal.columns_entry(number, _NO_LAYOUT, 0, columns, found, [kept for _, kept in named])
         for row in range(start, end):
             lived = run.seen if row else run.since
-            yield log.ROW_START.pack(log.ROW, heads.first, number, run.times[row], lived), run.rows[row]
+            yield wal.ROW_START.pack(wal.ROW, heads.first, number, run.times[row], lived), run.rows[row]
 
 
-def _buffers(heads: Heads, buffers: Buffers, counts: array[int]) -> Iterator[Entry]:
+def _buffers(heads: HeadRange, buffers: AppendedHead, counts: array[int]) -> Iterator[Entry]:
     there = [(slot, samples) for slot, samples in enumerate(counts) if samples and not buffers.series[slot].gone]
-    yield log.entry(log.HeadRecord(heads.first, heads.stream, sum(samples for _, samples in there)))
+    yield wal.entry(wal.HeadRecord(heads.first, heads.stream, sum(samples for _, samples in there)))
     lived = buffers.since
     for slot, samples in there:
         series = buffers.series[slot]
-        yield log.entry(log.SeriesRecord(series.ref, series.labels))
+        yield wal.entry(wal.SeriesRecord(series.ref, series.labels))
         pairs = zip(buffers.times[slot][:samples], buffers.values[slot][:samples], strict=True)
-        packed = b"".join([log.SAMPLE.pack(series.ref, t_ms, value) for t_ms, value in pairs])
-        yield log.SAMPLES_START.pack(log.SAMPLES, heads.first, lived), packed
+        packed = b"".join([wal.SAMPLE.pack(series.ref, t_ms, value) for t_ms, value in pairs])
+        yield wal.SAMPLES_START.pack(wal.SAMPLES, heads.first, lived), packed
         lived = buffers.seen

@@ -9,18 +9,18 @@ from prom_probe.model.family import Column
 from prom_probe.model.sample import STALE_BYTES
 from prom_probe.model.series import Newest
 from prom_probe.tsdb.block import Block
-from prom_probe.tsdb.index import Series
-from prom_probe.tsdb.mapping import Mapping
-from prom_probe.tsdb.outcome import MAX_TIME, LayoutError, Outcome
+from prom_probe.tsdb.column_map import ColumnMap
+from prom_probe.tsdb.index import IndexedSeries
+from prom_probe.tsdb.outcome import MAX_TIME, AppendOutcome, LayoutError
 from prom_probe.tsdb.retention import PAUSE_MS, present_columns
-from prom_probe.tsdb.run import Run
-from prom_probe.tsdb.stream import Stream
+from prom_probe.tsdb.row_head import RowHead
+from prom_probe.tsdb.stream import SampleStream
 
 # Columns -> their series, None for a column that there is no room for.
-Admit: TypeAlias = Callable[[Sequence[Column]], Sequence[Series | None]]
+Admit: TypeAlias = Callable[[Sequence[Column]], Sequence[IndexedSeries | None]]
 
 
-class CollectorStream(Stream[Run]):
+class CollectorStream(SampleStream[RowHead]):
     """One collector: its columns now, its newest row, and its rows as pieces."""
 
     shared = True
@@ -28,9 +28,9 @@ class CollectorStream(Stream[Run]):
     def __init__(self, collector: str) -> None:
         super().__init__()
         self.collector = collector
-        self.mapping: Mapping | None = None
+        self.mapping: ColumnMap | None = None
         self._readmit_ms = 0  # when it is time to ask for room again
-        self._newest: tuple[Mapping, int, bytes] | None = None
+        self._newest: tuple[ColumnMap, int, bytes] | None = None
 
     def announce(self, layout: int, start: int, columns: Sequence[Column], admit: Admit, lived_ms: int) -> None:
         """Take columns [start, start + len(columns)) of `layout`; `admit` gives their series, None where no room is.
@@ -53,7 +53,7 @@ class CollectorStream(Stream[Run]):
         fresh = columns[same:]
         if mapping is None or mapping.layout != layout or (fresh and start + same < len(known)):
             self._see(lived_ms)
-            mapping = Mapping(layout)
+            mapping = ColumnMap(layout)
             fresh = [*known[: start + same], *fresh]
         for column, series in zip(fresh, admit(fresh), strict=True):
             mapping.add(column, series)
@@ -74,24 +74,26 @@ class CollectorStream(Stream[Run]):
             return
         found = dict(zip(lost, admit([mapping.columns[place] for place in lost]), strict=True))
         if any(found.values()):
-            self.mapping = Mapping(mapping.layout)
+            self.mapping = ColumnMap(mapping.layout)
             for place, column in enumerate(mapping.columns):
                 self.mapping.add(column, found.get(place) or mapping.series[place])
 
-    def append(self, layout: int, t_ms: int, payload: bytes, lived_ms: int) -> tuple[Outcome, int]:
+    def append(self, layout: int, t_ms: int, payload: bytes, lived_ms: int) -> tuple[AppendOutcome, int]:
         """Append a row; gives the outcome and the number of samples that it is about. Costs the same for any width."""
         mapping = self.mapping
         samples = len(payload) // 8 - payload.count(STALE_BYTES)
         if mapping is None or mapping.layout != layout:
-            return Outcome.UNKNOWN_LAYOUT, samples
+            return AppendOutcome.UNKNOWN_LAYOUT, samples
         if len(payload) % 8 or len(payload) > 8 * len(mapping.series) or not -MAX_TIME < t_ms < MAX_TIME:
-            return Outcome.MALFORMED, samples
+            return AppendOutcome.MALFORMED, samples
         newest = self._newest
         if newest is not None and t_ms <= newest[1]:
-            if t_ms == newest[1] or any(isinstance(piece, Run) and piece.holds(t_ms, payload) for piece in self.pieces):
-                return Outcome.DUPLICATE, samples
+            if t_ms == newest[1] or any(
+                isinstance(piece, RowHead) and piece.holds(t_ms, payload) for piece in self.pieces
+            ):
+                return AppendOutcome.DUPLICATE, samples
             self.close()
-        run = self._open if self._open is not None else Run(lived_ms)
+        run = self._open if self._open is not None else RowHead(lived_ms)
         run.append(mapping, t_ms, payload, samples, lived_ms)
         self._newest = (mapping, t_ms, payload)
         if self.journal is not None:
@@ -101,12 +103,12 @@ class CollectorStream(Stream[Run]):
         if run.full:
             self.close()
             self._see(lived_ms)
-        return Outcome.APPENDED, samples
+        return AppendOutcome.APPENDED, samples
 
-    def restore(self, pieces: Sequence[Run | Block]) -> None:
+    def restore(self, pieces: Sequence[RowHead | Block]) -> None:
         """Begin with one or more closed pieces of an earlier life; its columns have to be announced anew."""
         self.pieces = tuple(pieces)
-        self._newest = (Mapping(0), pieces[-1].view().maxt, b"")
+        self._newest = (ColumnMap(0), pieces[-1].view().maxt, b"")
 
     def mark_stale(self, t_ms: int, lived_ms: int) -> None:
         """End all series with an empty row."""

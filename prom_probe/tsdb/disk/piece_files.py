@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from prom_probe.tsdb.disk.blockfile import Heads
-from prom_probe.tsdb.disk.writer import WriteBlock
+from prom_probe.tsdb.disk.blockfile import HeadRange
+from prom_probe.tsdb.disk.file_writer import WriteBlock
 
 
-class Place:
+class PieceFiles:
     """`heads` are those that the piece holds.
 
     `name`: its block file, None while it has none. `segment`: the oldest segment of the log with something of it that
@@ -17,7 +17,7 @@ class Place:
 
     __slots__ = ("heads", "job", "name", "segment", "sources")
 
-    def __init__(self, heads: Heads, segment: int | None, name: str | None = None) -> None:
+    def __init__(self, heads: HeadRange, segment: int | None, name: str | None = None) -> None:
         self.heads = heads
         self.segment = segment
         self.name = name
@@ -25,11 +25,11 @@ class Place:
         self.job: WriteBlock | None = None
 
     @classmethod
-    def over(cls, places: Sequence[Place]) -> Place:
+    def over(cls, places: Sequence[PieceFiles]) -> PieceFiles:
         """The place of what neighbours have become."""
         first, last = places[0].heads, places[-1].heads
         segments = [place.segment for place in places if place.segment is not None]
-        whole = cls(Heads(first.stream, first.first, last.last), min(segments, default=None))
+        whole = cls(HeadRange(first.stream, first.first, last.last), min(segments, default=None))
         whole.sources = [name for place in places for name in place.names()]
         return whole
 

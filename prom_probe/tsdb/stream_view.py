@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 from prom_probe.model.sample import STALE_BITS
 from prom_probe.model.series import SeriesGroup, Table, Whole
 from prom_probe.tsdb.cache import Cache
-from prom_probe.tsdb.index import Series
+from prom_probe.tsdb.index import IndexedSeries
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,11 +44,11 @@ class Piece(Protocol):
     def times(self, timeline: Any, lo: int, hi: int, cache: Cache) -> NDArray[np.int64]:
         """The timestamps of rows [lo, hi)."""
 
-    def part(self, refs: Sequence[int], lo: int, hi: int, cache: Cache) -> Rows:
+    def part(self, refs: Sequence[int], lo: int, hi: int, cache: Cache) -> PieceRows:
         """Rows [lo, hi), at least one, of the series `refs`, which share a timeline or are absent."""
 
 
-class Rows(Protocol):
+class PieceRows(Protocol):
     """Some rows of a piece. `dense`: no marker is among them."""
 
     dense: bool
@@ -70,7 +70,7 @@ class Rows(Protocol):
         """The values of the first and of the last row, [series, 2]: where `dense` alone."""
 
 
-class PlainRows:
+class DecodedRows:
     """Rows that are decoded: the bits of float64s, [series, rows]."""
 
     __slots__ = ("_bits", "dense")
@@ -101,12 +101,12 @@ class PlainRows:
         return self._bits.view(np.float64)[:, [0, -1]]
 
 
-class _Rows(Table):
+class _JoinedRows(Table):
     """Rows that follow each other, of pieces that have no marker there."""
 
     __slots__ = ("_counts", "_parts", "_series")
 
-    def __init__(self, parts: Sequence[Rows], counts: Sequence[int], series: int) -> None:
+    def __init__(self, parts: Sequence[PieceRows], counts: Sequence[int], series: int) -> None:
         self._parts = parts
         self._counts = counts
         self._series = series
@@ -153,22 +153,22 @@ class _Rows(Table):
         return all(bool((here[:, 0] >= before[:, 1]).all()) for before, here in pairwise(ends))
 
 
-class _Part(NamedTuple):
+class _PieceTimeline(NamedTuple):
     piece: Piece
     timeline: Any
 
 
-class _Span(NamedTuple):
+class _RowSpan(NamedTuple):
     """Rows [lo, hi) of a part; `first` is a bound below their timestamps."""
 
-    part: _Part
+    part: _PieceTimeline
     lo: int
     hi: int
     first: int
 
 
 # Series, and the rows of the range that they share.
-Bucket: TypeAlias = tuple[list[_Span], list[Series]]
+Bucket: TypeAlias = tuple[list[_RowSpan], list[IndexedSeries]]
 
 
 def count(buckets: Sequence[Bucket]) -> tuple[int, int]:
@@ -188,7 +188,7 @@ class StreamView:
         self._shared = shared
         self._in_order = all(a.maxt < b.mint for a, b in pairwise(pieces))
 
-    def within(self, members: Sequence[Series], mint: int, maxt: int) -> Iterator[Series]:
+    def within(self, members: Sequence[IndexedSeries], mint: int, maxt: int) -> Iterator[IndexedSeries]:
         """Those of the series that may have samples in the range."""
         left = list(members)
         for piece in reversed(self._pieces):
@@ -210,32 +210,32 @@ class StreamView:
                 if group is not None:
                     yield group
 
-    def buckets(self, members: Sequence[Series], mint: int, maxt: int, cache: Cache) -> list[Bucket]:
+    def buckets(self, members: Sequence[IndexedSeries], mint: int, maxt: int, cache: Cache) -> list[Bucket]:
         """The series that may have samples in the range, by the rows that they share."""
         if self._in_order:
             pieces = [piece for piece in self._pieces if piece.mint <= maxt and piece.maxt >= mint]
         else:
             pieces = list(self._pieces)  # what is out of the range may still cover what is in it
         if self._shared:
-            spans = self._spans([_Part(piece, 0) for piece in pieces], mint, maxt, cache)
+            spans = self._spans([_PieceTimeline(piece, 0) for piece in pieces], mint, maxt, cache)
             some = list(self.within(members, mint, maxt)) if spans else []
             some.sort(key=attrgetter("ref"))
             return [(spans, some)] if some else []
         refs = [series.ref for series in members]
-        keys: dict[tuple[Hashable, ...], list[Series]] = {}
+        keys: dict[tuple[Hashable, ...], list[IndexedSeries]] = {}
         for series, key in zip(
             members, zip(*(piece.timelines_of(refs) for piece in pieces), strict=True), strict=False
         ):
             keys.setdefault(key, []).append(series)
         buckets = []
         for key, some in keys.items():
-            parts = [_Part(piece, one) for piece, one in zip(pieces, key, strict=True) if one is not None]
+            parts = [_PieceTimeline(piece, one) for piece, one in zip(pieces, key, strict=True) if one is not None]
             spans = self._spans(parts, mint, maxt, cache)
             if spans:
                 buckets.append((spans, some))
         return buckets
 
-    def _spans(self, parts: Sequence[_Part], mint: int, maxt: int, cache: Cache) -> list[_Span]:
+    def _spans(self, parts: Sequence[_PieceTimeline], mint: int, maxt: int, cache: Cache) -> list[_RowSpan]:
         """The rows of the range in time order."""
         if not self._in_order:
             return _uncovered_spans(parts, mint, maxt, cache)
@@ -243,7 +243,7 @@ class StreamView:
         for part in parts:
             lo, hi = part.piece.span(part.timeline, mint, maxt, cache)
             if lo < hi:
-                out.append(_Span(part, lo, hi, part.piece.mint))
+                out.append(_RowSpan(part, lo, hi, part.piece.mint))
         return out
 
 
@@ -251,13 +251,13 @@ def _overlap(bounds: tuple[int, int], mint: int, maxt: int) -> bool:
     return bounds[0] <= maxt and bounds[1] >= mint
 
 
-def _uncovered_spans(parts: Sequence[_Part], mint: int, maxt: int, cache: Cache) -> list[_Span]:
+def _uncovered_spans(parts: Sequence[_PieceTimeline], mint: int, maxt: int, cache: Cache) -> list[_RowSpan]:
     """As `_spans`, whatever the order.
 
     Where a part begins before the one written before it ends, the clock was set back. What was written since then
     covers, from its first timestamp to its last, all that was written before.
     """
-    out: list[_Span] = []
+    out: list[_RowSpan] = []
     covers: list[tuple[int, int]] = []
     begin = end = None  # of what was written since the last step back
     for part in reversed(parts):
@@ -271,7 +271,7 @@ def _uncovered_spans(parts: Sequence[_Part], mint: int, maxt: int, cache: Cache)
         for first, last in _uncovered(max(low, mint), min(high, maxt), covers):
             lo, hi = part.piece.span(part.timeline, first, last, cache)
             if lo < hi:
-                out.append(_Span(part, lo, hi, first))
+                out.append(_RowSpan(part, lo, hi, first))
     out.sort(key=lambda span: span.first)
     return out
 
@@ -293,7 +293,7 @@ def _uncovered(first: int, last: int, covers: Sequence[tuple[int, int]]) -> list
     return left
 
 
-def _times(spans: Sequence[_Span], cache: Cache) -> NDArray[np.int64]:
+def _times(spans: Sequence[_RowSpan], cache: Cache) -> NDArray[np.int64]:
     import numpy as np
 
     times = np.concatenate([span.part.piece.times(span.part.timeline, span.lo, span.hi, cache) for span in spans])
@@ -302,14 +302,14 @@ def _times(spans: Sequence[_Span], cache: Cache) -> NDArray[np.int64]:
 
 
 def _read(
-    spans: Sequence[_Span], times: NDArray[np.int64], members: Sequence[Series], cache: Cache
+    spans: Sequence[_RowSpan], times: NDArray[np.int64], members: Sequence[IndexedSeries], cache: Cache
 ) -> SeriesGroup | None:
     """The group of `members`, without those that have no sample in `spans`; None if none has."""
     import numpy as np
 
     refs = [series.ref for series in members]
     parts = [span.part.piece.part(refs, span.lo, span.hi, cache) for span in spans]
-    rows = _Rows(parts, [span.hi - span.lo for span in spans], len(refs))
+    rows = _JoinedRows(parts, [span.hi - span.lo for span in spans], len(refs))
     labels = [series.labels for series in members]
     if all(part.dense for part in parts):
         return SeriesGroup(labels, times, rows, dense=True)

@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from prom_probe.model.labels import Labels
 from prom_probe.model.sample import STALE_BYTES
-from prom_probe.tsdb.appended import Buffers
-from prom_probe.tsdb.collector import proper
-from prom_probe.tsdb.disk import log
-from prom_probe.tsdb.disk.blockfile import MAX_NUMBER, Heads
+from prom_probe.tsdb.appended import AppendedHead
+from prom_probe.tsdb.collector_stream import proper
+from prom_probe.tsdb.column_map import ColumnMap
+from prom_probe.tsdb.disk import wal
+from prom_probe.tsdb.disk.blockfile import MAX_NUMBER, HeadRange
 from prom_probe.tsdb.encoding.record import MAX_ROWS
-from prom_probe.tsdb.index import Series
-from prom_probe.tsdb.mapping import Mapping
+from prom_probe.tsdb.index import IndexedSeries
 from prom_probe.tsdb.outcome import MAX_TIME
-from prom_probe.tsdb.run import Run
+from prom_probe.tsdb.row_head import RowHead
 
 if TYPE_CHECKING:
-    AnyHead: TypeAlias = Run | Buffers
+    AnyHead: TypeAlias = RowHead | AppendedHead
 
 
-class FoundHead:
+class ReplayedHead:
     """A head of the log; nothing is kept of those that a block file holds.
 
     `piece` is made by the first row. While a head is written `again`, its rows go to another one, which takes its place
@@ -30,7 +30,7 @@ class FoundHead:
 
     __slots__ = ("again", "awaited", "heads", "held", "piece", "segment")
 
-    def __init__(self, heads: Heads, held: bool) -> None:
+    def __init__(self, heads: HeadRange, held: bool) -> None:
         self.heads = heads
         self.held = held
         self.piece: AnyHead | None = None
@@ -40,7 +40,7 @@ class FoundHead:
 
     def writing(self, lived_ms: int, segment: int) -> AnyHead:
         """The piece that the next row belongs to."""
-        make = Buffers if self.heads.stream is None else Run
+        make = AppendedHead if self.heads.stream is None else RowHead
         if self.piece is None and self.again is None:
             self.segment = segment
         if self.awaited:
@@ -62,54 +62,54 @@ class FoundHead:
         return max(pieces, key=lambda piece: piece.samples, default=None)
 
 
-class Replay:
+class WalReplay:
     """Takes payloads in the order in which they were written; each raises ValueError where it makes no sense.
 
     `held(stream, number)`: whether a block file has that head. `series` are known ones by ref, to which those of the
     log are added. `segment` is the one that is being read.
     """
 
-    def __init__(self, series: dict[int, Series], held: Callable[[str | None, int], bool]) -> None:
+    def __init__(self, series: dict[int, IndexedSeries], held: Callable[[str | None, int], bool]) -> None:
         self.segment = 0
-        self.heads: dict[int, FoundHead] = {}
+        self.heads: dict[int, ReplayedHead] = {}
         self.dropped: dict[str | None, int] = {}
-        self.newest: dict[str, Mapping] = {}  # of each collector the mapping of its newest row
+        self.newest: dict[str, ColumnMap] = {}  # of each collector the mapping of its newest row
         self.highest = 0  # number
         self._series = series
         self._held = held
-        self._mappings: dict[int, Mapping] = {}
+        self._mappings: dict[int, ColumnMap] = {}
 
     def take(self, payload: bytes) -> None:
         kind = payload[0]
-        if kind == log.ROW:
+        if kind == wal.ROW:
             self._row(payload)
-        elif kind == log.SAMPLES:
+        elif kind == wal.SAMPLES:
             self._samples(payload)
-        elif kind in log.KINDS:
-            self._say(log.decode(payload))
+        elif kind in wal.KINDS:
+            self._say(wal.decode(payload))
         else:
             raise ValueError(f"records of kind {kind} are unknown")
 
-    def _say(self, said: log.Said) -> None:
-        if isinstance(said, log.HeadRecord):
+    def _say(self, said: wal.Said) -> None:
+        if isinstance(said, wal.HeadRecord):
             self._count(said.number)
             if said.number not in self.heads:
-                heads = Heads(said.stream, said.number, said.number)
-                self.heads[said.number] = FoundHead(heads, self._held(said.stream, said.number))
+                heads = HeadRange(said.stream, said.number, said.number)
+                self.heads[said.number] = ReplayedHead(heads, self._held(said.stream, said.number))
             if said.again > 0:
                 self.heads[said.number].awaited = said.again
                 self.heads[said.number].again = None
-        elif isinstance(said, log.SeriesRecord):
+        elif isinstance(said, wal.SeriesRecord):
             self._know(said.ref, said.labels, kept=False)
-        elif isinstance(said, log.DroppedRecord):
+        elif isinstance(said, wal.DroppedRecord):
             self._count(said.number)
             self.dropped[said.stream] = max(said.number, self.dropped.get(said.stream, 0))
         else:
             self._columns(said)
 
-    def _columns(self, said: log.ColumnsRecord) -> None:
+    def _columns(self, said: wal.ColumnsRecord) -> None:
         self._count(said.mapping)
-        mapping = self._mappings.get(said.mapping) or Mapping(said.layout)
+        mapping = self._mappings.get(said.mapping) or ColumnMap(said.layout)
         known = len(mapping.columns)
         if not 0 <= said.start <= known:
             raise ValueError(f"columns from {said.start} on, where {known} are known")
@@ -128,13 +128,13 @@ class Replay:
         self._mappings[said.mapping] = mapping
 
     def _row(self, payload: bytes) -> None:
-        if len(payload) < log.ROW_START.size:
+        if len(payload) < wal.ROW_START.size:
             raise ValueError("a row that is cut short")
-        _, number, mapping_number, t_ms, lived_ms = log.ROW_START.unpack_from(payload)
+        _, number, mapping_number, t_ms, lived_ms = wal.ROW_START.unpack_from(payload)
         head, mapping = self._head(number), self._mappings.get(mapping_number)
         if mapping is None or head.heads.stream is None:
             raise ValueError("a row of no mapping")
-        values = payload[log.ROW_START.size :]
+        values = payload[wal.ROW_START.size :]
         if len(values) % 8 or len(values) > 8 * len(mapping.columns):
             raise ValueError(f"a row of {len(values)} bytes for {len(mapping.columns)} columns")
         _check_times(t_ms, lived_ms)
@@ -142,7 +142,7 @@ class Replay:
         if head.held:
             return
         run = head.writing(lived_ms, self.segment)
-        assert isinstance(run, Run)
+        assert isinstance(run, RowHead)
         if run.times and (t_ms <= run.times[-1] or len(run.times) >= MAX_ROWS):
             raise ValueError("a row that does not come after the one before")
         samples = len(values) // 8 - values.count(STALE_BYTES)
@@ -150,24 +150,24 @@ class Replay:
         head.wrote(1, self.segment)
 
     def _samples(self, payload: bytes) -> None:
-        start = log.SAMPLES_START.size
-        if len(payload) < start or (len(payload) - start) % log.SAMPLE.size:
+        start = wal.SAMPLES_START.size
+        if len(payload) < start or (len(payload) - start) % wal.SAMPLE.size:
             raise ValueError("samples that are cut short")
-        _, number, lived_ms = log.SAMPLES_START.unpack_from(payload)
+        _, number, lived_ms = wal.SAMPLES_START.unpack_from(payload)
         head = self._head(number)
         if head.heads.stream is not None:
             raise ValueError("samples of a head that takes none")
         if head.held:
             return
         samples = []
-        for ref, t_ms, value in log.SAMPLE.iter_unpack(memoryview(payload)[start:]):
+        for ref, t_ms, value in wal.SAMPLE.iter_unpack(memoryview(payload)[start:]):
             _check_times(t_ms, lived_ms)
             series = self._series.get(ref)
             if series is None:
                 raise ValueError("a sample of no series")
             samples.append((series, t_ms, value))
         buffers = head.writing(lived_ms, self.segment)
-        assert isinstance(buffers, Buffers)
+        assert isinstance(buffers, AppendedHead)
         for series, t_ms, value in samples:
             newest = buffers.newest_ms(series.ref)
             if newest is not None and (t_ms <= newest or buffers.tallest >= MAX_ROWS):
@@ -176,7 +176,7 @@ class Replay:
         buffers.seen = max(lived_ms, buffers.seen)
         head.wrote(len(samples), self.segment)
 
-    def _head(self, number: int) -> FoundHead:
+    def _head(self, number: int) -> ReplayedHead:
         head = self.heads.get(number)
         if head is None:
             raise ValueError("samples of no head")
@@ -187,13 +187,13 @@ class Replay:
             raise ValueError(f"the number {number}")
         self.highest = max(self.highest, number)
 
-    def _know(self, ref: int, labels: Labels, *, kept: bool) -> Series:
+    def _know(self, ref: int, labels: Labels, *, kept: bool) -> IndexedSeries:
         """The series, made if need be. Raises ValueError where the ref or the labels make no sense."""
         series = self._series.get(ref)
         if series is None:
             if not 0 < ref < MAX_NUMBER or not proper(labels):
                 raise ValueError("a series without proper labels")
-            series = self._series[ref] = Series(labels, ref, 0)
+            series = self._series[ref] = IndexedSeries(labels, ref, 0)
         elif series.labels != labels:
             raise ValueError("a series of two names")
         series.kept |= kept

@@ -12,10 +12,10 @@ from threading import Event, Thread
 from typing import Protocol
 
 from prom_probe.tsdb.block import Block
-from prom_probe.tsdb.disk import blockfile, files, log
-from prom_probe.tsdb.disk.blockfile import Heads, Named
+from prom_probe.tsdb.disk import blockfile, file_ops, wal
+from prom_probe.tsdb.disk.blockfile import HeadRange, NamedSeries
 from prom_probe.tsdb.disk.folder import Folder
-from prom_probe.tsdb.disk.log import Entry
+from prom_probe.tsdb.disk.wal import Entry
 
 # Before 3.13 each mapping holds a descriptor, of which a process has perhaps 1,024.
 _MOST_MAPPED = 256
@@ -24,16 +24,16 @@ _MOST_MAPPED = 256
 _CHUNK_BYTES = 1 << 18
 
 
-class Job(Protocol):
+class WriteJob(Protocol):
     """Something to write. `size` are the bytes of memory that it keeps from being freed."""
 
     size: int
 
-    def do(self, writer: Writer) -> None:
+    def do(self, writer: FileWriter) -> None:
         """In the writer's thread. An OSError says what failed; what was begun is undone as far as possible."""
 
 
-class Writer:
+class FileWriter:
     """Does jobs in the order in which they are submitted, in a thread that begins with the first.
 
     `done` has each finished job with its error, for the thread that submits. `log_broken`: the newest segment lacks
@@ -42,10 +42,10 @@ class Writer:
 
     def __init__(self, folder: Folder) -> None:
         self.folder = folder
-        self.done: deque[tuple[Job, Exception | None]] = deque()
+        self.done: deque[tuple[WriteJob, Exception | None]] = deque()
         self.log_broken = False
         self.segment_fd: int | None = None
-        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._jobs: SimpleQueue[WriteJob | None] = SimpleQueue()
         self._submitted = 0  # jobs and their bytes: counted by the one who submits,
         self._submitted_bytes = 0
         self._finished = 0  # and by the thread
@@ -62,7 +62,7 @@ class Writer:
         """Bytes of the jobs that are not done."""
         return self._submitted_bytes - self._finished_bytes
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: WriteJob) -> None:
         self._submitted += 1
         self._submitted_bytes += job.size
         self._jobs.put(job)
@@ -115,7 +115,7 @@ class _Marker:
     def __init__(self) -> None:
         self.reached = Event()
 
-    def do(self, writer: Writer) -> None:
+    def do(self, writer: FileWriter) -> None:
         pass
 
 
@@ -128,13 +128,13 @@ class AppendLog:
         self.written = 0
         self._entries = entries
 
-    def do(self, writer: Writer) -> None:
+    def do(self, writer: FileWriter) -> None:
         entries, self._entries = self._entries, []
         if writer.segment_fd is None:
             return  # the log is broken, which has been said
         try:
-            self.written = files.write(writer.segment_fd, _chunks(entries))
-            files.sync(writer.segment_fd)
+            self.written = file_ops.write(writer.segment_fd, _chunks(entries))
+            file_ops.sync(writer.segment_fd)
         except OSError:
             writer.log_broken = True
             writer.leave_segment()
@@ -151,16 +151,16 @@ class BeginSegment:
         self.written = 0
         self._entries = entries
 
-    def do(self, writer: Writer) -> None:
+    def do(self, writer: FileWriter) -> None:
         writer.leave_segment()
         writer.log_broken = True
         path = writer.folder.join(Folder.segment_name(self.segment))
-        fd = files.create(path)
+        fd = file_ops.create(path)
         try:
-            self.written = files.write(fd, [log.MAGIC])
-            self.written += files.write(fd, _chunks(self._entries()))
-            files.sync(fd)
-            files.sync_folder(writer.folder.path)
+            self.written = file_ops.write(fd, [wal.MAGIC])
+            self.written += file_ops.write(fd, _chunks(self._entries()))
+            file_ops.sync(fd)
+            file_ops.sync_folder(writer.folder.path)
         except BaseException:
             os.close(fd)
             _discard(path)
@@ -178,7 +178,7 @@ class WriteBlock:
     size = 0  # the block is the store's, and stays
 
     def __init__(
-        self, block: Block, heads: Heads, series: Callable[[Sequence[int]], Sequence[Named]], mapped: int
+        self, block: Block, heads: HeadRange, series: Callable[[Sequence[int]], Sequence[NamedSeries]], mapped: int
     ) -> None:
         self.block = block
         self._mapped = mapped
@@ -188,20 +188,20 @@ class WriteBlock:
         self.cancelled = False
         self._series = series
 
-    def do(self, writer: Writer) -> None:
+    def do(self, writer: FileWriter) -> None:
         if self.cancelled:
             return
         parts = blockfile.encode(self.block, self.heads, self._series(self.block.refs))
         path = writer.folder.join(self.name)
         try:
-            fd = files.create(path + ".tmp")
+            fd = file_ops.create(path + ".tmp")
             try:
-                written = files.write(fd, parts)
-                files.sync(fd)
+                written = file_ops.write(fd, parts)
+                file_ops.sync(fd)
             finally:
                 os.close(fd)
-            files.rename(path + ".tmp", path)
-            files.sync_folder(writer.folder.path)
+            file_ops.rename(path + ".tmp", path)
+            file_ops.sync_folder(writer.folder.path)
         except OSError:
             _discard(path + ".tmp")
             _discard(path)
@@ -224,11 +224,11 @@ class DeleteFiles:
         self.segments = segments
         self.skipped = False
 
-    def do(self, writer: Writer) -> None:
+    def do(self, writer: FileWriter) -> None:
         self.skipped = bool(self.segments) and writer.log_broken
         if not self.skipped:
             for name in self.names:
-                files.remove(writer.folder.join(name))
+                file_ops.remove(writer.folder.join(name))
 
 
 def map_file(path: str, mapped: int) -> memoryview:
@@ -247,7 +247,7 @@ def map_file(path: str, mapped: int) -> memoryview:
 
 def _discard(path: str) -> None:
     try:
-        files.remove(path)
+        file_ops.remove(path)
     except OSError:
         pass  # it is in the way of nothing
 
@@ -256,8 +256,8 @@ def _chunks(entries: Iterable[Entry]) -> Iterator[bytes]:
     chunk: list[bytes] = []
     size = 0
     for record in entries:
-        chunk += (log.frame(record), record[1])
-        size += log.framed_size(record)
+        chunk += (wal.frame(record), record[1])
+        size += wal.framed_size(record)
         if size >= _CHUNK_BYTES:
             yield b"".join(chunk)
             chunk, size = [], 0
