@@ -59,16 +59,16 @@ class Parameters:
 
 
 def parameters_of(request: Request) -> Parameters:
-    """The request's form; raises ApiError where it is not well encoded."""
+    """The request's parameters. Raises ApiError where they are badly encoded."""
     values: dict[str, list[str]] = {}
     if request.body and request.headers.get("content-type", "").partition(";")[0].strip().lower() == FORM:
-        _parse_form(request.body, values)
+        _parse_parameters(request.body, values)
     if request.query:
-        _parse_form(request.query, values)
+        _parse_parameters(request.query, values)
     return Parameters(values)
 
 
-def _parse_form(raw: bytes, into: dict[str, list[str]]) -> None:
+def _parse_parameters(raw: bytes, into: dict[str, list[str]]) -> None:
     for pair in raw.split(b"&"):
         if pair:
             raw_name, _, raw_value = pair.partition(b"=")
