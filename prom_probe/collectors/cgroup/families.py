@@ -8,7 +8,7 @@ _WHOSE = "Of the cgroup that the tree's oldest process is in (for a cgroup watch
 
 def _cgroup(name: str, type: MetricType, unit: str, help: str, source: str, definition: str = "") -> Definition:
     return define(
-        f"cgroup_{name}",
+        name,
         type,
         unit,
         help,
@@ -18,8 +18,7 @@ def _cgroup(name: str, type: MetricType, unit: str, help: str, source: str, defi
     )
 
 
-def _pressure(resource: str, what: str, kind: str, help: str) -> Definition:
-    name = f"pressure_{resource}_{what}_seconds_total"
+def _pressure(name: str, resource: str, kind: str, help: str) -> Definition:
     definition = f"The {kind} total; throttling counts as waiting for a CPU."
     return _cgroup(name, "counter", "seconds", help, f"{resource}.pressure {kind}", definition)
 
@@ -27,7 +26,7 @@ def _pressure(resource: str, what: str, kind: str, help: str) -> Definition:
 # By a short name that the readings below use.
 FAMILIES: dict[str, Definition] = {
     "cpu_usage": _cgroup(
-        "cpu_usage_seconds_total",
+        "cgroup_cpu_usage_seconds_total",
         "counter",
         "seconds",
         "CPU time used by the tree's cgroup.",
@@ -35,35 +34,35 @@ FAMILIES: dict[str, Definition] = {
         "All processes of the cgroup, those that nobody waited for included.",
     ),
     "cpu_user": _cgroup(
-        "cpu_user_seconds_total",
+        "cgroup_cpu_user_seconds_total",
         "counter",
         "seconds",
         "CPU time used in user mode.",
         "cpu.stat user_usec; cpuacct.stat user",
     ),
     "cpu_system": _cgroup(
-        "cpu_system_seconds_total",
+        "cgroup_cpu_system_seconds_total",
         "counter",
         "seconds",
         "CPU time used in the kernel.",
         "cpu.stat system_usec; cpuacct.stat system",
     ),
     "periods": _cgroup(
-        "cpu_periods_total",
+        "cgroup_cpu_periods_total",
         "counter",
         "",
         "Periods of the CPU quota in which the cgroup was runnable.",
         "cpu.stat nr_periods",
     ),
     "throttled_periods": _cgroup(
-        "cpu_throttled_periods_total",
+        "cgroup_cpu_throttled_periods_total",
         "counter",
         "",
         "Periods in which the CPU quota was used up.",
         "cpu.stat nr_throttled",
     ),
     "throttled": _cgroup(
-        "cpu_throttled_seconds_total",
+        "cgroup_cpu_throttled_seconds_total",
         "counter",
         "seconds",
         "Time for which the cgroup was kept from running by its CPU quota.",
@@ -71,7 +70,7 @@ FAMILIES: dict[str, Definition] = {
         "Summed over CPUs.",
     ),
     "cpu_limit": _cgroup(
-        "cpu_limit_cpus",
+        "cgroup_cpu_limit_cpus",
         "gauge",
         "",
         "CPUs that the cgroup's quota allows.",
@@ -79,7 +78,7 @@ FAMILIES: dict[str, Definition] = {
         "Quota divided by period; absent where there is none. Read every 5 s.",
     ),
     "cpu_quota": _cgroup(
-        "cpu_quota_seconds",
+        "cgroup_cpu_quota_seconds",
         "gauge",
         "seconds",
         "CPU time that the cgroup may use in a period.",
@@ -87,7 +86,7 @@ FAMILIES: dict[str, Definition] = {
         "Absent where there is no limit. Read every 5 s.",
     ),
     "cpu_period": _cgroup(
-        "cpu_period_seconds",
+        "cgroup_cpu_period_seconds",
         "gauge",
         "seconds",
         "Length of a period of the CPU quota.",
@@ -95,7 +94,7 @@ FAMILIES: dict[str, Definition] = {
         "Absent where there is no limit. Read every 5 s.",
     ),
     "cpus_effective": _cgroup(
-        "cpus_effective",
+        "cgroup_cpus_effective",
         "gauge",
         "",
         "CPUs that the cgroup can use.",
@@ -104,7 +103,7 @@ FAMILIES: dict[str, Definition] = {
         "its oldest process may run on, and of those online. Read every 5 s.",
     ),
     "cpu_weight": _cgroup(
-        "cpu_weight",
+        "cgroup_cpu_weight",
         "gauge",
         "",
         "The cgroup's share of contended CPUs, 1 to 10,000.",
@@ -112,7 +111,7 @@ FAMILIES: dict[str, Definition] = {
         "Version 2 only: version 1's shares have another scale. Read every 5 s.",
     ),
     "cpu_shares": _cgroup(
-        "cpu_shares",
+        "cgroup_cpu_shares",
         "gauge",
         "",
         "The cgroup's share of contended CPUs, 2 to 262,144.",
@@ -120,14 +119,14 @@ FAMILIES: dict[str, Definition] = {
         "Version 1 only. Read every 5 s.",
     ),
     "memory_usage": _cgroup(
-        "memory_usage_bytes",
+        "cgroup_memory_usage_bytes",
         "gauge",
         "bytes",
         "Memory charged to the cgroup, page cache included.",
         "memory.current; memory.usage_in_bytes",
     ),
     "working_set": _cgroup(
-        "memory_working_set_bytes",
+        "cgroup_memory_working_set_bytes",
         "gauge",
         "bytes",
         "Memory that the cgroup needs: what the kernel cannot simply drop.",
@@ -135,7 +134,7 @@ FAMILIES: dict[str, Definition] = {
         "Usage less inactive page cache, at least 0, as cAdvisor and Kubernetes have it.",
     ),
     "memory_limit": _cgroup(
-        "memory_limit_bytes",
+        "cgroup_memory_limit_bytes",
         "gauge",
         "bytes",
         "Memory that the cgroup may use.",
@@ -143,7 +142,7 @@ FAMILIES: dict[str, Definition] = {
         "Absent where there is no limit; limits of cgroups above are not looked at. Read every 5 s.",
     ),
     "memory_limit_effective": _cgroup(
-        "memory_limit_effective_bytes",
+        "cgroup_memory_limit_effective_bytes",
         "gauge",
         "bytes",
         "Memory that the cgroup may use, limits above included.",
@@ -151,7 +150,7 @@ FAMILIES: dict[str, Definition] = {
         "The least limit of the cgroup and of those above that can be seen; absent where there is none. Every 5 s.",
     ),
     "memory_high": _cgroup(
-        "memory_high_bytes",
+        "cgroup_memory_high_bytes",
         "gauge",
         "bytes",
         "Memory usage above which the cgroup is slowed down.",
@@ -159,35 +158,35 @@ FAMILIES: dict[str, Definition] = {
         "Version 2 only; absent where there is no limit. Read every 5 s.",
     ),
     "memory_peak": _cgroup(
-        "memory_peak_bytes",
+        "cgroup_memory_peak_bytes",
         "gauge",
         "bytes",
         "The largest memory usage of the cgroup so far.",
         "memory.peak; memory.max_usage_in_bytes",
     ),
     "anon": _cgroup(
-        "memory_anonymous_bytes",
+        "cgroup_memory_anonymous_bytes",
         "gauge",
         "bytes",
         "Memory without a file behind it.",
         "memory.stat anon; memory.stat total_rss",
     ),
     "file": _cgroup(
-        "memory_file_bytes",
+        "cgroup_memory_file_bytes",
         "gauge",
         "bytes",
         "Page cache, shared memory included.",
         "memory.stat file; memory.stat total_cache",
     ),
     "kernel": _cgroup(
-        "memory_kernel_bytes",
+        "cgroup_memory_kernel_bytes",
         "gauge",
         "bytes",
         "Kernel memory used for the cgroup.",
         "memory.stat kernel; memory.kmem.usage_in_bytes",
     ),
     "slab": _cgroup(
-        "memory_slab_bytes",
+        "cgroup_memory_slab_bytes",
         "gauge",
         "bytes",
         "Kernel data structures of the cgroup.",
@@ -195,7 +194,7 @@ FAMILIES: dict[str, Definition] = {
         "Part of the kernel memory. Version 2 only.",
     ),
     "sock": _cgroup(
-        "memory_sockets_bytes",
+        "cgroup_memory_sockets_bytes",
         "gauge",
         "bytes",
         "Memory of network buffers.",
@@ -203,7 +202,7 @@ FAMILIES: dict[str, Definition] = {
         "Version 2 only.",
     ),
     "shared": _cgroup(
-        "memory_shared_bytes",
+        "cgroup_memory_shared_bytes",
         "gauge",
         "bytes",
         "Shared memory and tmpfs.",
@@ -211,7 +210,7 @@ FAMILIES: dict[str, Definition] = {
         "Part of the page cache.",
     ),
     "mapped": _cgroup(
-        "memory_mapped_bytes",
+        "cgroup_memory_mapped_bytes",
         "gauge",
         "bytes",
         "File pages that are mapped.",
@@ -219,21 +218,21 @@ FAMILIES: dict[str, Definition] = {
         "Part of the page cache.",
     ),
     "dirty": _cgroup(
-        "memory_dirty_bytes",
+        "cgroup_memory_dirty_bytes",
         "gauge",
         "bytes",
         "Page cache that waits to be written.",
         "memory.stat file_dirty; memory.stat total_dirty",
     ),
     "writeback": _cgroup(
-        "memory_writeback_bytes",
+        "cgroup_memory_writeback_bytes",
         "gauge",
         "bytes",
         "Page cache that is being written.",
         "memory.stat file_writeback; memory.stat total_writeback",
     ),
     "faults": _cgroup(
-        "page_faults_total",
+        "cgroup_page_faults_total",
         "counter",
         "",
         "Page faults.",
@@ -241,15 +240,17 @@ FAMILIES: dict[str, Definition] = {
         "With and without IO.",
     ),
     "major_faults": _cgroup(
-        "major_page_faults_total",
+        "cgroup_major_page_faults_total",
         "counter",
         "",
         "Page faults that needed IO.",
         "memory.stat pgmajfault; memory.stat total_pgmajfault",
     ),
-    "swap": _cgroup("memory_swap_bytes", "gauge", "bytes", "Swap used.", "memory.swap.current; memory.stat total_swap"),
+    "swap": _cgroup(
+        "cgroup_memory_swap_bytes", "gauge", "bytes", "Swap used.", "memory.swap.current; memory.stat total_swap"
+    ),
     "swap_limit": _cgroup(
-        "memory_swap_limit_bytes",
+        "cgroup_memory_swap_limit_bytes",
         "gauge",
         "bytes",
         "Swap that the cgroup may use.",
@@ -257,7 +258,7 @@ FAMILIES: dict[str, Definition] = {
         "Version 2 only: version 1 limits memory and swap together. Absent where there is no limit. Read every 5 s.",
     ),
     "low_events": _cgroup(
-        "memory_low_events_total",
+        "cgroup_memory_low_events_total",
         "counter",
         "",
         "Times that memory was reclaimed although usage was below memory.low.",
@@ -265,7 +266,7 @@ FAMILIES: dict[str, Definition] = {
         "Version 2 only.",
     ),
     "high_events": _cgroup(
-        "memory_high_events_total",
+        "cgroup_memory_high_events_total",
         "counter",
         "",
         "Times that processes were slowed down because usage was above memory.high.",
@@ -273,14 +274,14 @@ FAMILIES: dict[str, Definition] = {
         "Version 2 only.",
     ),
     "limit_hits": _cgroup(
-        "memory_limit_hits_total",
+        "cgroup_memory_limit_hits_total",
         "counter",
         "",
         "Times that usage was about to exceed the limit.",
         "memory.events max; memory.failcnt",
     ),
     "ooms": _cgroup(
-        "oom_events_total",
+        "cgroup_oom_events_total",
         "counter",
         "",
         "Times that the limit was reached and nothing could be reclaimed.",
@@ -288,14 +289,14 @@ FAMILIES: dict[str, Definition] = {
         "Whether or not a process was killed for it. Version 2 only.",
     ),
     "oom_kills": _cgroup(
-        "oom_kills_total",
+        "cgroup_oom_kills_total",
         "counter",
         "",
         "Processes killed for want of memory.",
         "memory.events oom_kill; memory.oom_control oom_kill",
     ),
     "io_read": _cgroup(
-        "io_read_bytes_total",
+        "cgroup_io_read_bytes_total",
         "counter",
         "bytes",
         "Bytes read from block devices.",
@@ -303,7 +304,7 @@ FAMILIES: dict[str, Definition] = {
         "Summed over devices.",
     ),
     "io_write": _cgroup(
-        "io_write_bytes_total",
+        "cgroup_io_write_bytes_total",
         "counter",
         "bytes",
         "Bytes written to block devices.",
@@ -311,7 +312,7 @@ FAMILIES: dict[str, Definition] = {
         "Summed over devices.",
     ),
     "io_reads": _cgroup(
-        "io_reads_total",
+        "cgroup_io_reads_total",
         "counter",
         "",
         "Reads from block devices.",
@@ -319,34 +320,46 @@ FAMILIES: dict[str, Definition] = {
         "Summed over devices.",
     ),
     "io_writes": _cgroup(
-        "io_writes_total",
+        "cgroup_io_writes_total",
         "counter",
         "",
         "Writes to block devices.",
         "io.stat wios; blkio.throttle.io_serviced_recursive Write",
         "Summed over devices.",
     ),
-    "pids": _cgroup("pids", "gauge", "", "Processes and threads in the cgroup.", "pids.current"),
+    "pids": _cgroup("cgroup_pids", "gauge", "", "Processes and threads in the cgroup.", "pids.current"),
     "pids_limit": _cgroup(
-        "pids_limit",
+        "cgroup_pids_limit",
         "gauge",
         "",
         "Processes and threads that the cgroup may have.",
         "pids.max",
         "Absent where there is no limit. Read every 5 s.",
     ),
-    "cpu_waiting": _pressure("cpu", "waiting", "some", "Time in which some thread waited for a CPU."),
-    "cpu_stalled": _pressure("cpu", "stalled", "full", "Time in which all threads waited for a CPU."),
-    "memory_waiting": _pressure("memory", "waiting", "some", "Time in which some thread waited for memory."),
-    "memory_stalled": _pressure("memory", "stalled", "full", "Time in which all threads waited for memory."),
-    "io_waiting": _pressure("io", "waiting", "some", "Time in which some thread waited for IO."),
-    "io_stalled": _pressure("io", "stalled", "full", "Time in which all threads waited for IO."),
+    "cpu_waiting": _pressure(
+        "cgroup_pressure_cpu_waiting_seconds_total", "cpu", "some", "Time in which some thread waited for a CPU."
+    ),
+    "cpu_stalled": _pressure(
+        "cgroup_pressure_cpu_stalled_seconds_total", "cpu", "full", "Time in which all threads waited for a CPU."
+    ),
+    "memory_waiting": _pressure(
+        "cgroup_pressure_memory_waiting_seconds_total", "memory", "some", "Time in which some thread waited for memory."
+    ),
+    "memory_stalled": _pressure(
+        "cgroup_pressure_memory_stalled_seconds_total", "memory", "full", "Time in which all threads waited for memory."
+    ),
+    "io_waiting": _pressure(
+        "cgroup_pressure_io_waiting_seconds_total", "io", "some", "Time in which some thread waited for IO."
+    ),
+    "io_stalled": _pressure(
+        "cgroup_pressure_io_stalled_seconds_total", "io", "full", "Time in which all threads waited for IO."
+    ),
 }
 
 
 def _device(name: str, unit: str, help: str, key: str, blkio: str) -> Definition:
     return define(
-        f"cgroup_io_device_{name}_total",
+        name,
         "counter",
         unit,
         help,
@@ -358,8 +371,22 @@ def _device(name: str, unit: str, help: str, key: str, blkio: str) -> Definition
 
 # By the short name of the sum over devices, which is a family of its own.
 IO_DEVICE: dict[str, Definition] = {
-    "io_read": _device("read_bytes", "bytes", "Bytes read from a block device.", "rbytes", "io_service_bytes Read"),
-    "io_write": _device("write_bytes", "bytes", "Bytes written to a block device.", "wbytes", "io_service_bytes Write"),
-    "io_reads": _device("reads", "", "Reads from a block device.", "rios", "io_serviced Read"),
-    "io_writes": _device("writes", "", "Writes to a block device.", "wios", "io_serviced Write"),
+    "io_read": _device(
+        "cgroup_io_device_read_bytes_total",
+        "bytes",
+        "Bytes read from a block device.",
+        "rbytes",
+        "io_service_bytes Read",
+    ),
+    "io_write": _device(
+        "cgroup_io_device_write_bytes_total",
+        "bytes",
+        "Bytes written to a block device.",
+        "wbytes",
+        "io_service_bytes Write",
+    ),
+    "io_reads": _device("cgroup_io_device_reads_total", "", "Reads from a block device.", "rios", "io_serviced Read"),
+    "io_writes": _device("cgroup_io_device_writes_total", "", "Writes to a block device.", "wios", "io_serviced Write"),
 }
+
+DEFINITIONS: tuple[Definition, ...] = (*FAMILIES.values(), *IO_DEVICE.values())

@@ -116,11 +116,9 @@ class GpuCollector:
         self._processes.add(sample)
 
     def _write_reading(self, uuid: str, name: str, label: str, value: float) -> None:
-        definition, has_label = families.READINGS[name]
-        if has_label:
-            self._series.write(definition, value, uuid, label)
-        else:
-            self._series.write(definition, value, uuid)
+        definition = families.READINGS[name]
+        labels = (uuid, label) if len(definition.labels) > 1 else (uuid,)
+        self._series.write(definition, value, *labels)
 
     def _unwrap(self, key: tuple[str, str, str], raw: int, modulus: int, opened: int) -> float:
         """Add what the counter has gained. From one driver's life to the next nothing can be said of it."""

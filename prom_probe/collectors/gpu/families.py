@@ -1,34 +1,6 @@
 """The metrics of GPUs and of what processes use of them."""
 
-from typing import NamedTuple
-
 from prom_probe.model.definition import Definition, define
-from prom_probe.model.family import MetricType
-
-
-class Reading(NamedTuple):
-    """A family of one GPU's series: besides `uuid` they have the label `label`, where there is one."""
-
-    definition: Definition
-    label: str
-
-
-def _gpu(
-    name: str, type_: MetricType, unit: str, help_: str, *, label: str = "", source: str, definition: str
-) -> Reading:
-    return Reading(
-        define(
-            f"gpu_{name}",
-            type_,
-            unit,
-            help_,
-            labels=f"uuid {label}",
-            source=source,
-            definition=definition,
-        ),
-        label,
-    )
-
 
 INFO = define(
     "gpu_info",
@@ -86,166 +58,172 @@ FIRST_SAMPLE = define(
     definition="Importing the driver's library and its initialisation included; absent until there is a sample.",
 )
 
-# By short name, in the order in which they are shown.
-READINGS: dict[str, Reading] = {
-    reading.definition.family.name.removeprefix("gpu_"): reading
-    for reading in (
-        _gpu(
-            "utilization_ratio",
-            "gauge",
-            "ratio",
-            "Share of the time in which the engine was busy.",
-            label="engine",
-            source="NVML utilization rates; gpu_busy_percent",
-            definition="As the driver gives it, over its last 1/6 to 1 s; engine gpu is any kernel at all, the others "
-            "are encoder, decoder, jpeg and ofa. Absent with MIG.",
-        ),
-        _gpu(
-            "memory_bandwidth_utilization_ratio",
-            "gauge",
-            "ratio",
-            "Share of the time in which memory was read or written.",
-            source="NVML utilization rates; mem_busy_percent",
-            definition="As the driver gives it, over its last 1/6 to 1 s.",
-        ),
-        _gpu(
-            "memory_total_bytes",
-            "gauge",
-            "bytes",
-            "Memory of the GPU.",
-            source="NVML memory info; mem_info_vram_total",
-            definition="Device memory, what the driver reserves included; absent where it is the machine's own.",
-        ),
-        _gpu(
-            "memory_used_bytes",
-            "gauge",
-            "bytes",
-            "Memory of the GPU in use.",
-            source="NVML memory info; mem_info_vram_used",
-            definition="Device memory that is allocated, without what the driver reserves (drivers before 510 "
-            "count that too).",
-        ),
-        _gpu(
-            "memory_reserved_bytes",
-            "gauge",
-            "bytes",
-            "Memory of the GPU that the driver and the firmware keep.",
-            source="NVML memory info, version 2",
-            definition="As the driver gives it.",
-        ),
-        _gpu(
-            "temperature_celsius",
-            "gauge",
-            "celsius",
-            "Temperature.",
-            label="sensor",
-            source="NVML; hwmon temp*_input",
-            definition="Sensors gpu and memory of NVML; edge, junction and mem of AMD; of others as hwmon labels them.",
-        ),
-        _gpu(
-            "power_watts",
-            "gauge",
-            "watts",
-            "Power that the GPU draws.",
-            source="NVML power usage; hwmon power1_average, power1_input",
-            definition="Of the whole board; NVML's is an average of 1 s since Ampere.",
-        ),
-        _gpu(
-            "power_limit_watts",
-            "gauge",
-            "watts",
-            "Power that the GPU may draw.",
-            source="NVML enforced power limit; hwmon power1_cap, power1_max",
-            definition="The limit in force.",
-        ),
-        _gpu(
-            "fan_speed_ratio",
-            "gauge",
-            "ratio",
-            "Speed that the fan is meant to have, of its highest.",
-            source="NVML fan speed; hwmon pwm1",
-            definition="As the driver gives it; NVML's may exceed 1. Absent without a fan of its own.",
-        ),
-        _gpu(
-            "energy_joules_total",
-            "counter",
-            "joules",
-            "Energy that the GPU has used.",
-            source="NVML field 83; gpu_metrics 1.4 to 1.7; hwmon energy1_input",
-            definition="Since the driver was loaded.",
-        ),
-        _gpu(
-            "clock_hertz",
-            "gauge",
-            "hertz",
-            "Clock frequency.",
-            label="domain",
-            source="NVML clock info; hwmon freq*_input; gt_cur_freq_mhz, freq0/cur_freq",
-            definition="Domains graphics, sm, memory and video of NVML; sclk and mclk of AMD; gt of Intel.",
-        ),
-        _gpu(
-            "pcie_bytes_total",
-            "counter",
-            "bytes",
-            "Bytes over PCI Express, as the GPU sees it.",
-            label="direction",
-            source="NVML fields 197, 198",
-            definition="Directions transmit and receive; the driver's counters wrap, their increases are added up.",
-        ),
-        _gpu(
-            "pcie_replays_total",
-            "counter",
-            "",
-            "Transfers over PCI Express that were repeated.",
-            source="NVML field 94",
-            definition="As the driver counts them.",
-        ),
-        _gpu(
-            "throttle_seconds_total",
-            "counter",
-            "seconds",
-            "Time in which the clocks were held down.",
-            label="reason",
-            source="NVML fields 74 to 77, 79, 269 to 271",
-            definition="By reason, as the driver counts it; reasons may overlap.",
-        ),
-        _gpu(
-            "ecc_errors_total",
-            "counter",
-            "",
-            "Memory errors that ECC found.",
-            label="type",
-            source="NVML fields 3, 4",
-            definition="Types corrected (single bit) and uncorrected (double bit), since the driver was loaded.",
-        ),
-        _gpu(
-            "xid_errors_total",
-            "counter",
-            "",
-            "Errors that the driver reported, by Xid.",
-            label="xid",
-            source="NVML events",
-            definition="Count of Xid events since prom_probe began; absent before the first.",
-        ),
-        _gpu(
-            "mig_memory_total_bytes",
-            "gauge",
-            "bytes",
-            "Memory of the GPU instance.",
-            label="gpu_instance",
-            source="NVML memory info of the MIG device",
-            definition="As the driver gives it.",
-        ),
-        _gpu(
-            "mig_memory_used_bytes",
-            "gauge",
-            "bytes",
-            "Memory of the GPU instance in use.",
-            label="gpu_instance",
-            source="NVML memory info of the MIG device",
-            definition="As the driver gives it.",
-        ),
-    )
+# A GPU's own readings, by the name that the sources give them. A label besides `uuid` is the second of a reading's key.
+READINGS: dict[str, Definition] = {
+    "utilization_ratio": define(
+        "gpu_utilization_ratio",
+        "gauge",
+        "ratio",
+        "Share of the time in which the engine was busy.",
+        labels="uuid engine",
+        source="NVML utilization rates; gpu_busy_percent",
+        definition="As the driver gives it, over its last 1/6 to 1 s; engine gpu is any kernel at all, the others "
+        "are encoder, decoder, jpeg and ofa. Absent with MIG.",
+    ),
+    "memory_bandwidth_utilization_ratio": define(
+        "gpu_memory_bandwidth_utilization_ratio",
+        "gauge",
+        "ratio",
+        "Share of the time in which memory was read or written.",
+        labels="uuid",
+        source="NVML utilization rates; mem_busy_percent",
+        definition="As the driver gives it, over its last 1/6 to 1 s.",
+    ),
+    "memory_total_bytes": define(
+        "gpu_memory_total_bytes",
+        "gauge",
+        "bytes",
+        "Memory of the GPU.",
+        labels="uuid",
+        source="NVML memory info; mem_info_vram_total",
+        definition="Device memory, what the driver reserves included; absent where it is the machine's own.",
+    ),
+    "memory_used_bytes": define(
+        "gpu_memory_used_bytes",
+        "gauge",
+        "bytes",
+        "Memory of the GPU in use.",
+        labels="uuid",
+        source="NVML memory info; mem_info_vram_used",
+        definition="Device memory that is allocated, without what the driver reserves (drivers before 510 "
+        "count that too).",
+    ),
+    "memory_reserved_bytes": define(
+        "gpu_memory_reserved_bytes",
+        "gauge",
+        "bytes",
+        "Memory of the GPU that the driver and the firmware keep.",
+        labels="uuid",
+        source="NVML memory info, version 2",
+        definition="As the driver gives it.",
+    ),
+    "temperature_celsius": define(
+        "gpu_temperature_celsius",
+        "gauge",
+        "celsius",
+        "Temperature.",
+        labels="uuid sensor",
+        source="NVML; hwmon temp*_input",
+        definition="Sensors gpu and memory of NVML; edge, junction and mem of AMD; of others as hwmon labels them.",
+    ),
+    "power_watts": define(
+        "gpu_power_watts",
+        "gauge",
+        "watts",
+        "Power that the GPU draws.",
+        labels="uuid",
+        source="NVML power usage; hwmon power1_average, power1_input",
+        definition="Of the whole board; NVML's is an average of 1 s since Ampere.",
+    ),
+    "power_limit_watts": define(
+        "gpu_power_limit_watts",
+        "gauge",
+        "watts",
+        "Power that the GPU may draw.",
+        labels="uuid",
+        source="NVML enforced power limit; hwmon power1_cap, power1_max",
+        definition="The limit in force.",
+    ),
+    "fan_speed_ratio": define(
+        "gpu_fan_speed_ratio",
+        "gauge",
+        "ratio",
+        "Speed that the fan is meant to have, of its highest.",
+        labels="uuid",
+        source="NVML fan speed; hwmon pwm1",
+        definition="As the driver gives it; NVML's may exceed 1. Absent without a fan of its own.",
+    ),
+    "energy_joules_total": define(
+        "gpu_energy_joules_total",
+        "counter",
+        "joules",
+        "Energy that the GPU has used.",
+        labels="uuid",
+        source="NVML field 83; gpu_metrics 1.4 to 1.7; hwmon energy1_input",
+        definition="Since the driver was loaded.",
+    ),
+    "clock_hertz": define(
+        "gpu_clock_hertz",
+        "gauge",
+        "hertz",
+        "Clock frequency.",
+        labels="uuid domain",
+        source="NVML clock info; hwmon freq*_input; gt_cur_freq_mhz, freq0/cur_freq",
+        definition="Domains graphics, sm, memory and video of NVML; sclk and mclk of AMD; gt of Intel.",
+    ),
+    "pcie_bytes_total": define(
+        "gpu_pcie_bytes_total",
+        "counter",
+        "bytes",
+        "Bytes over PCI Express, as the GPU sees it.",
+        labels="uuid direction",
+        source="NVML fields 197, 198",
+        definition="Directions transmit and receive; the driver's counters wrap, their increases are added up.",
+    ),
+    "pcie_replays_total": define(
+        "gpu_pcie_replays_total",
+        "counter",
+        "",
+        "Transfers over PCI Express that were repeated.",
+        labels="uuid",
+        source="NVML field 94",
+        definition="As the driver counts them.",
+    ),
+    "throttle_seconds_total": define(
+        "gpu_throttle_seconds_total",
+        "counter",
+        "seconds",
+        "Time in which the clocks were held down.",
+        labels="uuid reason",
+        source="NVML fields 74 to 77, 79, 269 to 271",
+        definition="By reason, as the driver counts it; reasons may overlap.",
+    ),
+    "ecc_errors_total": define(
+        "gpu_ecc_errors_total",
+        "counter",
+        "",
+        "Memory errors that ECC found.",
+        labels="uuid type",
+        source="NVML fields 3, 4",
+        definition="Types corrected (single bit) and uncorrected (double bit), since the driver was loaded.",
+    ),
+    "xid_errors_total": define(
+        "gpu_xid_errors_total",
+        "counter",
+        "",
+        "Errors that the driver reported, by Xid.",
+        labels="uuid xid",
+        source="NVML events",
+        definition="Count of Xid events since prom_probe began; absent before the first.",
+    ),
+    "mig_memory_total_bytes": define(
+        "gpu_mig_memory_total_bytes",
+        "gauge",
+        "bytes",
+        "Memory of the GPU instance.",
+        labels="uuid gpu_instance",
+        source="NVML memory info of the MIG device",
+        definition="As the driver gives it.",
+    ),
+    "mig_memory_used_bytes": define(
+        "gpu_mig_memory_used_bytes",
+        "gauge",
+        "bytes",
+        "Memory of the GPU instance in use.",
+        labels="uuid gpu_instance",
+        source="NVML memory info of the MIG device",
+        definition="As the driver gives it.",
+    ),
 }
 
 MIG_INFO = define(
@@ -265,19 +243,9 @@ MEMORY_USED_MAX = define(
     "bytes",
     "The most memory of the GPU that was in use in the rolling window.",
     labels="uuid",
-    source="gpu_memory_used_bytes",
+    source=READINGS["memory_used_bytes"].family.name,
     definition=f"Largest gpu_memory_used_bytes of all samples {_WINDOW}.",
 )
-TREE_MEMORY_MAX = define(
-    "proctree_gpu_memory_max_bytes",
-    "gauge",
-    "bytes",
-    "The most GPU memory that the tree used in the rolling window.",
-    labels="tree uuid",
-    source="proctree_gpu_memory_bytes",
-    definition=f"Largest proctree_gpu_memory_bytes of all samples {_WINDOW}.",
-)
-
 _SUM = "Sum over the tree's processes that the driver lists"
 TREE_PROCESSES = define(
     "proctree_gpu_processes",
@@ -296,6 +264,15 @@ TREE_MEMORY = define(
     labels="tree uuid",
     source="NVML process lists; KFD; DRM fdinfo",
     definition=f"{_SUM}; what processes share through a common DRM client counts once.",
+)
+TREE_MEMORY_MAX = define(
+    "proctree_gpu_memory_max_bytes",
+    "gauge",
+    "bytes",
+    "The most GPU memory that the tree used in the rolling window.",
+    labels="tree uuid",
+    source=TREE_MEMORY.family.name,
+    definition=f"Largest proctree_gpu_memory_bytes of all samples {_WINDOW}.",
 )
 TREE_UTILIZATION = define(
     "proctree_gpu_utilization_ratio",
@@ -351,7 +328,7 @@ DEFINITIONS = (
     SUSPENDED,
     ERRORS,
     SAMPLE_DURATION,
-    *(reading.definition for reading in READINGS.values()),
+    *READINGS.values(),
     MIG_INFO,
     MEMORY_USED_MAX,
     TREE_PROCESSES,

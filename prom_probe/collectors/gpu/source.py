@@ -5,7 +5,7 @@ from typing import Literal, Protocol, TypeAlias
 
 import msgspec
 
-# A family's short name in `gpu_families.READINGS` and the value of its further label ("" where it has none).
+# A reading's name in `families.READINGS`, and the value of its label besides `uuid` ("" where it has none).
 Key: TypeAlias = tuple[str, str]
 
 # Whose numbers the PIDs of a sample are: our PID namespace's, the machine's, or procfs's own, which always fit.

@@ -254,7 +254,7 @@ RESIDENT_MAX = define(
     "bytes",
     "The most resident memory that the tree had in the rolling window.",
     labels="tree",
-    source="proctree_resident_memory_bytes",
+    source=RESIDENT.family.name,
     definition=f"Largest proctree_resident_memory_bytes of all collections {_WINDOW}.",
     platforms=_ANY,
 )
@@ -264,7 +264,7 @@ ANONYMOUS_MAX = define(
     "bytes",
     "The most anonymous memory that the tree had in the rolling window.",
     labels="tree",
-    source="proctree_anonymous_memory_bytes",
+    source=ANONYMOUS.family.name,
     definition=f"Largest proctree_anonymous_memory_bytes of all collections {_WINDOW}.",
 )
 PROCESSES_MAX = define(
@@ -273,7 +273,7 @@ PROCESSES_MAX = define(
     "",
     "The most processes that the tree had in the rolling window.",
     labels="tree",
-    source="proctree_processes",
+    source=PROCESSES.family.name,
     definition=f"Largest proctree_processes of all collections {_WINDOW}.",
     platforms=_ANY,
 )
@@ -283,7 +283,7 @@ THREADS_MAX = define(
     "",
     "The most threads that the tree had in the rolling window.",
     labels="tree",
-    source="proctree_threads",
+    source=THREADS.family.name,
     definition=f"Largest proctree_threads of all collections {_WINDOW}.",
     platforms=_ANY,
 )
@@ -293,7 +293,7 @@ OPEN_FDS_MAX = define(
     "",
     "The most open file descriptors that the tree had in the rolling window.",
     labels="tree",
-    source="proctree_open_fds",
+    source=OPEN_FDS.family.name,
     definition=f"Largest proctree_open_fds of all collections {_WINDOW}.",
     platforms=_ANY,
 )
@@ -303,7 +303,7 @@ CPUS_MAX = define(
     "",
     "The most CPUs that the tree used in the rolling window.",
     labels="tree",
-    source="proctree_cpu_seconds_total",
+    source=CPU.family.name,
     definition="Largest increase of the tree's CPU seconds per second between two collections that are half a second "
     f"apart or more, {_WINDOW}. What a process used before it joined is left out.",
 )
@@ -313,7 +313,7 @@ RUN_QUEUE_MAX = define(
     "",
     "The most threads of the tree that waited for a CPU in the rolling window.",
     labels="tree",
-    source="proctree_cpu_waiting_seconds_total",
+    source=WAITED.family.name,
     definition="Largest increase of proctree_cpu_waiting_seconds_total per second between two collections that are "
     f"half a second apart or more, {_WINDOW}: how many waited on average.",
 )

@@ -69,3 +69,5 @@ UNEXPOSED = define(
     definition="Series that --scrape.expose matches and whose name begins as our own metrics do.",
     platforms="all",
 )
+
+DEFINITIONS: tuple[Definition, ...] = (FAILURES, UNEXPOSED)

@@ -1,8 +1,7 @@
 """The metrics of the whole machine."""
 
+from prom_probe.collectors.system.device_families import DISK, FILESYSTEM, FREQUENCIES, NETWORK, TEMPERATURE
 from prom_probe.model.definition import Definition, define
-from prom_probe.sources import block_stat as disk
-from prom_probe.sources.proc_net_dev import FIELDS
 
 _ANY = "Linux, macOS"
 
@@ -37,19 +36,25 @@ CPUS_EFFECTIVE = define(
     definition="The smaller of the CPUs in our affinity mask (which a cpuset narrows) and the smallest CPU quota of "
     "our cgroup and those above it that are visible.",
 )
-LOADS = tuple(
-    define(
-        f"system_load{minutes}",
+
+
+def _load(name: str, help: str) -> Definition:
+    return define(
+        name,
         "gauge",
         "",
-        f"Load average over {minutes} min.",
+        help,
         source="/proc/loadavg",
         definition="Exponentially damped average of the runnable and, on Linux, uninterruptibly waiting threads.",
         platforms=_ANY,
     )
-    for minutes in (1, 5, 15)
-)
 
+
+LOADS: tuple[Definition, ...] = (
+    _load("system_load1", "Load average over 1 min."),
+    _load("system_load5", "Load average over 5 min."),
+    _load("system_load15", "Load average over 15 min."),
+)
 THREADS = define(
     "system_threads",
     "gauge",
@@ -58,93 +63,80 @@ THREADS = define(
     source="/proc/loadavg",
     definition="All threads of all processes, and the kernel's own.",
 )
-FREQUENCIES = (
-    define(
-        "system_cpu_frequency_hertz",
-        "gauge",
-        "hertz",
-        "Clock frequency of the CPUs, their mean.",
-        source="/sys/devices/system/cpu/cpufreq/policy*/scaling_cur_freq",
-        definition="Over the CPUs online, every 5 s; the driver's last request where the hardware does not tell.",
-    ),
-    define(
-        "system_cpu_frequency_fastest_hertz",
-        "gauge",
-        "hertz",
-        "Clock frequency of the CPU that is the fastest at the time.",
-        source="/sys/devices/system/cpu/cpufreq/policy*/scaling_cur_freq",
-        definition="As system_cpu_frequency_hertz, but the largest and not the mean.",
-    ),
-    define(
-        "system_cpu_frequency_limit_hertz",
-        "gauge",
-        "hertz",
-        "The highest clock frequency that a CPU can run at.",
-        source="/sys/devices/system/cpu/cpufreq/policy*/cpuinfo_max_freq",
-        definition="The hardware's limit, of the fastest kind of CPU.",
-    ),
-)
-TEMPERATURE = define(
-    "system_temperature_celsius",
-    "gauge",
-    "celsius",
-    "Temperature.",
-    labels="sensor",
-    source="/sys/class/hwmon/hwmon*/temp*_input, /sys/class/thermal/thermal_zone*/temp",
-    definition="As the sensor gives it, every 5 s. The sensor is named by its chip and its label, of two of the same "
-    "name the second by its device too; a thermal zone is named by its type, and left out where a chip has that name.",
-)
 
 
-def _memory(name: str, key: str, help: str, definition: str, platforms: str = "Linux") -> Definition:
-    return define(
-        f"system_memory_{name}_bytes",
-        "gauge",
-        "bytes",
-        help,
-        source=f"/proc/meminfo {key}",
-        definition=definition,
-        platforms=platforms,
+def _memory(key: str, name: str, help: str, definition: str, platforms: str = "Linux") -> tuple[bytes, Definition]:
+    source = f"/proc/meminfo {key}"
+    return b"%b:" % key.encode(), define(
+        name, "gauge", "bytes", help, source=source, definition=definition, platforms=platforms
     )
 
 
 # By /proc/meminfo's key, in its order.
-MEMORY: dict[bytes, Definition] = {
-    b"MemTotal:": _memory("total", "MemTotal", "Memory.", "What the kernel manages of the RAM.", _ANY),
-    b"MemFree:": _memory("free", "MemFree", "Unused memory.", "Pages that hold nothing."),
-    b"MemAvailable:": _memory(
-        "available",
-        "MemAvailable",
-        "Memory that can be had without swapping.",
-        "The kernel's estimate: free, and what it could reclaim.",
-    ),
-    b"Buffers:": _memory("buffers", "Buffers", "Memory of block device buffers.", "As the kernel gives it."),
-    b"Cached:": _memory("cached", "Cached", "Page cache.", "File pages and shared memory, swap cache left out."),
-    b"SwapTotal:": _memory("swap_total", "SwapTotal", "Swap space.", "As the kernel gives it.", _ANY),
-    b"SwapFree:": _memory("swap_free", "SwapFree", "Unused swap space.", "As the kernel gives it.", _ANY),
-    b"Dirty:": _memory("dirty", "Dirty", "Memory that waits to be written.", "As the kernel gives it."),
-    b"Writeback:": _memory("writeback", "Writeback", "Memory that is being written.", "As the kernel gives it."),
-    b"AnonPages:": _memory("anonymous", "AnonPages", "Memory without a file behind it.", "Mapped anonymous pages."),
-    b"Mapped:": _memory("mapped", "Mapped", "File pages that are mapped.", "Part of system_memory_cached_bytes."),
-    b"Shmem:": _memory("shared", "Shmem", "Shared memory and tmpfs.", "Part of system_memory_cached_bytes."),
-    b"SReclaimable:": _memory(
-        "slab_reclaimable", "SReclaimable", "Kernel memory that can be reclaimed.", "Caches of inodes and the like."
-    ),
-    b"SUnreclaim:": _memory(
-        "slab_unreclaimable", "SUnreclaim", "Kernel memory that cannot be reclaimed.", "The rest of the slab."
-    ),
-    b"KernelStack:": _memory("kernel_stack", "KernelStack", "Kernel stacks of all threads.", "As the kernel gives it."),
-    b"PageTables:": _memory("page_tables", "PageTables", "Page tables.", "Those of processes; the lowest level."),
-    b"CommitLimit:": _memory(
-        "commit_limit",
-        "CommitLimit",
-        "Memory that may be promised.",
-        "Swap and a share of the RAM; only enforced where vm.overcommit_memory is 2.",
-    ),
-    b"Committed_AS:": _memory(
-        "committed", "Committed_AS", "Memory that has been promised.", "What all of it takes if it is used."
-    ),
-}
+MEMORY: dict[bytes, Definition] = dict(
+    (
+        _memory("MemTotal", "system_memory_total_bytes", "Memory.", "What the kernel manages of the RAM.", _ANY),
+        _memory("MemFree", "system_memory_free_bytes", "Unused memory.", "Pages that hold nothing."),
+        _memory(
+            "MemAvailable",
+            "system_memory_available_bytes",
+            "Memory that can be had without swapping.",
+            "The kernel's estimate: free, and what it could reclaim.",
+        ),
+        _memory("Buffers", "system_memory_buffers_bytes", "Memory of block device buffers.", "As the kernel gives it."),
+        _memory(
+            "Cached", "system_memory_cached_bytes", "Page cache.", "File pages and shared memory, swap cache left out."
+        ),
+        _memory("SwapTotal", "system_memory_swap_total_bytes", "Swap space.", "As the kernel gives it.", _ANY),
+        _memory("SwapFree", "system_memory_swap_free_bytes", "Unused swap space.", "As the kernel gives it.", _ANY),
+        _memory("Dirty", "system_memory_dirty_bytes", "Memory that waits to be written.", "As the kernel gives it."),
+        _memory(
+            "Writeback", "system_memory_writeback_bytes", "Memory that is being written.", "As the kernel gives it."
+        ),
+        _memory(
+            "AnonPages", "system_memory_anonymous_bytes", "Memory without a file behind it.", "Mapped anonymous pages."
+        ),
+        _memory(
+            "Mapped", "system_memory_mapped_bytes", "File pages that are mapped.", "Part of system_memory_cached_bytes."
+        ),
+        _memory(
+            "Shmem", "system_memory_shared_bytes", "Shared memory and tmpfs.", "Part of system_memory_cached_bytes."
+        ),
+        _memory(
+            "SReclaimable",
+            "system_memory_slab_reclaimable_bytes",
+            "Kernel memory that can be reclaimed.",
+            "Caches of inodes and the like.",
+        ),
+        _memory(
+            "SUnreclaim",
+            "system_memory_slab_unreclaimable_bytes",
+            "Kernel memory that cannot be reclaimed.",
+            "The rest of the slab.",
+        ),
+        _memory(
+            "KernelStack",
+            "system_memory_kernel_stack_bytes",
+            "Kernel stacks of all threads.",
+            "As the kernel gives it.",
+        ),
+        _memory(
+            "PageTables", "system_memory_page_tables_bytes", "Page tables.", "Those of processes; the lowest level."
+        ),
+        _memory(
+            "CommitLimit",
+            "system_memory_commit_limit_bytes",
+            "Memory that may be promised.",
+            "Swap and a share of the RAM; only enforced where vm.overcommit_memory is 2.",
+        ),
+        _memory(
+            "Committed_AS",
+            "system_memory_committed_bytes",
+            "Memory that has been promised.",
+            "What all of it takes if it is used.",
+        ),
+    )
+)
 
 TIME = define(
     "system_time_seconds",
@@ -206,56 +198,55 @@ BLOCKED = define(
 )
 
 
-def _vmstat(name: str, key: str, unit: str, help: str, definition: str) -> Definition:
-    return define(
-        f"system_{name}_total",
+def _vmstat(key: str, counts: str, name: str, help: str, definition: str) -> tuple[bytes, tuple[str, Definition]]:
+    family = define(
+        name,
         "counter",
-        unit,
+        "bytes" if counts else "",
         help,
         source=f"/proc/vmstat {key}",
         definition=f"{definition} Read every 5 s.",
     )
+    return key.encode(), (counts, family)
 
 
-# By /proc/vmstat's key: what it counts, family.
-VMSTAT: dict[bytes, tuple[str, Definition]] = {
-    b"pgpgin": (
-        "KiB",
-        _vmstat("paged_in_bytes", "pgpgin", "bytes", "Bytes read from disks.", "All reads of block devices."),
-    ),
-    b"pgpgout": (
-        "KiB",
-        _vmstat("paged_out_bytes", "pgpgout", "bytes", "Bytes written to disks.", "All writes to block devices."),
-    ),
-    b"pswpin": (
-        "pages",
-        _vmstat("swapped_in_bytes", "pswpin", "bytes", "Memory read back from swap.", "Pages times their size."),
-    ),
-    b"pswpout": (
-        "pages",
-        _vmstat("swapped_out_bytes", "pswpout", "bytes", "Memory written to swap.", "Pages times their size."),
-    ),
-    b"pgfault": ("", _vmstat("page_faults", "pgfault", "", "Page faults.", "With and without IO.")),
-    b"pgmajfault": (
-        "",
-        _vmstat("major_page_faults", "pgmajfault", "", "Page faults that needed IO.", "Part of the page faults."),
-    ),
-    b"oom_kill": (
-        "",
+# By /proc/vmstat's key: what it counts ("" for events), family.
+VMSTAT: dict[bytes, tuple[str, Definition]] = dict(
+    (
         _vmstat(
-            "oom_kills",
+            "pgpgin", "KiB", "system_paged_in_bytes_total", "Bytes read from disks.", "All reads of block devices."
+        ),
+        _vmstat(
+            "pgpgout", "KiB", "system_paged_out_bytes_total", "Bytes written to disks.", "All writes to block devices."
+        ),
+        _vmstat(
+            "pswpin", "pages", "system_swapped_in_bytes_total", "Memory read back from swap.", "Pages times their size."
+        ),
+        _vmstat(
+            "pswpout", "pages", "system_swapped_out_bytes_total", "Memory written to swap.", "Pages times their size."
+        ),
+        _vmstat("pgfault", "", "system_page_faults_total", "Page faults.", "With and without IO."),
+        _vmstat(
+            "pgmajfault",
+            "",
+            "system_major_page_faults_total",
+            "Page faults that needed IO.",
+            "Part of the page faults.",
+        ),
+        _vmstat(
             "oom_kill",
             "",
+            "system_oom_kills_total",
             "Processes killed for want of memory.",
             "On the whole machine, for want of its memory or of a cgroup's.",
         ),
-    ),
-}
+    )
+)
 
 
 def _socket(name: str, word: str, help: str, definition: str, unit: str = "") -> Definition:
     return define(
-        f"system_{name}",
+        name,
         "gauge",
         unit,
         help,
@@ -268,16 +259,21 @@ _MEMORY_OF_ALL = "Pages times their size; the kernel counts it for the whole mac
 
 # In the order in which the collector writes them.
 SOCKETS: tuple[Definition, ...] = (
-    _socket("sockets", "sockets used", "Sockets.", "Of all kinds."),
-    _socket("tcp_sockets_in_use", "TCP inuse, sockstat6 TCP6 inuse", "TCP sockets in use.", "IPv4 and IPv6."),
-    _socket("tcp_sockets_time_wait", "TCP tw", "TCP sockets in TIME_WAIT.", "IPv4 and IPv6."),
+    _socket("system_sockets", "sockets used", "Sockets.", "Of all kinds."),
+    _socket("system_tcp_sockets_in_use", "TCP inuse, sockstat6 TCP6 inuse", "TCP sockets in use.", "IPv4 and IPv6."),
+    _socket("system_tcp_sockets_time_wait", "TCP tw", "TCP sockets in TIME_WAIT.", "IPv4 and IPv6."),
     _socket(
-        "tcp_sockets_orphaned", "TCP orphan", "TCP sockets of no process.", "The kernel counts them for the machine."
+        "system_tcp_sockets_orphaned",
+        "TCP orphan",
+        "TCP sockets of no process.",
+        "The kernel counts them for the machine.",
     ),
-    _socket("tcp_sockets_allocated", "TCP alloc", "TCP sockets allocated.", "The kernel counts them for the machine."),
-    _socket("tcp_memory_bytes", "TCP mem", "Memory of TCP's buffers.", _MEMORY_OF_ALL, "bytes"),
-    _socket("udp_sockets_in_use", "UDP inuse, sockstat6 UDP6 inuse", "UDP sockets in use.", "IPv4 and IPv6."),
-    _socket("udp_memory_bytes", "UDP mem", "Memory of UDP's buffers.", _MEMORY_OF_ALL, "bytes"),
+    _socket(
+        "system_tcp_sockets_allocated", "TCP alloc", "TCP sockets allocated.", "The kernel counts them for the machine."
+    ),
+    _socket("system_tcp_memory_bytes", "TCP mem", "Memory of TCP's buffers.", _MEMORY_OF_ALL, "bytes"),
+    _socket("system_udp_sockets_in_use", "UDP inuse, sockstat6 UDP6 inuse", "UDP sockets in use.", "IPv4 and IPv6."),
+    _socket("system_udp_memory_bytes", "UDP mem", "Memory of UDP's buffers.", _MEMORY_OF_ALL, "bytes"),
 )
 OPEN_FILES = define(
     "system_open_files",
@@ -321,43 +317,9 @@ CONNTRACK_LIMIT = define(
 )
 
 
-def _filesystem(name: str, unit: str, help: str, source: str, definition: str) -> Definition:
+def _pressure(name: str, resource: str, kind: str, help: str) -> Definition:
     return define(
-        f"system_filesystem_{name}",
-        "gauge",
-        unit,
-        help,
-        labels="device fstype mountpoint",
-        source=source,
-        definition=f"{definition} Every 15 s, each filesystem once, at the mount nearest to its root; pseudo "
-        "filesystems, and container runtimes' mounts for others, are left out (macOS: what is on no device). Absent "
-        "while it does not answer.",
-        platforms=_ANY,
-    )
-
-
-# In the order in which the collector writes them.
-FILESYSTEM: tuple[Definition, ...] = (
-    _filesystem("size_bytes", "bytes", "Size of the filesystem.", "statvfs(3) f_blocks", "Blocks times their size."),
-    _filesystem("free_bytes", "bytes", "Free space.", "statvfs(3) f_bfree", "What is reserved for root included."),
-    _filesystem("avail_bytes", "bytes", "Free space for all users.", "statvfs(3) f_bavail", "Root's reserve left out."),
-    _filesystem(
-        "files", "", "Inodes.", "statvfs(3) f_files", "Absent where the filesystem makes them as it needs them."
-    ),
-    _filesystem("files_free", "", "Free inodes.", "statvfs(3) f_ffree", "Absent where the filesystem has no count."),
-    _filesystem(
-        "readonly",
-        "",
-        "Whether the filesystem is mounted read-only, 1 or 0.",
-        "/proc/self/mountinfo",
-        "By the option ro of the mount or of the filesystem.",
-    ),
-)
-
-
-def _pressure(resource: str, what: str, kind: str, help: str) -> Definition:
-    return define(
-        f"system_pressure_{resource}_{what}_seconds_total",
+        name,
         "counter",
         "seconds",
         help,
@@ -368,77 +330,73 @@ def _pressure(resource: str, what: str, kind: str, help: str) -> Definition:
 
 # (resource, [some, full]); the whole machine never stalls for want of CPU, so that has no "full".
 PRESSURE: tuple[tuple[str, tuple[Definition, ...]], ...] = (
-    ("cpu", (_pressure("cpu", "waiting", "some", "Time in which some thread waited for a CPU."),)),
+    (
+        "cpu",
+        (
+            _pressure(
+                "system_pressure_cpu_waiting_seconds_total",
+                "cpu",
+                "some",
+                "Time in which some thread waited for a CPU.",
+            ),
+        ),
+    ),
     (
         "memory",
         (
-            _pressure("memory", "waiting", "some", "Time in which some thread waited for memory."),
-            _pressure("memory", "stalled", "full", "Time in which all threads waited for memory."),
+            _pressure(
+                "system_pressure_memory_waiting_seconds_total",
+                "memory",
+                "some",
+                "Time in which some thread waited for memory.",
+            ),
+            _pressure(
+                "system_pressure_memory_stalled_seconds_total",
+                "memory",
+                "full",
+                "Time in which all threads waited for memory.",
+            ),
         ),
     ),
     (
         "io",
         (
-            _pressure("io", "waiting", "some", "Time in which some thread waited for IO."),
-            _pressure("io", "stalled", "full", "Time in which all threads waited for IO."),
+            _pressure(
+                "system_pressure_io_waiting_seconds_total", "io", "some", "Time in which some thread waited for IO."
+            ),
+            _pressure(
+                "system_pressure_io_stalled_seconds_total", "io", "full", "Time in which all threads waited for IO."
+            ),
         ),
     ),
 )
 
 
-_NETWORK_HELP = {
-    "bytes": ("bytes", "Bytes {}."),
-    "packets": ("", "Packets {}."),
-    "errors": ("", "Packets not {} because of an error."),
-    "drop": ("", "Packets not {} because they were dropped."),
-}
-
-
-def _network(field: str) -> Definition:
-    direction, what = field.split("_")
-    unit, help = _NETWORK_HELP[what]
-    return define(
-        f"system_network_{field}_total",
-        "counter",
-        unit,
-        help.format({"receive": "received", "transmit": "sent"}[direction]),
-        labels="device",
-        source="/proc/net/dev",
-        definition="As the device counts it, in our network namespace: in a pod, the pod's devices.",
-        platforms=_ANY,
-    )
-
-
-NETWORK: tuple[Definition, ...] = tuple(map(_network, FIELDS))
-
-
-def _disk(name: str, unit: str, help: str, platforms: str = "Linux", type_is_gauge: bool = False) -> Definition:
-    return define(
-        f"system_disk_{name}" if type_is_gauge else f"system_disk_{name}_total",
-        "gauge" if type_is_gauge else "counter",
-        unit,
-        help,
-        labels="device",
-        source="/sys/block/DEVICE/stat",
-        definition="As the kernel counts it for the whole device; partitions, loop, RAM and removable "
-        "devices are left out, and devices that were never used.",
-        platforms=platforms,
-    )
-
-
-# (field of /sys/block/DEVICE/stat, how many of its units make a base unit, family).
-DISK: tuple[tuple[int, float, Definition], ...] = (
-    (disk.READS, 1, _disk("reads_completed", "", "Reads completed.", _ANY)),
-    (disk.READ_SECTORS, 1 / disk.SECTOR_BYTES, _disk("read_bytes", "bytes", "Bytes read.", _ANY)),
-    (disk.READ_MS, 1e3, _disk("read_time_seconds", "seconds", "Time that reads took, summed over them.")),
-    (disk.WRITES, 1, _disk("writes_completed", "", "Writes completed.", _ANY)),
-    (disk.WRITTEN_SECTORS, 1 / disk.SECTOR_BYTES, _disk("written_bytes", "bytes", "Bytes written.", _ANY)),
-    (disk.WRITE_MS, 1e3, _disk("write_time_seconds", "seconds", "Time that writes took, summed over them.")),
-    (disk.IO_NOW, 1, _disk("io_now", "", "Requests in flight.", type_is_gauge=True)),
-    (disk.IO_MS, 1e3, _disk("io_time_seconds", "seconds", "Time in which the device was busy.")),
-    (
-        disk.WEIGHTED_IO_MS,
-        1e3,
-        _disk("io_time_weighted_seconds", "seconds", "Time that requests were in flight, summed over them."),
-    ),
+DEFINITIONS: tuple[Definition, ...] = (
+    CPU,
+    CPUS,
+    CPUS_EFFECTIVE,
+    *FREQUENCIES,
+    TEMPERATURE,
+    *LOADS,
+    THREADS,
+    *MEMORY.values(),
+    TIME,
+    BOOT_TIME,
+    CONTEXT_SWITCHES,
+    INTERRUPTS,
+    FORKS,
+    RUNNING,
+    BLOCKED,
+    *(definition for _, definitions in PRESSURE for definition in definitions),
+    *(definition for _, definition in VMSTAT.values()),
+    *NETWORK,
+    *SOCKETS,
+    CONNTRACK,
+    CONNTRACK_LIMIT,
+    *(definition for _, _, definition in DISK),
+    *FILESYSTEM,
+    OPEN_FILES,
+    OPEN_FILES_LIMIT,
+    ENTROPY,
 )

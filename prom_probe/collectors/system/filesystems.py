@@ -2,7 +2,7 @@
 
 import os
 
-from prom_probe.collectors.system import families
+from prom_probe.collectors.system import device_families as families
 from prom_probe.collectors.system.devices import Devices
 from prom_probe.collectors.system.rounds import RoundsSection
 from prom_probe.collectors.system.section import Host

@@ -1,6 +1,6 @@
 """The system collector's hardware: clock frequencies and temperatures, which some devices take long to tell."""
 
-from prom_probe.collectors.system import families
+from prom_probe.collectors.system import device_families as families
 from prom_probe.collectors.system.devices import Devices
 from prom_probe.collectors.system.rounds import RoundsSection
 from prom_probe.collectors.system.section import Host

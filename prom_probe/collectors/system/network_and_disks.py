@@ -1,6 +1,6 @@
 """The system collector's sections of devices that come and go: network interfaces and disks."""
 
-from prom_probe.collectors.system import families
+from prom_probe.collectors.system import device_families as families
 from prom_probe.collectors.system.devices import MAX_DEVICES, Devices
 from prom_probe.collectors.system.section import FileSection, Host, Section
 from prom_probe.sources.block_stat import list_block_devices, parse_block_stat

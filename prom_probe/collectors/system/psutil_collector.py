@@ -6,7 +6,7 @@ from array import array
 import psutil
 
 from prom_probe.collectors.base import Context
-from prom_probe.collectors.system import families
+from prom_probe.collectors.system import device_families, families
 from prom_probe.collectors.system.devices import Devices
 from prom_probe.collectors.system.filesystems import Filesystems
 from prom_probe.collectors.system.section import Host
@@ -16,8 +16,8 @@ from prom_probe.model.layout import Layout
 from prom_probe.sources.filesystems import Mount
 
 _CPU_MODES = ("user", "nice", "system", "idle")
-_NETWORK = tuple(definition for definition in families.NETWORK if "_drop_" not in definition.family.name)
-_DISK = tuple(definition for _, _, definition in families.DISK if "macOS" in definition.platforms)
+_NETWORK = tuple(definition for definition in device_families.NETWORK if "_drop_" not in definition.family.name)
+_DISK = tuple(definition for _, _, definition in device_families.DISK if "macOS" in definition.platforms)
 
 
 class _Filesystems(Filesystems):

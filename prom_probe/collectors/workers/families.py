@@ -1,6 +1,6 @@
 """The metrics of our own processes."""
 
-from prom_probe.model.definition import define
+from prom_probe.model.definition import Definition, define
 
 UP = define(
     "prom_probe_worker_up",
@@ -59,3 +59,5 @@ START_TIME = define(
     source="/proc/PID/stat starttime",
     definition="Boot time plus the start time of the supervisor.",
 )
+
+DEFINITIONS: tuple[Definition, ...] = (*WORKER, START_TIME)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections import Counter
 
 import pytest
 
@@ -17,7 +19,7 @@ from prom_probe.collectors.workers import families as workers_families
 from prom_probe.model.definition import Definition
 from prom_probe.model.labels import METRIC_NAME
 from prom_probe.model.watch import Watch
-from tests.support.paths import FIXTURES
+from tests.support.paths import FIXTURES, ROOT
 from tests.support.statvfs import statvfs
 
 BY_NAME = {definition.family.name: definition for definition in DEFINITIONS}
@@ -32,6 +34,8 @@ NOT_IN_DEMO = {
     "proctree_gpu_engine_seconds_total",
     "gpu_process_engine_seconds_total",
 }
+# They show what other processes measure, and import no collector.
+READ_BY_NAME = (ROOT / "prom_probe/web/page", ROOT / "prom_probe/web/api")
 PREFIXES = ("proctree_", "cgroup_", "system_", "gpu_", "prom_probe_")
 UNITS = {"": "", "seconds": "_seconds", "bytes": "_bytes", "hertz": "_hertz", "celsius": "_celsius"}
 UNITS |= {"ratio": "_ratio", "watts": "_watts", "joules": "_joules"}
@@ -47,6 +51,24 @@ def test_each_family_is_there_once() -> None:
         if isinstance(value, Definition)
     }
     assert declared <= BY_NAME.keys()
+
+
+def test_a_search_for_a_name_finds_its_definition() -> None:
+    """Each name of docs/metrics.md is a literal once in a table, and elsewhere only where the web reads by name."""
+    names = re.findall(r"^\| `(\w+)`", (ROOT / "docs" / "metrics.md").read_text(), re.MULTILINE)
+    assert len(names) > len(DEFINITIONS)
+    defined: Counter[str] = Counter()
+    for path in (ROOT / "prom_probe").rglob("*.py"):
+        found = Counter(
+            node.value
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in names
+        )
+        if path.name.endswith(("families.py", "definition.py")):
+            defined += found
+        else:
+            assert not found or path.parent in READ_BY_NAME, f"{path} spells out {sorted(found)}"
+    assert defined == Counter(names)
 
 
 @pytest.mark.parametrize("definition", DEFINITIONS, ids=lambda definition: definition.family.name)

@@ -18,7 +18,7 @@ def test_counters_only_grow_and_ratios_are_ratios() -> None:
             assert values["memory_used_bytes", ""] <= values["memory_total_bytes", ""]
             for (name, label), value in values.items():
                 assert value >= 0
-                if READINGS[name].definition.family.type == "counter":
+                if READINGS[name].family.type == "counter":
                     key = sample.info.uuid, name, label
                     assert value >= last.get(key, 0.0), key
                     last[key] = value
