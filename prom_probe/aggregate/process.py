@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from prom_probe import __version__
 from prom_probe.aggregate import families as own
 from prom_probe.aggregate.aggregator import Aggregator
-from prom_probe.config.settings import Config, format_duration, format_size, shown_settings
+from prom_probe.config.settings import Config, shown_settings
+from prom_probe.config.units import format_duration, format_size
 from prom_probe.log import Log, describe_error
 from prom_probe.model.meter import Meter
 from prom_probe.ring.consumer import Consumer

@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, unquote, urlencode, urlsplit
 
 import msgspec
 
-from prom_probe.config.settings import parse_duration
+from prom_probe.config.units import parse_duration
 
 _POINTS = 60
 

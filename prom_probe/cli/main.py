@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 import click
 
 from prom_probe import __version__
-from prom_probe.config.settings import OPTIONS, Config, ConfigError, Option, Source, find_config
+from prom_probe.config.error import ConfigError
+from prom_probe.config.settings import OPTIONS, Config, Option
+from prom_probe.config.sources import SettingsSource, find_config
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -45,11 +47,11 @@ def _click_settings(option: Option, hidden: bool) -> dict[str, Any]:
     return settings
 
 
-def _source(flags: dict[str, Any]) -> Source:
+def _source(flags: dict[str, Any]) -> SettingsSource:
     file = flags.pop("config_file")
     keys = {option.field: option.key for option in OPTIONS}
     given = {field: list(value) if isinstance(value, tuple) else value for field, value in flags.items() if value}
-    return Source({keys[field]: value for field, value in given.items()}, file)
+    return SettingsSource({keys[field]: value for field, value in given.items()}, file)
 
 
 def _make_config(flags: dict[str, Any]) -> Config:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from prom_probe.config.settings import Config
+from prom_probe.config.units import human_value
 from prom_probe.model.family import Column
 from prom_probe.model.labels import METRIC_NAME, format_labels
 from prom_probe.model.sample import is_stale
@@ -85,18 +86,9 @@ def render_table(readings: list[Reading]) -> str:
     """Three columns: series, value, increase per second."""
     rows = [("SERIES", "VALUE", "PER SECOND")]
     for reading in readings:
-        rate = "" if reading.rate is None else _human(reading.rate, reading.column.family.unit)
-        rows.append((format_labels(reading.column.labels), _human(reading.value, reading.column.family.unit), rate))
+        rate = "" if reading.rate is None else human_value(reading.rate, reading.column.family.unit)
+        rows.append(
+            (format_labels(reading.column.labels), human_value(reading.value, reading.column.family.unit), rate)
+        )
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     return "\n".join(f"{a:<{widths[0]}}  {b:>{widths[1]}}  {c:>{widths[2]}}".rstrip() for a, b, c in rows)
-
-
-def _human(value: float, unit: str) -> str:
-    if unit == "bytes":
-        for name in ("B", "KiB", "MiB", "GiB"):
-            if abs(value) < 1024:
-                return f"{value:.4g} {name}"
-            value /= 1024
-        return f"{value:.4g} TiB"
-    text = f"{value:.10g}" if value == int(value) else f"{value:.4g}"
-    return f"{text} s" if unit == "seconds" else text

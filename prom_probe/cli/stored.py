@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from prom_probe.cli.client import ClientError, parse_span
-from prom_probe.config.settings import Config, ConfigError
+from prom_probe.config.error import ConfigError
+from prom_probe.config.settings import Config
 from prom_probe.log import Log
 from prom_probe.run.listening import close, listen
 

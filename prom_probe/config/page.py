@@ -1,4 +1,4 @@
-"""`docs/configuration.md`, written from the settings' own table (`make docs`)."""
+"""Writes docs/configuration.md from the table of settings (`make docs`)."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ from prom_probe.config.settings import OPTIONS, Config, Option
 
 _HEAD = """# Configuration
 
-Every setting is a flag, a variable of the environment and a key of the YAML file that `--config.file` names. A
-flag wins over the variable, the variable over the file. In the file, a key may be written with dots or nested
-(`log:` and below it `level: warn`). Settings that may be given several times are repeated as flags, separated by
-commas in a variable, a list in the file. Durations are written like `1m30s` or `500ms`, sizes like `512KB` or
-`32MB` (powers of 1024).
+Every setting is a flag, an environment variable and a key of the YAML file that `--config.file` names. A flag wins
+over the variable, the variable over the file. In the file, a key may be written with dots or nested (`log:` and
+below it `level: warn`). Repeatable settings are given as repeated flags, as a comma-separated variable, or as a list
+in the file. Durations are written like `1m30s` or `500ms`, sizes like `512KB` or `32MB` (powers of 1024).
 
 `prom-probe check-config FILE` names the line and key of each fault.
 
-SIGHUP (where no COMMAND is run) and `POST /-/reload` (with `--web.enable-lifecycle`) read the file anew. A file
-with a fault is refused as a whole: the settings before stay in force, and
-`prom_probe_config_last_reload_successful` is 0. Settings marked "restart" keep their value until the next start;
-the log names those that have changed.
+SIGHUP (if no COMMAND is run) and `POST /-/reload` (with `--web.enable-lifecycle`) reload the file. A file with a
+fault is refused as a whole: the old settings stay in force, and `prom_probe_config_last_reload_successful` is 0.
+Settings marked "restart" keep their value until the next start; the log names those that have changed.
 
 This page is written by `make docs` from the table in `prom_probe/config/settings.py`.
 
@@ -34,7 +32,7 @@ def page() -> str:
 def _row(option: Option) -> str:
     default = option.show(getattr(Config(), option.field))
     value = f"={option.metavar}" if option.metavar else ""
-    several = " Several times." if option.many else ""
+    several = " Repeatable." if option.many else ""
     cells = (
         f"`{option.flag}{value}`",
         f"`{option.variable}`",

@@ -8,7 +8,8 @@ import socket
 import stat
 from typing import NamedTuple
 
-from prom_probe.config.settings import Address, ConfigError
+from prom_probe.config.address import Address
+from prom_probe.config.error import ConfigError
 
 _BACKLOG = 256
 

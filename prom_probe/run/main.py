@@ -12,13 +12,15 @@ if __name__ == "__main__":
 
 import msgspec
 
-from prom_probe.config.settings import Config, ConfigError, Source
+from prom_probe.config.error import ConfigError
+from prom_probe.config.settings import Config
+from prom_probe.config.sources import SettingsSource
 
 # What any pipe takes at once; settings that are longer are served without becoming anything.
 _PIPE_BYTES = 65536
 
 
-def become(config: Config, source: Source, command: tuple[str, ...]) -> NoReturn:
+def become(config: Config, source: SettingsSource, command: tuple[str, ...]) -> NoReturn:
     """Replace this process by a fresh interpreter that serves.
 
     The command line's parser and all that it imported would stay in every worker: 3 MB of 32, measured. The process
@@ -35,7 +37,7 @@ def become(config: Config, source: Source, command: tuple[str, ...]) -> NoReturn
     os.execv(sys.executable, [sys.executable, "-m", "prom_probe.run.main", str(read_fd), *sys.argv[1:]])
 
 
-def _serve(config: Config, source: Source, command: tuple[str, ...]) -> int:
+def _serve(config: Config, source: SettingsSource, command: tuple[str, ...]) -> int:
     """The exit status: COMMAND's, or an error's with its one line."""
     from prom_probe.run.command import CommandError
     from prom_probe.run.wiring import serve
@@ -50,7 +52,7 @@ def _serve(config: Config, source: Source, command: tuple[str, ...]) -> int:
 def main() -> None:
     """Serve what `become` left in the descriptor."""
     with open(int(sys.argv[1]), "rb") as stream:
-        config, source, arguments = msgspec.msgpack.decode(stream.read(), type=tuple[Config, Source, int])
+        config, source, arguments = msgspec.msgpack.decode(stream.read(), type=tuple[Config, SettingsSource, int])
     sys.exit(_serve(config, source, tuple(sys.argv[len(sys.argv) - arguments :])))
 
 

@@ -11,7 +11,9 @@ from typing import TypeVar
 
 import msgspec
 
-from prom_probe.config.settings import OPTIONS, Config, ConfigError, Source
+from prom_probe.config.error import ConfigError
+from prom_probe.config.settings import OPTIONS, Config
+from prom_probe.config.sources import SettingsSource
 from prom_probe.ring.slot import Slot
 
 T = TypeVar("T")
@@ -53,7 +55,7 @@ class Board:
         return msgspec.msgpack.decode(value, type=Outcome) if value else None
 
 
-def read_anew(source: Source) -> Config:
+def read_anew(source: SettingsSource) -> Config:
     """The settings as they are written now. ConfigError where they cannot be used, or take too long to read."""
     return in_child(source.read, Config)
 

@@ -10,7 +10,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from prom_probe.config.settings import Config, ConfigError, Source, format_duration
+from prom_probe.config.error import ConfigError
+from prom_probe.config.settings import Config
+from prom_probe.config.sources import SettingsSource
+from prom_probe.config.units import format_duration, human_size
 from prom_probe.log import Log
 from prom_probe.model.watch import Watch
 from prom_probe.ring.doorbell import Doorbell
@@ -102,9 +105,9 @@ def collector_names(name: str, config: Config) -> tuple[str, ...]:
 class Shared:
     """What the supervisor makes before it forks: every process has these by inheritance."""
 
-    def __init__(self, config: Config, log: Log, source: Source | None = None) -> None:
+    def __init__(self, config: Config, log: Log, source: SettingsSource | None = None) -> None:
         self.config = config
-        self.source = source or Source({})
+        self.source = source or SettingsSource({})
         self.log = log
         self.reload_bell = Doorbell()
         self.reloads = ReloadBoard()
@@ -133,7 +136,7 @@ class Shared:
                 self.wakes[name] = Doorbell()
 
 
-def serve(config: Config, argv: tuple[str, ...], source: Source | None = None) -> int:
+def serve(config: Config, argv: tuple[str, ...], source: SettingsSource | None = None) -> int:
     """`prom-probe run`: the exit status. ConfigError and CommandError where it cannot begin."""
     log = Log(config.log_level, config.log_format, "supervisor")
     _check_procfs(config)
@@ -306,7 +309,7 @@ def _print_summary(shared: Shared, command: Command, ended: Ended, duration_s: f
     summary = read_summaries(shared.slots["process"].read()).get(command.name)
     if summary is not None:
         if peak := max(summary.peak_resident_bytes, ended.peak_bytes):
-            parts.append(f"peak memory {_mebibytes(peak)}")
+            parts.append(f"peak memory {human_size(peak)}")
         children = max(0, summary.processes_seen - 1)  # seen: what lives between two collections is not
         parts.append(
             f"{children} {'child' if children == 1 else 'children'} seen (at most {summary.peak_processes} at once)"
@@ -315,12 +318,8 @@ def _print_summary(shared: Shared, command: Command, ended: Ended, duration_s: f
         from prom_probe.collectors.gpu.checkpoint import read_gpu_peaks
 
         if gpu_peak := read_gpu_peaks(gpu_state).get(command.name):
-            parts.append(f"peak GPU memory {_mebibytes(gpu_peak)}")
+            parts.append(f"peak GPU memory {human_size(gpu_peak)}")
     os.write(2, f"prom-probe: {command.name}: {', '.join(parts)}\n".encode(errors="backslashreplace"))
-
-
-def _mebibytes(size: float) -> str:
-    return f"{size / (1 << 20):.1f} MiB" if size < 1 << 30 else f"{size / (1 << 30):.2f} GiB"
 
 
 def collector_context(shared: Shared, log: Log) -> Context:

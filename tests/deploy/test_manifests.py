@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from prom_probe.config.settings import make_config, parse_size
+from prom_probe.config.sources import make_config
+from prom_probe.config.units import parse_size
 from tests.deploy.tools import (
     CHART,
     KUSTOMIZE,

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from prom_probe.config.settings import OPTIONS, find_config, parse_size
+from prom_probe.config.settings import OPTIONS
+from prom_probe.config.sources import find_config
+from prom_probe.config.units import parse_size
 from tests.deploy.tools import DEPLOY, KUSTOMIZE, parse, run
 from tests.support.programs import program
 

@@ -429,7 +429,7 @@ def test_without_a_gpu_there_is_no_worker(tmp_path: Path, library: Path, state: 
 _SERVE = """
 import sys, prom_probe.run.supervisor as supervisor
 supervisor.ASK_S = 0.3
-from prom_probe.config.settings import make_config
+from prom_probe.config.sources import make_config
 from prom_probe.run.wiring import serve
 flags = dict(web="127.0.0.1:0")
 config = make_config({"web.listen-address": ["127.0.0.1:0"], "api.listen-address": ["127.0.0.1:0"],

@@ -288,7 +288,7 @@ def test_watching_by_command_name_follows_restarts() -> None:
         (["query", "up", "--url=nowhere"], 2, "--url: not http://HOST:PORT"),
         (["query", "up", "--start=yesterday"], 2, "--start: not Unix seconds"),
         (["frobnicate"], 2, "No such command"),
-        (["once", "--interval=0"], 2, "--interval: an interval is at least 10ms"),
+        (["once", "--interval=0"], 2, "--interval: an interval must be at least 10ms"),
     ],
 )
 def test_errors_are_one_clear_line(args: list[str], status: int, text: str) -> None:

@@ -484,7 +484,7 @@ def test_a_reload_adds_changes_and_removes_targets(tmp_path: Path) -> None:
             wait_for("its runs", lambda: sidecar.metric("prom_probe_collector_runs_total", collector="scrape:b"))
             file.write_text("scrape: [b=http://h, b=http://i]\n")
             os.kill(sidecar.process.pid, signal.SIGHUP)
-            fault = "line 1: scrape: two targets are called 'b': a name is one target's"
+            fault = "line 1: scrape: two targets are called 'b'; each needs a name of its own"
             wait_for("the fault is told", lambda: fault in sidecar.stderr)
             assert sidecar.metric("fine") == 2
             restarts = {v for (name, _), v in sidecar.metrics().items() if name == "prom_probe_worker_restarts_total"}

@@ -21,7 +21,8 @@ from prom_probe.cli.doctor.service import (
     check_web_config,
 )
 from prom_probe.cli.doctor.targets import check_targets
-from prom_probe.config.settings import Config, ConfigError
+from prom_probe.config.error import ConfigError
+from prom_probe.config.settings import Config
 
 _WORDS = {"ok": "ok", "missing": "MISSING", "absent": "absent"}
 

@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 from prom_probe.cli.doctor.finding import Finding
-from prom_probe.config.settings import Address, Config, ConfigError, format_size
+from prom_probe.config.address import Address
+from prom_probe.config.error import ConfigError
+from prom_probe.config.settings import Config
+from prom_probe.config.units import format_size
 from prom_probe.run.listening import close, listen
 from prom_probe.run.wiring import has_tls
 from prom_probe.tsdb.disk import folder

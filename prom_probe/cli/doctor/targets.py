@@ -6,7 +6,9 @@ import time
 from collections.abc import Iterator
 
 from prom_probe.cli.doctor.finding import Finding
-from prom_probe.config.settings import Config, Scrape, format_duration, format_size
+from prom_probe.config.settings import Config
+from prom_probe.config.target import ScrapeTarget
+from prom_probe.config.units import format_duration, format_size
 
 # What to change, by the reason of a failed scrape.
 _CHANGES = {
@@ -31,7 +33,7 @@ def check_targets(config: Config) -> Iterator[Finding]:
         yield from pool.map(lambda scrape: _check(config, scrape), config.scrape)
 
 
-def _check(config: Config, scrape: Scrape) -> Finding:
+def _check(config: Config, scrape: ScrapeTarget) -> Finding:
     from prom_probe.collectors.scrape.collector import is_openmetrics
     from prom_probe.collectors.scrape.page import ExpositionError, ExpositionPage, Limits
     from prom_probe.probe.scraper import make_source, timeout_s

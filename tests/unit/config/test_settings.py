@@ -1,4 +1,4 @@
-"""Settings: notations, precedence, and errors that name their place."""
+"""Settings: notation, precedence, and errors that name their place."""
 
 from pathlib import Path
 
@@ -6,20 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prom_probe.config.settings import (
-    OPTIONS,
-    Address,
-    Config,
-    ConfigError,
-    find_config,
-    format_duration,
-    make_config,
-    parse_address,
-    parse_duration,
-    parse_scrape,
-    parse_size,
-    parse_watch,
-)
+from prom_probe.config.address import Address, parse_address
+from prom_probe.config.error import ConfigError
+from prom_probe.config.settings import OPTIONS, Config
+from prom_probe.config.sources import find_config, make_config
+from prom_probe.config.target import parse_target
+from prom_probe.config.units import format_duration, human_value, parse_duration, parse_size
+from prom_probe.config.watch import parse_watch
 from prom_probe.model.watch import Watch
 from prom_probe.sources.http_page import parse_endpoint
 
@@ -29,13 +22,13 @@ from prom_probe.sources.http_page import parse_endpoint
     [("1s", 1), ("500ms", 0.5), ("1m30s", 90), ("2h", 7200), ("1d", 86400), ("1w", 604800), ("1y", 31536000), ("0", 0)],
 )
 def test_durations_are_prometheus_notation(text: str, seconds: float) -> None:
-    """As Prometheus's flags take them."""
+    """The notation of Prometheus's flags."""
     assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "1", "s", "1.5s", "-1s", "1s1m", " 1s", "1 s", "1S", "abc"])
 def test_other_durations_are_refused(text: str) -> None:
-    """With the text in the error."""
+    """The error quotes the text."""
     with pytest.raises(ValueError, match="not a duration"):
         parse_duration(text)
 
@@ -48,8 +41,27 @@ def test_a_formatted_duration_reads_back(ms: int) -> None:
 
 @pytest.mark.parametrize(("text", "size"), [("512B", 512), ("1KB", 1024), ("32MB", 32 << 20), ("1GiB", 1 << 30)])
 def test_sizes_are_powers_of_1024(text: str, size: int) -> None:
-    """As Prometheus's."""
+    """As in Prometheus, with and without an i."""
     assert parse_size(text) == size
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (0, "bytes", "0 B"),
+        (1023, "bytes", "1023 B"),
+        (1024, "bytes", "1 KiB"),
+        (129.7 * (1 << 20), "bytes", "129.7 MiB"),
+        (-3 << 30, "bytes", "-3 GiB"),
+        (2.5 * (1 << 50), "bytes", "2560 TiB"),
+        (1.5, "seconds", "1.5 s"),
+        (12345678, "", "12345678"),
+        (0.123456, "", "0.1235"),
+    ],
+)
+def test_values_for_people(value: float, unit: str, text: str) -> None:
+    """Four digits; whole numbers in full."""
+    assert human_value(value, unit) == text
 
 
 @pytest.mark.parametrize(
@@ -62,7 +74,7 @@ def test_sizes_are_powers_of_1024(text: str, size: int) -> None:
     ],
 )
 def test_addresses(text: str, address: Address) -> None:
-    """They print as they are written."""
+    """An address prints as it was written."""
     assert parse_address(text) == address
     assert str(address) == text
 
@@ -78,8 +90,8 @@ def test_addresses(text: str, address: Address) -> None:
     ],
 )
 def test_targets(text: str) -> None:
-    """They print as they are written, and the scrape worker takes their URL."""
-    target = parse_scrape(text)
+    """A target prints as it was written, and the scrape worker accepts its URL."""
+    target = parse_target(text)
     assert str(target) == text
     parse_endpoint(target.url)
 
@@ -88,9 +100,9 @@ def test_targets(text: str) -> None:
     "text", ["", "a", "a=", "=http://h", "a=h:1", "a=ftp://h", "a=http://", "a=http://h:0", "a=http://u:p@h", "a=unix:"]
 )
 def test_other_targets_are_refused(text: str) -> None:
-    """With the notations that are right; a password in a URL would be shown on the status pages."""
+    """The error lists the notations; a password in a URL would be shown on the status pages."""
     with pytest.raises(ValueError, match="not NAME=http://HOST:PORT/PAGE"):
-        parse_scrape(text)
+        parse_target(text)
 
 
 @pytest.mark.parametrize(
@@ -103,8 +115,8 @@ def test_other_targets_are_refused(text: str) -> None:
         ("scrape.expose: ['a(']", "line 1: scrape.expose: not a regular expression"),
     ],
 )
-def test_faults_of_targets_are_told_with_line_and_key(document: str, fault: str, tmp_path: Path) -> None:
-    """As `check-config` and a reload tell them."""
+def test_faults_of_targets_name_line_and_key(document: str, fault: str, tmp_path: Path) -> None:
+    """As `check-config` and a reload report them."""
     path = tmp_path / "c.yml"
     path.write_text(document)
     _, faults = find_config({}, {}, file=str(path))
@@ -113,7 +125,7 @@ def test_faults_of_targets_are_told_with_line_and_key(document: str, fault: str,
 
 @pytest.mark.parametrize("text", ["19990", "host", "host:99999", "::1:80", "unix:", "a b:1", "http://x:1"])
 def test_other_addresses_are_refused(text: str) -> None:
-    """With the notations that are right."""
+    """The error lists the notations."""
     with pytest.raises(ValueError, match="HOST:PORT, :PORT or unix:PATH"):
         parse_address(text)
 
@@ -125,19 +137,19 @@ def test_other_addresses_are_refused(text: str) -> None:
         ("web=pid", "not NAME=pid:NUMBER"),
         ("=pid:1", "not NAME=pid:NUMBER"),
         ("web=name:x", "not NAME=pid:NUMBER"),
-        ("web=pid:x", "not a process number: 'x'"),
-        ("web=pid:0", "not a process number: '0'"),
+        ("web=pid:x", "not a PID: 'x'"),
+        ("web=pid:0", "not a PID: '0'"),
         ("web=comm:(", "not a regular expression"),
     ],
 )
 def test_bad_watches_are_refused(text: str, error: str) -> None:
-    """Each with what is wrong."""
+    """Each error says what is wrong."""
     with pytest.raises(ValueError, match=error):
         parse_watch(text)
 
 
 def test_flags_win_over_the_environment_over_the_file_over_defaults(tmp_path: Path) -> None:
-    """One struct, four places."""
+    """One struct, filled from four places."""
     file = tmp_path / "prom_probe.yml"
     file.write_text("interval: 3s\nlog:\n  level: warn\n  format: json\nweb.listen-address: [':1', ':2']\n")
     environ = {"PROM_PROBE_INTERVAL": "2s", "PROM_PROBE_LOG_LEVEL": "error", "PROM_PROBE_WATCH": "a=pid:1,b=comm:x"}
@@ -155,16 +167,16 @@ def test_flags_win_over_the_environment_over_the_file_over_defaults(tmp_path: Pa
         ("intervall: 1s", "line 1: intervall: unknown key"),
         ("query:\n  timeot: 1s", "line 2: query.timeot: unknown key"),
         ("interval: [1s]", "interval: takes one value, not a list"),
-        ("watch: [{a: b}]", "watch: not a single value"),
+        ("watch: [{a: b}]", "watch: neither a value nor a list of values"),
         ("- a", "not a mapping"),
         ("a: [", "line 1: expected the node content"),
         ("log.level: warn\nlog:\n  level: info", "line 3: log.level: given twice"),
-        ("query: &a {timeout: *a}", "too many mappings in one another"),
+        ("query: &a {timeout: *a}", "mappings are nested too deeply"),
         ("interval: soon\nquery.timeout: x\nfoo: 1", "(and 2 more)"),
     ],
 )
 def test_a_bad_file_is_one_line_that_names_the_key(tmp_path: Path, content: str, error: str) -> None:
-    """File, key, reason."""
+    """It has file, key and reason."""
     file = tmp_path / "bad.yml"
     file.write_text(content)
     with pytest.raises(ConfigError) as raised:
@@ -180,13 +192,13 @@ def test_an_empty_address_means_no_listener() -> None:
 
 
 def test_errors_name_the_flag_or_the_variable() -> None:
-    """So that one knows where to look."""
+    """A user knows where to look."""
     with pytest.raises(ConfigError, match=r"--query.timeout: not a duration"):
         make_config({"query.timeout": "x"}, {})
     with pytest.raises(ConfigError, match="PROM_PROBE_QUERY_TIMEOUT: not a duration"):
         make_config({}, {"PROM_PROBE_QUERY_TIMEOUT": "x"})
 
 
-def test_every_setting_is_an_option_and_named_alike() -> None:
-    """Flag, variable, key and field follow from one another."""
+def test_every_setting_is_an_option_of_the_same_name() -> None:
+    """Flag, variable, key and field follow from each other."""
     assert [option.field for option in OPTIONS] == list(Config.__struct_fields__)

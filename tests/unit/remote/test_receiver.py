@@ -15,7 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from prom_probe.config.settings import ConfigError, make_config
+from prom_probe.config.error import ConfigError
+from prom_probe.config.sources import make_config
 from prom_probe.model.labels import Labels, make_labels
 from prom_probe.model.sample import STALE
 from prom_probe.remote import receiver, write_request

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from prom_probe.config.settings import Address, ConfigError
+from prom_probe.config.address import Address
+from prom_probe.config.error import ConfigError
 from prom_probe.run.listening import close, listen
 
 

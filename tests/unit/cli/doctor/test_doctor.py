@@ -18,7 +18,8 @@ from prom_probe.cli.doctor.finding import Finding
 from prom_probe.cli.doctor.identity import Identity, explain_denial, name_capabilities, read_identity
 from prom_probe.cli.doctor.report import Report, examine, render_json, render_text
 from prom_probe.cli.main import cli
-from prom_probe.config.settings import Address, Config
+from prom_probe.config.address import Address
+from prom_probe.config.settings import Config
 from prom_probe.run.listening import close, listen
 from prom_probe.sources.errors import ParseError
 from prom_probe.sources.proc_mount import parse_proc_options

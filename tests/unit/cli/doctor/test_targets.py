@@ -11,7 +11,8 @@ import pytest
 from prom_probe.cli.doctor.finding import Finding
 from prom_probe.cli.doctor.report import examine
 from prom_probe.cli.doctor.targets import check_targets
-from prom_probe.config.settings import Config, Scrape
+from prom_probe.config.settings import Config
+from prom_probe.config.target import ScrapeTarget
 from tests.support.http_peer import Peer
 
 
@@ -26,7 +27,7 @@ def say_nothing(sock: socket.socket, request: bytes) -> None:
 
 def check(url: str) -> Finding:
     config = Config(
-        scrape=(Scrape("app", url),), interval_scrape=0.3, scrape_sample_limit=2, scrape_body_size_limit=1000
+        scrape=(ScrapeTarget("app", url),), interval_scrape=0.3, scrape_sample_limit=2, scrape_body_size_limit=1000
     )
     (finding,) = check_targets(config)
     assert (finding.subject, finding.source) == ("target app", url)
@@ -85,7 +86,7 @@ def test_targets_are_a_part_of_the_report() -> None:
     peer = Peer(answer(b"a 1\n"))
     try:
         without = Config(web_listen_address=(), api_listen_address=())
-        report = examine(msgspec.structs.replace(without, scrape=(Scrape("app", peer.url),)))
+        report = examine(msgspec.structs.replace(without, scrape=(ScrapeTarget("app", peer.url),)))
         assert [f.status for f in report.findings if f.subject == "target app"] == ["ok"]
         assert not any(f.subject.startswith("target") for f in examine(without).findings)
     finally:

@@ -1,0 +1,75 @@
+"""Where settings come from: flags, the environment, the YAML file; which of them wins."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from prom_probe.config.error import ConfigError
+from prom_probe.config.settings import OPTIONS, Config, Option
+from prom_probe.config.yaml_file import GivenSetting, read_yaml_file
+
+
+def find_config(
+    flags: Mapping[str, str | Iterable[str]], environ: Mapping[str, str] = os.environ, *, file: str | None = None
+) -> tuple[Config, list[str]]:
+    """The Config that `flags` (by key), the environment and the YAML `file` make, and all their faults.
+
+    A flag wins over a variable, a variable over the file. Commas separate the values of a variable. Each fault names
+    its place; a setting with a fault has its default in the Config.
+    """
+    values: dict[str, Any] = {}
+    from_file, faults = read_yaml_file(file) if file else ({}, [])
+    for option in OPTIONS:
+        given = from_file.pop(option.key, None)
+        if option.key in flags:
+            source: GivenSetting | None = GivenSetting(_texts(flags[option.key]), option.flag)
+        elif option.variable in environ:
+            text = environ[option.variable]
+            source = GivenSetting(text.split(",") if option.many else text, option.variable)
+        else:
+            source = given
+        if source is not None:
+            try:
+                values[option.field] = _parsed(option, source.value)
+            except ValueError as error:
+                faults.append(f"{source.place}: {error}")
+    faults += [f"{given.place}: unknown key" for given in from_file.values()]
+    return Config(**values), faults
+
+
+def make_config(
+    flags: Mapping[str, str | Iterable[str]], environ: Mapping[str, str] = os.environ, *, file: str | None = None
+) -> Config:
+    """The same Config. Raises ConfigError with the first fault and the number of further ones."""
+    config, faults = find_config(flags, environ, file=file)
+    if faults:
+        raise ConfigError(faults[0] + (f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""))
+    return config
+
+
+class SettingsSource(NamedTuple):
+    """What is needed to read the settings again: the flags that were given, and the file's path."""
+
+    flags: dict[str, str | list[str]]
+    file: str | None = None
+
+    def read(self) -> Config:
+        """The Config of these flags, the environment and the current file. Raises ConfigError as `make_config` does."""
+        return make_config(self.flags, file=self.file)
+
+
+def _texts(given: str | Iterable[str]) -> str | list[str]:
+    return given if isinstance(given, str) else list(given)
+
+
+def _parsed(option: Option, given: str | list[str]) -> Any:
+    if option.many:
+        texts = [given] if isinstance(given, str) else given
+        values = tuple(option.parse(text.strip()) for text in texts if text.strip())
+        option.check(values)
+        return values
+    if not isinstance(given, str):
+        raise ValueError("takes one value, not a list")
+    return option.parse(given)

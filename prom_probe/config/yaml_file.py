@@ -1,0 +1,63 @@
+"""Reads the YAML file: settings by key, each with its place."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+_MAX_DEPTH = 10  # of nested mappings
+
+
+class GivenSetting(NamedTuple):
+    """A setting as it was written, and the place to name in an error."""
+
+    value: str | list[str]
+    place: str
+
+
+def read_yaml_file(path: str) -> tuple[dict[str, GivenSetting], list[str]]:
+    """The YAML file's settings by key, nested mappings joined by dots, and its faults."""
+    import yaml
+
+    try:
+        with open(path, encoding="utf-8") as stream:
+            document = yaml.compose(stream, yaml.SafeLoader)
+    except (OSError, UnicodeDecodeError) as error:
+        return {}, [f"{path}: {getattr(error, 'strerror', None) or error}"]
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}:" if mark else ""
+        return {}, [f"{path}:{line} {getattr(error, 'problem', None) or ' '.join(str(error).split())}"]
+    found: dict[str, GivenSetting] = {}
+    faults: list[str] = []
+    if isinstance(document, yaml.MappingNode):
+        _flatten(document, "", path, found, faults)
+    elif document is not None and document.tag != "tag:yaml.org,2002:null":
+        faults.append(f"{path}: not a mapping of keys to values")
+    return found, faults
+
+
+def _flatten(node: Any, prefix: str, path: str, found: dict[str, GivenSetting], faults: list[str]) -> None:
+    """Add the settings of a YAML mapping node to `found`, what is wrong with them to `faults`."""
+    from yaml import MappingNode, ScalarNode, SequenceNode
+
+    for key, value in node.value:
+        name = f"{prefix}{key.value}" if isinstance(key, ScalarNode) else f"{prefix}?"
+        place = f"{path}: line {key.start_mark.line + 1}: {name}"
+        items = value.value if isinstance(value, SequenceNode) else [value]
+        if name in found:
+            faults.append(f"{place}: given twice")
+        elif isinstance(value, MappingNode) and name.count(".") > _MAX_DEPTH:  # perhaps an alias of itself
+            faults.append(f"{place}: mappings are nested too deeply")
+        elif isinstance(value, MappingNode):
+            _flatten(value, f"{name}.", path, found, faults)
+        elif not all(isinstance(item, ScalarNode) for item in items):
+            faults.append(f"{place}: neither a value nor a list of values")
+        elif isinstance(value, SequenceNode):
+            found[name] = GivenSetting([_scalar(item) for item in items], place)
+        else:
+            found[name] = GivenSetting(_scalar(value), place)
+
+
+def _scalar(node: Any) -> str:
+    """A scalar as it was written; empty for null."""
+    return "" if node.tag == "tag:yaml.org,2002:null" else str(node.value)
