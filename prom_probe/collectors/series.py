@@ -1,4 +1,4 @@
-"""Series that are there while somebody writes them: a column each, made with the first value."""
+"""SeriesWriter that are there while somebody writes them: a column each, made with the first value."""
 
 from prom_probe.model.definition import Definition
 from prom_probe.model.family import column
@@ -9,7 +9,7 @@ from prom_probe.model.sample import STALE
 _KEPT = 10
 
 
-class Series:
+class SeriesWriter:
     """Writes values by definition and labels into a layout's row; owned by the layout's collector."""
 
     def __init__(self, layout: Layout, limit: int = 4000) -> None:

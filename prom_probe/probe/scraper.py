@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from prom_probe import __version__
 from prom_probe.collectors.scrape.collector import HEADERS, ScrapeCollector, Target
 from prom_probe.collectors.scrape.exposed import Exposed
-from prom_probe.collectors.scrape.page import Limits
+from prom_probe.collectors.scrape.page import PageLimits
 from prom_probe.probe.loop import Probe
 from prom_probe.ring.doorbell import Doorbell
 from prom_probe.ring.producer import Producer
@@ -45,7 +45,7 @@ def make_source(config: Config, url: str) -> HttpPage:
 
 def make_collectors(config: Config, log: Callable[[str, str], None]) -> list[ScrapeCollector]:
     """A collector for each target."""
-    limits, exposed = Limits(samples=config.scrape_sample_limit), Exposed(config.scrape_expose)
+    limits, exposed = PageLimits(samples=config.scrape_sample_limit), Exposed(config.scrape_expose)
     collectors = []
     for name, url in config.scrape:
         target = Target(name, parse_endpoint(url).instance, timeout_s(config), limits)

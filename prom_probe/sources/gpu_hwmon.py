@@ -6,7 +6,7 @@ from typing import NamedTuple
 from prom_probe.sources.drm_card import read_number, read_text
 
 
-class Sensor(NamedTuple):
+class GpuSensor(NamedTuple):
     kind: str  # "temp", "freq"
     label: str
     path: str  # of the file with its value: thousandths of a degree, hertz
@@ -21,14 +21,14 @@ def find_hwmon(device: str) -> str | None:
     return f"{device}/hwmon/{names[0]}" if names else None
 
 
-def list_gpu_sensors(hwmon: str) -> list[Sensor]:
+def list_gpu_sensors(hwmon: str) -> list[GpuSensor]:
     """The temperatures and frequencies, by their labels."""
     sensors = []
     for name in sorted(os.listdir(hwmon)):
         kind = name[:4]
         if kind in ("temp", "freq") and name.endswith("_input"):
             label = read_text(f"{hwmon}/{name[:-6]}_label") or name[:-6]
-            sensors.append(Sensor(kind, label, f"{hwmon}/{name}"))
+            sensors.append(GpuSensor(kind, label, f"{hwmon}/{name}"))
     return sensors
 
 

@@ -33,7 +33,7 @@ class NvmlError(Exception):
         self.text = text
 
 
-class Memory(NamedTuple):
+class GpuMemory(NamedTuple):
     """Bytes. `reserved` is None with drivers before 510, which count it as used."""
 
     total: int
@@ -128,17 +128,17 @@ class Nvml:
         domain, _, rest = str(self.call("nvmlDeviceGetPciInfo_v3", handle).busId).lower().partition(":")
         return f"{domain[-4:]}:{rest}"
 
-    def memory(self, handle: Handle) -> Memory:
+    def memory(self, handle: Handle) -> GpuMemory:
         try:
             info = self.call("nvmlDeviceGetMemoryInfo", handle, _MEMORY_V2)
-            return Memory(info.total, info.used, info.reserved)
+            return GpuMemory(info.total, info.used, info.reserved)
         except NvmlError as error:
             if error.number != FUNCTION_NOT_FOUND:
                 raise
         finally:
             self._lacking.discard("nvmlDeviceGetMemoryInfo")  # two functions behind one name
         info = self.call("nvmlDeviceGetMemoryInfo", handle)
-        return Memory(info.total, info.used, None)
+        return GpuMemory(info.total, info.used, None)
 
     def temperature(self, handle: Handle) -> int:
         """Degrees Celsius."""

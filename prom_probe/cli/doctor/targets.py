@@ -35,7 +35,7 @@ def check_targets(config: Config) -> Iterator[Finding]:
 
 def _check(config: Config, scrape: ScrapeTarget) -> Finding:
     from prom_probe.collectors.scrape.collector import is_openmetrics
-    from prom_probe.collectors.scrape.page import ExpositionError, ExpositionPage, Limits
+    from prom_probe.collectors.scrape.page import ExpositionError, ExpositionPage, PageLimits
     from prom_probe.probe.scraper import make_source, timeout_s
     from prom_probe.sources.http_page import PageError
 
@@ -45,7 +45,7 @@ def _check(config: Config, scrape: ScrapeTarget) -> Finding:
     try:
         page = pages.read(timeout_s(config))
         openmetrics = is_openmetrics(page.content_type)
-        samples, _ = ExpositionPage(Limits(samples=config.scrape_sample_limit)).read(page.body, openmetrics)
+        samples, _ = ExpositionPage(PageLimits(samples=config.scrape_sample_limit)).read(page.body, openmetrics)
     except (PageError, ExpositionError) as error:
         without = f'up{{job="{scrape.name}"}} is 0, and nothing of its page is stored'
         return Finding(subject, source, "missing", "", str(error), _CHANGES[error.reason], without)

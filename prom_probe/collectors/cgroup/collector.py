@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from prom_probe.collectors.base import Context
 from prom_probe.collectors.cgroup.families import FAMILIES, IO_DEVICE
-from prom_probe.collectors.cgroup.files import INACTIVE_FILE, IO_READINGS, READINGS, IoReading, Reading, cpu_limits
+from prom_probe.collectors.cgroup.files import FILES, INACTIVE_FILE, IO_FILES, CgroupFile, IoFile, cpu_limits
 from prom_probe.collectors.system.devices import Devices
 from prom_probe.model.definition import READABLE, Definition
 from prom_probe.model.family import Column, column
@@ -29,7 +29,7 @@ _GONE = (errno.ENODEV, errno.ENOENT)
 
 _NAMES = tuple(FAMILIES)
 _NONE = Descriptors(0)
-_ALL_READINGS: tuple[Reading | IoReading, ...] = (*READINGS, *IO_READINGS)
+_ALL_FILES: tuple[CgroupFile | IoFile, ...] = (*FILES, *IO_FILES)
 
 
 class CgroupCollector:
@@ -164,10 +164,10 @@ class _Cgroup:
         self.devices: Devices | None = None
         self.io: dict[str, dict[str, float]] = {}  # by device and short name; of a removed cgroup, the last
         self.problems: list[str] = []  # of the newest readings
-        self._present: list[Reading | IoReading] = []
-        self._files: list[tuple[KeptFile, Reading]] = []
-        self._seldom: list[tuple[KeptFile, Reading]] = []
-        self._io: list[tuple[KeptFile, IoReading]] = []
+        self._present: list[CgroupFile | IoFile] = []
+        self._files: list[tuple[KeptFile, CgroupFile]] = []
+        self._seldom: list[tuple[KeptFile, CgroupFile]] = []
+        self._io: list[tuple[KeptFile, IoFile]] = []
         self._limits: dict[str, float] = {}
         self._limit_problems: list[str] = []
         self._due_s = 0.0
@@ -175,7 +175,7 @@ class _Cgroup:
 
     def open(self, directories: Directories, context: Context) -> None:
         """Keep the files that the controllers have here, those of limits aside, which are opened for each reading."""
-        present = [reading for reading in _ALL_READINGS if _exists(directories, reading)]
+        present = [reading for reading in _ALL_FILES if _exists(directories, reading)]
         if directories == self.directories and present == self._present:
             return
         self.close()
@@ -183,7 +183,7 @@ class _Cgroup:
         self._due_s = 0.0
         for reading in present:
             path = f"{directories[reading.controller]}/{reading.file}"
-            if isinstance(reading, IoReading):
+            if isinstance(reading, IoFile):
                 self._io.append((KeptFile(path, context.descriptors, read_first), reading))
             elif reading.seldom:
                 self._seldom.append((KeptFile(path, _NONE), reading))
@@ -236,7 +236,7 @@ class _Cgroup:
         io: dict[str, dict[str, float]] = {}
         for file, reading in self._io:
 
-            def take(data: bytes, reading: IoReading = reading) -> Iterable[tuple[str, float]]:
+            def take(data: bytes, reading: IoFile = reading) -> Iterable[tuple[str, float]]:
                 sums = dict.fromkeys(reading.names.values(), 0.0)
                 for device, counts in reading.parse(data).items():
                     numbers = io.setdefault(device, {})
@@ -298,7 +298,7 @@ def _is_counter(name: str) -> bool:
     return name in FAMILIES and FAMILIES[name].family.type == "counter"
 
 
-def _exists(directories: Directories, reading: Reading | IoReading) -> bool:
+def _exists(directories: Directories, reading: CgroupFile | IoFile) -> bool:
     directory = directories.get(reading.controller)
     return directory is not None and os.path.exists(f"{directory}/{reading.file}")
 

@@ -20,7 +20,7 @@ INACTIVE_FILE = "inactive_file"
 Values = Iterator[tuple[str, float]]
 
 
-class Reading(NamedTuple):
+class CgroupFile(NamedTuple):
     """A file of a controller's directory ("" for version 2), and what it gives, by short name, in base units."""
 
     controller: str
@@ -29,7 +29,7 @@ class Reading(NamedTuple):
     seldom: bool = False  # every few seconds is enough: a limit
 
 
-class IoReading(NamedTuple):
+class IoFile(NamedTuple):
     """A file with a line or more a device: the short names of its keys."""
 
     controller: str
@@ -85,8 +85,8 @@ def _waits(resource: str) -> Callable[[bytes], Values]:
     return take
 
 
-READINGS: tuple[Reading, ...] = (
-    Reading(
+FILES: tuple[CgroupFile, ...] = (
+    CgroupFile(
         "",
         "cpu.stat",
         _keyed(
@@ -101,15 +101,15 @@ READINGS: tuple[Reading, ...] = (
             },
         ),
     ),
-    Reading("", "cpu.max", _cpu_max, seldom=True),
-    Reading("", "cpu.weight", _number("cpu.weight", "cpu_weight"), seldom=True),
-    Reading("", "memory.current", _number("memory.current", "memory_usage")),
-    Reading("", "memory.max", _limit("memory.max", "memory_limit"), seldom=True),
-    Reading("", "memory.high", _limit("memory.high", "memory_high"), seldom=True),
-    Reading("", "memory.swap.max", _limit("memory.swap.max", "swap_limit"), seldom=True),
-    Reading("", "memory.peak", _number("memory.peak", "memory_peak")),
-    Reading("", "memory.swap.current", _number("memory.swap.current", "swap")),
-    Reading(
+    CgroupFile("", "cpu.max", _cpu_max, seldom=True),
+    CgroupFile("", "cpu.weight", _number("cpu.weight", "cpu_weight"), seldom=True),
+    CgroupFile("", "memory.current", _number("memory.current", "memory_usage")),
+    CgroupFile("", "memory.max", _limit("memory.max", "memory_limit"), seldom=True),
+    CgroupFile("", "memory.high", _limit("memory.high", "memory_high"), seldom=True),
+    CgroupFile("", "memory.swap.max", _limit("memory.swap.max", "swap_limit"), seldom=True),
+    CgroupFile("", "memory.peak", _number("memory.peak", "memory_peak")),
+    CgroupFile("", "memory.swap.current", _number("memory.swap.current", "swap")),
+    CgroupFile(
         "",
         "memory.stat",
         _keyed(
@@ -130,7 +130,7 @@ READINGS: tuple[Reading, ...] = (
             },
         ),
     ),
-    Reading(
+    CgroupFile(
         "",
         "memory.events",
         _keyed(
@@ -144,15 +144,15 @@ READINGS: tuple[Reading, ...] = (
             },
         ),
     ),
-    Reading("", "pids.current", _number("pids.current", "pids")),
-    Reading("", "pids.max", _limit("pids.max", "pids_limit"), seldom=True),
-    Reading("", "cpu.pressure", _waits("cpu")),
-    Reading("", "memory.pressure", _waits("memory")),
-    Reading("", "io.pressure", _waits("io")),
-    Reading("cpuacct", "cpuacct.usage", _number("cpuacct.usage", "cpu_usage", 1e9)),
-    Reading("cpuacct", "cpuacct.usage_user", _number("cpuacct.usage_user", "cpu_user", 1e9)),
-    Reading("cpuacct", "cpuacct.usage_sys", _number("cpuacct.usage_sys", "cpu_system", 1e9)),
-    Reading(
+    CgroupFile("", "pids.current", _number("pids.current", "pids")),
+    CgroupFile("", "pids.max", _limit("pids.max", "pids_limit"), seldom=True),
+    CgroupFile("", "cpu.pressure", _waits("cpu")),
+    CgroupFile("", "memory.pressure", _waits("memory")),
+    CgroupFile("", "io.pressure", _waits("io")),
+    CgroupFile("cpuacct", "cpuacct.usage", _number("cpuacct.usage", "cpu_usage", 1e9)),
+    CgroupFile("cpuacct", "cpuacct.usage_user", _number("cpuacct.usage_user", "cpu_user", 1e9)),
+    CgroupFile("cpuacct", "cpuacct.usage_sys", _number("cpuacct.usage_sys", "cpu_system", 1e9)),
+    CgroupFile(
         "cpu",
         "cpu.stat",
         _keyed(
@@ -164,13 +164,13 @@ READINGS: tuple[Reading, ...] = (
             },
         ),
     ),
-    Reading("cpu", "cpu.shares", _number("cpu.shares", "cpu_shares"), seldom=True),
-    Reading("memory", "memory.failcnt", _number("memory.failcnt", "limit_hits")),
-    Reading("memory", "memory.usage_in_bytes", _number("memory.usage_in_bytes", "memory_usage")),
-    Reading("memory", "memory.limit_in_bytes", _limit("memory.limit_in_bytes", "memory_limit"), seldom=True),
-    Reading("memory", "memory.max_usage_in_bytes", _number("memory.max_usage_in_bytes", "memory_peak")),
-    Reading("memory", "memory.kmem.usage_in_bytes", _number("memory.kmem.usage_in_bytes", "kernel")),
-    Reading(
+    CgroupFile("cpu", "cpu.shares", _number("cpu.shares", "cpu_shares"), seldom=True),
+    CgroupFile("memory", "memory.failcnt", _number("memory.failcnt", "limit_hits")),
+    CgroupFile("memory", "memory.usage_in_bytes", _number("memory.usage_in_bytes", "memory_usage")),
+    CgroupFile("memory", "memory.limit_in_bytes", _limit("memory.limit_in_bytes", "memory_limit"), seldom=True),
+    CgroupFile("memory", "memory.max_usage_in_bytes", _number("memory.max_usage_in_bytes", "memory_peak")),
+    CgroupFile("memory", "memory.kmem.usage_in_bytes", _number("memory.kmem.usage_in_bytes", "kernel")),
+    CgroupFile(
         "memory",
         "memory.stat",
         _keyed(
@@ -189,25 +189,23 @@ READINGS: tuple[Reading, ...] = (
             },
         ),
     ),
-    Reading("memory", "memory.oom_control", _keyed("memory.oom_control", {b"oom_kill": ("oom_kills", 1)})),
-    Reading("pids", "pids.current", _number("pids.current", "pids")),
-    Reading("pids", "pids.max", _limit("pids.max", "pids_limit"), seldom=True),
+    CgroupFile("memory", "memory.oom_control", _keyed("memory.oom_control", {b"oom_kill": ("oom_kills", 1)})),
+    CgroupFile("pids", "pids.current", _number("pids.current", "pids")),
+    CgroupFile("pids", "pids.max", _limit("pids.max", "pids_limit"), seldom=True),
 )
 
-IO_READINGS: tuple[IoReading, ...] = (
-    IoReading(
+IO_FILES: tuple[IoFile, ...] = (
+    IoFile(
         "",
         "io.stat",
         parse_io_stat,
         {b"rbytes": "io_read", b"wbytes": "io_write", b"rios": "io_reads", b"wios": "io_writes"},
     ),
-    IoReading(
+    IoFile(
         "blkio",
         "blkio.throttle.io_service_bytes_recursive",
         parse_blkio,
         {b"Read": "io_read", b"Write": "io_write"},
     ),
-    IoReading(
-        "blkio", "blkio.throttle.io_serviced_recursive", parse_blkio, {b"Read": "io_reads", b"Write": "io_writes"}
-    ),
+    IoFile("blkio", "blkio.throttle.io_serviced_recursive", parse_blkio, {b"Read": "io_reads", b"Write": "io_writes"}),
 )

@@ -12,7 +12,7 @@ from prom_probe.collectors.gpu.processes import GpuProcesses
 from prom_probe.collectors.gpu.source import GpuInfo, GpuSample
 from prom_probe.collectors.gpu.sources import make_sources
 from prom_probe.collectors.process.membership import decode_members
-from prom_probe.collectors.series import Series
+from prom_probe.collectors.series import SeriesWriter
 from prom_probe.model.definition import READABLE
 from prom_probe.model.layout import Layout
 from prom_probe.sources.descriptors import read_once
@@ -33,7 +33,7 @@ class GpuCollector:
     def __init__(self, context: Context) -> None:
         self.layout = Layout()
         self._context = context
-        self._series = Series(self.layout)
+        self._series = SeriesWriter(self.layout)
         self._faults = Faults(context)
         self._feeds: dict[str, Feed] = {}
         self._look_at_s = 0.0

@@ -11,7 +11,7 @@ from prom_probe.sources.amdgpu_metrics import ENERGY_UNIT_J, parse_energy
 from prom_probe.sources.descriptors import read_once
 from prom_probe.sources.drm_card import DrmCard, list_cards, read_number, read_suspended, read_text
 from prom_probe.sources.errors import ParseError
-from prom_probe.sources.gpu_hwmon import Sensor, find_hwmon, list_gpu_sensors, read_first
+from prom_probe.sources.gpu_hwmon import GpuSensor, find_hwmon, list_gpu_sensors, read_first
 from prom_probe.sources.kfd import read_kfd_addresses, read_kfd_memory
 from prom_probe.sources.pid_namespace import has_host_pids
 
@@ -60,7 +60,7 @@ class _Card:
     def __init__(self, card: DrmCard, sysfs: str) -> None:
         self.card = card
         self.hwmon: str | None = None
-        self.sensors: list[Sensor] | None = None  # None until a sample finds the card awake
+        self.sensors: list[GpuSensor] | None = None  # None until a sample finds the card awake
         device = card.device
         uuid = read_text(f"{device}/unique_id") or card.address
         name = read_text(f"{device}/product_name") or f"{card.source} {read_text(f'{device}/device')}".strip()
@@ -168,7 +168,7 @@ def _read(sample: GpuSample, directory: str, file: File) -> Callable[[], None]:
     return read
 
 
-def _read_sensor(sample: GpuSample, sensor: Sensor) -> Callable[[], None]:
+def _read_sensor(sample: GpuSample, sensor: GpuSensor) -> Callable[[], None]:
     def read() -> None:
         value = read_number(sensor.path)
         if value is None:

@@ -3,7 +3,7 @@
 from prom_probe.collectors.base import Context
 from prom_probe.collectors.gpu import families
 from prom_probe.collectors.gpu.checkpoint import SavedMaxima
-from prom_probe.collectors.series import Series
+from prom_probe.collectors.series import SeriesWriter
 from prom_probe.collectors.window import WindowMax
 
 
@@ -21,7 +21,7 @@ class GpuMaxima:
             window = self._windows[labels] = WindowMax(self._context.max_window_s)
         window.add(self._context.monotonic(), value)
 
-    def write(self, series: Series) -> None:
+    def write(self, series: SeriesWriter) -> None:
         now_s = self._context.monotonic()
         for labels, window in list(self._windows.items()):
             value = window.read(now_s)

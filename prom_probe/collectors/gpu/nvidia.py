@@ -56,7 +56,7 @@ FIELDS = (
 _MEMORY_TEMPERATURE = ("temperature_celsius", "memory")
 
 
-class Reading(NamedTuple):
+class NvmlReading(NamedTuple):
     """A call and what it gives: nvidia-ml-py's function, or a method of Nvml, and its further arguments."""
 
     call: str
@@ -99,20 +99,20 @@ def _take_milliwatts(name: str) -> Callable[[Any, dict[Key, float]], None]:
 
 
 READINGS = (
-    Reading("memory", (), _take_memory),
-    Reading("nvmlDeviceGetUtilizationRates", (), _take_rates),
-    Reading("nvmlDeviceGetEncoderUtilization", (), _percent("utilization_ratio", "encoder")),
-    Reading("nvmlDeviceGetDecoderUtilization", (), _percent("utilization_ratio", "decoder")),
-    Reading("nvmlDeviceGetJpgUtilization", (), _percent("utilization_ratio", "jpeg")),
-    Reading("nvmlDeviceGetOfaUtilization", (), _percent("utilization_ratio", "ofa")),
-    Reading("temperature", (), _scaled("temperature_celsius", "gpu", 1)),
-    Reading("nvmlDeviceGetPowerUsage", (), _take_milliwatts("power_watts")),
-    Reading("nvmlDeviceGetEnforcedPowerLimit", (), _take_milliwatts("power_limit_watts")),
-    Reading("nvmlDeviceGetFanSpeed", (), _percent("fan_speed_ratio")),
-    Reading("nvmlDeviceGetClockInfo", (0,), _scaled("clock_hertz", "graphics", 1e6)),
-    Reading("nvmlDeviceGetClockInfo", (1,), _scaled("clock_hertz", "sm", 1e6)),
-    Reading("nvmlDeviceGetClockInfo", (2,), _scaled("clock_hertz", "memory", 1e6)),
-    Reading("nvmlDeviceGetClockInfo", (3,), _scaled("clock_hertz", "video", 1e6)),
+    NvmlReading("memory", (), _take_memory),
+    NvmlReading("nvmlDeviceGetUtilizationRates", (), _take_rates),
+    NvmlReading("nvmlDeviceGetEncoderUtilization", (), _percent("utilization_ratio", "encoder")),
+    NvmlReading("nvmlDeviceGetDecoderUtilization", (), _percent("utilization_ratio", "decoder")),
+    NvmlReading("nvmlDeviceGetJpgUtilization", (), _percent("utilization_ratio", "jpeg")),
+    NvmlReading("nvmlDeviceGetOfaUtilization", (), _percent("utilization_ratio", "ofa")),
+    NvmlReading("temperature", (), _scaled("temperature_celsius", "gpu", 1)),
+    NvmlReading("nvmlDeviceGetPowerUsage", (), _take_milliwatts("power_watts")),
+    NvmlReading("nvmlDeviceGetEnforcedPowerLimit", (), _take_milliwatts("power_limit_watts")),
+    NvmlReading("nvmlDeviceGetFanSpeed", (), _percent("fan_speed_ratio")),
+    NvmlReading("nvmlDeviceGetClockInfo", (0,), _scaled("clock_hertz", "graphics", 1e6)),
+    NvmlReading("nvmlDeviceGetClockInfo", (1,), _scaled("clock_hertz", "sm", 1e6)),
+    NvmlReading("nvmlDeviceGetClockInfo", (2,), _scaled("clock_hertz", "memory", 1e6)),
+    NvmlReading("nvmlDeviceGetClockInfo", (3,), _scaled("clock_hertz", "video", 1e6)),
 )
 
 
@@ -347,7 +347,7 @@ class _Attempts:
             return None
 
 
-def _bind(nvml: Nvml, reading: Reading, handle: Handle) -> Callable[[], Any]:
+def _bind(nvml: Nvml, reading: NvmlReading, handle: Handle) -> Callable[[], Any]:
     if reading.call.startswith("nvml"):
         return partial(nvml.call, reading.call, handle, *reading.arguments)
     return partial(getattr(nvml, reading.call), handle, *reading.arguments)

@@ -4,7 +4,7 @@ from prom_probe.collectors.base import Context
 from prom_probe.collectors.gpu import families
 from prom_probe.collectors.gpu.maxima import GpuMaxima
 from prom_probe.collectors.gpu.source import GpuProcess, GpuSample, PidKind, Trees
-from prom_probe.collectors.series import Series
+from prom_probe.collectors.series import SeriesWriter
 from prom_probe.model.definition import READABLE
 from prom_probe.sources.pid_namespace import has_host_pids, is_own_namespace
 
@@ -12,7 +12,7 @@ from prom_probe.sources.pid_namespace import has_host_pids, is_own_namespace
 class GpuProcesses:
     """Between `begin` and `end` takes the samples of one collection."""
 
-    def __init__(self, context: Context, series: Series, maxima: GpuMaxima) -> None:
+    def __init__(self, context: Context, series: SeriesWriter, maxima: GpuMaxima) -> None:
         self._context = context
         self._series = series
         self._maxima = maxima

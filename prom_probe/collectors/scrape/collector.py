@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 from prom_probe.collectors.scrape.exposed import Exposed, attached
 from prom_probe.collectors.scrape.families import FAILURES, REASONS, REPORT, UNEXPOSED
-from prom_probe.collectors.scrape.page import ExpositionError, ExpositionPage, Limits, PageSeries
+from prom_probe.collectors.scrape.page import ExpositionError, ExpositionPage, PageLimits, PageSeries
 from prom_probe.model.family import Column, column
 from prom_probe.model.labels import make_labels
 from prom_probe.model.layout import Layout
@@ -39,7 +39,7 @@ class Target(NamedTuple):
     job: str
     instance: str
     timeout_s: float
-    limits: Limits = Limits()
+    limits: PageLimits = PageLimits()
 
 
 def collector_name(job: str) -> str:

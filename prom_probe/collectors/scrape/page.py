@@ -107,7 +107,7 @@ _MAX_HELP = 1024  # characters kept of one
 _COMPACT_GONE = 256
 
 
-class Limits(NamedTuple):
+class PageLimits(NamedTuple):
     """What a page may have; one that has more is refused as a whole, as Prometheus does."""
 
     samples: int = 10_000
@@ -165,7 +165,7 @@ class ExpositionPage:
     at each place. A place keeps its series until `epoch` changes.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: PageLimits) -> None:
         self._limits = limits
         self._counted: Collection[str | None] = ()  # the newest page's texts, and those of pages refused since
         self._unused: dict[str, _Meaning] = {}  # of a refused page's new texts
@@ -232,7 +232,7 @@ class ExpositionPage:
             before, self._places = self._places, {}  # what is a series in one format may be none in the other
         else:
             before = self._places
-        reading = _Reading(form, self._places, self._unused, self._limits)
+        reading = _PageReader(form, self._places, self._unused, self._limits)
         try:
             reading.read(lines)
         except ExpositionError as error:
@@ -248,7 +248,7 @@ class ExpositionPage:
         self._families = reading.families
         return self._adopt(lines, reading)
 
-    def _adopt(self, lines: list[str], reading: "_Reading") -> tuple[int, int]:
+    def _adopt(self, lines: list[str], reading: "_PageReader") -> tuple[int, int]:
         """Give every sample its place."""
         known, meanings = self._places, reading.meanings
         present: set[int] = set()
@@ -306,10 +306,10 @@ class ExpositionPage:
         self.epoch += 1
 
 
-class _Reading:
+class _PageReader:
     """One page being read: of each line the series' text (None where it is no sample) and value, and the families."""
 
-    def __init__(self, form: _Format, known: dict[str, int], unused: dict[str, _Meaning], limits: Limits) -> None:
+    def __init__(self, form: _Format, known: dict[str, int], unused: dict[str, _Meaning], limits: PageLimits) -> None:
         self.form = form
         self.samples = 0
         self.texts: list[str | None] = []

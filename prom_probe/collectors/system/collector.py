@@ -28,7 +28,7 @@ class SystemCollector:
         self._sections: list[Section] = [
             kernel.Stat(host),
             kernel.Load(host),
-            kernel.Memory(host),
+            kernel.Meminfo(host),
             *(kernel.Pressure(host, resource, rows) for resource, rows in families.PRESSURE),
             Network(host),
             Disk(host),

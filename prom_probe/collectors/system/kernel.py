@@ -54,7 +54,7 @@ class Load(FileSection):
         self.write((load.load1, load.load5, load.load15, load.threads))
 
 
-class Memory(FileSection):
+class Meminfo(FileSection):
     source = "proc_meminfo"
 
     def __init__(self, host: Host) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from prom_probe.collectors.base import Context
 from prom_probe.collectors.cgroup.collector import CgroupCollector
 from prom_probe.collectors.cgroup.families import FAMILIES
-from prom_probe.collectors.cgroup.files import INACTIVE_FILE, READINGS, Reading
+from prom_probe.collectors.cgroup.files import FILES, INACTIVE_FILE, CgroupFile
 from prom_probe.collectors.process.collector import ProcessCollector
 from prom_probe.model.watch import Watch
 from prom_probe.sources.cgroup_path import CgroupLocator
@@ -383,13 +383,13 @@ def test_a_damaged_file_of_any_kind_costs_no_others_series(cgroups: Cgroups, nam
 
 
 SAMPLES = [
-    (reading, (V2 | V1).get(reading.file) or V1.get(f"{reading.controller}/{reading.file}", "")) for reading in READINGS
+    (reading, (V2 | V1).get(reading.file) or V1.get(f"{reading.controller}/{reading.file}", "")) for reading in FILES
 ]
 
 
 @given(st.sampled_from(SAMPLES), st.data())
 @settings(max_examples=200)
-def test_any_bytes_give_values_or_the_error(sample: tuple[Reading, str], data: st.DataObject) -> None:
+def test_any_bytes_give_values_or_the_error(sample: tuple[CgroupFile, str], data: st.DataObject) -> None:
     """Of each file: cut, exchanged or strange bytes."""
     reading, text = sample
     raw = text.encode()

@@ -9,7 +9,7 @@ import pytest
 from prom_probe.collectors.scrape.collector import ScrapeCollector, Target
 from prom_probe.collectors.scrape.exposed import Exposed, attached
 from prom_probe.collectors.scrape.families import FAILURES, UNEXPOSED
-from prom_probe.collectors.scrape.page import Limits
+from prom_probe.collectors.scrape.page import PageLimits
 from prom_probe.exposition.text import Exposition
 from prom_probe.model.labels import METRIC_NAME
 from prom_probe.model.sample import is_stale
@@ -46,7 +46,7 @@ class Scraped:
         self.now = 0.0
         self.source = Pages(*pages)
         self.collector = ScrapeCollector(
-            Target(job, "h:1", 0.9, Limits(samples=400)),
+            Target(job, "h:1", 0.9, PageLimits(samples=400)),
             self.source,
             exposed or Exposed([]),
             lambda level, text: self.log.append((level, text)),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from prom_probe.collectors.scrape.page import ExpositionError, ExpositionPage, Limits
+from prom_probe.collectors.scrape.page import ExpositionError, ExpositionPage, PageLimits
 from prom_probe.model.family import Family
 from prom_probe.model.sample import is_stale
 
@@ -44,8 +44,8 @@ def parsed(text: str, openmetrics: bool) -> Samples:
     return found
 
 
-def read(text: str, openmetrics: bool = False, limits: Limits | None = None) -> ExpositionPage:
-    page = ExpositionPage(limits or Limits())
+def read(text: str, openmetrics: bool = False, limits: PageLimits | None = None) -> ExpositionPage:
+    page = ExpositionPage(limits or PageLimits())
     page.read(text.encode(), openmetrics)
     return page
 
@@ -97,7 +97,7 @@ def test_a_page_after_others_is_what_it_is_alone(
     sequence: Sequence[Sequence[tuple[str, str]]], writings: list[str]
 ) -> None:
     """The shortcuts for what is known change nothing: the same as prometheus_client, and as a fresh reader."""
-    page = ExpositionPage(Limits())
+    page = ExpositionPage(PageLimits())
     writing = cycle(writings)
     for rows in sequence:
         written = [name + next(writing).format(value) + "\n" for name, value in rows]
@@ -111,7 +111,7 @@ def test_a_page_after_others_is_what_it_is_alone(
 @settings(deadline=None, max_examples=200)
 def test_an_openmetrics_page_too(sequence: Sequence[Sequence[tuple[str, str]]], tails: list[str]) -> None:
     """The same for OpenMetrics, line by line: as a whole, prometheus_client refuses what Prometheus takes."""
-    page = ExpositionPage(Limits())
+    page = ExpositionPage(PageLimits())
     tail = cycle(tails)
     for rows in sequence:
         ends = [next(tail) if name.partition("{")[0].endswith(("_total", "_bucket")) else "" for name, _ in rows]
@@ -143,7 +143,7 @@ def test_nonsense_is_an_error_and_changes_nothing(texts: list[str], openmetrics:
 
 def test_what_is_new_is_counted() -> None:
     """Samples, and series that the page before had not, as Prometheus counts them."""
-    page = ExpositionPage(Limits())
+    page = ExpositionPage(PageLimits())
     assert page.read(b"a 1\nb 2\n", False) == (2, 2)
     assert page.read(b"a 2\nb 3\n", False) == (2, 0)
     assert page.read(b"b 3\nc 1\nc 2\n", False) == (3, 1)
@@ -157,15 +157,15 @@ def test_what_is_new_is_counted() -> None:
 @pytest.mark.parametrize(
     ("text", "limits", "reason"),
     [
-        ("a 1\nb 1\nc 1\n", Limits(samples=2), "samples"),
-        ("#\n" * 2000, Limits(samples=2), "samples"),
-        ('a{x="1",y="2"} 1\n', Limits(labels=1), "labels"),
-        ('a{xyz="1"} 1\n', Limits(label_name=2), "labels"),
-        ('a{x="123"} 1\n', Limits(label_value=2), "labels"),
-        ("a\n", Limits(), "parse"),
+        ("a 1\nb 1\nc 1\n", PageLimits(samples=2), "samples"),
+        ("#\n" * 2000, PageLimits(samples=2), "samples"),
+        ('a{x="1",y="2"} 1\n', PageLimits(labels=1), "labels"),
+        ('a{xyz="1"} 1\n', PageLimits(label_name=2), "labels"),
+        ('a{x="123"} 1\n', PageLimits(label_value=2), "labels"),
+        ("a\n", PageLimits(), "parse"),
     ],
 )
-def test_what_is_over_a_limit_is_refused(text: str, limits: Limits, reason: str) -> None:
+def test_what_is_over_a_limit_is_refused(text: str, limits: PageLimits, reason: str) -> None:
     """As a whole, and what fits is taken afterwards."""
     page = ExpositionPage(limits)
     for _ in range(2):
@@ -178,7 +178,7 @@ def test_what_is_over_a_limit_is_refused(text: str, limits: Limits, reason: str)
 
 def test_series_that_come_and_go_do_not_pile_up() -> None:
     """After a thousand pages with other series each, the places are few."""
-    page = ExpositionPage(Limits())
+    page = ExpositionPage(PageLimits())
     for i in range(1000):
         text = f'stays 1\ncomes{{i="{i}"}} {i}\ncomes{{i="{i + 1}"}} 1\n'
         page.read(text.encode(), False)
@@ -242,6 +242,6 @@ def test_names_beyond_ascii() -> None:
 )
 def test_help_texts_are_unescaped(written: str, openmetrics: bool, meant: str) -> None:
     """As each format has it: quotes in OpenMetrics alone."""
-    page = ExpositionPage(Limits())
+    page = ExpositionPage(PageLimits())
     page.read(f"# HELP a {written}\na 1\n{'# EOF' * openmetrics}".encode(), openmetrics)
     assert page.series[0].family.help == meant
