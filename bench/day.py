@@ -15,8 +15,8 @@ import time
 
 from bench.report import Row, print_table
 from prom_probe.model.matcher import Matcher
+from prom_probe.threads import HeapTrimmer
 from prom_probe.tsdb.store import Store, StoreOptions
-from prom_probe.web.heap import Trimmer
 from tests.support.day import START_MS, Feed, Life
 
 
@@ -74,7 +74,7 @@ def main() -> None:
     gc.set_threshold(50_000, 20, 50)
     alone = life_alone(day)
     store, life = Store(StoreOptions(retention_ms=day.retention * 1000)), Life()
-    feed, trimmer = Feed(store, life), Trimmer(lambda: store.stats().bytes)
+    feed, trimmer = Feed(store, life), HeapTrimmer(lambda: store.stats().bytes)
     rows: list[Row] = []
     taken: list[tuple[float, float]] = []  # each minute: what the store takes, and what it accounts for
     begun = time.process_time()
@@ -82,7 +82,7 @@ def main() -> None:
         life.beat(beat, day.born(beat))
         feed.send(START_MS + beat * 1000)
         if beat % day.minute == 0:
-            trimmer.look()
+            trimmer.check()
             taken.append((memory_mb()[1] - alone[len(taken)], store.stats().bytes / 1e6))
         if beat in day.marks:
             stats = store.stats()

@@ -56,9 +56,9 @@ async def receive_s(requests: list[bytes]) -> list[float]:
     took = []
     for body in requests:
         start = time.perf_counter()
-        answer = await receiver.write(body)
+        refused = await receiver.write(body)
         took.append(time.perf_counter() - start)
-        assert answer.status == 204
+        assert not refused
         store.maintain(NOW_MS, 0.1)
     return took
 

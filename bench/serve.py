@@ -34,8 +34,8 @@ FAMILIES = 50  # so many, the series being spread over them
 def ours(series: int, port: int) -> None:
     """Our store and server, with a row that changes each second."""
     from prom_probe.model.meter import Meter
+    from prom_probe.promql.limits import QueryLimits
     from prom_probe.tsdb.store import Store
-    from prom_probe.web.api.queries import QueryLimits
     from prom_probe.web.app import App
     from prom_probe.web.context import About
     from prom_probe.web.http.server import Server

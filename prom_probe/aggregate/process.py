@@ -18,15 +18,15 @@ from prom_probe.config.settings import Config, shown_settings
 from prom_probe.config.units import format_duration, format_size
 from prom_probe.log import Log, describe_error
 from prom_probe.model.meter import Meter
+from prom_probe.promql.limits import QueryLimits
 from prom_probe.ring.consumer import Consumer
 from prom_probe.ring.doorbell import Doorbell
 from prom_probe.run.listening import Listener
 from prom_probe.run.wiring import AGGREGATOR, asked_probes, collector_names
+from prom_probe.threads import HeapTrimmer
 from prom_probe.tsdb.store import Store, StoreOptions
-from prom_probe.web.api.queries import QueryLimits
 from prom_probe.web.app import App
 from prom_probe.web.context import About
-from prom_probe.web.heap import Trimmer
 from prom_probe.web.http.server import Server
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ async def aggregate(shared: Shared, lifeline: int, expect: Callable[[], None]) -
     _every(loop, DRAIN_S, aggregator.drain, log)
     _every(loop, TICK_S, aggregator.tick, log)
     _every(loop, TICK_S, lambda: aggregator.tidy() and TIDY_PAUSE_S, log)
-    _every(loop, TRIM_S, Trimmer(lambda: store.stats().bytes).look, log)
+    _every(loop, TRIM_S, HeapTrimmer(lambda: store.stats().bytes).check, log)
     if config.storage_tsdb_path is not None:
         _every(loop, config.storage_tsdb_wal_flush_interval, store.flush, log)
     if security is not None:

@@ -31,14 +31,14 @@ def open_stored(path: str) -> Store:
 
 def query_stored(path: str, expr: str, start: str | None, end: str | None, step: str | None) -> bytes:
     """The query API's JSON for `expr`; "now" is the store's newest sample. ClientError for a bad expression or time."""
-    from prom_probe.promql.engine import Engine, Limits
+    from prom_probe.promql.engine import Engine
     from prom_probe.promql.result import QueryError
     from prom_probe.web.api.json_result import result_json
 
     store = open_stored(path)
     newest_ms = store.newest_ms()
     span = parse_span(start, end, step, time.time() if newest_ms is None else newest_ms / 1000)
-    engine, end_ms = Engine(Limits()), round(span.end_s * 1000)
+    engine, end_ms = Engine(), round(span.end_s * 1000)
     try:
         if span.start_s is None:
             result = engine.instant(store.snapshot(), expr, end_ms)

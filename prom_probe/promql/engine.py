@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from prom_probe.promql.ast import Node, Type
 from prom_probe.promql.budget import Accountant, Budget
 from prom_probe.promql.evaluation import Evaluator, Query
-from prom_probe.promql.guard import MAX_BYTES
+from prom_probe.promql.limits import QueryLimits
 from prom_probe.promql.parser import parse
 from prom_probe.promql.queryable import Queryable
 from prom_probe.promql.result import QueryError, Result, Timings
@@ -20,26 +19,14 @@ from prom_probe.promql.values import Ints, Samples, Scalar, Text, Value, Vector,
 _MAX_NOTES = 10  # warnings, and infos, of one answer
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What queries may use; Prometheus's flags of these names."""
-
-    timeout_s: float = 30.0
-    max_samples: int = 20_000_000  # of one query
-    max_memory_bytes: int = 64_000_000  # of all running queries together
-    lookback_delta_ms: int = 300_000
-    max_points: int = 11_000  # steps of a range query
-    max_query_bytes: int = MAX_BYTES
-
-
 class Engine:
     """Evaluates queries. Its methods may be called from several threads at once; the memory limit is theirs together.
 
     They raise QueryError: bad_data (the query or its times), execution, timeout.
     """
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        self.limits = limits or Limits()
+    def __init__(self, limits: QueryLimits | None = None) -> None:
+        self.limits = limits or QueryLimits()
         self._accountant = Accountant(self.limits.max_memory_bytes)
 
     @property
@@ -58,7 +45,7 @@ class Engine:
     ) -> Result:
         """The value of `expr` at `t_ms`: a scalar, string, vector, or matrix with its samples as they are."""
         began = time.monotonic()
-        node = parse(expr, self.limits.max_query_bytes)
+        node = parse(expr)
         times = np.array([t_ms], np.int64)
         return self._run(began, queryable, expr, node, times, t_ms, lookback_ms, timeout_s, _instant_result)
 
@@ -76,7 +63,7 @@ class Engine:
         """The values of `expr` from `start_ms` to at most `end_ms`, every `step_ms`: a matrix, sorted by labels."""
         self._check_range(start_ms, end_ms, step_ms)
         began = time.monotonic()
-        node = parse(expr, self.limits.max_query_bytes)
+        node = parse(expr)
         if node.type not in (Type.SCALAR, Type.VECTOR):
             raise QueryError(
                 "bad_data",

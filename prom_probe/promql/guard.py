@@ -14,11 +14,11 @@ MAX_OPERATORS = 200
 OPERATORS = frozenset("+-*/%^<>") | {"==", "!=", "<=", ">=", "and", "or", "unless", "atan2"}
 
 
-def check_length(text: str, max_bytes: int = MAX_BYTES) -> None:
-    """Raises QueryError (bad_data) for a query longer than `max_bytes`."""
+def check_length(text: str) -> None:
+    """Raises QueryError (bad_data) for a query that is too long."""
     size = len(text.encode(errors="surrogatepass"))
-    if size > max_bytes:
-        raise QueryError("bad_data", f"query of {size} bytes is longer than the {max_bytes} bytes allowed")
+    if size > MAX_BYTES:
+        raise QueryError("bad_data", f"query of {size} bytes is longer than the {MAX_BYTES} bytes allowed")
 
 
 def check_shape(text: str, tokens: Sequence[Token]) -> int:

@@ -32,7 +32,7 @@ from prom_probe.promql.ast import (
     Type,
 )
 from prom_probe.promql.functions import FUNCTIONS, VARYING
-from prom_probe.promql.guard import MAX_BYTES, OPERATORS, check_length, check_shape
+from prom_probe.promql.guard import OPERATORS, check_length, check_shape
 from prom_probe.promql.lexer import Token, duration_ms, lex, number, parse_error, quote, unquote
 from prom_probe.promql.result import QueryError
 from prom_probe.promql.syntax_check import outline
@@ -51,18 +51,18 @@ _stack_lock = threading.Lock()
 
 
 @lru_cache(maxsize=256)
-def parse(text: str, max_bytes: int = MAX_BYTES) -> Node:
+def parse(text: str) -> Node:
     """The expression that `text` is; raises QueryError (bad_data), with the place where it is known.
 
     Results are shared: never change one. May be called from several threads at once.
     """
-    node: Node = read(text, Reader, max_bytes)
+    node: Node = read(text, Reader)
     return node
 
 
-def read(text: str, reader: type[Reader], max_bytes: int = MAX_BYTES) -> Any:
+def read(text: str, reader: type[Reader]) -> Any:
     """What `reader` makes of the expression; errors as `parse` has them."""
-    check_length(text, max_bytes)
+    check_length(text)
     tokens = lex(text)
     depth = check_shape(text, tokens)
     if len(tokens) == 1:

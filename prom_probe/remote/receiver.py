@@ -6,14 +6,13 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from prom_probe.log import describe_error
 from prom_probe.model.labels import Labels, format_labels
 from prom_probe.remote.write_request import BadRequest, Decoder, Refused, WriteRequest
+from prom_probe.threads import prepare_threads, trim_heap
 from prom_probe.tsdb.outcome import AppendOutcome
-from prom_probe.web.api.queries import share_interpreter
-from prom_probe.web.http.message import Pending, Response, plain
 
 MAX_DECOMPRESSED_BYTES = 32 << 20
 
@@ -52,6 +51,14 @@ class Appendable(Protocol):
         """One slice of sealing, about 2 ms; True if work is left."""
 
 
+class _QueuedRequest(NamedTuple):
+    """A request's body in the queue, and where it is told what became of it."""
+
+    body: bytes
+    begun: Callable[[], None]
+    account: asyncio.Future[str]
+
+
 class Receiver:
     """Owned by the loop's thread. Requests are stored in the order in which they came, one at a time."""
 
@@ -59,34 +66,44 @@ class Receiver:
         self._store = store
         self._log = log
         self._decoder = Decoder()
-        self._waiting: deque[tuple[bytes, Pending]] = deque()
+        self._waiting: deque[_QueuedRequest] = deque()
         self._task: asyncio.Task[None] | None = None
         self._trimming: asyncio.TimerHandle | None = None
 
-    def write(self, body: bytes) -> Pending:
-        """Store what a request's body has: 204 if that was everything, 400 with the reasons otherwise."""
-        answer = Pending()
-        answer.queued = True
-        self._waiting.append((body, answer))
+    def write(self, body: bytes, begun: Callable[[], None] = lambda: None) -> asyncio.Future[str]:
+        """Store the samples in a request's body. The result says which are not stored and why, "" if all are.
+
+        BadRequest, if nothing of it can be used. `begun` is called when its turn comes; if it is cancelled before that,
+        nothing of it is stored.
+        """
+        loop = asyncio.get_running_loop()
+        request = _QueuedRequest(body, begun, loop.create_future())
+        self._waiting.append(request)
         if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._work())
-        return answer
+            self._task = loop.create_task(self._work())
+        return request.account
 
     async def _work(self) -> None:
         while self._waiting:
-            body, answer = self._waiting.popleft()
-            if answer.done():  # the client is gone
+            request = self._waiting.popleft()
+            if request.account.done():  # the client is gone
                 continue
-            answer.queued = False
+            request.begun()
+            account = ""
+            failure: Exception | None = None
             try:
-                response = await self._answer(body)
+                account = await self._store_body(request.body)
             except BadRequest as error:
-                response = plain(400, f"not a usable remote write request, nothing of it is stored: {error}")
+                failure = error
             except Exception as error:
                 self._log("error", f"a remote write failed: {describe_error(error)}")
-                response = plain(500)
-            if not answer.done():
-                answer.set_result(response)
+                failure = error
+            if request.account.done():
+                pass
+            elif failure is not None:
+                request.account.set_exception(failure)
+            else:
+                request.account.set_result(account)
             await asyncio.sleep(0)
         self._task = None
         if self._trimming is None:
@@ -96,18 +113,13 @@ class Receiver:
         """Give the heap's free pages back, unless more is being written, whose end comes here again."""
         self._trimming = None
         if self._task is None:
-            from prom_probe.web.heap import trim
+            asyncio.get_running_loop().run_in_executor(None, trim_heap)
 
-            asyncio.get_running_loop().run_in_executor(None, trim)
-
-    async def _answer(self, body: bytes) -> Response:
+    async def _store_body(self, body: bytes) -> str:
         if decompressed_bytes(body) <= _INLINE_BYTES:
             request = self._decode(body)
         else:
-            from prom_probe.web.heap import prepare
-
-            share_interpreter()
-            prepare()
+            prepare_threads()
             request = await asyncio.to_thread(self._decode, body)
         refused = request.refused
         for reason, samples in refused.counts.items():
@@ -117,7 +129,7 @@ class Receiver:
         # The sender waits until its samples are sealed: a fast one would fill the memory faster than that is done.
         while self._store.settle():
             await asyncio.sleep(0)
-        return plain(400, _account(refused, offered)) if refused.counts else Response(204)
+        return _account(refused, offered) if refused.counts else ""
 
     def _decode(self, body: bytes) -> WriteRequest:
         return self._decoder.decode(decompress(body))

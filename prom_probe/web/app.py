@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from prom_probe.log import describe_error
 from prom_probe.model.meter import Cell, Meter
+from prom_probe.promql.limits import QueryLimits
 from prom_probe.web import families
-from prom_probe.web.api.queries import Queries, QueryLimits
+from prom_probe.web.api.queries import Queries
 from prom_probe.web.api.reply import ApiError, failure
 from prom_probe.web.context import About, AppContext, ServedStore
 from prom_probe.web.http.message import Answer, Pending, Request, Response, plain

@@ -13,7 +13,8 @@ from prom_probe.exposition.text import Exposition
 from prom_probe.model.family import Family
 from prom_probe.model.meter import Histogram
 from prom_probe.model.series import Newest
-from prom_probe.web.api.queries import Queries, QueryLimits
+from prom_probe.promql.limits import QueryLimits
+from prom_probe.web.api.queries import Queries
 
 if TYPE_CHECKING:
     from prom_probe.promql.engine import Engine
@@ -85,17 +86,9 @@ class AppContext:
         """The query engine; its first use imports numpy, which costs memory and time: call it in a query's thread."""
         with self._loading:
             if self._engine is None:
-                from prom_probe.promql.engine import Engine, Limits
+                from prom_probe.promql.engine import Engine
 
-                self._engine = Engine(
-                    Limits(
-                        timeout_s=self.limits.timeout_s,
-                        max_samples=self.limits.max_samples,
-                        max_memory_bytes=self.limits.max_memory_bytes,
-                        lookback_delta_ms=self.limits.lookback_delta_ms,
-                        max_points=self.limits.max_points,
-                    )
-                )
+                self._engine = Engine(self.limits)
             return self._engine
 
     def exposition(self, form: Format) -> Exposition:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from prom_probe.model.labels import EMPTY, Labels, format_labels
-from prom_probe.promql.engine import Engine, Limits
+from prom_probe.promql.engine import Engine
+from prom_probe.promql.limits import QueryLimits
 from prom_probe.promql.queryable import Queryable
 from prom_probe.promql.result import QueryError, Result
 from prom_probe.tsdb.store import AppendOutcome, Store, StoreOptions
@@ -19,7 +20,7 @@ _TOLERANCE = 1e-6
 _SMALLEST = 2.2250738585072014e-308
 _MINUTE_MS = 60_000
 OPTIONS = StoreOptions(retention_ms=10**14, retention_bytes=1 << 31, max_series=1_000_000)
-LIMITS = Limits(max_samples=50_000_000, max_memory_bytes=1 << 30)
+LIMITS = QueryLimits(max_samples=50_000_000, max_memory_bytes=1 << 30)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,9 @@ from prom_probe.model.labels import Labels
 from prom_probe.model.matcher import Matcher
 from prom_probe.model.meter import Meter
 from prom_probe.model.series import Newest
+from prom_probe.promql.limits import QueryLimits
 from prom_probe.remote.receiver import Receiver
 from prom_probe.tsdb.store import Snapshot, Store, StoreOptions
-from prom_probe.web.api.queries import QueryLimits
 from prom_probe.web.app import App
 from prom_probe.web.context import About
 from prom_probe.web.http.limits import HttpLimits

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from prom_probe.log import describe_error
 from prom_probe.model.regex import RegexTimeout
+from prom_probe.threads import prepare_threads, trim_heap
 from prom_probe.web.api.reply import ApiError, failure
 from prom_probe.web.http.encoding import gzip_pieces
 from prom_probe.web.http.message import JSON, Answer, Pending, Response
@@ -22,21 +21,6 @@ if TYPE_CHECKING:
 
 # A body up to this size is sent whole; a larger one is made piece by piece while it is sent.
 WHOLE_BYTES = 512 * 1024
-
-# Threads give way to the loop this often once queries run; Python's own 5 ms would stall ingest.
-_SWITCH_INTERVAL_S = 0.0005
-
-
-@dataclass(frozen=True)
-class QueryLimits:
-    """What queries may use; the flags are `--query.*`."""
-
-    timeout_s: float = 30.0
-    max_samples: int = 20_000_000
-    max_memory_bytes: int = 64_000_000
-    max_concurrency: int = 4
-    lookback_delta_ms: int = 300_000
-    max_points: int = 11_000
 
 
 # So long after the last query its memory goes back to the kernel.
@@ -92,10 +76,7 @@ class Queries:
         if self._pool is None:
             from concurrent.futures import ThreadPoolExecutor
 
-            from prom_probe.web.heap import prepare  # what it imports, numpy needs too
-
-            prepare()
-            share_interpreter()
+            prepare_threads()
             # One more than queries run, so that the rest of an answer never waits for a query to end.
             self._pool = ThreadPoolExecutor(self._max + 1, "query")
         self._pool.submit(work, *args)
@@ -158,19 +139,12 @@ class Queries:
         """Have a thread give the heap's free pages back, unless a query runs, whose end comes here again."""
         self._trimming = None
         if self._free == self._max:
-            from prom_probe.web.heap import trim
-
-            self.submit(trim)
+            self.submit(trim_heap)
 
     def _expire(self, item: _Item) -> None:
         self._waiting.remove(item)
         if not item.answer.done():
             item.answer.set_result(failure(ApiError("timeout", "query timed out in query queue")))
-
-
-def share_interpreter() -> None:
-    """Have threads that work give way to the loop soon."""
-    sys.setswitchinterval(_SWITCH_INTERVAL_S)
 
 
 class _Item:

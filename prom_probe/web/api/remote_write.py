@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import TYPE_CHECKING
+
+from prom_probe.remote.write_request import BadRequest
 from prom_probe.web.context import AppContext
-from prom_probe.web.http.message import Answer, Request, plain
+from prom_probe.web.http.message import Answer, Pending, Request, Response, plain
+
+if TYPE_CHECKING:
+    from prom_probe.remote.receiver import Receiver
 
 _MEDIA_TYPE = "application/x-protobuf"
 _MESSAGE = "prometheus.WriteRequest"
@@ -20,7 +27,39 @@ def write(context: AppContext, request: Request) -> Answer:
     reason = _foreign_type(request.headers.get("content-type", "")) or _foreign_encoding(
         request.headers.get("content-encoding", "")
     )
-    return plain(415, reason) if reason else context.receiver.write(request.body)
+    return plain(415, reason) if reason else store(context.receiver, request.body)
+
+
+def store(receiver: Receiver, body: bytes) -> Pending:
+    """The answer to a request with this body, which the receiver stores when its turn comes."""
+    answer = Pending()
+    answer.queued = True
+
+    def begun() -> None:
+        answer.queued = False
+
+    def written(account: asyncio.Future[str]) -> None:
+        if not answer.done():
+            answer.set_result(_response(account))
+
+    def given_up(answer: asyncio.Future[Response]) -> None:
+        if answer.cancelled():
+            account.cancel()
+
+    account = receiver.write(body, begun)
+    account.add_done_callback(written)
+    answer.add_done_callback(given_up)
+    return answer
+
+
+def _response(account: asyncio.Future[str]) -> Response:
+    error = account.exception()
+    if isinstance(error, BadRequest):
+        return plain(400, f"not a usable remote write request, nothing of it is stored: {error}")
+    if error is not None:
+        return plain(500)
+    refused = account.result()
+    return plain(400, refused) if refused else Response(204)
 
 
 def _foreign_type(content_type: str) -> str:

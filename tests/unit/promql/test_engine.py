@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from prom_probe.model.labels import Labels
-from prom_probe.promql.engine import Engine, Limits
+from prom_probe.promql.engine import Engine
+from prom_probe.promql.limits import QueryLimits
 from prom_probe.promql.result import QueryError, Result
 from tests.support.promql_tools import Memory, Sample, series
 
@@ -177,13 +178,13 @@ def test_at_most_ten_notes_of_a_kind() -> None:
 def test_too_many_samples() -> None:
     """A query that reads more samples than allowed is an execution error."""
     with pytest.raises(QueryError, match="too many samples") as caught:
-        Engine(Limits(max_samples=1000)).instant(Memory(counters(20, 100)), "sum(rate(x_total[5m]))", 99_000)
+        Engine(QueryLimits(max_samples=1000)).instant(Memory(counters(20, 100)), "sum(rate(x_total[5m]))", 99_000)
     assert caught.value.kind == "execution"
 
 
 def test_too_much_memory_is_refused_and_given_back() -> None:
     """A query beyond the memory limit is an execution error; afterwards nothing is held."""
-    engine = Engine(Limits(max_memory_bytes=1_000_000))
+    engine = Engine(QueryLimits(max_memory_bytes=1_000_000))
     store = Memory(counters(40, 300), together=True)
     with pytest.raises(QueryError, match="more memory") as caught:
         engine.range(store, "x_total * 2 + x_total", 0, 299_000, 100)
@@ -220,7 +221,7 @@ def test_memory_follows_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("evaluation", "functions.base", "functions.rate"):
         monkeypatch.setattr(f"prom_probe.promql.{module}.BLOCK", 4096)
     raw_bytes = 256 * 1000 * 8
-    engine = Engine(Limits(max_memory_bytes=raw_bytes))
+    engine = Engine(QueryLimits(max_memory_bytes=raw_bytes))
     peak = 0
 
     def look() -> None:
@@ -248,7 +249,7 @@ def test_a_matrix_is_sorted_by_labels() -> None:
 
 def test_memory_is_shared_by_running_queries() -> None:
     """What one running query holds, another one cannot have."""
-    engine = Engine(Limits(max_memory_bytes=2_000_000))
+    engine = Engine(QueryLimits(max_memory_bytes=2_000_000))
     inside = threading.Event()
     leave = threading.Event()
 

@@ -23,6 +23,7 @@ from prom_probe.remote import receiver, write_request
 from prom_probe.remote.receiver import Receiver
 from prom_probe.run.wiring import _check_receiver
 from prom_probe.tsdb.store import AppendOutcome, Store, StoreOptions
+from prom_probe.web.api.remote_write import store as store_body
 from prom_probe.web.http.limits import HttpLimits
 from prom_probe.web.http.message import Response
 from tests.support.web_harness import NOW_MS, NOW_S, Reply, Site, request, serving, wait_for
@@ -84,7 +85,7 @@ def received(store: Notebook | Store, *bodies: bytes) -> list[Response]:
 
     async def answers() -> list[Response]:
         taker = Receiver(store, lambda level, text: pytest.fail(text))
-        return list(await asyncio.gather(*[taker.write(body) for body in bodies]))
+        return list(await asyncio.gather(*[store_body(taker, body) for body in bodies]))
 
     return asyncio.run(answers())
 
@@ -314,7 +315,7 @@ def test_the_loop_has_its_turn_while_much_is_stored(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("prom_probe.remote.receiver.time.perf_counter", lambda: now_s)
 
     async def main() -> None:
-        answer = Receiver(store, lambda level, text: None).write(pack(MANY))
+        answer = store_body(Receiver(store, lambda level, text: None), pack(MANY))
         while not answer.done():
             slices.append(now_s)
             await asyncio.sleep(0)
@@ -341,12 +342,12 @@ def test_a_client_that_is_gone_before_its_turn_is_not_served() -> None:
 
     async def main() -> None:
         taker = Receiver(store, lambda level, text: None)
-        first, second = taker.write(pack(MANY)), taker.write(pack(message((UP, [(NOW_MS, 1.0)]))))
+        first, second = store_body(taker, pack(MANY)), store_body(taker, pack(message((UP, [(NOW_MS, 1.0)]))))
         assert second.queued
         second.cancel()
         assert (await first).status == 204
         assert not first.queued
-        assert (await taker.write(pack(message((X, [(NOW_MS, 1.0)]))))).status == 204
+        assert (await store_body(taker, pack(message((X, [(NOW_MS, 1.0)]))))).status == 204
 
     asyncio.run(main())
     assert len(store.samples) == 2001
@@ -365,9 +366,9 @@ def test_our_own_failure_is_a_500_and_not_the_end() -> None:
         taker = Receiver(store, lambda level, text: logged.append(f"{level}: {text}"))
         body = pack(message((UP, [(NOW_MS, 1.0)])))
         store.on_append = fail
-        first = await taker.write(body)
+        first = await store_body(taker, body)
         store.on_append = lambda: None
-        return [first.status, (await taker.write(body)).status]
+        return [first.status, (await store_body(taker, body)).status]
 
     assert asyncio.run(main()) == [500, 204]
     assert logged[0].startswith("error: a remote write failed: RuntimeError: boom at ")

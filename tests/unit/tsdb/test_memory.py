@@ -13,10 +13,10 @@ import pytest
 from prom_probe.model.family import Family, column
 from prom_probe.model.labels import Labels, make_labels
 from prom_probe.ring.codec import Announce, decode, encode_announcements
+from prom_probe.threads import HeapTrimmer
 from prom_probe.tsdb import off_heap
 from prom_probe.tsdb.index import IndexedSeries, Posting
 from prom_probe.tsdb.store import Store, StoreOptions
-from prom_probe.web.heap import Trimmer
 from tests.support.tsdb_tools import drain, local, row, samples_of
 
 _SERIES = 6000
@@ -141,7 +141,7 @@ def test_pages_hold_what_was_put_there_and_go_with_the_last_view(size: int) -> N
         assert alive() is None
 
 
-def test_the_heap_is_trimmed_once_much_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_heap_is_trimmed_once_much_has_gone() -> None:
     """Small ups and downs do nothing; each fall by 2 MiB trims once."""
     trims = 0
 
@@ -149,11 +149,10 @@ def test_the_heap_is_trimmed_once_much_has_gone(monkeypatch: pytest.MonkeyPatch)
         nonlocal trims
         trims += 1
 
-    monkeypatch.setattr("prom_probe.web.heap.trim", trim)
     kept_mib = iter([1, 9, 8, 9, 7, 6, 5, 5, 6])
-    trimmer = Trimmer(lambda: next(kept_mib) << 20)
+    trimmer = HeapTrimmer(lambda: next(kept_mib) << 20, trim)
     counts = []
     for _ in range(9):
-        trimmer.look()
+        trimmer.check()
         counts.append(trims)
     assert counts == [0, 0, 0, 0, 1, 1, 2, 2, 2]

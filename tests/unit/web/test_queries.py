@@ -18,8 +18,8 @@ import pytest
 from prom_probe.model.labels import Labels, make_labels
 from prom_probe.model.matcher import Matcher
 from prom_probe.model.regex import RegexTimeout
+from prom_probe.promql.limits import QueryLimits
 from prom_probe.web.api.estimate import is_cheap
-from prom_probe.web.api.queries import QueryLimits
 from tests.support.web_harness import NOW_MS, Client, FakeStore, Site, request, serving, stored, wait_for
 
 LABELS = "/api/v1/labels"
@@ -392,7 +392,7 @@ def test_memory_goes_back_once_queries_have_ended(
     store, site = gated
     monkeypatch.setattr("prom_probe.web.api.queries._TRIM_S", 0.01)
     trimmed: list[int] = []
-    monkeypatch.setattr("prom_probe.web.heap.trim", lambda: trimmed.append(site.app._queries._free))
+    monkeypatch.setattr("prom_probe.web.api.queries.trim_heap", lambda: trimmed.append(site.app._queries._free))
     clients = asking(site, 2)
     wait_for(lambda: store.entered == 2)
     store.gate.set()

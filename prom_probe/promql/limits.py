@@ -1,0 +1,15 @@
+"""What queries may use."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class QueryLimits:
+    """The limits of an engine and of the queries that the API runs; the flags are `--query.*`."""
+
+    timeout_s: float = 30.0
+    max_samples: int = 20_000_000  # of one query
+    max_memory_bytes: int = 64_000_000  # of all running queries together
+    max_concurrency: int = 4  # queries in threads at the same time
+    lookback_delta_ms: int = 300_000
+    max_points: int = 11_000  # steps of a range query
