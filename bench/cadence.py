@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 from bench.collect import tree
 from bench.report import Row, percentile, print_table
-from tests.support.sidecar import Sidecar, wait_for
+from tests.support.sidecar import Sidecar
+from tests.support.waiting import wait_for
 
 HEAD = ("jitter, ms", "p50", "p99", "max", "begun late, p99", "samples", "overruns", "peer p50", "p99", "max")
 OVERSUBSCRIBED = 4

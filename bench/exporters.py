@@ -18,7 +18,8 @@ from bench.collect import OTHERS, sleepers, tree
 from bench.footprint import pss_kib
 from bench.report import Row, percentile, print_table
 from tests.support.peers import ExporterPeer, free_port, node_exporter
-from tests.support.sidecar import Sidecar, children, read_comm, wait_for
+from tests.support.sidecar import Sidecar, children, read_comm
+from tests.support.waiting import wait_for
 
 HEAD = (
     "exporter",

@@ -11,7 +11,8 @@ import urllib.request
 from pathlib import Path
 
 from bench.report import Row, print_table
-from tests.support.sidecar import FIFTY, Sidecar, children, read_comm, wait_for
+from tests.support.sidecar import FIFTY, Sidecar, children, read_comm
+from tests.support.waiting import wait_for
 
 TREE_NAME = os.path.basename(sys.executable)
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from bench.footprint import measure, pss_kib
 from bench.report import Row, percentile, print_table
 from tests.support.fake_nvml import State, build
-from tests.support.sidecar import Sidecar, children, read_comm, wait_for
+from tests.support.sidecar import Sidecar, children, read_comm
+from tests.support.waiting import wait_for
 
 # What a sample may cost at most, of the machine that the budget was measured on.
 _SAMPLES = 300

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from bench.collect import tree
 from bench.report import Row, print_table
-from tests.support.sidecar import Sidecar, wait_for
+from tests.support.sidecar import Sidecar
+from tests.support.waiting import wait_for
 
 HEAD = ("system calls a beat", "by files", "counted", "which")
 INTERVAL_S = 0.2

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.deploy.tools import DEPLOY, ROOT
+from tests.support.waiting import DEADLINE_S
 
 DOCKERFILE = DEPLOY / "docker" / "Dockerfile"
 
@@ -90,5 +91,7 @@ def _run(command: str, folder: Path) -> None:
         (programs / name).write_text(f'#!/bin/sh\nexec {shlex.join(map(str, words))} "$@"\n')
         (programs / name).chmod(0o755)
     env = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
-    done = subprocess.run(["sh", "-ec", command], env=env, cwd=folder, capture_output=True, text=True, timeout=110)
+    done = subprocess.run(
+        ["sh", "-ec", command], env=env, cwd=folder, capture_output=True, text=True, timeout=DEADLINE_S
+    )
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"

@@ -14,6 +14,7 @@ import pytest
 from prom_probe import __version__
 from tests.deploy.image import DOCKERFILE, ignored, read_stages
 from tests.deploy.tools import ROOT
+from tests.support.waiting import DEADLINE_S
 
 STAGES = read_stages(DOCKERFILE.read_text())
 # The base is not fetched here: its published size (amd64, compressed), rounded up.
@@ -66,17 +67,17 @@ def test_its_steps_make_a_program_that_runs(image: Path) -> None:
         env=env,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=DEADLINE_S,
     )
     assert "code object from" in done.stderr
     assert not re.findall(r"code object from (?:'?)(\S+\.py)\b", done.stderr), "compiled at the start"
     done = subprocess.run(
-        [image / "bin" / "prom-probe", "version"], cwd="/", env=env, capture_output=True, text=True, timeout=30
+        [image / "bin" / "prom-probe", "version"], cwd="/", env=env, capture_output=True, text=True, timeout=DEADLINE_S
     )
     assert __version__ in done.stdout, done
     imports = "import numpy, cramjam, prom_probe.promql.engine, prom_probe.web.http.server, prom_probe.demo"
     done = subprocess.run(
-        [image / "bin" / "python", "-c", imports], cwd="/", env=env, capture_output=True, text=True, timeout=60
+        [image / "bin" / "python", "-c", imports], cwd="/", env=env, capture_output=True, text=True, timeout=DEADLINE_S
     )
     assert done.returncode == 0, done.stderr
     packed = io.BytesIO()

@@ -28,6 +28,7 @@ from tests.deploy.tools import (
     tool,
     validator,
 )
+from tests.support.waiting import DEADLINE_S
 
 APP: Resource = parse((KUSTOMIZE / "example" / "app.yaml").read_text())[0]
 OPERATOR = ("PodMonitor", "PrometheusRule")
@@ -94,7 +95,7 @@ def check(folder: Path, version: str, resources: list[Resource]) -> subprocess.C
     file = folder / "all.yaml"
     file.write_text(yaml.safe_dump_all(resources))
     command = [*validator(), f"--kubernetes-version={version}", str(file)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S)
 
 
 def test_kubernetes_knows_every_field(variant: Variant, built: list[Resource], tmp_path: Path) -> None:

@@ -24,7 +24,8 @@ from tests.support.containers import Pod, bind
 from tests.support.dataset import counters, gauges
 from tests.support.peers import encode_write
 from tests.support.prometheus import scraping, value_of
-from tests.support.sidecar import FREE, Sidecar, wait_for
+from tests.support.sidecar import FREE, Sidecar
+from tests.support.waiting import DEADLINE_S, wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="containers are Linux's")
 
@@ -138,20 +139,20 @@ def test_an_application_is_killed_and_comes_back(sidecar: InPod, tmp_path: Path)
         )
         assert sidecar.metric("cgroup_memory_limit_bytes", tree=tree) == APP_LIMIT
         begun = sidecar.metric("proctree_start_time_seconds", tree=tree) or 0
-        wait_for("a scrape", lambda: value(f'proctree_processes{{tree="{tree}"}}') == 1, 30)
+        wait_for("a scrape", lambda: value(f'proctree_processes{{tree="{tree}"}}') == 1)
 
         (tmp_path / "data" / "eat").touch()
-        wait_for("the kill", lambda: not os.path.exists(f"/proc/{pod.pids['app']}"), 60)
+        wait_for("the kill", lambda: not os.path.exists(f"/proc/{pod.pids['app']}"))
         peak = f'max_over_time(proctree_resident_memory_max_bytes{{tree="{tree}"}}[5m])'
-        wait_for("the peak in Prometheus", lambda: (value(peak) or 0) > 0.7 * APP_LIMIT, 30)
+        wait_for("the peak in Prometheus", lambda: (value(peak) or 0) > 0.7 * APP_LIMIT)
         kills = f'cgroup_oom_kills_total{{tree="{tree}"}}'
-        wait_for("the kill in Prometheus", lambda: value(kills) == 1, 30)
+        wait_for("the kill in Prometheus", lambda: value(kills) == 1)
 
         (tmp_path / "data" / "eat").unlink()
         pod.remove("app")
         start_app(pod, sidecar.user, tmp_path)
         again = f'proctree_start_time_seconds{{tree="{tree}"}}'
-        wait_for("the next one in Prometheus", lambda: (value(again) or 0) > begun, 30)
+        wait_for("the next one in Prometheus", lambda: (value(again) or 0) > begun)
         assert sidecar.lives()
         assert value("min_over_time(up[5m])") == 1
 
@@ -173,7 +174,6 @@ def load(sidecar: InPod) -> int:
     return end_s
 
 
-@pytest.mark.timeout(300)
 def test_the_worst_queries_stay_under_the_limit(sidecar: InPod) -> None:
     """Four at a time, over an hour, at a step of a second: answered or refused, and nobody is killed for memory."""
     end_s = load(sidecar)
@@ -182,7 +182,7 @@ def test_the_worst_queries_stay_under_the_limit(sidecar: InPod) -> None:
         form = {"query": expr, "start": end_s - HOUR + 1, "end": end_s, "step": 1, "timeout": "10s"}
         request = f"{sidecar.api}/api/v1/query_range?{urllib.parse.urlencode(form)}"
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with urllib.request.urlopen(request, timeout=DEADLINE_S) as answer:
                 for _ in iter(lambda: answer.read(1 << 16), b""):
                     pass
                 return answer.status, None

@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from tests.support.programs import missing, program
+from tests.support.waiting import DEADLINE_S
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -33,7 +34,7 @@ Resource = dict[str, Any]  # a parsed manifest
 
 def run(command: Sequence[str | Path], *, stdin: str = "", env: dict[str, str] | None = None, cwd: Path = ROOT) -> str:
     """Standard output of a command that must succeed."""
-    done = subprocess.run(command, cwd=cwd, input=stdin, capture_output=True, text=True, timeout=100, env=env)
+    done = subprocess.run(command, cwd=cwd, input=stdin, capture_output=True, text=True, timeout=DEADLINE_S, env=env)
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
     return done.stdout
 
@@ -60,7 +61,7 @@ def _node_modules() -> Path:
     if not (folder / "@kubernetes-models" / "prometheus-operator").is_dir():
         flags = ["--legacy-peer-deps", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts"]
         done = subprocess.run(
-            [program("npm"), "install", *flags], cwd=HERE, capture_output=True, text=True, timeout=100
+            [program("npm"), "install", *flags], cwd=HERE, capture_output=True, text=True, timeout=DEADLINE_S
         )
         if done.returncode:
             shutil.rmtree(folder, ignore_errors=True)
@@ -105,7 +106,7 @@ def _install_validator(folder: Path) -> None:
         with tempfile.TemporaryDirectory(dir=TOOLS) as fresh:
             install = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
             install += ["--only-binary=:all:", "--no-compile", f"--target={fresh}/all", VALIDATOR]
-            done = subprocess.run(install, capture_output=True, text=True, timeout=100)
+            done = subprocess.run(install, capture_output=True, text=True, timeout=DEADLINE_S)
             if done.returncode:
                 missing(f"pip cannot install {VALIDATOR}: {done.stderr[-500:]}")
             Path(fresh, "all").rename(folder)

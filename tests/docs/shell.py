@@ -20,12 +20,13 @@ from tests.docs.pages import Command, Page, commands, pattern
 from tests.support.paths import ROOT
 from tests.support.peers import free_port
 from tests.support.programs import program
+from tests.support.waiting import DEADLINE_S
 
 # Commands that go on until they are told to end: they run beside those that follow, up to the next such command.
 _STAYS = re.compile(r"(?:[A-Z_]+=\S+ )*prom-probe (?:run|serve)\b")
 _PORTS = {"19990": "/metrics", "19991": "the query API", "8000": "an application"}
 _BUILTINS = {"echo", "cd", "export", "kill", "test", "true"}
-_PATIENCE_S = 15.0
+_PATIENCE_S = DEADLINE_S
 
 
 class Failed(AssertionError):
@@ -132,7 +133,7 @@ class Shell:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
-                timeout=60,
+                timeout=DEADLINE_S,
             )
             wrong = self._compare(command, done.stdout)
             if done.returncode and not status_is_told:

@@ -26,7 +26,6 @@ NO_METRICS = ("prom_probe", "gpu_metrics", "gpu_nvidia", "gpu_instance", "gpu_pr
 WITH_COMMANDS = [path for path in PAGES if any(True for block in read(path).blocks for _ in commands(block))]
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("path", WITH_COMMANDS)
 def test_every_command_does_what_its_page_says(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the page's order, in a folder of its own, as a reader would type them."""

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.sidecar import Sidecar, wait_for
+from tests.support.sidecar import Sidecar
 from tests.support.tls import TLS, Authority, context, get, write
+from tests.support.waiting import DEADLINE_S, wait_for
 
 Address = tuple[str, int]
 
@@ -58,11 +59,11 @@ class Scraper(threading.Thread):
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
-        self.join(20)
+        self.join(DEADLINE_S)
 
 
 def _connect(address: Address) -> socket.socket:
-    return socket.create_connection(address, 10)
+    return socket.create_connection(address, DEADLINE_S)
 
 
 def _send(sock: socket.socket, data: bytes) -> bool:
@@ -77,7 +78,7 @@ def _send(sock: socket.socket, data: bytes) -> bool:
 def _answer(sock: socket.socket) -> bytes:
     """The status line's beginning, or b"" for a close."""
     try:
-        sock.settimeout(20)
+        sock.settimeout(DEADLINE_S)
         return sock.recv(12)
     except OSError:
         return b""
@@ -163,7 +164,7 @@ def _pipeliner(address: Address, rng: random.Random) -> None:
         _send(sock, b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n" * 50)
         found = b""
         while found.count(b"HTTP/1.1 200") < 50:
-            sock.settimeout(20)
+            sock.settimeout(DEADLINE_S)
             piece = sock.recv(65536)
             assert piece
             found += piece
@@ -198,7 +199,7 @@ def test_a_scraper_beside_all_of_them_loses_nothing() -> None:
                 for thread in threads:
                     thread.start()
                 for thread in threads:
-                    thread.join(60)
+                    thread.join(DEADLINE_S)
                 assert not failed, failed
             while scraper.done < 20:
                 time.sleep(0.01)

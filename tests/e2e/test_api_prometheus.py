@@ -15,7 +15,7 @@ import pytest
 from prom_probe.model.labels import make_labels
 from tests.support.peers import Peer, encode_write, prom_probe, prometheus
 from tests.support.programs import program
-from tests.support.sidecar import wait_for
+from tests.support.waiting import wait_for
 
 END_S = int(time.time()) // 60 * 60 - 60
 START_S = END_S - 600

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.sidecar import Sidecar, wait_for
+from tests.support.sidecar import Sidecar
+from tests.support.waiting import DEADLINE_S, wait_for
 
 MIB = 1 << 20
 # Uses more CPU time than a tick, waits for a line, takes 48 MiB, which a collection sees, and on a second line more
@@ -105,7 +106,7 @@ def test_an_oom_kill_between_two_scrapes_is_told_by_the_next() -> None:
         go_on(process)
         wait_for("48 MiB in the store", lambda: (sidecar.value("proctree_resident_memory_bytes") or 0) > 48 * MIB)
         go_on(process)
-        assert process.wait(20) == -signal.SIGKILL
+        assert process.wait(DEADLINE_S) == -signal.SIGKILL
         wait_for("the end in the store", lambda: sidecar.value("proctree_processes") == 0)
         after = scrape(sidecar)
         assert after["proctree_processes"] == 0

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.sidecar import FIFTY, Sidecar, wait_for
+from tests.support.sidecar import FIFTY, Sidecar
+from tests.support.waiting import wait_for
 
 WORKERS = {"process": True, "system": True, "aggregator": False}  # whether it is a probe
 # Drops CAP_SYS_NICE (23) from the bounding set (PR_CAPBSET_DROP is 24): what is executed then does not have it.

@@ -20,7 +20,8 @@ from tests.support.paths import ROOT
 from tests.support.peers import encode_write, prometheus
 from tests.support.programs import missing, program
 from tests.support.prometheus import REMOTE_WRITE, matrix, newest_s
-from tests.support.sidecar import Sidecar, wait_for
+from tests.support.sidecar import Sidecar
+from tests.support.waiting import DEADLINE_S, wait_for
 
 NODE = ROOT / "tests" / "clients"
 YEAR_S = 365 * 86400
@@ -70,7 +71,7 @@ def test_promtool(sidecar: Sidecar, args: list[str], words: list[str]) -> None:
     places = {"URL": sidecar.api, "NOW": f"{now:.3f}", "AGO": f"{now - 60:.3f}"}
     for place, value in places.items():
         args = [arg.replace(place, value) for arg in args]
-    done = subprocess.run([program("promtool"), "query", *args], capture_output=True, text=True, timeout=20)
+    done = subprocess.run([program("promtool"), "query", *args], capture_output=True, text=True, timeout=DEADLINE_S)
     assert done.returncode == 0, done
     for word in words:
         assert word in done.stdout
@@ -79,7 +80,10 @@ def test_promtool(sidecar: Sidecar, args: list[str], words: list[str]) -> None:
 def test_promtool_shows_our_errors(sidecar: Sidecar) -> None:
     """It prints what we say is wrong."""
     done = subprocess.run(
-        [program("promtool"), "query", "instant", sidecar.api, "sum(up"], capture_output=True, text=True, timeout=20
+        [program("promtool"), "query", "instant", sidecar.api, "sum(up"],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
     )
     assert done.returncode == 1
     assert "bad_data" in done.stderr
@@ -97,7 +101,7 @@ def test_the_python_client(sidecar: Sidecar, method: str) -> None:
         from prometheus_api_client.exceptions import PrometheusApiClientException
     except ImportError:
         missing("prometheus-api-client is not installed")
-    client = PrometheusConnect(sidecar.api, method=method, timeout=10)
+    client = PrometheusConnect(sidecar.api, method=method, timeout=DEADLINE_S)
     end = datetime.now(UTC)
     start = end - timedelta(minutes=5)
     assert client.check_prometheus_connection()
@@ -127,7 +131,7 @@ def node_modules() -> None:
     if not (NODE / "node_modules" / "@prometheus-io" / "codemirror-promql").is_dir():
         npm = program("npm")
         args = [npm, "install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts"]
-        done = subprocess.run(args, cwd=NODE, capture_output=True, text=True, timeout=100)
+        done = subprocess.run(args, cwd=NODE, capture_output=True, text=True, timeout=DEADLINE_S)
         if done.returncode:
             shutil.rmtree(NODE / "node_modules", ignore_errors=True)
             missing(f"npm cannot install @prometheus-io/codemirror-promql: {done.stderr[-500:]}")
@@ -148,7 +152,7 @@ def test_completion(sidecar: Sidecar) -> None:
     """Metric names with their types and helps, label names of a metric and of all, label values."""
     node_modules()
     args = [program("node"), "complete.cjs", sidecar.api, *COMPLETIONS]
-    done = subprocess.run(args, cwd=NODE, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(args, cwd=NODE, capture_output=True, text=True, timeout=DEADLINE_S)
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert answer["errors"] == []
@@ -179,8 +183,8 @@ def test_a_real_prometheus_federates_us(sidecar: Sidecar) -> None:
     with prometheus(config) as peer:
         url = peer.url
         seen = 'proctree_threads{job="federate"}[1m]'
-        first_s = wait_for("a sample", lambda: newest_s(url, seen), 40)
-        wait_for("six seconds of samples", lambda: newest_s(url, seen) > first_s + 6, 40)
+        first_s = wait_for("a sample", lambda: newest_s(url, seen))
+        wait_for("six seconds of samples", lambda: newest_s(url, seen) > first_s + 6)
         at_s = first_s + 5.5  # no sample is at either end of the window
         theirs = matrix(url, '{job="federate",__name__=~"(proctree|system)_.*"}[4s]', at_s)
     ours = matrix(sidecar.api, '{__name__=~"proctree_.*|system_cpu_seconds_total",mode!="idle"}[4s]', at_s)
@@ -295,7 +299,7 @@ def ask(sidecar: Sidecar, path: str, url: dict[str, Any] | None, form: dict[str,
     target = f"{sidecar.api}{path}" + (f"?{urllib.parse.urlencode(filled(url))}" if url else "")
     body = None if form is None else urllib.parse.urlencode(filled(form)).encode()
     try:
-        with urllib.request.urlopen(urllib.request.Request(target, body), timeout=10) as answer:
+        with urllib.request.urlopen(urllib.request.Request(target, body), timeout=DEADLINE_S) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         with error:

@@ -15,7 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from prom_probe.sources.process_files import fd_size_counts
 from tests.support.containers import Pod, bind
-from tests.support.sidecar import FREE, wait_for
+from tests.support.sidecar import FREE
+from tests.support.waiting import DEADLINE_S, wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="containers are Linux's")
 
@@ -85,7 +86,7 @@ class Scene:
 
     def metrics(self) -> dict[str, dict[tuple[str, ...], float]]:
         """By name, then by the values of the labels in the order of their names."""
-        with urllib.request.urlopen(f"{self.url}/metrics", timeout=10) as response:
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=DEADLINE_S) as response:
             body = response.read().decode()
         found: dict[str, dict[tuple[str, ...], float]] = {}
         for family in text_string_to_metric_families(body):

@@ -21,7 +21,8 @@ from tests.grafana_render.render import Drawn, Shot, render
 from tests.support.dashboards import LABELS, PANELS, filled_in
 from tests.support.peers import encode_write
 from tests.support.prometheus import REMOTE_WRITE, scraping
-from tests.support.sidecar import Sidecar, wait_for
+from tests.support.sidecar import Sidecar
+from tests.support.waiting import DEADLINE_S, wait_for
 
 # What there is of trouble and of limits alone, and so not of a healthy sidecar: the labels, and two values.
 TREE, SOURCE = {"tree": "written"}, {"source": "written"}
@@ -47,14 +48,16 @@ def watched() -> Iterator[tuple[Sidecar, str]]:
         scraping(sidecar.web.removeprefix("http://")) as peer,
     ):
         url, ask = peer.url, "count_over_time(proctree_processes[1m])"
-        wait_for("samples of some seconds", lambda: _value(url, ask) >= 6 and _value(sidecar.api, ask) >= 6, 40)
+        wait_for("samples of some seconds", lambda: _value(url, ask) >= 6 and _value(sidecar.api, ask) >= 6)
         sidecar.query("1")  # so that there are requests and queries to count
         wait_for("counted", lambda: _value(sidecar.api, "sum(prom_probe_query_duration_seconds_count)") > 1)
         yield sidecar, url
 
 
 def _ask(url: str, expr: str) -> list[dict[str, object]]:
-    with urllib.request.urlopen(f"{url}/api/v1/query?{urllib.parse.urlencode({'query': expr})}", timeout=10) as answer:
+    with urllib.request.urlopen(
+        f"{url}/api/v1/query?{urllib.parse.urlencode({'query': expr})}", timeout=DEADLINE_S
+    ) as answer:
         result: list[dict[str, object]] = json.load(answer)["data"]["result"]
         return result
 
@@ -75,7 +78,9 @@ def _write_trouble(url: str, labels: dict[str, str]) -> None:
         assert set(own) == LABELS[name], name
         body = encode_write([(make_labels(name, {**own, **labels}), [now_ms - 10_000, now_ms], list(values))])
         headers = {"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy"}
-        with urllib.request.urlopen(urllib.request.Request(f"{url}/api/v1/write", body, headers), timeout=10) as answer:
+        with urllib.request.urlopen(
+            urllib.request.Request(f"{url}/api/v1/write", body, headers), timeout=DEADLINE_S
+        ) as answer:
             assert answer.status == 204
 
 
@@ -100,7 +105,7 @@ def test_every_expression_has_data(watched: tuple[Sidecar, str], way: str) -> No
             and not _ask(url, filled_in(expr, "1m" if trouble else "4s"))
         }
 
-    wait_for("data for every expression", lambda: not empty(False), 20)
+    wait_for("data for every expression", lambda: not empty(False))
     for board, _, panel in PANELS:
         assert panel.empty or any(_ask(url, filled_in(expr, "1m")) for expr, _ in panel.targets), (board.name, panel)
     _write_trouble(url, added)
@@ -116,7 +121,6 @@ def test_every_expression_has_data(watched: tuple[Sidecar, str], way: str) -> No
                 )
 
 
-@pytest.mark.timeout(400)  # the first time npm installs Grafana's packages
 @pytest.mark.parametrize("way", ["straight", "through Prometheus"])
 def test_every_panel_is_drawn(watched: tuple[Sidecar, str], way: str) -> None:
     """By Grafana's own packages in chromium: no complaint, no "No data", a plot, a number or rows in each panel."""
@@ -138,7 +142,6 @@ def test_every_panel_is_drawn(watched: tuple[Sidecar, str], way: str) -> None:
                 assert all(any(f"{name}{{" in expr for name in TROUBLE) for expr, _ in panel.targets), drawn
 
 
-@pytest.mark.timeout(400)
 def test_what_is_wrong_is_seen(watched: tuple[Sidecar, str], tmp_path: Path) -> None:
     """A query that is refused, one without an answer, and one whose labels name nothing: the drawing tells each."""
     panels = [

@@ -14,7 +14,8 @@ import pytest
 
 from prom_probe.sources.pid_namespace import is_initial_namespace
 from tests.support.fake_nvml import State, build
-from tests.support.sidecar import Sidecar, alive, wait_for
+from tests.support.sidecar import Sidecar, alive
+from tests.support.waiting import DEADLINE_S, wait_for
 
 FLAGS = ("--gpu=nvidia", "--interval=200ms")
 
@@ -458,7 +459,7 @@ def test_a_driver_that_appears_later_is_picked_up(
         wait_for("the GPU", lambda: up(sidecar) == 1)
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.wait(DEADLINE_S)
         log.close()
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from prom_probe.sources.gpu_detect import detect_gpus
 from tests.support.programs import program
-from tests.support.sidecar import Sidecar, wait_for
+from tests.support.sidecar import Sidecar
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.gpu
 
@@ -38,7 +39,7 @@ def smi() -> dict[str, dict[str, str]]:
 def test_readings_are_those_of_nvidia_smi(smi: dict[str, dict[str, str]]) -> None:
     """Of every GPU, found by detection, in base units; what it does not have has no series."""
     with Sidecar(flags=["--interval=200ms"]) as sidecar:
-        wait_for("every GPU", lambda: all(sidecar.metric("gpu_up", uuid=uuid) == 1 for uuid in smi), 60)
+        wait_for("every GPU", lambda: all(sidecar.metric("gpu_up", uuid=uuid) == 1 for uuid in smi))
         for uuid, theirs in smi.items():
             for field, name, labels, scale, tolerance in PAIRS:
                 ours = sidecar.metric(name, uuid=uuid, **labels)
@@ -57,6 +58,6 @@ def test_counters_only_grow(smi: dict[str, dict[str, str]]) -> None:
     """Energy above all."""
     with Sidecar(flags=["--interval=200ms"]) as sidecar:
         uuid = next(iter(smi))
-        wait_for("energy", lambda: sidecar.metric("gpu_energy_joules_total", uuid=uuid), 60)
+        wait_for("energy", lambda: sidecar.metric("gpu_energy_joules_total", uuid=uuid))
         wait_for("more", lambda: (sidecar.value(f'increase(gpu_energy_joules_total{{uuid="{uuid}"}}[5s])') or 0) > 0)
         assert sidecar.query('resets({__name__=~"gpu_.*_total"}[1m]) > 0') == []

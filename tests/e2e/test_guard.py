@@ -22,7 +22,8 @@ from prom_probe.model.labels import Labels, make_labels
 from tests.support.dataset import counters, gauges
 from tests.support.peers import encode_write
 from tests.support.programs import program
-from tests.support.sidecar import Sidecar, wait_for
+from tests.support.sidecar import Sidecar
+from tests.support.waiting import DEADLINE_S, wait_for
 
 SERIES, SAMPLES = 400, 1200
 LIMIT = 64 << 20  # bytes, --query.max-memory
@@ -64,7 +65,7 @@ class Loaded:
             for part in range(0, len(series), 250):
                 some = ((labels, times, values[first : first + 200]) for labels, values in series[part : part + 250])
                 request = urllib.request.Request(f"{self.sidecar.api}/api/v1/write", encode_write(some), headers)
-                with urllib.request.urlopen(request, timeout=30):
+                with urllib.request.urlopen(request, timeout=DEADLINE_S):
                     pass
 
     def get(
@@ -76,7 +77,9 @@ class Loaded:
             url, body = f"{url}?{body.decode()}", None
         started = time.monotonic()
         try:
-            with urllib.request.urlopen(urllib.request.Request(url, body, method=method), timeout=60) as response:
+            with urllib.request.urlopen(
+                urllib.request.Request(url, body, method=method), timeout=DEADLINE_S
+            ) as response:
                 return Answer(response.status, response.read(), time.monotonic() - started)
         except urllib.error.HTTPError as error:
             return Answer(error.code, error.read(), time.monotonic() - started)
@@ -286,7 +289,7 @@ def test_the_timeout_of_the_flag() -> None:
     """`--query.timeout` bounds what a client asks for."""
     with Sidecar(flags=[*RECEIVER, "--query.timeout=500ms"]) as sidecar:
         loaded = Loaded(sidecar)
-        answer = loaded.range(HEAVY["quantile_over_time"], timeout=60)
+        answer = loaded.range(HEAVY["quantile_over_time"], timeout=DEADLINE_S)
     assert answer.error == (503, "timeout", "query timed out in expression evaluation")
     assert 0.5 <= answer.seconds < 0.5 + PATIENCE_S
 
@@ -407,7 +410,7 @@ def test_two_hundred_queries_at_once(loaded: Loaded) -> None:
 
     def ask(i: int) -> int:
         begin.wait()
-        return loaded.range(f"sum by (job) (rate(x[{i % 10 + 1}m]))", timeout=20).status
+        return loaded.range(f"sum by (job) (rate(x[{i % 10 + 1}m]))", timeout=DEADLINE_S).status
 
     with ThreadPoolExecutor(200) as pool:
         found = Counter(pool.map(ask, range(200)))

@@ -16,7 +16,8 @@ import pytest
 
 from tests.support.dataset import counters, gauges
 from tests.support.peers import encode_write
-from tests.support.sidecar import Sidecar, wait_for
+from tests.support.sidecar import Sidecar
+from tests.support.waiting import DEADLINE_S, wait_for
 
 SERIES, SAMPLES = 150, 1800  # counters, and as many gauges, one sample a second
 MEMORY = 64_000_000
@@ -72,7 +73,7 @@ def _write(sidecar: Sidecar, body: bytes) -> None:
         "X-Prometheus-Remote-Write-Version": "0.1.0",
     }
     request = urllib.request.Request(sidecar.api + "/api/v1/write", body, headers)
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with urllib.request.urlopen(request, timeout=DEADLINE_S) as answer:
         assert answer.status == 204
 
 

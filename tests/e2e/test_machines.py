@@ -13,7 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from prom_probe.collectors.base import Context
 from tests.support import golden, machines
 from tests.support.machines import MIB, FakeMachine
-from tests.support.sidecar import Sidecar, wait_for
+from tests.support.sidecar import Sidecar
+from tests.support.waiting import wait_for
 
 # Families that tell of this run, of the machine below it, or of the time: not in the golden file.
 VOLATILE = re.compile(
@@ -138,11 +139,11 @@ def test_a_tree_of_10_000_processes(tmp_path: Path) -> None:
     """All are in the tree's sums, and some of them have series of their own; descriptors are bounded."""
     machine = machines.crowd(tmp_path, 10_000)
     with Sidecar(flags=[*machine.flags, "--watch=crowd=pid:100", "--interval=1s"]) as sidecar:
-        wait_for("all of them", lambda: sidecar.metric("proctree_processes", tree="crowd") == 10_000, 60)
+        wait_for("all of them", lambda: sidecar.metric("proctree_processes", tree="crowd") == 10_000)
         assert sidecar.metric("proctree_threads", tree="crowd") == 20_000
         page = os.sysconf("SC_PAGE_SIZE")
         assert sidecar.metric("proctree_resident_memory_bytes", tree="crowd") == 30_000 * page
         most = Context().max_processes
-        wait_for("series of their own", lambda: sidecar.value("count(proctree_process_threads)") == most, 60)
+        wait_for("series of their own", lambda: sidecar.value("count(proctree_process_threads)") == most)
         assert len(os.listdir(f"/proc/{sidecar.worker('process')}/fd")) <= 4200
         assert sidecar.metric("prom_probe_worker_restarts_total", worker="process") == 0

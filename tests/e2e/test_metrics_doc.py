@@ -8,7 +8,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from prom_probe.cli.metrics_doc import OWN
 from prom_probe.collectors.catalogue import DEFINITIONS
-from tests.support.sidecar import Sidecar, wait_for
+from tests.support.sidecar import Sidecar
+from tests.support.waiting import wait_for
 
 _PARTS = ("_bucket", "_sum", "_count")
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.sidecar import FREE, alive, children, read_comm, wait_for
+from tests.support.sidecar import FREE, alive, children, read_comm
+from tests.support.waiting import DEADLINE_S, wait_for
 
 ORPHANS = """
 import os, sys, time
@@ -59,7 +60,7 @@ def test_orphans_are_reaped_and_a_signal_ends_everything(tmp_path: Path) -> None
                 lambda: [pid for pid in children(first) if not read_comm(pid).startswith("pp-")] == [*commands(first)],
             )
             os.kill(first, signal.SIGTERM)
-            assert outer.wait(20) == 143
+            assert outer.wait(DEADLINE_S) == 143
         finally:
             outer.kill()
 
@@ -71,6 +72,6 @@ def test_sigterm_ends_a_sidecar_without_a_command() -> None:
             (first,) = wait_for("prom-probe", lambda: list(children(outer.pid)))
             wait_for("the workers", lambda: sum(read_comm(pid).startswith("pp-") for pid in children(first)) == 3)
             os.kill(first, signal.SIGTERM)
-            assert outer.wait(20) == 0
+            assert outer.wait(DEADLINE_S) == 0
         finally:
             outer.kill()

@@ -18,7 +18,8 @@ import pytest
 from tests.support.peers import Peer
 from tests.support.programs import program
 from tests.support.prometheus import scraping, value_of
-from tests.support.sidecar import Sidecar, children, read_comm, wait_for
+from tests.support.sidecar import Sidecar, children, read_comm
+from tests.support.waiting import DEADLINE_S, wait_for
 
 TREE = os.path.basename(sys.executable)
 CPU = f'sum(rate(proctree_cpu_seconds_total{{tree="{TREE}"}}[10s]))'
@@ -53,10 +54,10 @@ def test_a_real_prometheus_sees_what_we_see(busy: Sidecar) -> None:
     """
     with scraping(busy.web.removeprefix("http://")) as peer:
         value = partial(value_of, peer)
-        wait_for("the first scrape", lambda: value("up") == 1, 30)
-        wait_for("10 scrapes", lambda: (value("count_over_time(up[1m])") or 0) >= 10, 60)
+        wait_for("the first scrape", lambda: value("up") == 1)
+        wait_for("10 scrapes", lambda: (value("count_over_time(up[1m])") or 0) >= 10)
         begun, used = time.monotonic(), cpu_seconds(busy)
-        wait_for("20 scrapes", lambda: (value("count_over_time(up[1m])") or 0) >= 21, 60)
+        wait_for("20 scrapes", lambda: (value("count_over_time(up[1m])") or 0) >= 21)
         truth = (cpu_seconds(busy) - used) / (time.monotonic() - begun)
         assert value("min_over_time(up[1m])") == 1
         theirs, ours = value(CPU), busy.value(CPU)
@@ -75,12 +76,14 @@ def test_promtool_finds_nothing_wrong_with_our_metrics(busy: Sidecar) -> None:
     """`promtool check metrics` prints nothing and is content."""
     status, body = busy.get("/metrics", busy.web)
     assert status == 200
-    done = subprocess.run([program("promtool"), "check", "metrics"], input=body, capture_output=True, timeout=20)
+    done = subprocess.run(
+        [program("promtool"), "check", "metrics"], input=body, capture_output=True, timeout=DEADLINE_S
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
 def promtool(*args: str) -> str:
-    done = subprocess.run([program("promtool"), "query", *args], capture_output=True, text=True, timeout=20)
+    done = subprocess.run([program("promtool"), "query", *args], capture_output=True, text=True, timeout=DEADLINE_S)
     assert done.returncode == 0, done
     return done.stdout
 

@@ -28,6 +28,7 @@ from prom_probe.promql.syntax import written
 from prom_probe.tsdb.store import Store, StoreOptions
 from tests.support.peers import prometheus
 from tests.support.programs import program
+from tests.support.waiting import DEADLINE_S
 
 T0_MS = 1_700_000_000_000
 SAMPLES = 720  # every 5 s, for an hour
@@ -100,7 +101,7 @@ class Peers:
             [program("promtool"), "tsdb", "create-blocks-from", "openmetrics", "-q", str(text), str(folder / "data")],
             check=True,
             capture_output=True,
-            timeout=60,
+            timeout=DEADLINE_S,
         )
         store = Store(StoreOptions(retention_ms=10**13, retention_bytes=1 << 30))
         for labels, points in data.items():
@@ -116,7 +117,7 @@ class Peers:
         form = {"query": expr, "start": START_S, "end": END_S, "step": STEP_S}
         try:
             with urllib.request.urlopen(
-                f"{self.prometheus.url}/api/v1/query_range", urllib.parse.urlencode(form).encode(), timeout=30
+                f"{self.prometheus.url}/api/v1/query_range", urllib.parse.urlencode(form).encode(), timeout=DEADLINE_S
             ) as response:
                 found: list[Any] = json.load(response)["data"]["result"]
         except urllib.error.HTTPError as error:
@@ -128,7 +129,9 @@ class Peers:
         """Their layout of the expression; None where it is none."""
         form = urllib.parse.urlencode({"query": expr}).encode()
         try:
-            with urllib.request.urlopen(f"{self.prometheus.url}/api/v1/format_query", form, timeout=30) as response:
+            with urllib.request.urlopen(
+                f"{self.prometheus.url}/api/v1/format_query", form, timeout=DEADLINE_S
+            ) as response:
                 return str(json.load(response)["data"])
         except urllib.error.HTTPError as error:
             assert error.code == 400, (expr, error.read())

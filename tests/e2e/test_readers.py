@@ -28,7 +28,8 @@ from tests.support.reader import (
     stress,
     value,
 )
-from tests.support.sidecar import Sidecar, wait_for
+from tests.support.sidecar import Sidecar
+from tests.support.waiting import DEADLINE_S, wait_for
 from tests.support.write_tools import message, pack
 
 _READERS = 4
@@ -37,7 +38,6 @@ _BEFORE = 9000  # beats that are written before the readers begin; about 9500 fi
 _KILLED = 6  # more than there are places for queries
 _SLOW = COUNTS + _READERS * THREADS
 _FIRST_KILLED = _SLOW + 1
-_DEADLINE_S = 90.0
 
 _HEADERS = {"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy"}
 
@@ -99,7 +99,7 @@ class Readers:
         for process, path in self._processes:
             if path.name.startswith("killed"):
                 process.kill()
-            process.wait(60)
+            process.wait(DEADLINE_S)
         self.check()
 
     def kill(self) -> None:
@@ -140,7 +140,7 @@ def test_many_processes_read_while_one_writes(tmp_path: Path, board: memoryview,
         writer = Writer(socket, board)
         readers = Readers(tmp_path, socket, tmp_path / "board")
         try:
-            end = time.monotonic() + _DEADLINE_S
+            end = time.monotonic() + DEADLINE_S
             while writer.beats < _BEFORE:
                 writer.send()
             for number in range(_READERS):

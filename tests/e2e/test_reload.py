@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.sidecar import Sidecar, children, read_comm, wait_for
+from tests.support.sidecar import Sidecar, children, read_comm
+from tests.support.waiting import DEADLINE_S, wait_for
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def sleepers() -> Iterator[tuple[int, int]]:
 
 def _post(url: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=20) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=DEADLINE_S) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()

@@ -13,7 +13,8 @@ import pytest
 from tests.support.peers import VictoriaMetrics, free_port, prometheus
 from tests.support.programs import program
 from tests.support.prometheus import REMOTE_WRITE, matrix, newest_s
-from tests.support.sidecar import Sidecar, wait_for
+from tests.support.sidecar import Sidecar
+from tests.support.waiting import DEADLINE_S, wait_for
 
 
 def test_a_real_prometheus_writes_to_us() -> None:
@@ -28,8 +29,8 @@ def test_a_real_prometheus_writes_to_us() -> None:
         )
         with prometheus(config, port=port) as peer:
             url = peer.url
-            first_s = wait_for("a sample", lambda: newest_s(sidecar.api, 'up{job="itself"}[1m]'), 40)
-            wait_for("ten scrapes", lambda: newest_s(sidecar.api, 'up{job="itself"}[1m]') > first_s + 5, 40)
+            first_s = wait_for("a sample", lambda: newest_s(sidecar.api, 'up{job="itself"}[1m]'))
+            wait_for("ten scrapes", lambda: newest_s(sidecar.api, 'up{job="itself"}[1m]') > first_s + 5)
             end_s = first_s + 4.1
             expr = '{job="itself"}[4s]'
             wait_for("the same samples", lambda: matrix(sidecar.api, expr, end_s) == matrix(url, expr, end_s))
@@ -62,7 +63,7 @@ def test_a_real_vmagent_writes_to_us(tmp_path: Path) -> None:
         # One queue: two may overtake each other, and what is older than the newest is refused, as by Prometheus.
         args += ["-remoteWrite.tmpDataPath=queue", "-remoteWrite.queues=1"]
         with VictoriaMetrics("vmagent", args, port, tmp_path):
-            wait_for("its series", lambda: sidecar.value('up{job="again"}') == 1, 40)
+            wait_for("its series", lambda: sidecar.value('up{job="again"}') == 1)
             again = 'count(proctree_threads{job="again"} == ignoring(job, instance) proctree_threads{job=""})'
             wait_for("an equal value", lambda: sidecar.value(again) == 1)
             assert (sidecar.value('count({job="again"})') or 0) > 30
@@ -75,7 +76,7 @@ def test_it_is_off_unless_it_is_switched_on() -> None:
     with Sidecar("--", "sleep", "60") as sidecar:
         request = urllib.request.Request(f"{sidecar.api}/api/v1/write", data=b"", method="POST")
         with pytest.raises(urllib.error.HTTPError) as raised:
-            urllib.request.urlopen(request, timeout=10)
+            urllib.request.urlopen(request, timeout=DEADLINE_S)
         with raised.value as answer:
             assert answer.code == 404
             assert REMOTE_WRITE in answer.read().decode()

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.sidecar import FREE, Sidecar, alive, children, read_comm, wait_for
+from tests.support.sidecar import FREE, Sidecar, alive, children, read_comm
+from tests.support.waiting import DEADLINE_S, wait_for
 
 BUSY = "import time\nwhile True: sum(range(1000))"
 COUNT_SIGNALS = """
@@ -293,7 +294,9 @@ def test_watching_by_command_name_follows_restarts() -> None:
 )
 def test_errors_are_one_clear_line(args: list[str], status: int, text: str) -> None:
     """On stderr, with exit status 2 for usage and 1 otherwise."""
-    done = subprocess.run([sys.executable, "-m", "prom_probe", *args], capture_output=True, text=True, timeout=20)
+    done = subprocess.run(
+        [sys.executable, "-m", "prom_probe", *args], capture_output=True, text=True, timeout=DEADLINE_S
+    )
     assert done.returncode == status, done
     assert text in done.stderr
     assert done.stderr.count("\n") == 1
@@ -305,17 +308,21 @@ def test_a_port_in_use_is_one_clear_line() -> None:
     with Sidecar("--", "sleep", "30") as sidecar:
         address = sidecar.web.removeprefix("http://")
         args = ["run", f"--web.listen-address={address}", "--", "true"]
-        done = subprocess.run([sys.executable, "-m", "prom_probe", *args], capture_output=True, text=True, timeout=20)
+        done = subprocess.run(
+            [sys.executable, "-m", "prom_probe", *args], capture_output=True, text=True, timeout=DEADLINE_S
+        )
     assert (done.returncode, done.stderr) == (1, f"prom-probe: cannot listen on {address}: Address already in use\n")
 
 
 def test_once_prints_a_table_and_json() -> None:
     """Both know the watched tree and the system."""
     args = [sys.executable, "-m", "prom_probe", "once", "--interval=100ms", f"--watch=me=pid:{os.getpid()}"]
-    table = subprocess.run(args, capture_output=True, text=True, timeout=20, check=True).stdout
+    table = subprocess.run(args, capture_output=True, text=True, timeout=DEADLINE_S, check=True).stdout
     assert re.search(r'^proctree_processes\{tree="me"\} +\d+', table, re.M)
     assert re.search(r"^system_load1 ", table, re.M)
-    rows = json.loads(subprocess.run([*args, "--json"], capture_output=True, text=True, timeout=20, check=True).stdout)
+    rows = json.loads(
+        subprocess.run([*args, "--json"], capture_output=True, text=True, timeout=DEADLINE_S, check=True).stdout
+    )
     by_name = {row["name"]: row for row in rows}
     assert by_name["proctree_threads"]["labels"] == {"tree": "me"}
     assert by_name["proctree_cpu_seconds_total"]["per_second"] >= 0
@@ -326,13 +333,15 @@ def test_the_query_command_prints_a_table_and_json() -> None:
     with Sidecar("--", "sleep", "30") as sidecar:
         wait_for("samples", lambda: sidecar.value("proctree_processes") == 1)
         query = [sys.executable, "-m", "prom_probe", "query", "proctree_processes", f"--url={sidecar.api}"]
-        instant = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout
+        instant = subprocess.run(query, capture_output=True, text=True, timeout=DEADLINE_S, check=True).stdout
         assert instant == 'proctree_processes{tree="sleep"}  1\n'
-        ranged = subprocess.run([*query, "--start=-2s"], capture_output=True, text=True, timeout=20, check=True).stdout
+        ranged = subprocess.run(
+            [*query, "--start=-2s"], capture_output=True, text=True, timeout=DEADLINE_S, check=True
+        ).stdout
         assert re.fullmatch(r'proctree_processes\{tree="sleep"\}\n(  \S+ \S+Z  1\n)+', ranged)
-        raw = subprocess.run([*query, "--json"], capture_output=True, text=True, timeout=20, check=True).stdout
+        raw = subprocess.run([*query, "--json"], capture_output=True, text=True, timeout=DEADLINE_S, check=True).stdout
         assert json.loads(raw)["status"] == "success"
-        bad = subprocess.run([*query[:4], "up{", query[-1]], capture_output=True, text=True, timeout=20)
+        bad = subprocess.run([*query[:4], "up{", query[-1]], capture_output=True, text=True, timeout=DEADLINE_S)
         assert bad.returncode == 1
         assert bad.stderr.startswith("prom-probe: bad_data: ")
 
@@ -363,7 +372,7 @@ def test_a_fork_storm_is_counted_and_fills_nothing(tmp_path: Path) -> None:
     out = tmp_path / "out"
     script = f"exec {sys.executable} -c '{STORM}' > {out}"
     with Sidecar("--", "sh", "-c", script) as sidecar:
-        wait_for("the storm's end", lambda: out.exists() and out.read_text(), 40)
+        wait_for("the storm's end", lambda: out.exists() and out.read_text())
         forks, cpu_seconds = (float(field) for field in out.read_text().split())
         assert forks > 500
         cpu = 'sum(proctree_cpu_seconds_total{tree="sh"})'

@@ -25,7 +25,8 @@ from tests.support.http_peer import Peer
 from tests.support.peers import free_port, node_exporter, prometheus
 from tests.support.programs import program
 from tests.support.replay import OPENMETRICS, Answer, Replay, page
-from tests.support.sidecar import Sidecar, wait_for
+from tests.support.sidecar import Sidecar
+from tests.support.waiting import DEADLINE_S, wait_for
 
 GOOD = 'a_total{x="1"} 5\na_total{x="2"} 6\nb 7\n'
 TYPES = """\
@@ -217,7 +218,7 @@ class Api(NamedTuple):
 
     def query(self, expr: str, **parameters: Any) -> list[Any]:
         form = urllib.parse.urlencode({"query": expr, **parameters})
-        with urllib.request.urlopen(f"{self.url}/api/v1/query?{form}", timeout=10) as response:
+        with urllib.request.urlopen(f"{self.url}/api/v1/query?{form}", timeout=DEADLINE_S) as response:
             result: list[Any] = json.load(response)["data"]["result"]
         return result
 
@@ -233,7 +234,7 @@ class Api(NamedTuple):
 
 
 def fetch(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=10) as response:
+    with urllib.request.urlopen(url, timeout=DEADLINE_S) as response:
         body: bytes = response.read()
     return body
 
@@ -273,7 +274,6 @@ def both(sequences: dict[str, list[Answer]]) -> Iterator[tuple[Api, Api]]:
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("name", [*SEQUENCES, "node"])
 def test_what_is_stored_is_what_prometheus_stores(
     name: str, both: tuple[Api, Api], sequences: dict[str, list[Answer]]
@@ -529,7 +529,7 @@ def test_once_reads_targets_too() -> None:
             ],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=DEADLINE_S,
         )
         assert done.returncode == 0, done.stderr
         found = {row["name"]: row for row in json.loads(done.stdout) if row["labels"].get("job") == "app"}

@@ -16,13 +16,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.sidecar import FREE, Sidecar, wait_for
+from tests.support.sidecar import FREE, Sidecar
+from tests.support.waiting import DEADLINE_S, wait_for
 
 TREE = 'proctree_processes{tree="sleep"}'
 
 
 def prom_probe(*args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "prom_probe", *args], capture_output=True, text=True, timeout=30)
+    return subprocess.run(
+        [sys.executable, "-m", "prom_probe", *args], capture_output=True, text=True, timeout=DEADLINE_S
+    )
 
 
 def stored_times(path: Path) -> list[float]:
@@ -50,14 +53,16 @@ def test_a_finished_run_is_studied_afterwards(tmp_path: Path) -> None:
         try:
             assert server.stderr is not None
             url = server.stderr.readline().rpartition("url=")[2].strip()
-            with urllib.request.urlopen(f"{url}/api/v1/label/tree/values", timeout=10) as response:
+            with urllib.request.urlopen(f"{url}/api/v1/label/tree/values", timeout=DEADLINE_S) as response:
                 assert json.load(response)["data"] == ["sleep"]
-            with urllib.request.urlopen(f"{url}/api/v1/metadata?metric=proctree_processes", timeout=10) as response:
+            with urllib.request.urlopen(
+                f"{url}/api/v1/metadata?metric=proctree_processes", timeout=DEADLINE_S
+            ) as response:
                 assert json.load(response)["data"]["proctree_processes"][0]["type"] == "gauge"
             with pytest.raises(urllib.error.HTTPError, match="404"):
-                urllib.request.urlopen(f"{url}/api/v1/write", b"", timeout=10)
+                urllib.request.urlopen(f"{url}/api/v1/write", b"", timeout=DEADLINE_S)
             server.send_signal(signal.SIGTERM)
-            assert server.wait(10) == 0
+            assert server.wait(DEADLINE_S) == 0
         finally:
             server.kill()
     assert {entry.name: entry.stat().st_mtime_ns for entry in os.scandir(path)} == before

@@ -23,8 +23,9 @@ import pytest
 from tests.support.paths import ROOT
 from tests.support.peers import prometheus
 from tests.support.programs import program
-from tests.support.sidecar import Sidecar, wait_for
+from tests.support.sidecar import Sidecar
 from tests.support.tls import TLS, Authority, context, get, write
+from tests.support.waiting import DEADLINE_S, wait_for
 
 PASSWORD = "correct horse"
 HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
@@ -99,12 +100,12 @@ def test_a_new_certificate_without_a_restart(folder: Path, authority: Authority)
         host, port = _address(sidecar.web)
 
         def serial() -> str:
-            raw = socket.create_connection((host, int(port)), 10)
+            raw = socket.create_connection((host, int(port)), DEADLINE_S)
             with context(folder).wrap_socket(raw, server_hostname="127.0.0.1") as tls:
                 found: Any = tls.getpeercert()
                 return str(found["serialNumber"])
 
-        kept = http.client.HTTPSConnection(host, int(port), context=context(folder), timeout=10)
+        kept = http.client.HTTPSConnection(host, int(port), context=context(folder), timeout=DEADLINE_S)
         kept.request("GET", "/metrics")
         assert kept.getresponse().read()
         before = serial()
@@ -168,7 +169,7 @@ def test_the_query_command_takes_a_user_of_the_url(folder: Path, user: str, stat
             env={**os.environ, "PROM_PROBE_URL": url, "SSL_CERT_FILE": str(folder / "ca.crt")},
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=DEADLINE_S,
         )
     assert (done.returncode, done.stdout + done.stderr) == (status, printed.replace("HOST", host))
 
@@ -183,18 +184,18 @@ def test_many_wrong_passwords_do_not_keep_a_scraper_waiting(folder: Path) -> Non
         assert get(sidecar.web + "/metrics", user=f"scraper:{PASSWORD}")[0] == 200
         attackers = []
         for i in range(100):
-            sock = socket.create_connection((host, int(port)), 10)
+            sock = socket.create_connection((host, int(port)), DEADLINE_S)
             wrong = base64.b64encode(f"scraper:wrong{i}".encode()).decode()
             sock.sendall(f"GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {wrong}\r\n\r\n".encode())
             attackers.append(sock)
         for _ in range(20):
-            sock = socket.create_connection((host, int(port)), 10)
+            sock = socket.create_connection((host, int(port)), DEADLINE_S)
             sock.sendall(f"GET /metrics HTTP/1.0\r\nAuthorization: Basic {good}\r\n\r\n".encode())
             assert sock.recv(12) == b"HTTP/1.1 200"
             sock.close()
         codes = set()
         for sock in attackers:
-            sock.settimeout(30)
+            sock.settimeout(DEADLINE_S)
             codes.add(sock.recv(12)[-3:])
             sock.close()
         assert codes <= {b"401", b"503"} and b"401" in codes
@@ -251,7 +252,7 @@ def test_the_doctor_knows_a_prom_probe_behind_tls(folder: Path, text: str, detai
                 f"--web.config.file={file}",
                 *flags,
             ]
-            done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=DEADLINE_S)
             return {one["source"]: one for one in json.loads(done.stdout)["findings"]}
 
         found = findings()
@@ -268,7 +269,9 @@ def test_promtool_accepts_what_we_do(folder: Path) -> None:
     promtool = program("promtool")
     text = (ROOT / "docs" / "web-config.example.yml").read_text()
     file = write(folder, text)
-    done = subprocess.run([promtool, "check", "web-config", str(file)], capture_output=True, text=True, timeout=30)
+    done = subprocess.run(
+        [promtool, "check", "web-config", str(file)], capture_output=True, text=True, timeout=DEADLINE_S
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     with Sidecar(flags=[f"--web.config.file={file}"]) as sidecar:
         assert get(sidecar.web + "/-/healthy", context(folder, "client"))[0] == 200
@@ -291,6 +294,6 @@ def test_a_real_prometheus_scrapes_over_tls_with_certificate_and_password(folder
                 result = json.loads(peer.get("/api/v1/query?query=up")[1])["data"]["result"]
                 return {one["metric"]["job"]: one["value"][1] for one in result}
 
-            wait_for("both were scraped", lambda: len(up()) == 2, 30)
-            wait_for("the good one is up", lambda: up()["good"] == "1", 30)
+            wait_for("both were scraped", lambda: len(up()) == 2)
+            wait_for("the good one is up", lambda: up()["good"] == "1")
             assert up()["bare"] == "0"

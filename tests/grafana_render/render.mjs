@@ -20,7 +20,7 @@ const OTHER_ICONS = { 'unicons/angle-double-left.svg': ['unicons/angle-double-ri
 const FONTS = { 'Inter-Regular': 'inter-latin-400-normal', 'Inter-Medium': 'inter-latin-500-normal' };
 const UID = 'prom-probe';
 const TYPES = { '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.woff2': 'font/woff2' };
-const DRAWN_MS = 40_000;
+const DRAWN_MS = 170_000; // it ends what hangs
 
 const HTML = `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>prom_probe</title>
 <link rel="icon" href="data:,"><link rel="stylesheet" href="/page.css"></head><body style="margin: 0"><div id="root"></div>
@@ -152,7 +152,7 @@ async function draw(browser, origin, board, number) {
     }
   });
   await page.setViewport({ width: board.width, height: board.height, deviceScaleFactor: board.scale ?? 1 });
-  await page.goto(`${origin}/${number}/`);
+  await page.goto(`${origin}/${number}/`, { timeout: DRAWN_MS });
   const end = Date.now() + DRAWN_MS;
   let panels = [];
   // Twice the same, so that what came last is drawn too.
@@ -180,6 +180,8 @@ async function main() {
   const server = await serve(await bundle(), asked);
   const browser = await puppeteer.launch({
     executablePath: asked.chromium,
+    timeout: DRAWN_MS,
+    protocolTimeout: DRAWN_MS,
     args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--hide-scrollbars', '--force-color-profile=srgb'],
     env: { ...process.env, TZ: 'UTC', LANG: 'en_US.UTF-8' },
   });

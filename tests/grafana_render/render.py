@@ -59,7 +59,7 @@ def node_modules() -> None:
     if stamp.exists() and stamp.read_text() == wanted.read_text():
         return
     flags = ["--legacy-peer-deps", "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline"]
-    done = subprocess.run([program("npm"), "ci", *flags], cwd=HERE, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([program("npm"), "ci", *flags], cwd=HERE, capture_output=True, text=True, timeout=900)
     if done.returncode:
         shutil.rmtree(HERE / "node_modules", ignore_errors=True)
         missing(f"npm cannot install what tests/grafana_render/package-lock.json names: {done.stderr[-500:]}")
@@ -85,7 +85,7 @@ def render(
         [program("node"), str(HERE / "render.mjs"), json.dumps(asked)],
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr
     return msgspec.json.decode(done.stdout, type=list[Page])

@@ -17,7 +17,7 @@ import pytest
 
 from tests.support.paths import ROOT
 from tests.support.programs import program
-from tests.support.sidecar import wait_for
+from tests.support.waiting import DEADLINE_S, wait_for
 
 CGROUPFS = Path("/sys/fs/cgroup")
 
@@ -108,7 +108,9 @@ class Pod:
                 print(f"{log.name}: {log.read_text(errors='replace')}")
         for name in ("sidecar", "app", "pause"):
             try:
-                subprocess.run([*self._runc, "delete", "--force", self._id(name)], capture_output=True, timeout=30)
+                subprocess.run(
+                    [*self._runc, "delete", "--force", self._id(name)], capture_output=True, timeout=DEADLINE_S
+                )
             except subprocess.TimeoutExpired:
                 continue  # what is left of it shows below, where its cgroup cannot be removed
         # runc gives up on a cgroup that is busy for longer than it waits; one that holds a process cannot be removed.
@@ -142,7 +144,7 @@ class Pod:
         """Run a container to its end: its exit status, and what it has written to standard output."""
         bundle = self._make_bundle(name, args, (uid, gid), [], {}, 0, capabilities)
         command = [*self._runc, "run", "--bundle", str(bundle), self._id(name)]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=DEADLINE_S)
         (self._directory / f"{name}.log").write_bytes(done.stdout + done.stderr)
         return done.returncode, done.stdout.decode()
 
@@ -190,7 +192,7 @@ class Pod:
     def _run(self, log: str, *args: str) -> None:
         with (self._directory / f"{log}.log").open("ab") as stream:
             done = subprocess.run(
-                [*self._runc, *args], stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, timeout=30
+                [*self._runc, *args], stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, timeout=DEADLINE_S
             )
         if done.returncode:
             raise AssertionError(f"runc {args[0]}: {self.log(log)}")

@@ -17,6 +17,7 @@ from prom_probe.model.labels import Labels, make_labels
 from prom_probe.tsdb.disk import file_ops
 from prom_probe.tsdb.store import AppendOutcome, Store, StoreOptions
 from tests.support.tsdb_tools import GAUGE, Samples, bits, drain, gauges, row, samples_of
+from tests.support.waiting import DEADLINE_S
 
 STEPS = ("create", "write", "sync", "sync_folder", "rename", "remove")
 
@@ -164,7 +165,7 @@ class Life:
     def crash(self, kept: float) -> None:
         """Go on with the folder as it is now; of what is not synced of the newest segment, the part `kept` is left."""
         assert self.store._journal is not None
-        self.store._journal._writer.wait(10)
+        self.store._journal._writer.wait(DEADLINE_S)
         copy = self.folder.with_name(f"{next(self._names)}")
         shutil.copytree(self.folder, copy)
         segments = sorted(copy.glob("*.log"))

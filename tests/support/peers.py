@@ -20,10 +20,10 @@ from typing import TypeVar
 import cramjam
 
 from prom_probe.model.labels import Labels
+from tests.support.waiting import DEADLINE_S
 
 T = TypeVar("T")
 
-_READY_S = 30.0
 _FIRST_GIVEN = 32_768  # net.ipv4.ip_local_port_range
 
 
@@ -55,10 +55,10 @@ class Peer:
         self._folder = folder
         self._log = (folder / "log").open("wb")
         self._process = subprocess.Popen(argv, stdout=self._log, stderr=self._log, cwd=folder)
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE_S)
 
     def __enter__(self) -> Peer:
-        end = time.monotonic() + _READY_S
+        end = time.monotonic() + DEADLINE_S
         while self._process.poll() is None and time.monotonic() < end:
             try:
                 if self.get(self.ready_path)[0] == 200:
@@ -91,7 +91,7 @@ class Peer:
         self._connection.close()
         self._process.terminate()
         try:
-            self._process.wait(20)
+            self._process.wait(DEADLINE_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from prom_probe.collectors.base import Collector
-
-DEADLINE_S = 20.0
+from tests.support.waiting import DEADLINE_S
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.support.peers import Peer, prometheus
 from tests.support.programs import program
+from tests.support.waiting import DEADLINE_S
 
 REMOTE_WRITE = "--web.enable-remote-write-receiver"
 
@@ -33,7 +34,7 @@ def value_of(peer: Peer, expr: str) -> float | None:
 def matrix(url: str, expr: str, at_s: float) -> dict[tuple[tuple[str, str], ...], list[tuple[float, str]]]:
     """A range selector's samples, from any Prometheus API; values as Python writes them, so that NaN equals NaN."""
     form = urllib.parse.urlencode({"query": expr, "time": at_s})
-    with urllib.request.urlopen(f"{url}/api/v1/query?{form}", timeout=10) as response:
+    with urllib.request.urlopen(f"{url}/api/v1/query?{form}", timeout=DEADLINE_S) as response:
         result: list[Any] = json.load(response)["data"]["result"]
     return {
         tuple(sorted(one["metric"].items())): [(t_s, repr(float(value))) for t_s, value in one["values"]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -97,8 +96,3 @@ class Memory:
                 if within:
                     found.append((labels, within))
         return found
-
-
-def soon(seconds: float = 10.0) -> float:
-    """A deadline, in time.monotonic() seconds."""
-    return time.monotonic() + seconds

@@ -9,16 +9,17 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.waiting import DEADLINE_S, wait_for
 
 FREE = "127.0.0.1:0"
 
@@ -33,20 +34,6 @@ for _ in range(49):
         os._exit(0)
 time.sleep(86400)
 """
-
-
-def wait_for(what: str, condition: Callable[[], Any], deadline_s: float = 20.0) -> Any:
-    """The first true value of `condition`, polled; a failure that says `what` did not happen."""
-    end = time.monotonic() + deadline_s
-    while True:
-        try:
-            value = condition()
-        except (OSError, ValueError):
-            value = None
-        if value:
-            return value
-        assert time.monotonic() < end, f"not within {deadline_s:g} s: {what}"
-        time.sleep(0.02)
 
 
 class Sidecar:
@@ -83,7 +70,7 @@ class Sidecar:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(15)
+                self.process.wait(DEADLINE_S)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
@@ -95,7 +82,7 @@ class Sidecar:
     def stderr(self) -> str:
         return os.pread(self._log.fileno(), 1 << 20, 0).decode()
 
-    def wait(self, deadline_s: float = 20.0) -> int:
+    def wait(self, deadline_s: float = DEADLINE_S) -> int:
         """The exit status."""
         return self.process.wait(deadline_s)
 
@@ -103,7 +90,7 @@ class Sidecar:
         """(status, body); errors of HTTP are answers too."""
         request = urllib.request.Request((base or self.api) + path, headers=headers or {})
         try:
-            with urllib.request.urlopen(request, timeout=10) as response:
+            with urllib.request.urlopen(request, timeout=DEADLINE_S) as response:
                 return response.status, response.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()

@@ -10,6 +10,7 @@ import urllib.request
 from pathlib import Path
 
 from tests.support.programs import program
+from tests.support.waiting import DEADLINE_S
 
 
 class Authority:
@@ -61,7 +62,7 @@ def get(url: str, context: ssl.SSLContext | None = None, user: str = "") -> tupl
     headers = {"Authorization": f"Basic {base64.b64encode(user.encode()).decode()}"} if user else {}
     try:
         with urllib.request.urlopen(
-            urllib.request.Request(url, headers=headers), timeout=10, context=context
+            urllib.request.Request(url, headers=headers), timeout=DEADLINE_S, context=context
         ) as answer:
             answer.read()
             return answer.status, dict(answer.headers)

@@ -26,11 +26,10 @@ from prom_probe.web.app import App
 from prom_probe.web.context import About
 from prom_probe.web.http.limits import HttpLimits
 from prom_probe.web.http.server import Server
+from tests.support.waiting import DEADLINE_S
 
 NOW_S = 1_700_000_000.0
 NOW_MS = 1_700_000_000_000
-
-DEADLINE_S = 10.0
 
 
 def wait_for(condition: Callable[[], object]) -> None:

@@ -14,7 +14,7 @@ from bench.plots import PLOTS, number
 from bench.report import format_table
 from tests.support.paths import ROOT
 from tests.support.peers import Peer
-from tests.support.sidecar import wait_for
+from tests.support.waiting import wait_for
 
 # What the benchmarks share, and what runs them.
 HELPERS = {"__init__", "__main__", "dataset", "pages", "peers", "plots", "record", "report", "syscalls"}

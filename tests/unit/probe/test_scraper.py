@@ -15,7 +15,7 @@ from prom_probe.ring.codec import Batch, decode
 from prom_probe.ring.consumer import Consumer
 from prom_probe.ring.doorbell import Doorbell
 from prom_probe.ring.layout import create_ring
-from tests.support.sidecar import wait_for
+from tests.support.waiting import wait_for
 
 
 class Target:
