@@ -13,8 +13,8 @@ from prom_probe.tsdb.encoding.record import BlockError
 from prom_probe.tsdb.index import IndexedSeries
 from prom_probe.tsdb.outcome import MAX_TIME, AppendOutcome
 from prom_probe.tsdb.row_head import MAX_BYTES, MAX_ROWS
-from prom_probe.tsdb.seal import seal_samples
-from prom_probe.tsdb.stream import SampleStream, Sealing
+from prom_probe.tsdb.seal import Sealing, seal_samples
+from prom_probe.tsdb.stream import SampleStream
 from prom_probe.tsdb.stream_view import DecodedRows
 
 if TYPE_CHECKING:
@@ -95,7 +95,8 @@ class AppendedHead:
     def freeze(self) -> None: ...
 
     def seal(self, known: Collection[int]) -> Sealing:
-        return seal_samples(self)
+        columns = [(ref, self.times[slot], self.values[slot]) for ref, slot in sorted(self.slots.items())]
+        return seal_samples(columns, self.since, self.seen)
 
     def view(self) -> AppendedHeadView:
         return AppendedHeadView(self)

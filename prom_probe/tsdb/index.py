@@ -6,14 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from sys import getsizeof
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 from prom_probe.model.labels import Labels, label_value
 from prom_probe.model.matcher import Matcher
 
 if TYPE_CHECKING:
     from prom_probe.model.regex import AnchoredRegex
-    from prom_probe.tsdb.stream import SampleStream
 
 _REF = attrgetter("ref")
 _FOREVER = 1 << 62
@@ -29,6 +28,14 @@ TAIL_COST = 64 + 32 + 32
 _KEPT_SELECTIONS, _KEPT_SERIES = 64, 512
 
 
+class SeriesOwner(Protocol):
+    """A stream that has samples of a series."""
+
+    @property
+    def alone(self) -> tuple[SeriesOwner, ...]:
+        """A tuple of itself alone, which its series share."""
+
+
 class IndexedSeries:
     """One series: its labels, its number, and who holds its samples. Only the writer changes it.
 
@@ -42,7 +49,7 @@ class IndexedSeries:
     def __init__(self, labels: Labels, ref: int, seen: int) -> None:
         self.labels = labels
         self.ref = ref
-        self.owners: tuple[SampleStream[Any], ...] = ()
+        self.owners: tuple[SeriesOwner, ...] = ()
         self.kept = False
         self.seen = seen
         self.until = _FOREVER
@@ -53,7 +60,7 @@ class IndexedSeries:
         """Whether it has left the index."""
         return self.until != _FOREVER
 
-    def belong_to(self, owner: SampleStream[Any]) -> None:
+    def belong_to(self, owner: SeriesOwner) -> None:
         """Note that `owner` has samples of it, after its other owners."""
         if not self.owners:
             self.owners = owner.alone

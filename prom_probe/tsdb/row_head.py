@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from prom_probe.model.sample import STALE_BITS
 from prom_probe.tsdb.column_map import ColumnMap, FrozenColumnMap
-from prom_probe.tsdb.seal import seal_rows
+from prom_probe.tsdb.seal import Sealing, seal_rows
 from prom_probe.tsdb.stream_view import DecodedRows
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from prom_probe.tsdb.cache import Cache
-    from prom_probe.tsdb.stream import Sealing
 
 # A head is closed at so many rows or so many bytes, and then sealed into a block.
 MAX_ROWS = 256
@@ -91,7 +90,8 @@ class RowHead:
         return sections(self.mappings, len(self.rows))
 
     def seal(self, known: Collection[int]) -> Sealing:
-        return seal_rows(self, known)
+        sections = [(start, end, column_map.by_column()) for start, end, column_map in self.sections()]
+        return seal_rows(self.times, self.rows, sections, self.since, self.seen, known)
 
     def view(self) -> RowHeadView:
         return RowHeadView(self)

@@ -4,55 +4,61 @@ from __future__ import annotations
 
 import heapq
 from array import array
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from itertools import groupby, repeat
 from operator import itemgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from prom_probe.model.sample import STALE_BITS, STALE_BYTES
 from prom_probe.tsdb.block import Block, BlockWriter
 from prom_probe.tsdb.encoding import column, record
 from prom_probe.tsdb.off_heap import joined
 
-if TYPE_CHECKING:
-    from prom_probe.tsdb.appended import AppendedHead
-    from prom_probe.tsdb.row_head import RowHead
-    from prom_probe.tsdb.stream import Sealing
+# Work that yields after each step and returns a block; None where none can be made.
+Sealing: TypeAlias = Generator[None, None, Block | None]
 
 _STALE = array("Q", [STALE_BITS])
 
 
-def seal_rows(run: RowHead, known: Collection[int]) -> Sealing:
-    """The block of a closed run: one timeline, and the columns of the `known` series that have samples.
+def seal_rows(
+    times: Sequence[int],
+    rows: Sequence[bytes],
+    sections: Iterable[tuple[int, int, Sequence[int]]],
+    since: int,
+    seen: int,
+    known: Collection[int],
+) -> Sealing:
+    """The block of a closed head of rows: one timeline, and the columns of the `known` series that have samples.
 
-    Rows without any sample are kept too: all series are absent there, which ends them.
+    `sections`: rows [start, end) and the series of each of their columns, 0 for none. Rows without any sample are kept
+    too: all series are absent there, which ends them.
     """
     writer = BlockWriter()
-    writer.add_timeline(run.times)
+    writer.add_timeline(times)
     tables: list[_Table] = []
     columns: list[Iterator[tuple[int, int, int]]] = []  # of each table, by series: (ref, table, place)
-    for start, end, mapping in run.sections():
-        rows = run.rows[start:end]
-        width = max(len(row) for row in rows) // 8
+    for start, end, column_refs in sections:
+        some = rows[start:end]
+        width = max(map(len, some)) // 8
         if not width:
             continue
-        words = joined([part for row in rows for part in (row, STALE_BYTES * (width - len(row) // 8))]).cast("Q")
+        words = joined([part for row in some for part in (row, STALE_BYTES * (width - len(row) // 8))]).cast("Q")
         tables.append(_Table(start, end, width, words))
-        refs = mapping.by_column()[:width]
+        refs = column_refs[:width]
         places = array("I", sorted((p for p, ref in enumerate(refs) if ref in known), key=refs.__getitem__))
         columns.append(zip(map(refs.__getitem__, places), repeat(len(columns)), places))
         yield
     del known  # which is large
     for ref, same in groupby(heapq.merge(*columns), itemgetter(0)):
-        encoded = column.encode(_assembled([(place, tables[number]) for _, number, place in same], len(run.rows)))
+        encoded = column.encode(_assembled([(place, tables[number]) for _, number, place in same], len(rows)))
         if encoded.flips != []:
             writer.add(ref, 0, encoded)
         yield
-    return writer.finish(run.since, run.seen)
+    return writer.finish(since, seen)
 
 
 class _Table(NamedTuple):
-    """Rows [start, end) of a run, which have one mapping, as one array of words."""
+    """Rows [start, end) of a head, whose columns are the same series, as one array of words."""
 
     start: int
     end: int
@@ -78,20 +84,19 @@ def _assembled(columns: list[tuple[int, _Table]], rows: int) -> array[int]:
     return out
 
 
-def seal_samples(buffers: AppendedHead) -> Sealing:
-    """The block of closed buffers: series with equal timestamps share a timeline."""
+def seal_samples(columns: Sequence[tuple[int, array[int], array[float]]], since: int, seen: int) -> Sealing:
+    """The block of (ref, times, values) by ascending ref: series with equal timestamps share a timeline."""
     writer = BlockWriter()
     timelines: dict[bytes, int] = {}
-    for times in buffers.times:
+    for _, times, _ in columns:
         packed = times.tobytes()
         if packed not in timelines:
             timelines[packed] = writer.add_timeline(times)
             yield
-    for ref, slot in sorted(buffers.slots.items()):
-        encoded = column.encode(array("Q", buffers.values[slot].tobytes()))
-        writer.add(ref, timelines[buffers.times[slot].tobytes()], encoded)
+    for ref, times, values in columns:
+        writer.add(ref, timelines[times.tobytes()], column.encode(array("Q", values.tobytes())))
         yield
-    return writer.finish(buffers.since, buffers.seen)
+    return writer.finish(since, seen)
 
 
 def merge(blocks: Sequence[Block], known: Collection[int], *, shared: bool) -> Sealing:

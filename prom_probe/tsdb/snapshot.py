@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from prom_probe.model.labels import Labels
 from prom_probe.model.matcher import Matcher
 from prom_probe.model.series import SeriesGroup
 from prom_probe.tsdb.cache import Cache
-from prom_probe.tsdb.index import IndexedSeries, Scope, label_values_of, resolve
+from prom_probe.tsdb.index import IndexedSeries, Scope, SeriesOwner, label_values_of, resolve
 from prom_probe.tsdb.stream_view import Bucket, StreamView, count, merge
-
-if TYPE_CHECKING:
-    from prom_probe.tsdb.stream import SampleStream
-
 
 # So many selections are remembered; a query with more of them looks them up twice.
 _MOST_FOUND = 8
@@ -45,7 +41,7 @@ class Snapshot:
     (time.monotonic() seconds).
     """
 
-    def __init__(self, scope: Scope, views: Mapping[SampleStream[Any], StreamView], cache: Cache) -> None:
+    def __init__(self, scope: Scope, views: Mapping[SeriesOwner, StreamView], cache: Cache) -> None:
         self._scope = scope
         self._views = views
         self._cache = cache
@@ -122,7 +118,7 @@ class Snapshot:
 
     def _by_views(self, members: Sequence[IndexedSeries]) -> list[tuple[list[StreamView], list[IndexedSeries]]]:
         """The series by the streams that hold their samples, in the order in which the streams got them."""
-        buckets: dict[tuple[SampleStream[Any], ...], list[IndexedSeries]] = {}
+        buckets: dict[tuple[SeriesOwner, ...], list[IndexedSeries]] = {}
         for series in members:
             buckets.setdefault(series.owners, []).append(series)
         out = [(self._views_of(some[0]), some) for some in buckets.values()]

@@ -16,7 +16,7 @@ from prom_probe.tsdb.block import Block
 from prom_probe.tsdb.cache import Cache
 from prom_probe.tsdb.collector_stream import CollectorStream, proper
 from prom_probe.tsdb.encoding.record import BlockError
-from prom_probe.tsdb.index import TAIL_COST, Index, IndexedSeries, Scope
+from prom_probe.tsdb.index import TAIL_COST, Index, IndexedSeries, Scope, SeriesOwner
 from prom_probe.tsdb.outcome import MAX_TIME, AppendOutcome, LayoutError, StorageError
 from prom_probe.tsdb.retention import EndedSeries, LivedTime, drop_excess, drop_expired, drop_live
 from prom_probe.tsdb.seal import merge
@@ -298,7 +298,7 @@ class Store:
         if shot is not None and shot[0] == changes:
             return shot[1]
         scope = Scope(self._index, self._next_ref, self._epoch)
-        views: dict[SampleStream[Any], StreamView] = {stream: stream.view() for stream in self._streams}
+        views: dict[SeriesOwner, StreamView] = {stream: stream.view() for stream in self._streams}
         snapshot = Snapshot(scope, views, self._cache)
         self._shot = changes, snapshot
         return snapshot

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterable, Sequence
-from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from prom_probe.tsdb.block import MAX_TIMELINES, Block
 from prom_probe.tsdb.encoding.record import MAX_ROWS
+from prom_probe.tsdb.seal import Sealing
 from prom_probe.tsdb.stream_view import Piece, StreamView
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from prom_probe.tsdb.column_map import ColumnMap
     from prom_probe.tsdb.index import IndexedSeries
-
-# Work that gives a block, a step at a time; None where it turns out to be impossible.
-Sealing: TypeAlias = Generator[None, None, Block | None]
 
 # Blocks of fewer rows are merged, so many at a time.
 _MERGED_ROWS = 1024
