@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -14,12 +14,10 @@ from prom_probe.promql.budget import Budget
 from prom_probe.promql.functions.labels import is_label_name
 from prom_probe.promql.lexer import quote
 from prom_probe.promql.quantile import go_float, note_bad_quantiles, quantile
+from prom_probe.promql.query import Evaluation
 from prom_probe.promql.result import QueryError
 from prom_probe.promql.values import Bools, Floats, Ints, Vector, empty
 from prom_probe.promql.windows import BLOCK
-
-if TYPE_CHECKING:
-    from prom_probe.promql.evaluation import Evaluator
 
 Reduction: TypeAlias = "Callable[[Groups, Floats, Bools], Floats]"
 Choice: TypeAlias = Callable[[Floats, Bools, Floats], tuple[Bools, Ints | None]]
@@ -92,7 +90,7 @@ def group_key(grouping: tuple[str, ...], without: bool) -> Callable[[Labels], La
     return lambda labels: tuple(pair for pair in labels if pair[0] in kept)
 
 
-def aggregate(ev: Evaluator, node: Aggregate) -> Vector:
+def aggregate(ev: Evaluation, node: Aggregate) -> Vector:
     """The value of an aggregation."""
     if node.op == "count_values":
         return _count_values(ev, node)
@@ -221,7 +219,7 @@ _REDUCTIONS: dict[str, Reduction] = {
 # -- some series of each group: (groups, vector) -> (values, presence, parameter) -> which, and perhaps in what order
 
 
-def _choose(ev: Evaluator, node: Aggregate, param: Floats, vector: Vector) -> Vector:
+def _choose(ev: Evaluation, node: Aggregate, param: Floats, vector: Vector) -> Vector:
     if not _check_choice(ev, node, param):
         return empty(ev.steps)
     if not vector.labels:
@@ -242,7 +240,7 @@ def _choose(ev: Evaluator, node: Aggregate, param: Floats, vector: Vector) -> Ve
     return found.replace(found.values, chosen[rows])
 
 
-def _check_choice(ev: Evaluator, node: Aggregate, param: Floats) -> bool:
+def _check_choice(ev: Evaluation, node: Aggregate, param: Floats) -> bool:
     """Whether the parameter lets anything be chosen; raises QueryError where it makes no sense."""
     start = node.param.start if node.param is not None else node.start
     if node.op == "limit_ratio":
@@ -327,7 +325,7 @@ _CHOICES: dict[str, Callable[[Groups, Vector], Choice]] = {
 # -- count_values
 
 
-def _count_values(ev: Evaluator, node: Aggregate) -> Vector:
+def _count_values(ev: Evaluation, node: Aggregate) -> Vector:
     """For each group and value a series that counts the group's series with that value, the value in a label."""
     assert isinstance(node.param, String)
     label = node.param.value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -11,12 +11,10 @@ from prom_probe.model.labels import METRIC_NAME, Labels, label_value, make_label
 from prom_probe.promql.ast import COMPARISONS, SET_OPERATORS, Binary, Matching
 from prom_probe.promql.budget import Budget
 from prom_probe.promql.lexer import quote
+from prom_probe.promql.query import Evaluation
 from prom_probe.promql.result import QueryError
 from prom_probe.promql.values import NAMING, Bools, Floats, Ints, Scalar, Value, Vector, empty, merged
 from prom_probe.promql.windows import BLOCK
-
-if TYPE_CHECKING:
-    from prom_probe.promql.evaluation import Evaluator
 
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "+": np.add,
@@ -38,7 +36,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 _WORKING = 32  # bytes of temporary arrays for a point
 
 
-def binary(ev: Evaluator, node: Binary) -> Value:
+def binary(ev: Evaluation, node: Binary) -> Value:
     """The value of a binary expression."""
     lhs, rhs = ev.eval(node.lhs), ev.eval(node.rhs)
     if isinstance(lhs, Scalar) and isinstance(rhs, Scalar):
@@ -54,7 +52,7 @@ def binary(ev: Evaluator, node: Binary) -> Value:
     return _matched(ev, node, lhs, rhs)
 
 
-def _with_scalar(ev: Evaluator, node: Binary, vector: Vector, scalar: Floats, *, scalar_first: bool) -> Vector:
+def _with_scalar(ev: Evaluation, node: Binary, vector: Vector, scalar: Floats, *, scalar_first: bool) -> Vector:
     operator = _OPERATORS[node.op]
 
     def compute(values: Floats) -> Any:
@@ -97,7 +95,7 @@ def _any_present(size: int, signatures: Ints, present: Bools, budget: Budget) ->
     return found
 
 
-def _set_operation(ev: Evaluator, node: Binary, lhs: Vector, rhs: Vector) -> Vector:
+def _set_operation(ev: Evaluation, node: Binary, lhs: Vector, rhs: Vector) -> Vector:
     budget = ev.query.budget
     size, (left, right) = _numbered(node.matching, lhs, rhs)
     budget.hold((size + 2 * max(len(left), len(right))) * ev.steps)
@@ -120,7 +118,7 @@ def _set_operation(ev: Evaluator, node: Binary, lhs: Vector, rhs: Vector) -> Vec
     return lhs.replace(lhs.values, lhs.present & (there if node.op == "and" else ~there))
 
 
-def _matched(ev: Evaluator, node: Binary, lhs: Vector, rhs: Vector) -> Vector:
+def _matched(ev: Evaluation, node: Binary, lhs: Vector, rhs: Vector) -> Vector:
     """An operator between each series of the "many" side and its match on the "one" side, step by step."""
     matching = node.matching
     many, one = (rhs, lhs) if matching.group == "right" else (lhs, rhs)
@@ -147,7 +145,7 @@ def _matched(ev: Evaluator, node: Binary, lhs: Vector, rhs: Vector) -> Vector:
     return merged(Vector(labels, found, kept, drop), ev.query.budget)
 
 
-def _computed(ev: Evaluator, node: Binary, many: Vector, one: Vector, pairs: Ints) -> tuple[Bools, Floats, Bools]:
+def _computed(ev: Evaluation, node: Binary, many: Vector, one: Vector, pairs: Ints) -> tuple[Bools, Floats, Bools]:
     """For each pair and step: whether there are both, the result, and whether that is kept. Some pairs at a time."""
     operator = _OPERATORS[node.op]
     filters = node.op in COMPARISONS and not node.returns_bool
@@ -201,7 +199,7 @@ def _result_labels(many: Labels, one: Labels, matching: Matching, *, drops_name:
     return make_labels("", pairs)
 
 
-def _check_unique(ev: Evaluator, node: Binary, many: Vector, one: Vector, signatures: Ints, size: int) -> None:
+def _check_unique(ev: Evaluation, node: Binary, many: Vector, one: Vector, signatures: Ints, size: int) -> None:
     """No two series of the "one" side may match the same, at a step at which there is something to match."""
     if len(np.unique(signatures)) == len(signatures):
         return

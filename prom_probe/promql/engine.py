@@ -9,9 +9,10 @@ import numpy as np
 
 from prom_probe.promql.ast import Node, Type
 from prom_probe.promql.budget import Accountant, Budget
-from prom_probe.promql.evaluation import Evaluator, Query
+from prom_probe.promql.evaluation import Evaluator
 from prom_probe.promql.limits import QueryLimits
 from prom_probe.promql.parser import parse
+from prom_probe.promql.query import Query
 from prom_probe.promql.queryable import Queryable
 from prom_probe.promql.result import QueryError, Result, Timings
 from prom_probe.promql.values import Ints, Samples, Scalar, Text, Value, Vector, named

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from prom_probe.model.labels import Labels
-from prom_probe.model.matcher import Matcher
-from prom_probe.model.regex import RegexTimeout
 from prom_probe.model.series import SeriesGroup, Table, Whole
 from prom_probe.promql.aggregations import aggregate
 from prom_probe.promql.ast import (
@@ -27,10 +24,8 @@ from prom_probe.promql.ast import (
     Subquery,
 )
 from prom_probe.promql.binary import binary
-from prom_probe.promql.budget import Budget, timed_out
 from prom_probe.promql.functions import FUNCTIONS
-from prom_probe.promql.lexer import place
-from prom_probe.promql.queryable import Queryable
+from prom_probe.promql.query import MAX_BATCH, Batch, Query
 from prom_probe.promql.values import (
     Bools,
     Floats,
@@ -44,71 +39,12 @@ from prom_probe.promql.values import (
     empty,
     named,
 )
-from prom_probe.promql.windows import BLOCK, Windows, is_stale, make_windows
+from prom_probe.promql.windows import BLOCK, is_stale, make_windows
 
-_MAX_BATCH = 256  # series
-_SPARSE = 8  # so many times as many, where few of their values are asked for
 _SUBQUERY_STEP_MS = 60_000
 
 # What arrays come to while the values of a batch are looked up: of each step, and of each step of each series.
 _STEP_BYTES, _POINT_BYTES = 64, 32
-
-# Some series of a range vector: labels, drop flags, windows.
-Batch: TypeAlias = tuple[Sequence[Labels], Sequence[bool], Windows]
-
-
-@dataclass(slots=True)
-class Query:
-    """What all evaluations of one query share. `start_ms`, `end_ms`: what start() and end() stand for."""
-
-    text: str
-    queryable: Queryable
-    budget: Budget
-    lookback_ms: int
-    start_ms: int
-    end_ms: int
-    warnings: dict[str, str] = field(default_factory=dict)  # by the text without its place
-    infos: dict[str, str] = field(default_factory=dict)
-
-    def warn(self, message: str, start: int) -> None:
-        """Note a warning about the expression that starts at `start`."""
-        self.warnings[message] = f"PromQL warning: {message} ({place(self.text, start)})"
-
-    def inform(self, message: str, start: int) -> None:
-        self.infos[message] = f"PromQL info: {message} ({place(self.text, start)})"
-
-    def read(
-        self, matchers: Sequence[Matcher], mint: int, maxt: int, steps: int, *, sparse: bool
-    ) -> tuple[int, Iterator[SeriesGroup]]:
-        """How many series there are at most, and them, as many at a time as keep a batch's arrays small.
-
-        `steps`: how many values of each will be asked for or made.
-        `sparse`: few of a series' values are asked for, so that most batches are never decoded as a whole. A batch's
-        memory is booked while there are some.
-        """
-        budget = self.budget
-        try:
-            series, samples = self.queryable.count(mint, maxt, matchers, deadline=budget.deadline)
-        except RegexTimeout:
-            raise timed_out() from None
-        batch = (_SPARSE if sparse else 1) * BLOCK * series // max(samples, 1)
-        batch = max(1, min(_MAX_BATCH, batch, BLOCK // steps, series))
-        size = 8 * batch * samples // max(series, 1)
-        size += 2 * min(8 * BLOCK, size)  # what decoding it takes
-        return series, self._batches(matchers, mint, maxt, batch, size) if series else iter(())
-
-    def _batches(
-        self, matchers: Sequence[Matcher], mint: int, maxt: int, batch: int, size: int
-    ) -> Iterator[SeriesGroup]:
-        budget = self.budget
-        budget.hold(size)
-        try:
-            for group in self.queryable.select(mint, maxt, matchers, batch=batch, deadline=budget.deadline):
-                budget.check()
-                yield group
-        except RegexTimeout:
-            raise timed_out() from None
-        budget.hold(-size)
 
 
 class Evaluator:
@@ -275,7 +211,7 @@ class Evaluator:
     def _vector_windows(self, vector: Vector, times: Ints, ends: Ints, range_ms: int) -> Iterator[Batch]:
         budget = self.query.budget
         budget.hold(_STEP_BYTES * self.steps)
-        height = max(1, min(_MAX_BATCH, BLOCK // max(len(times), self.steps)))
+        height = max(1, min(MAX_BATCH, BLOCK // max(len(times), self.steps)))
         for top in range(0, len(vector.labels), height):
             rows = slice(top, top + height)
             present = vector.present[rows]

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from prom_probe.promql.ast import Node
+from prom_probe.promql.query import Evaluation
 from prom_probe.promql.values import Floats
-
-if TYPE_CHECKING:
-    from prom_probe.promql.evaluation import Evaluator
 
 
 def quantile(values: Floats, q: Floats) -> Floats:
@@ -49,7 +45,7 @@ def outside(q: Floats, found: Floats) -> Floats:
     return np.where(np.isnan(q), np.nan, np.where(q < 0, -np.inf, np.where(q > 1, np.inf, found)))
 
 
-def note_bad_quantiles(ev: Evaluator, q: Floats, argument: Node) -> None:
+def note_bad_quantiles(ev: Evaluation, q: Floats, argument: Node) -> None:
     """Warn of each kind of quantile outside of 0..1."""
     for bad in (q[np.isnan(q)][:1], q[q > 1].max(initial=1.0, keepdims=True), q[q < 0].min(initial=0.0, keepdims=True)):
         for one in bad:

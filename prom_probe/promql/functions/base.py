@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from prom_probe.promql.ast import Call, Type
+from prom_probe.promql.query import Evaluation
 from prom_probe.promql.values import Bools, Floats, Value, Vector, VectorBuilder
 from prom_probe.promql.windows import BLOCK
 
-if TYPE_CHECKING:
-    from prom_probe.promql.evaluation import Evaluator
-
-Evaluate: TypeAlias = "Callable[[Evaluator, Call], Value]"
+Evaluate: TypeAlias = Callable[[Evaluation, Call], Value]
 # (windows, the scalar arguments: [steps]) -> values and which there are, both [series, steps].
 Kernel: TypeAlias = Callable[..., tuple[Floats, Bools]]
 
@@ -34,7 +32,7 @@ class Function:
 def elementwise(compute: Callable[[Floats], Floats]) -> Function:
     """A function of a vector's values; names are dropped."""
 
-    def call(ev: Evaluator, node: Call) -> Value:
+    def call(ev: Evaluation, node: Call) -> Value:
         vector = ev.vector(node.args[0])
         return vector.replace(ev.mapped(vector.values, compute), drop=True)
 
@@ -46,13 +44,15 @@ def windowed(
 ) -> Function:
     """A function of a range vector and then of scalars."""
 
-    def call(ev: Evaluator, node: Call) -> Value:
+    def call(ev: Evaluation, node: Call) -> Value:
         return over_windows(ev, node, kernel, keep_name=keep_name, sparse=sparse)
 
     return Function(call, (Type.MATRIX, *scalars), experimental=experimental)
 
 
-def over_windows(ev: Evaluator, node: Call, kernel: Kernel, *, keep_name: bool = False, sparse: bool = False) -> Vector:
+def over_windows(
+    ev: Evaluation, node: Call, kernel: Kernel, *, keep_name: bool = False, sparse: bool = False
+) -> Vector:
     """`kernel` over the windows of the call's range vector, batch by batch; series without any value are left out.
 
     `sparse`: the kernel looks at a few values of each window (`Windows.values_at`), at others only in slices.

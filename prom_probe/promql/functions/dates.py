@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from prom_probe.model.labels import EMPTY
 from prom_probe.promql.ast import Call, Type
 from prom_probe.promql.functions.base import Function
+from prom_probe.promql.query import Evaluation
 from prom_probe.promql.values import Floats, Ints, Value, Vector
-
-if TYPE_CHECKING:
-    from prom_probe.promql.evaluation import Evaluator
 
 _DAY_S = 86_400
 _LIMIT_S = 2.0**55  # beyond it dates are nonsense; keeps the arithmetic within int64
@@ -60,7 +58,7 @@ def _date(compute: Callable[[Ints], Ints]) -> Function:
         sane = np.abs(values) < _LIMIT_S
         return np.where(sane, compute(np.where(sane, values, 0.0).astype(np.int64)), np.nan)
 
-    def call(ev: Evaluator, node: Call) -> Value:
+    def call(ev: Evaluation, node: Call) -> Value:
         if not node.args:
             values = compute(ev.times // 1000)[None, :].astype(np.float64)
             return Vector([EMPTY], values, np.ones((1, ev.steps), np.bool_))

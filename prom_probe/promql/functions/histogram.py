@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,11 +13,9 @@ from prom_probe.promql.ast import Call, Node, Type
 from prom_probe.promql.functions.base import Function
 from prom_probe.promql.lexer import quote
 from prom_probe.promql.quantile import go_float, note_bad_quantiles, outside
+from prom_probe.promql.query import Evaluation
 from prom_probe.promql.result import QueryError
 from prom_probe.promql.values import Bools, Floats, Value, Vector, empty
-
-if TYPE_CHECKING:
-    from prom_probe.promql.evaluation import Evaluator
 
 _WORKING = 100  # bytes of temporary arrays for a histogram and step
 _TOLERANCE = 1e-12  # differences of counts below this are rounding
@@ -50,7 +47,7 @@ def _bound(text: str) -> float | None:
         return None
 
 
-def _histograms(ev: Evaluator, vector: Vector, argument: Node) -> Iterator[_Histograms]:
+def _histograms(ev: Evaluation, vector: Vector, argument: Node) -> Iterator[_Histograms]:
     """The histograms in `vector`, those with the same bounds together."""
     rows: dict[Labels, dict[float, list[int]]] = {}
     for i, labels in enumerate(vector.labels):
@@ -96,7 +93,7 @@ class _Forced:
     last_ms: int
 
 
-def _monotonic(ev: Evaluator, found: _Histograms) -> list[_Forced]:
+def _monotonic(ev: Evaluation, found: _Histograms) -> list[_Forced]:
     """Make the counts ascend, absent buckets taking those before them; tells what had to be changed and was no
     rounding error.
     """
@@ -132,7 +129,7 @@ def _monotonic(ev: Evaluator, found: _Histograms) -> list[_Forced]:
     return out
 
 
-def _inform_forced(ev: Evaluator, forced: list[_Forced], argument: Node) -> None:
+def _inform_forced(ev: Evaluation, forced: list[_Forced], argument: Node) -> None:
     for name in {one.name for one in forced}:
         all_of = [one for one in forced if one.name == name]
         ending = f" for metric name {quote(name)}" if name else ""
@@ -209,7 +206,7 @@ def _fraction(found: _Histograms, lower: Floats, upper: Floats) -> Floats:
     return np.where(valid, share, np.nan)
 
 
-def _joined(ev: Evaluator, parts: list[tuple[_Histograms, Floats]]) -> Vector:
+def _joined(ev: Evaluation, parts: list[tuple[_Histograms, Floats]]) -> Vector:
     if not parts:
         return empty(ev.steps)
     labels = [one for found, _ in parts for one in found.labels]
@@ -217,7 +214,7 @@ def _joined(ev: Evaluator, parts: list[tuple[_Histograms, Floats]]) -> Vector:
     return Vector(labels, np.concatenate([values for _, values in parts]), present, [True] * len(labels))
 
 
-def _histogram_quantile(ev: Evaluator, node: Call) -> Value:
+def _histogram_quantile(ev: Evaluation, node: Call) -> Value:
     q = ev.scalar(node.args[0])
     vector = ev.vector(node.args[1])
     note_bad_quantiles(ev, q, node.args[0])
@@ -229,13 +226,13 @@ def _histogram_quantile(ev: Evaluator, node: Call) -> Value:
     return _joined(ev, parts)
 
 
-def _histogram_fraction(ev: Evaluator, node: Call) -> Value:
+def _histogram_fraction(ev: Evaluation, node: Call) -> Value:
     lower, upper = ev.scalar(node.args[0]), ev.scalar(node.args[1])
     vector = ev.vector(node.args[2])
     return _joined(ev, [(found, _fraction(found, lower, upper)) for found in _histograms(ev, vector, node.args[2])])
 
 
-def _of_native(ev: Evaluator, node: Call) -> Value:
+def _of_native(ev: Evaluation, node: Call) -> Value:
     """histogram_sum and its kin look at native histograms only, which we do not have: better an error than nothing."""
     raise QueryError("execution", f"{node.name}() needs native histograms, which are not supported")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,11 +13,9 @@ from prom_probe.model.regex import RegexError, RegexTimeout, compile_anchored
 from prom_probe.promql.ast import Call, String, Type
 from prom_probe.promql.budget import timed_out
 from prom_probe.promql.functions.base import Function
+from prom_probe.promql.query import Evaluation
 from prom_probe.promql.result import QueryError
 from prom_probe.promql.values import Value, Vector, merged
-
-if TYPE_CHECKING:
-    from prom_probe.promql.evaluation import Evaluator
 
 _STRING = Type.STRING
 _DIGITS = re.compile(r"([0-9]+)")
@@ -32,7 +30,7 @@ def _strings(node: Call, first: int = 1) -> list[str]:
     return [argument.value for argument in node.args[first:] if isinstance(argument, String)]
 
 
-def _relabelled(ev: Evaluator, vector: Vector, name: str, value_of: Callable[[Labels], str | None]) -> Vector:
+def _relabelled(ev: Evaluation, vector: Vector, name: str, value_of: Callable[[Labels], str | None]) -> Vector:
     """`vector` with label `name` set to `value_of` each series' labels; None leaves a series as it is."""
     labels, drops = [], []
     for one, drop in zip(vector.labels, vector.drop, strict=True):
@@ -47,7 +45,7 @@ def _relabelled(ev: Evaluator, vector: Vector, name: str, value_of: Callable[[La
     return merged(Vector(labels, vector.values, vector.present, drops), ev.query.budget)
 
 
-def _label_replace(ev: Evaluator, node: Call) -> Value:
+def _label_replace(ev: Evaluation, node: Call) -> Value:
     target, replacement, source, pattern = _strings(node)
     try:
         found = compile_anchored(pattern)
@@ -66,7 +64,7 @@ def _label_replace(ev: Evaluator, node: Call) -> Value:
         raise timed_out() from None
 
 
-def _label_join(ev: Evaluator, node: Call) -> Value:
+def _label_join(ev: Evaluation, node: Call) -> Value:
     target, separator, *sources = _strings(node)
     for source in sources:
         if not is_label_name(source):
@@ -84,7 +82,7 @@ def _label_join(ev: Evaluator, node: Call) -> Value:
 def _sorted(sign: float) -> Function:
     """By value, NaN last. Only an instant query has an order."""
 
-    def call(ev: Evaluator, node: Call) -> Value:
+    def call(ev: Evaluation, node: Call) -> Value:
         vector = ev.vector(node.args[0])
         return vector if ev.steps > 1 else vector.rows(np.argsort(vector.values[:, 0] * sign, kind="stable"))
 
@@ -99,7 +97,7 @@ def _natural(text: str) -> list[Any]:
 def _sorted_by_label(descending: bool) -> Function:
     """By the labels given, then by all of them."""
 
-    def call(ev: Evaluator, node: Call) -> Value:
+    def call(ev: Evaluation, node: Call) -> Value:
         vector = ev.vector(node.args[0])
         names = _strings(node)
 

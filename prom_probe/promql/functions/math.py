@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from prom_probe.promql.ast import Call, Type
 from prom_probe.promql.functions.base import Function, elementwise
+from prom_probe.promql.query import Evaluation
 from prom_probe.promql.values import Floats, Scalar, Value
-
-if TYPE_CHECKING:
-    from prom_probe.promql.evaluation import Evaluator
 
 
 def _sgn(values: Floats) -> Floats:
     return np.where(values < 0, -1.0, np.where(values > 0, 1.0, values))
 
 
-def _round(ev: Evaluator, node: Call) -> Value:
+def _round(ev: Evaluation, node: Call) -> Value:
     """To the nearest multiple of the second argument, halves upwards."""
     vector = ev.vector(node.args[0])
     inverse = 1.0 / (ev.scalar(node.args[1]) if len(node.args) > 1 else np.ones(ev.steps))
@@ -27,26 +23,26 @@ def _round(ev: Evaluator, node: Call) -> Value:
     )
 
 
-def _clamped(ev: Evaluator, node: Call, least: Floats | float, most: Floats | float) -> Value:
+def _clamped(ev: Evaluation, node: Call, least: Floats | float, most: Floats | float) -> Value:
     vector = ev.vector(node.args[0])
     present = vector.present & ~np.less(most, least)
     values = ev.mapped(vector.values, lambda values: np.maximum(least, np.minimum(most, values)))
     return vector.replace(values, present, drop=True)
 
 
-def _clamp(ev: Evaluator, node: Call) -> Value:
+def _clamp(ev: Evaluation, node: Call) -> Value:
     return _clamped(ev, node, ev.scalar(node.args[1]), ev.scalar(node.args[2]))
 
 
-def _clamp_min(ev: Evaluator, node: Call) -> Value:
+def _clamp_min(ev: Evaluation, node: Call) -> Value:
     return _clamped(ev, node, ev.scalar(node.args[1]), np.inf)
 
 
-def _clamp_max(ev: Evaluator, node: Call) -> Value:
+def _clamp_max(ev: Evaluation, node: Call) -> Value:
     return _clamped(ev, node, -np.inf, ev.scalar(node.args[1]))
 
 
-def _pi(ev: Evaluator, node: Call) -> Value:
+def _pi(ev: Evaluation, node: Call) -> Value:
     return Scalar(np.full(ev.steps, np.pi))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,11 +13,9 @@ from prom_probe.promql.functions.base import Function, over_windows, windowed
 from prom_probe.promql.functions.scalars import labels_of_absent
 from prom_probe.promql.functions.tail import fill_high_quantiles
 from prom_probe.promql.quantile import note_bad_quantiles, quantile
+from prom_probe.promql.query import Evaluation
 from prom_probe.promql.values import Bools, Floats, Value, Vector, empty
 from prom_probe.promql.windows import Windows, sums_between
-
-if TYPE_CHECKING:
-    from prom_probe.promql.evaluation import Evaluator
 
 _HUGE = 2.0**1000  # sums of larger values are made of scaled ones
 _SCALE = 2.0**64
@@ -161,14 +159,14 @@ def _mad(windows: Windows) -> tuple[Floats, Bools]:
     return out, windows.having(1)
 
 
-def _quantile_over_time(ev: Evaluator, node: Call) -> Value:
+def _quantile_over_time(ev: Evaluation, node: Call) -> Value:
     vector = over_windows(ev, node, _quantile)
     if vector.labels:
         note_bad_quantiles(ev, ev.scalar(node.args[0]), node.args[0])
     return vector
 
 
-def _absent_over_time(ev: Evaluator, node: Call) -> Value:
+def _absent_over_time(ev: Evaluation, node: Call) -> Value:
     found = np.zeros(ev.steps, np.bool_)
     for _, _, windows in ev.windows(node.args[0], sparse=True)[1]:
         there = windows.having(1)

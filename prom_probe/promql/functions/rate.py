@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from prom_probe.model.labels import METRIC_NAME, label_value
 from prom_probe.promql.ast import Call, Type
 from prom_probe.promql.frame import pick
 from prom_probe.promql.functions.base import Function, Kernel, over_windows, windowed
+from prom_probe.promql.query import Evaluation
 from prom_probe.promql.result import QueryError
 from prom_probe.promql.values import Bools, Floats, Ints, Value
 from prom_probe.promql.windows import BLOCK, Windows, sums_between
-
-if TYPE_CHECKING:
-    from prom_probe.promql.evaluation import Evaluator
 
 _COUNTER_ENDINGS = ("_total", "_sum", "_count", "_bucket")
 
@@ -137,7 +133,7 @@ def _regression(windows: Windows, now: Ints | None = None, seconds_ahead: Floats
     return out, windows.having(2)
 
 
-def _predict_linear(ev: Evaluator, node: Call) -> Value:
+def _predict_linear(ev: Evaluation, node: Call) -> Value:
     return over_windows(ev, node, lambda windows, seconds: _regression(windows, ev.times, seconds))
 
 
@@ -156,7 +152,7 @@ def _double_exponential_smoothing(windows: Windows, smoothing: Floats, trend: Fl
     return out, windows.having(2)
 
 
-def _double_exponential_smoothing_call(ev: Evaluator, node: Call) -> Value:
+def _double_exponential_smoothing_call(ev: Evaluation, node: Call) -> Value:
     for argument, word in ((node.args[1], "smoothing"), (node.args[2], "trend")):
         for factor in np.unique(ev.scalar(argument)):
             if not 0 < factor < 1:
@@ -168,7 +164,7 @@ def _double_exponential_smoothing_call(ev: Evaluator, node: Call) -> Value:
 def _of_counter(kernel: Kernel) -> Function:
     """rate and increase: they tell of metrics that are no counters by their names."""
 
-    def call(ev: Evaluator, node: Call) -> Value:
+    def call(ev: Evaluation, node: Call) -> Value:
         vector = over_windows(ev, node, kernel, sparse=True)
         for name in sorted({label_value(labels, METRIC_NAME) for labels in vector.labels}):
             if name and not name.endswith(_COUNTER_ENDINGS):

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from prom_probe.model.labels import EMPTY, METRIC_NAME, Labels, make_labels
 from prom_probe.promql.ast import Call, Node, Selector, Type
 from prom_probe.promql.functions.base import Function
+from prom_probe.promql.query import Evaluation
 from prom_probe.promql.values import Scalar, Value, Vector, empty
 
-if TYPE_CHECKING:
-    from prom_probe.promql.evaluation import Evaluator
 
-
-def _time(ev: Evaluator, node: Call) -> Value:
+def _time(ev: Evaluation, node: Call) -> Value:
     return Scalar(ev.times / 1000)
 
 
-def _vector(ev: Evaluator, node: Call) -> Value:
+def _vector(ev: Evaluation, node: Call) -> Value:
     return Vector([EMPTY], ev.scalar(node.args[0])[None, :], np.ones((1, ev.steps), np.bool_))
 
 
-def _scalar(ev: Evaluator, node: Call) -> Value:
+def _scalar(ev: Evaluation, node: Call) -> Value:
     """The value of the only series there is at a step, NaN where there are none or more."""
     vector = ev.vector(node.args[0])
     ev.query.budget.hold(8 * vector.present.size)
@@ -32,7 +28,7 @@ def _scalar(ev: Evaluator, node: Call) -> Value:
     return Scalar(np.where(only, values, np.nan))
 
 
-def _timestamp(ev: Evaluator, node: Call) -> Value:
+def _timestamp(ev: Evaluation, node: Call) -> Value:
     """When a selector's samples were taken, in seconds; for other vectors the steps' times."""
     argument = node.args[0]
     if isinstance(argument, Selector):
@@ -42,7 +38,7 @@ def _timestamp(ev: Evaluator, node: Call) -> Value:
     return vector.replace(np.broadcast_to(ev.times / 1000, vector.values.shape), drop=True)
 
 
-def _absent(ev: Evaluator, node: Call) -> Value:
+def _absent(ev: Evaluation, node: Call) -> Value:
     present = np.logical_or.reduce(ev.vector(node.args[0]).present, axis=0)
     if present.all():
         return empty(ev.steps)

@@ -1,0 +1,114 @@
+"""A query while it is evaluated, as operators and functions see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+from prom_probe.model.labels import Labels
+from prom_probe.model.matcher import Matcher
+from prom_probe.model.regex import RegexTimeout
+from prom_probe.model.series import SeriesGroup
+from prom_probe.promql.ast import Node, Selector
+from prom_probe.promql.budget import Budget, timed_out
+from prom_probe.promql.lexer import place
+from prom_probe.promql.queryable import Queryable
+from prom_probe.promql.values import Floats, Ints, Value, Vector
+from prom_probe.promql.windows import BLOCK, Windows
+
+MAX_BATCH = 256  # series
+_SPARSE_FACTOR = 8  # how many times more series fit a batch where few of their values are asked for
+
+# Some series of a range vector: labels, drop flags, windows.
+Batch: TypeAlias = tuple[Sequence[Labels], Sequence[bool], Windows]
+
+
+@dataclass(slots=True)
+class Query:
+    """`start_ms`, `end_ms`: what start() and end() stand for."""
+
+    text: str
+    queryable: Queryable
+    budget: Budget
+    lookback_ms: int
+    start_ms: int
+    end_ms: int
+    warnings: dict[str, str] = field(default_factory=dict)  # by the text without its place
+    infos: dict[str, str] = field(default_factory=dict)
+
+    def warn(self, message: str, start: int) -> None:
+        """Note a warning about the expression that starts at `start`."""
+        self.warnings[message] = f"PromQL warning: {message} ({place(self.text, start)})"
+
+    def inform(self, message: str, start: int) -> None:
+        self.infos[message] = f"PromQL info: {message} ({place(self.text, start)})"
+
+    def read(
+        self, matchers: Sequence[Matcher], mint: int, maxt: int, steps: int, *, sparse: bool
+    ) -> tuple[int, Iterator[SeriesGroup]]:
+        """How many series there are at most, and them, as many at a time as keep a batch's arrays small.
+
+        `steps`: how many values of each will be asked for or made.
+        `sparse`: few of a series' values are asked for, so that most batches are never decoded as a whole. A batch's
+        memory is booked while there are some.
+        """
+        budget = self.budget
+        try:
+            series, samples = self.queryable.count(mint, maxt, matchers, deadline=budget.deadline)
+        except RegexTimeout:
+            raise timed_out() from None
+        batch = (_SPARSE_FACTOR if sparse else 1) * BLOCK * series // max(samples, 1)
+        batch = max(1, min(MAX_BATCH, batch, BLOCK // steps, series))
+        size = 8 * batch * samples // max(series, 1)
+        size += 2 * min(8 * BLOCK, size)  # what decoding it takes
+        return series, self._batches(matchers, mint, maxt, batch, size) if series else iter(())
+
+    def _batches(
+        self, matchers: Sequence[Matcher], mint: int, maxt: int, batch: int, size: int
+    ) -> Iterator[SeriesGroup]:
+        budget = self.budget
+        budget.hold(size)
+        try:
+            for group in self.queryable.select(mint, maxt, matchers, batch=batch, deadline=budget.deadline):
+                budget.check()
+                yield group
+        except RegexTimeout:
+            raise timed_out() from None
+        budget.hold(-size)
+
+
+class Evaluation(Protocol):
+    """The evaluation of one expression at the steps `times`, as operators and functions see it."""
+
+    @property
+    def query(self) -> Query: ...
+
+    @property
+    def times(self) -> Ints:
+        """The steps, regular: int64[steps], ms."""
+
+    @property
+    def steps(self) -> int:
+        """How many steps there are."""
+
+    def eval(self, node: Node) -> Value:
+        """The node's value; its memory stays booked until that of the node above it is."""
+
+    def vector(self, node: Node) -> Vector:
+        """The value of a node whose type is a vector."""
+
+    def scalar(self, node: Node) -> Floats:
+        """The values of a node whose type is a scalar: [steps]."""
+
+    def mapped(self, values: Floats, compute: Callable[[Floats], Any]) -> Floats:
+        """`compute` of `values` ([series, steps]), some rows at a time so that temporary arrays stay small."""
+
+    def timestamps(self, node: Selector) -> Vector:
+        """When the samples that a selector gives were taken, in seconds."""
+
+    def windows(self, node: Node, *, sparse: bool = False) -> tuple[int, Iterator[Batch]]:
+        """The most series that a range selector or subquery may give, and the series batch by batch.
+
+        `sparse`: few values of each window will be asked for.
+        """
