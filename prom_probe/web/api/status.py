@@ -20,7 +20,7 @@ from prom_probe.web.http.message import Answer, Request, Response
 # The Prometheus whose API this is. Clients choose by it what they ask for; our own version is that of an ancient one.
 API_VERSION = "3.0.0"
 
-# The scrape pool that our collectors params, and their job.
+# The scrape pool that our collectors form, which is their job too.
 POOL = "prom_probe"
 
 

@@ -218,7 +218,7 @@ def test_functions_of_native_histograms_are_an_error(name: str) -> None:
 
 def test_memory_follows_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Aggregating a rate over more samples than fit the limit works, since they are read in batches."""
-    for module in ("evaluation", "functions.base", "functions.rate"):
+    for module in ("query", "evaluation", "functions.base", "functions.rate"):
         monkeypatch.setattr(f"prom_probe.promql.{module}.BLOCK", 4096)
     raw_bytes = 256 * 1000 * 8
     engine = Engine(QueryLimits(max_memory_bytes=raw_bytes))
