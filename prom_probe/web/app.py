@@ -151,7 +151,7 @@ class App:
             return answer
         return self.counted(answer, route.path)
 
-    def takes_large(self, path: str) -> bool:
+    def accepts_large_body(self, path: str) -> bool:
         """Whether a request to `path` on an API listener may have a large body."""
         route = maybe_route(path)
         return route is not None and route.large_body and self._context.receiver is not None

@@ -76,7 +76,7 @@ def test_files_with_secrets_that_all_can_read(folder: Path, mode: int, warned: l
         path.chmod(mode)
     with Sidecar(flags=[f"--web.config.file={file}"]) as sidecar:
         assert get(sidecar.web + "/-/healthy", context(folder))[0] == 200
-        told = [line for line in sidecar.stderr.splitlines() if "can be read by everybody" in line]
+        told = [line for line in sidecar.stderr.splitlines() if "is readable by every user" in line]
         assert len(told) == len(warned)
         assert all(str(folder / name) in line for name, line in zip(warned, told, strict=True))
 
@@ -205,9 +205,9 @@ def test_many_wrong_passwords_do_not_keep_a_scraper_waiting(folder: Path) -> Non
     ("text", "error"),
     [
         (TLS.replace("server.crt", "absent.crt"), "line 2: tls_server_config.cert_file: "),
-        (TLS + "  min_version: TLS11\n", "line 4: tls_server_config.min_version: TLS11 is not secure"),
+        (TLS + "  min_version: TLS11\n", "line 4: tls_server_config.min_version: TLS11 is no longer secure"),
         (TLS + "  cipher_suites: [TLS_RSA_WITH_RC4_128_SHA]\n", "cipher_suites: unknown: 'TLS_RSA_WITH_RC4_128_SHA'"),
-        (TLS + "  client_auth_type: RequireAnyClientCert\n", "takes unverified certificates"),
+        (TLS + "  client_auth_type: RequireAnyClientCert\n", "accepts unverified certificates"),
         (TLS + "  client_auth_type: RequireAndVerifyClientCert\n", "needs a client_ca_file"),
         (TLS.replace("server.key", "client.key"), "KEY_VALUES_MISMATCH"),
         ("tls_server_config:\n  key_file: server.key\n", "missing cert_file"),

@@ -1,4 +1,4 @@
-"""Content encoding: whether a client wants gzip, and the compressing."""
+"""Content encoding: whether a client accepts gzip, and compression."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 
 _GZIP = 31  # zlib's wbits for a gzip header around deflate
-_LEVEL = 1  # a third of level 6's time for a fifth more bytes, on an exposition
+_LEVEL = 1  # on an exposition a fifth larger than level 6 in a third of its time
 
 
 def accepts_gzip(accept_encoding: str) -> bool:
@@ -39,7 +39,7 @@ def gzip(body: bytes) -> bytes:
 
 
 def gzip_pieces(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """A gzip member of all `pieces`, a piece for each but those that the compressor keeps."""
+    """`pieces` as one gzip member, in pieces; the compressor may hold some input back."""
     compressor = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
     for piece in pieces:
         if packed := compressor.compress(piece):

@@ -1,4 +1,4 @@
-"""HTTP messages as values: a request that is complete, and the response that answers it."""
+"""HTTP messages as values: a complete request, and the response to it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ REASONS: dict[int, str] = {
 
 
 class Request:
-    """A whole request. Header names are in lower case; `path` and `query` are still percent-encoded."""
+    """A complete request. Header names are in lower case; `path` and `query` are still percent-encoded."""
 
     __slots__ = ("body", "headers", "http_1_0", "keep_alive", "method", "path", "query")
 
@@ -58,18 +58,18 @@ class Request:
 
 
 class BodyStream(Protocol):
-    """A body that is made while it is sent, because it would be large. `ended`: the last pull gave the end of it."""
+    """A large body, made while it is sent. `ended`: the last pull gave the end of it."""
 
     ended: bool
 
     def compress(self) -> None:
-        """Give gzip from now on; before the first pull only."""
+        """Compress with gzip; to be called before the first pull."""
 
     def pull(self) -> asyncio.Future[bytes]:
-        """The next piece. One call at a time, and none once it has ended."""
+        """The next piece. One call at a time, none after the end."""
 
     def close(self) -> None:
-        """The rest is not wanted. Must be called once, at the end too."""
+        """No more pieces are wanted. Must be called once, after the end too."""
 
 
 class Response:
@@ -97,11 +97,11 @@ Answer: TypeAlias = "Response | Pending"
 
 
 class Pending(asyncio.Future[Response]):
-    """A response to come. `queued`: nobody works on it yet, so that cancelling it saves work."""
+    """A response to come. `queued`: work on it has not begun, so that cancelling it saves work."""
 
     queued = False
 
 
 def plain(status: int, text: str = "", headers: tuple[tuple[str, str], ...] = ()) -> Response:
-    """A response in plain text: `text`, or the status' own words."""
+    """A response in plain text: `text`, or the status's reason phrase."""
     return Response(status, (text or REASONS[status]).encode() + b"\n", TEXT, headers)

@@ -1,4 +1,4 @@
-"""Users and their passwords: HTTP basic authentication against bcrypt hashes, which take long on purpose."""
+"""HTTP basic authentication against bcrypt hashes, which are slow on purpose."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-# What an unknown user's password is compared with, so that it takes as long: a hash of nothing that anybody knows.
+# The hash that an unknown user's password is compared with, so that it takes as long as a known user's.
 _NOBODY = b"$2b$10$Mcc8fPZRMnmkQ55boL/2.ebDnwxJDJiAjlAsayOb7IL69E7dhPqdy"
 
-# Wrong passwords that are remembered, and checks that wait for the one thread that makes them.
+# How many wrong passwords are remembered, and how many checks may wait for the one thread.
 _MOST_WRONG = 256
 _MOST_WAITING = 64
 
 
 class Busy(Exception):
-    """More passwords wait to be checked than is reasonable."""
+    """Too many passwords wait to be checked."""
 
 
 class Passwords:
-    """Owned by the loop's thread. A password is checked once in a thread; then its verdict is remembered."""
+    """Owned by the loop's thread. A password is checked once, in a thread; the verdict is remembered."""
 
     def __init__(self, users: Mapping[str, str]) -> None:
         self._users = {name.encode(): hashed.encode() for name, hashed in users.items()}
@@ -35,7 +35,7 @@ class Passwords:
         self._pool: ThreadPoolExecutor | None = None
 
     def known(self, authorization: str) -> bool | None:
-        """The verdict on an Authorization header, None where it must be looked for."""
+        """The remembered verdict on an Authorization header, None where `check` must find it."""
         credentials = _credentials(authorization)
         if credentials is None:
             return False
@@ -43,7 +43,7 @@ class Passwords:
         return True if key in self._right else False if key in self._wrong else None
 
     async def check(self, authorization: str) -> bool:
-        """The verdict, after a tenth of a second or so of another thread's time. Raises Busy."""
+        """The verdict, after about a tenth of a second of another thread's time. Raises Busy."""
         credentials = _credentials(authorization)
         if credentials is None:
             return False
@@ -81,7 +81,7 @@ def _compare(password: bytes, hashed: bytes) -> bool:
 
     try:
         return bcrypt.checkpw(password, hashed)
-    except ValueError:  # longer than 72 bytes, or with a zero in it
+    except ValueError:  # longer than 72 bytes, or contains a zero byte
         return False
 
 

@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection: bytes to requests, answers to bytes, within limits on whatever a client can make us hold."""
+"""One HTTP/1.1 connection: bytes to requests, answers to bytes, with limits on what a client can make us hold."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from prom_probe.web.http.message import REASONS, Answer, BodyStream, Pending, Re
 # Compressing less than this saves no packet.
 _GZIP_BYTES = 1024
 
-# What may wait for a client to take it before nothing more is written.
+# How much may wait for the client to read it before we stop writing.
 _UNSENT_BYTES = 64 * 1024
 
-# What a client may send ahead of the answer to its request before we stop reading.
+# How much a client may send ahead of the answer to its request before we stop reading.
 _AHEAD_BYTES = 64 * 1024
 
 
@@ -31,43 +31,43 @@ class Owner(Protocol):
     """The listener that a connection belongs to."""
 
     limits: HttpLimits
-    buffer: memoryview  # shared by all connections: what is read is parsed before the next read
+    buffer: memoryview  # shared by all connections: each read is parsed before the next one
 
     def opened(self, connection: Connection) -> bool:
-        """Take it in; False if there is no room."""
+        """Admit the connection; False if there is no room for it."""
 
     def closed(self, connection: Connection) -> None:
-        """Forget it."""
+        """Forget the connection."""
 
     def answer(self, request: Request) -> Answer:
         """The answer to a request."""
 
     def cors_lines(self, request: Request) -> bytes:
-        """The header lines that let other origins' pages read the answer, if any."""
+        """The header lines that let a web page of another origin read the answer, if it may."""
 
-    def takes_large(self, path: str) -> bool:
+    def accepts_large_body(self, path: str) -> bool:
         """Whether a request to `path` may have a body of more than `limits.body_bytes`."""
 
     def has_room_for_bodies(self) -> bool:
-        """Whether more may be held of bodies that are not whole, without large ones."""
+        """Whether more bytes of incomplete bodies may be held; large bodies have a limit of their own."""
 
-    def has_room_for_large(self) -> bool:
-        """Whether one more of them may be held now."""
+    def has_room_for_large_body(self) -> bool:
+        """Whether one more large body may be held."""
 
     def refused(self, response: Response) -> None:
-        """Count an answer that no request was whole enough for."""
+        """Count an answer to a request that never became complete."""
 
     def log(self, level: str, message: str) -> None:
-        """Say what went wrong on our side."""
+        """Log what went wrong on our side."""
 
     def fixed_lines(self) -> bytes:
-        """The header lines of every answer: the date, and what is configured."""
+        """The header lines of every answer: the date and the configured headers."""
 
 
 class Connection(asyncio.BufferedProtocol):
     """Reads requests, has them answered one after the other, writes the answers in order.
 
-    The listener calls `check` now and then; it is what ends a connection that has waited too long.
+    The listener calls `check` now and then, which ends a connection that has waited too long.
     """
 
     def __init__(self, owner: Owner) -> None:
@@ -77,17 +77,17 @@ class Connection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport
         self._time: Callable[[], float] = asyncio.get_running_loop().time
         # The request being read.
-        self._reading = False  # begun and not whole
+        self._reading = False  # it has begun and is not complete
         self._in_body = False
-        self._began = False  # in this read
-        self._fed = 0  # bytes of it, as far as known
+        self._began = False  # it began in this read
+        self._fed = 0  # its bytes, not counting the read in which it began
         self._url = b""
         self._headers: dict[str, str] = {}
         self._fields = 0
         self._header_bytes = 0
         self._body: list[bytes] = []
         self._body_bytes = 0
-        self.large = False  # it, or one that is not answered yet, has more than the usual limit
+        self.large = False  # this body, or that of a request not answered yet, is above the usual limit
         self._refusal: Response | None = None
         # The answers.
         self._queue: deque[Request] = deque()
@@ -95,14 +95,14 @@ class Connection(asyncio.BufferedProtocol):
         self._pending: Pending | None = None
         self._stream: BodyStream | None = None
         self._chunked = self._pulling = False
-        self._head = b""  # of the stream's answer, sent with its first piece
-        self._full = False  # the transport has more to send than it likes
-        self._closing = False  # after what is queued
+        self._head = b""  # the header of a streamed answer, sent with its first piece
+        self._full = False  # the transport wants no more data for the moment
+        self._closing = False  # close once the queue is answered
         self._lingering = False
-        # Times of the loop's clock.
-        self.whole_at = self._since = self._time()  # the last whole request; what it waits for now
+        # Times by the loop's clock.
+        self.completed_at = self._since = self._time()  # the last complete request; the start of the current wait
         self._written = 0
-        self._taken = 0  # by the client, when last looked at
+        self._taken = 0  # bytes that the client had read when last checked
         self._taken_at = self._since
 
     # --- asyncio's side
@@ -133,7 +133,7 @@ class Connection(asyncio.BufferedProtocol):
             return False  # asyncio closes
         self._closing = True
         if self._pending is not None and self._pending.queued:
-            self._pending.cancel()  # most probably it has gone, and nobody has begun to work for it
+            self._pending.cancel()  # the client has probably gone, and no work has begun
         return True
 
     def pause_writing(self) -> None:
@@ -155,7 +155,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._stream is not None:
             self._stream.close()
             self._stream = None
-        self._parser = None  # it and we hold each other
+        self._parser = None  # breaks a reference cycle
         self._owner.closed(self)
 
     # --- httptools' side
@@ -175,7 +175,7 @@ class Connection(asyncio.BufferedProtocol):
             self._reject(414)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_body:  # a trailer: it must not change what has been decided
+        if self._in_body:  # a trailer must not change what has been decided
             return
         self._fields += 1
         self._header_bytes += len(name) + len(value)
@@ -215,7 +215,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def on_message_complete(self) -> None:
         self._reading = self._in_body = False
-        self.whole_at = self._since = self._time()
+        self.completed_at = self._since = self._time()
         if self._refusal is not None or self._closing:
             return
         path, query = _path_and_query(self._url)
@@ -235,14 +235,14 @@ class Connection(asyncio.BufferedProtocol):
     # --- reading
 
     def _admit(self, body_bytes: int) -> None:
-        """Refuse the request if its body, now known to have so many bytes, is too much."""
+        """Refuse the request if its body, known to have at least `body_bytes`, is too large."""
         limits = self._limits
         if body_bytes > limits.small_body_bytes and not self.large and not self._owner.has_room_for_bodies():
             self._reject(503, "too many bodies at once")
         if body_bytes > limits.body_bytes and not self.large:
-            if not self._owner.takes_large(_path_and_query(self._url)[0]):
+            if not self._owner.accepts_large_body(_path_and_query(self._url)[0]):
                 self._reject(413)
-            elif not self._owner.has_room_for_large():
+            elif not self._owner.has_room_for_large_body():
                 self._reject(503, "too many large bodies at once")
             else:
                 self.large = True
@@ -250,10 +250,10 @@ class Connection(asyncio.BufferedProtocol):
             self._reject(413)
 
     def _feed(self, data: memoryview | bytearray) -> None:
-        """Parse `data`; requests that become whole are queued, what is wrong becomes `_refusal`."""
+        """Parse `data`: complete requests are queued, an error becomes `_refusal`."""
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:  # none is offered: the request is answered as if it had not asked
+        except httptools.HttpParserUpgrade:  # we offer no upgrade: answered as an ordinary request
             self._closing = True
         except httptools.HttpParserCallbackError as error:
             self._owner.log("error", f"reading a request failed: {describe_error(error.__context__ or error)}")
@@ -264,21 +264,21 @@ class Connection(asyncio.BufferedProtocol):
             self._fed += 0 if self._began else len(data)
             body_bytes = self._limits.large_body_bytes if self.large else self._limits.body_bytes
             room = self._limits.header_bytes + (2 * body_bytes if self._in_body else 0)
-            if self._fed > room:  # a field that never ends, or chunks of next to nothing
+            if self._fed > room:  # a header field that never ends, or endless tiny chunks
                 self._reject(413 if self._in_body else 431)
         self._began = False
 
     def _reject(self, status: int, reason: str = "") -> None:
-        """Take note that this request cannot be answered; the first reason counts."""
+        """Note that this request cannot be answered; the first reason counts."""
         if self._refusal is None:
             self._refusal = plain(status, f"{status} {REASONS[status]}" + (f": {reason}" if reason else ""))
 
     def _busy(self) -> bool:
-        """Whether an answer is being waited for or sent."""
+        """Whether an answer is being made or sent."""
         return self._pending is not None or self._stream is not None or self._full
 
     def _go_on(self) -> None:
-        """Answer what is queued, as far as that is possible now."""
+        """Answer queued requests as far as possible at the moment."""
         while not self._busy():
             if self._queue:
                 self._begin_answer(self._queue.popleft())
@@ -315,7 +315,7 @@ class Connection(asyncio.BufferedProtocol):
         self._go_on()
 
     def _write(self, request: Request, response: Response) -> None:
-        """Write `response`, all of it or its beginning."""
+        """Write the whole `response`, or start to stream it."""
         if self._transport.is_closing():
             if response.stream is not None:
                 response.stream.close()
@@ -335,7 +335,7 @@ class Connection(asyncio.BufferedProtocol):
         if chunked:
             extra += b"Transfer-Encoding: chunked\r\n"
         elif stream is not None:
-            self._closing = True  # the end of the connection is the end of the body
+            self._closing = True  # closing the connection ends the body
         elif response.status != 204:
             extra += b"Content-Length: %d\r\n" % len(body)
         head = _head(
@@ -361,7 +361,7 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.write(data)
 
     def _pull(self) -> None:
-        """Have the next piece of a stream made, unless that is being done or the client must take some first."""
+        """Ask the stream for its next piece, unless that is under way or the client must read first."""
         if self._stream is not None and not self._pulling and not self._full:
             self._pulling = True
             self._stream.pull().add_done_callback(self._pulled)
@@ -372,8 +372,8 @@ class Connection(asyncio.BufferedProtocol):
             return
         error = made.exception()
         if error is not None:
-            self._owner.log("error", f"an answer broke off: {describe_error(error)}")
-            self._transport.abort()  # without its end, so that the client notices
+            self._owner.log("error", f"an answer was cut short: {describe_error(error)}")
+            self._transport.abort()  # without a final chunk, so that the client notices
             return
         piece, ended = made.result(), self._stream.ended
         if self._chunked:
@@ -391,7 +391,7 @@ class Connection(asyncio.BufferedProtocol):
     # --- ending
 
     def _refuse(self, response: Response) -> None:
-        """Say why, and read on for a while without listening: closing at once would lose the answer on its way."""
+        """Send `response`, then discard what the client sends for a while: closing at once could lose the answer."""
         self._owner.refused(response)
         self._refusal = None
         self._closing = self._lingering = True
@@ -410,23 +410,23 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.close()
 
     def certificate(self) -> dict[str, object] | None:
-        """The client's certificate, as `ssl` gives it, where it has shown one."""
+        """The client's certificate as `ssl` gives it, if it has presented one."""
         found: dict[str, object] | None = self._transport.get_extra_info("peercert")
         return found
 
     def abort(self) -> None:
-        """End the connection now, whatever is on its way."""
+        """End the connection at once, whatever is in flight."""
         self._transport.abort()
 
     def _reset(self) -> None:
-        """End it so that the kernel forgets what the client does not take, up to megabytes for each of them."""
+        """End the connection with a RST: the kernel drops the unsent data, which can be megabytes."""
         sock = self._transport.get_extra_info("socket")
         if sock is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
 
     def drain(self) -> None:
-        """End the connection after the answer that is being worked on."""
+        """End the connection after the answer in progress."""
         self._queue.clear()
         self._ahead.clear()
         self._closing = True
@@ -435,13 +435,13 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def held_bytes(self) -> int:
-        """What has come of a body that is not whole; 0 for a small or a large one."""
+        """The bytes held of an incomplete body; 0 for a small or a large one."""
         held = self._body_bytes if self._in_body and not self.large and self._refusal is None else 0
         return held if held > self._limits.small_body_bytes else 0
 
     @property
     def waits_for_client(self) -> bool:
-        """Whether it is the client's turn, to send or to take: then it can make room for another connection."""
+        """Whether we wait for the client to send or read; only then may it be dropped to make room."""
         return self._pending is None and (self._full or self._stream is None)
 
     def check(self, now: float) -> None:
@@ -458,7 +458,7 @@ class Connection(asyncio.BufferedProtocol):
             if now - self._taken_at > limits.stall_s or now - self._since > limits.answer_s:
                 self._reset()
         elif self._pending is not None:
-            pass  # the query's own timeout
+            pass  # the query has a timeout of its own
         elif self._reading:
             if now - self._since > (limits.body_s if self._in_body else limits.header_s):
                 self._refuse(plain(408))
@@ -467,7 +467,7 @@ class Connection(asyncio.BufferedProtocol):
 
 
 def _path_and_query(url: bytes) -> tuple[str, bytes]:
-    """Of a request target, which proxies send with scheme and host before it."""
+    """The parts of a request target; proxies send it with scheme and host."""
     scheme, found, rest = url.partition(b"://")
     if found and scheme.lower() in (b"http", b"https"):
         _, slash, path = rest.partition(b"/")
@@ -480,7 +480,7 @@ _STATUS_LINES = {status: f"HTTP/1.1 {status} {reason}\r\n".encode() for status, 
 
 
 def _head(request: Request | None, response: Response, *, close: bool, extra: bytes) -> bytes:
-    """The status line and header fields; `extra` has whole lines."""
+    """The status line and header fields; `extra` is complete lines."""
     lines = [_STATUS_LINES[response.status], extra]
     if response.status != 204:
         lines.append(b"Content-Type: %b\r\nX-Content-Type-Options: nosniff\r\n" % response.content_type.encode())

@@ -1,4 +1,4 @@
-"""What the web configuration file asks for, in force: TLS, headers, users. Read again when a file of it changes."""
+"""The web configuration in force: TLS, headers, users. Reread when one of its files changes."""
 
 from __future__ import annotations
 
@@ -23,39 +23,39 @@ class Security:
         self.context = _context(self.config)
         self.passwords = Passwords(self.config.users) if self.config.users else None
         self.headers = _lines(self.config)
-        self._stamp = self._look()
+        self._stamp = self._stamps()
         for file in (path, self.config.key_file):
-            if file and _open_to_all(file):
-                log("warn", f"{file} can be read by everybody on this machine")
+            if file and _world_readable(file):
+                log("warn", f"{file} is readable by every user on this machine")
 
     def refresh(self) -> bool:
-        """Take in what has changed in the files; what is wrong is logged once, and the old stays in force.
+        """Apply changes of the files. A faulty change is logged once, and the old configuration stays in force.
 
-        True if TLS is another one for new connections.
+        True if new connections must get another TLS context.
         """
-        stamp = self._look()
+        stamp = self._stamps()
         if stamp == self._stamp:
             return False
         self._stamp = stamp
         try:
             config = read_web_config(self._path)
             if bool(config.cert_file) != bool(self.config.cert_file):
-                raise WebConfigError(f"{self._path}: TLS can be switched on or off with the next start only")
+                raise WebConfigError(f"{self._path}: TLS can only be switched on or off by a restart")
             context = _context(config)
         except WebConfigError as error:
-            self._log("error", f"the web configuration is not reloaded, the old one stays in force: {error}")
+            self._log("error", f"web configuration not reloaded, the old one stays in force: {error}")
             return False
         if config.users != self.config.users:
             if self.passwords is not None:
                 self.passwords.close()
             self.passwords = Passwords(config.users) if config.users else None
         self.config, self.context, self.headers = config, context, _lines(config)
-        self._stamp = self._look()
+        self._stamp = self._stamps()
         self._log("info", "web configuration reloaded")
         return context is not None
 
     def admits(self, certificate: dict[str, object] | None) -> bool:
-        """Whether a client with this certificate may connect, as far as its names go."""
+        """Whether a client whose certificate has these names may connect."""
         names = self.config.client_allowed_sans
         if not names:
             return True
@@ -63,9 +63,9 @@ class Security:
 
         return has_name(certificate, names)
 
-    def _look(self) -> tuple[object, ...]:
-        """What changes when a file does."""
-        return tuple(map(_stamp, (self._path, *self.config.files)))
+    def _stamps(self) -> tuple[object, ...]:
+        """A value that changes whenever one of the files does."""
+        return tuple(map(_file_stamp, (self._path, *self.config.files)))
 
 
 def check(path: str) -> bool:
@@ -86,7 +86,7 @@ def _lines(config: WebConfig) -> bytes:
     return "".join(f"{name}: {value}\r\n" for name, value in config.headers.items()).encode()
 
 
-def _stamp(path: str) -> tuple[int, int, int] | None:
+def _file_stamp(path: str) -> tuple[int, int, int] | None:
     try:
         found = os.stat(path)
     except OSError:
@@ -94,7 +94,7 @@ def _stamp(path: str) -> tuple[int, int, int] | None:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def _open_to_all(path: str) -> bool:
+def _world_readable(path: str) -> bool:
     try:
         return bool(os.stat(path).st_mode & 0o004)
     except OSError:

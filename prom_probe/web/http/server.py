@@ -1,4 +1,4 @@
-"""Listeners: who may connect, whose turn it is to leave, and a quiet end."""
+"""Listeners: accept connections, cap their number, drain them at the end."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ class Server:
     """All listeners of one App. Owned by the loop's thread."""
 
     def __init__(self, app: App, limits: HttpLimits | None = None, security: Security | None = None) -> None:
-        """`security`: of the listeners that can be reached over the network, that is all but Unix sockets."""
+        """`security` applies to all listeners but Unix sockets."""
         self._app = app
         self._limits = limits or HttpLimits()
         self._security = security
         self._listeners: list[HttpListener] = []
 
     async def start(self, sock: socket.socket, api: bool, loopback: bool) -> None:
-        """Serve `sock`, which is bound and listening: with the query API or without, on loopback only or not."""
-        by_name = sock.family != socket.AF_UNIX  # no browser comes by a Unix socket, so its Host says nothing
+        """Serve `sock`, which is bound and listening. `api`: with the query API; `loopback`: on loopback only."""
+        by_name = sock.family != socket.AF_UNIX  # no browser uses a Unix socket: its Host header is not checked
         security = self._security if by_name else None
         listener = HttpListener(self._app, self._limits, api=api, loopback=loopback and by_name, security=security)
         self._listeners.append(listener)
         await listener.start(sock)
 
     def refresh(self) -> None:
-        """Look whether the web configuration has changed; connections from now on have the new one."""
+        """Reread the web configuration if it has changed; it applies to new connections."""
         if self._security is not None and self._security.refresh():
             for listener in self._listeners:
                 listener.renew()
 
     async def drain(self, timeout_s: float) -> None:
-        """Take no more connections, let the answers under way end, cut off what is left after `timeout_s`."""
+        """Accept no more connections, let answers in progress finish, cut off the rest after `timeout_s`."""
         for listener in self._listeners:
             listener.drain()
         deadline = time.monotonic() + timeout_s
@@ -84,7 +84,7 @@ class HttpListener:
         """Accept from `sock`."""
         context = self._security.context if self._security is not None else None
         if context is not None and self._sock is None:
-            self._sock = sock.dup()  # what `renew` goes on with
+            self._sock = sock.dup()  # for `renew`
         self._server = await self._loop.create_server(
             lambda: Connection(self),
             sock=sock,
@@ -94,7 +94,7 @@ class HttpListener:
         )
 
     def renew(self) -> None:
-        """Take new connections with the certificate that is in force now; those that are there keep theirs."""
+        """Use the current certificate for new connections; existing ones keep theirs."""
         if self._sock is not None and not self._draining:
             self._renewing = self._loop.create_task(self._renew(self._sock.dup()))
 
@@ -105,7 +105,7 @@ class HttpListener:
             before.close()
 
     def drain(self) -> None:
-        """Close the socket here, end idle connections, and the others after their answer."""
+        """Close the socket and idle connections at once, the others after their answer."""
         self._draining = True
         if self._server is not None:
             self._server.close()
@@ -116,7 +116,7 @@ class HttpListener:
         self._maybe_empty()
 
     async def wait_closed(self, timeout_s: float) -> None:
-        """Until the last connection has ended; what is left after `timeout_s` is cut off."""
+        """Wait until the last connection has ended; cut off those left after `timeout_s`."""
         try:
             await asyncio.wait_for(self._empty.wait(), timeout_s)
         except TimeoutError:
@@ -127,15 +127,15 @@ class HttpListener:
     # --- what connections call
 
     def opened(self, connection: Connection) -> bool:
-        """Take it in. At the cap, the one that has waited longest without a whole request makes room."""
+        """Admit the connection. At the cap, the one with the oldest complete request makes room."""
         room = len(self._connections) < self.limits.connections
         if not room:
             waiting = [other for other in self._connections if other.waits_for_client]
             if waiting:
-                min(waiting, key=lambda other: other.whole_at).abort()
+                min(waiting, key=lambda other: other.completed_at).abort()
                 room = True
         self._connections.add(connection)
-        if self._draining:  # accepted in the last moment
+        if self._draining:  # accepted at the last moment
             connection.drain()
         if self._security is not None and not self._security.admits(connection.certificate()):
             connection.abort()
@@ -144,7 +144,7 @@ class HttpListener:
         return room
 
     def closed(self, connection: Connection) -> None:
-        """Forget it."""
+        """Forget the connection."""
         self._connections.discard(connection)
         self._maybe_empty()
 
@@ -154,13 +154,13 @@ class HttpListener:
     def cors_lines(self, request: Request) -> bytes:
         return self._app.cors_lines(request) if self._api else b""
 
-    def takes_large(self, path: str) -> bool:
-        return self._api and self._app.takes_large(path)
+    def accepts_large_body(self, path: str) -> bool:
+        return self._api and self._app.accepts_large_body(path)
 
     def has_room_for_bodies(self) -> bool:
         return sum(connection.held_bytes for connection in self._connections) < self.limits.bodies_bytes
 
-    def has_room_for_large(self) -> bool:
+    def has_room_for_large_body(self) -> bool:
         return sum(connection.large for connection in self._connections) < self.limits.large_bodies
 
     def refused(self, response: Response) -> None:
@@ -170,7 +170,7 @@ class HttpListener:
         self._app.log(level, message)
 
     def fixed_lines(self) -> bytes:
-        """The header lines of every answer; the Date is made once a second."""
+        """The header lines of every answer; the Date line is made once a second."""
         now = int(self._app.clock())
         if self._date[0] != now:
             t = time.gmtime(now)
@@ -182,7 +182,7 @@ class HttpListener:
         return self._date[1] if self._security is None else self._date[1] + self._security.headers
 
     def _tick(self) -> None:
-        """Look at every connection's deadline; one timer for all costs a request nothing."""
+        """Check every connection's deadline; one timer for all of them costs a request nothing."""
         self._timer = None
         now = self._loop.time()
         for connection in tuple(self._connections):

@@ -1,4 +1,4 @@
-"""TLS as the web configuration asks for it. `ssl` costs 4 MB: imported where TLS is wanted alone."""
+"""TLS contexts from the web configuration. Imports `ssl`, 4 MB: only to be imported where TLS is configured."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ssl
 
 from prom_probe.web.http.web_config import CIPHERS, CURVES, WebConfig, WebConfigError
 
-# What asyncio keeps ready for each connection; its default of 256 KiB is 64 MB for our 256 connections.
+# The buffer that asyncio keeps for each connection; its default of 256 KiB would be 64 MB for 256 connections.
 _BUFFER_BYTES = 16 * 1024
 
 _VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
@@ -18,7 +18,7 @@ _VERIFY = {
 
 
 def make_context(config: WebConfig) -> ssl.SSLContext:
-    """The server's context. Raises WebConfigError where a file is no certificate, or no key of it."""
+    """The server's context. Raises WebConfigError where a file is not a certificate, or the key does not fit."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = _VERSIONS[config.min_version]
     context.maximum_version = _VERSIONS[config.max_version]
@@ -40,18 +40,18 @@ def make_context(config: WebConfig) -> ssl.SSLContext:
 
 
 def shrink_buffers() -> None:
-    """Have asyncio's TLS connections keep small buffers."""
+    """Give asyncio's TLS connections small buffers."""
     from asyncio import sslproto
 
     sslproto.SSLProtocol.max_size = _BUFFER_BYTES
 
 
 def has_name(certificate: dict[str, object] | None, names: tuple[str, ...]) -> bool:
-    """Whether a client's certificate (as `getpeercert` gives it) has one of the alternative names."""
+    """Whether a client's certificate (as `getpeercert` gives it) has one of `names` as an alternative name."""
     given = (certificate or {}).get("subjectAltName", ())
     return any(value in names for _, value in given)  # type: ignore[attr-defined]
 
 
 def _no_password() -> str:
-    """Keys that are locked are an error; OpenSSL would ask at the terminal."""
+    """An encrypted key is an error: OpenSSL would prompt at the terminal."""
     raise ValueError("the key has a password")

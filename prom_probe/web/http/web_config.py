@@ -1,4 +1,4 @@
-"""The file of `--web.config.file`: TLS, HTTP headers and users, as Prometheus's exporter-toolkit has them."""
+"""The file that `--web.config.file` names: TLS, headers and users, in the format of Prometheus's exporter-toolkit."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 
 class WebConfigError(ValueError):
-    """A file that cannot be used; the text names the file, and the line and key of what is wrong."""
+    """An unusable file; the text names the file, and the line and key of the fault."""
 
 
 @dataclass(frozen=True)
 class WebConfig:
-    """What the file says; paths are absolute. No TLS where `cert_file` is empty."""
+    """The file's content, paths absolute. No TLS where `cert_file` is empty."""
 
     cert_file: str = ""
     key_file: str = ""
@@ -31,18 +31,18 @@ class WebConfig:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """What it refers to."""
+        """The files that it refers to."""
         return tuple(path for path in (self.cert_file, self.key_file, self.client_ca_file) if path)
 
 
 VERSIONS = ("TLS12", "TLS13")
 _OLD_VERSIONS = ("TLS10", "TLS11")
 
-# Python's ssl cannot ask for a certificate without verifying it.
+# Types that ask for a certificate without verifying it; Python's ssl cannot do that.
 CLIENT_AUTH = ("NoClientCert", "VerifyClientCertIfGiven", "RequireAndVerifyClientCert")
 _UNVERIFIED = ("RequestClientCert", "RequireAnyClientCert")
 
-# Go's names, which the toolkit uses, and OpenSSL's. Those of TLS 1.3 cannot be chosen, there or here.
+# Go's names, as the toolkit has them, to OpenSSL's. The suites of TLS 1.3 cannot be chosen, neither there nor here.
 CIPHERS: dict[str, str] = {
     f"TLS_{key}{auth}WITH_{cipher}": f"{openssl}{ours}"
     for key, auth, openssl in (
@@ -62,7 +62,7 @@ _TLS13_CIPHERS = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACH
 
 CURVES = {"CurveP256": "prime256v1", "CurveP384": "secp384r1", "CurveP521": "secp521r1", "X25519": "X25519"}
 
-# Those that the toolkit lets one set.
+# The headers that the toolkit allows.
 _HEADERS = (
     "Content-Security-Policy",
     "Strict-Transport-Security",
@@ -97,7 +97,7 @@ def read_web_config(path: str) -> WebConfig:
         key_file=checks.file("key_file"),
         client_ca_file=checks.file("client_ca_file"),
         client_auth_type=checks.client_auth(),
-        client_allowed_sans=checks.texts("client_allowed_sans"),
+        client_allowed_sans=checks.strings("client_allowed_sans"),
         min_version=checks.version("min_version", "TLS12"),
         max_version=checks.version("max_version", "TLS13"),
         cipher_suites=checks.known("cipher_suites", (*CIPHERS, *_TLS13_CIPHERS)),
@@ -110,9 +110,9 @@ def read_web_config(path: str) -> WebConfig:
     if tls and not config.key_file:
         document.fail("tls_server_config", "missing key_file")
     if config.client_auth_type != "NoClientCert" and not config.client_ca_file:
-        document.fail("tls_server_config.client_auth_type", "needs a client_ca_file to verify certificates with")
+        document.fail("tls_server_config.client_auth_type", "needs a client_ca_file")
     if config.client_auth_type == "NoClientCert" and (config.client_ca_file or config.client_allowed_sans):
-        document.fail("tls_server_config", "client certificates are described, but client_auth_type asks for none")
+        document.fail("tls_server_config", "settings for client certificates, but client_auth_type asks for none")
     if config.min_version > config.max_version:
         document.fail("tls_server_config.min_version", "is above max_version")
     return config
@@ -181,21 +181,21 @@ class _Checks:
         self._values = values
         self._folder = folder
 
-    def text(self, key: str) -> str:
+    def string(self, key: str) -> str:
         value = self._values.get(key)
         if value is not None and not isinstance(value, str):
-            self._fail(key, f"not a text: {value!r}")
+            self._fail(key, f"not a string: {value!r}")
         return value or ""
 
-    def texts(self, key: str) -> tuple[str, ...]:
+    def strings(self, key: str) -> tuple[str, ...]:
         value = self._values.get(key) or []
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            self._fail(key, "not a list of texts")
+            self._fail(key, "not a list of strings")
         return tuple(value)
 
     def file(self, key: str) -> str:
-        """The absolute path of a file that can be read; relative ones are beside the configuration."""
-        text = self.text(key)
+        """The absolute path of a file that can be read; relative ones start at the configuration file's folder."""
+        text = self.string(key)
         if not text:
             return ""
         path = os.path.join(self._folder, text)
@@ -207,26 +207,27 @@ class _Checks:
         return path
 
     def version(self, key: str, default: str) -> str:
-        text = self.text(key) or default
+        text = self.string(key) or default
         if text in _OLD_VERSIONS:
-            self._fail(key, f"{text} is not secure any more; at least TLS12")
+            self._fail(key, f"{text} is no longer secure; at least TLS12")
         if text not in VERSIONS:
             self._fail(key, f"not one of {', '.join(VERSIONS)}: {text!r}")
         return text
 
     def client_auth(self) -> str:
         key = "client_auth_type"
-        text = self.text(key) or "NoClientCert"
+        text = self.string(key) or "NoClientCert"
         if text in _UNVERIFIED:
             self._fail(
-                key, f"{text} takes unverified certificates, which is not supported; {' or '.join(CLIENT_AUTH[1:])}"
+                key,
+                f"{text} accepts unverified certificates; only supported: {' or '.join(CLIENT_AUTH[1:])}",
             )
         if text not in CLIENT_AUTH:
             self._fail(key, f"not one of {', '.join(CLIENT_AUTH)}: {text!r}")
         return text
 
     def known(self, key: str, names: tuple[str, ...]) -> tuple[str, ...]:
-        texts = self.texts(key)
+        texts = self.strings(key)
         for text in texts:
             if text not in names:
                 self._fail(key, f"unknown: {text!r}")
@@ -245,7 +246,7 @@ def _headers(document: _Document, http: dict[Any, Any]) -> dict[str, str]:
         if name not in _HEADERS:
             document.fail(f"{place}.{name}", f"not one of {', '.join(_HEADERS)}")
         if not isinstance(value, str) or not value.isprintable() or not value.isascii():
-            document.fail(f"{place}.{name}", "not a text that fits a header")
+            document.fail(f"{place}.{name}", "not a string of printable ASCII")
     return dict(found)
 
 
@@ -253,7 +254,7 @@ def _users(document: _Document, users: dict[Any, Any]) -> dict[str, str]:
     for name, hashed in users.items():
         place = f"basic_auth_users.{name}"
         if not isinstance(name, str) or ":" in name or not name:
-            document.fail(place, "not a user's name")
+            document.fail(place, "not a user name")
         if not isinstance(hashed, str) or not _BCRYPT.fullmatch(hashed):
-            document.fail(place, "not a bcrypt hash")  # it may be a password: never shown
+            document.fail(place, "not a bcrypt hash")  # never shown: it may be a password
     return dict(users)

@@ -419,7 +419,7 @@ def test_few_large_bodies_at_a_time() -> None:
         first, second = site.client(), site.client()
         for client in (first, second):
             client.send(data[:-1])
-        wait_for(lambda: site.call(lambda: not site.server._listeners[0].has_room_for_large()))
+        wait_for(lambda: site.call(lambda: not site.server._listeners[0].has_room_for_large_body()))
         third = site.client()
         third.send(data)
         reply = third.read()
@@ -430,9 +430,9 @@ def test_few_large_bodies_at_a_time() -> None:
         assert first.read().status == 400
         assert site.ask(WRITE, method="POST", body=LARGE).status == 400
         first.send(data[:-1])
-        wait_for(lambda: site.call(lambda: not site.server._listeners[0].has_room_for_large()))
+        wait_for(lambda: site.call(lambda: not site.server._listeners[0].has_room_for_large_body()))
         second.sock.shutdown(socket.SHUT_RDWR)
-        wait_for(lambda: site.call(lambda: site.server._listeners[0].has_room_for_large()))
+        wait_for(lambda: site.call(lambda: site.server._listeners[0].has_room_for_large_body()))
         assert site.ask(WRITE, method="POST", body=LARGE).status == 400
 
 

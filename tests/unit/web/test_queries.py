@@ -276,7 +276,7 @@ def test_a_stream_that_breaks_is_not_ended_properly() -> None:
         with pytest.raises(AssertionError, match="ended after"):
             client.read()
         wait_for(lambda: site.logged)
-        assert "an answer broke off: UnicodeEncodeError" in site.logged[0]
+        assert "an answer was cut short: UnicodeEncodeError" in site.logged[0]
         assert site.ask(SERIES + "&limit=1").status == 200
 
 
