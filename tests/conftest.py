@@ -16,8 +16,8 @@ ALONE = {
     "e2e/test_limits.py",
     "e2e/test_prometheus.py",
     "e2e/test_run.py",
-    "unit/collectors/process/test_real.py",
-    "unit/collectors/process/test_unattributed.py",
+    "e2e/test_process_collector.py",
+    "e2e/test_unattributed.py",
 }
 
 # What takes 20 s and more comes first, so that no worker is left with it when the others have done.

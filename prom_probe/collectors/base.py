@@ -46,6 +46,14 @@ def _no_log(level: str, message: str) -> None:
     pass
 
 
+def _online_cpus() -> int:
+    return os.sysconf("SC_NPROCESSORS_ONLN")
+
+
+def _allowed_cpus() -> int:
+    return len(os.sched_getaffinity(0))
+
+
 def _boot_time() -> float:
     """Wall-clock second at which the kernel's start times begin."""
     if hasattr(time, "CLOCK_BOOTTIME"):
@@ -99,6 +107,9 @@ class Context(msgspec.Struct):
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
     statvfs: Callable[[str], os.statvfs_result] = os.statvfs
+    supervisor_pid: Callable[[], int] = os.getppid
+    online_cpus: Callable[[], int] = _online_cpus
+    allowed_cpus: Callable[[], int] = _allowed_cpus
     # Seconds for which a collection waits for a reading that may hang; what comes later is taken with a later one.
     patience_s: float = 0.005
     boot_time: Callable[[], float] = _boot_time

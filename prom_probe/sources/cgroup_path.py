@@ -6,7 +6,7 @@ taken for another.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from prom_probe.sources.descriptors import read_once
 from prom_probe.sources.mountinfo import CgroupMount, parse_mountinfo
@@ -33,7 +33,8 @@ class CgroupLocator:
     same cgroups and our mounts are the same: what a process is in cannot be removed.
     """
 
-    def __init__(self, procfs: str, cgroupfs: str) -> None:
+    def __init__(self, procfs: str, cgroupfs: str, stat: Callable[[str], os.stat_result] = os.stat) -> None:
+        self._stat = stat
         self._procfs = procfs
         self._cgroupfs = cgroupfs
         self._mounts = b""  # what it said when the memory began
@@ -55,14 +56,48 @@ class CgroupLocator:
         if found is None:
             directories: Directories = {}
             ours = [mount for mount in parse_mountinfo(mounts) if _is_below(mount.point, self._cgroupfs)]
-            missing = _locate(parse_proc_pid_cgroup(cgroups), ours, "", directories)
+            missing = self._locate(parse_proc_pid_cgroup(cgroups), ours, "", directories)
             if missing:
                 theirs = parse_mountinfo(read_once(f"{procfs}/{pid}/mountinfo"))
-                _locate(missing, theirs, f"{procfs}/{pid}/root", directories)
+                self._locate(missing, theirs, f"{procfs}/{pid}/root", directories)
             found = {controller: directory for controller, directory in directories.items() if directory}
             if not missing:
                 self._found[cgroups] = found
         return found.copy()
+
+    def _locate(
+        self, memberships: Iterable[Membership], mounts: list[CgroupMount], prefix: str, found: Directories
+    ) -> list[Membership]:
+        """Fill `found` ("" for a hierarchy's root), and give back the memberships that no mount shows."""
+        missing = []
+        for membership in memberships:
+            wanted = (
+                [name for name in membership.controllers if name in CONTROLLERS] if membership.controllers else [""]
+            )
+            if not wanted:
+                continue
+            directory = next(filter(None, (self._directory(membership, mount, prefix) for mount in mounts)), None)
+            if directory is None:
+                missing.append(membership)
+            else:
+                found |= dict.fromkeys(wanted, "" if _is_hierarchy_root(directory) else directory)
+        return missing
+
+    def _directory(self, membership: Membership, mount: CgroupMount, prefix: str) -> str | None:
+        """Where the mount shows the cgroup, None where it does not."""
+        if set(membership.controllers) - mount.options or bool(mount.options) != bool(membership.controllers):
+            return None
+        if not _is_below(membership.path, mount.root):
+            return None
+        directory = prefix + mount.point + membership.path[len(mount.root.rstrip("/")) :]
+        directory = directory.rstrip("/")
+        try:
+            # Another device: something else is mounted over it, or a link leads out of the process's root.
+            return directory if self._stat(directory).st_dev == mount.device else None
+        except PermissionError:
+            raise
+        except OSError:
+            return None
 
 
 def locate_named_cgroup(cgroupfs: str, path: str) -> Directories:
@@ -83,40 +118,6 @@ def locate_named_cgroup(cgroupfs: str, path: str) -> Directories:
         else:
             found |= {controller: directory for controller in mount.split(",") if controller in CONTROLLERS}
     return found
-
-
-def _locate(
-    memberships: Iterable[Membership], mounts: list[CgroupMount], prefix: str, found: Directories
-) -> list[Membership]:
-    """Fill `found` ("" for a hierarchy's root), and give back the memberships that no mount shows."""
-    missing = []
-    for membership in memberships:
-        wanted = [name for name in membership.controllers if name in CONTROLLERS] if membership.controllers else [""]
-        if not wanted:
-            continue
-        directory = next(filter(None, (_directory(membership, mount, prefix) for mount in mounts)), None)
-        if directory is None:
-            missing.append(membership)
-        else:
-            found |= dict.fromkeys(wanted, "" if _is_hierarchy_root(directory) else directory)
-    return missing
-
-
-def _directory(membership: Membership, mount: CgroupMount, prefix: str) -> str | None:
-    """Where the mount shows the cgroup, None where it does not."""
-    if set(membership.controllers) - mount.options or bool(mount.options) != bool(membership.controllers):
-        return None
-    if not _is_below(membership.path, mount.root):
-        return None
-    directory = prefix + mount.point + membership.path[len(mount.root.rstrip("/")) :]
-    directory = directory.rstrip("/")
-    try:
-        # Another device: something else is mounted over it, or a link leads out of the process's root.
-        return directory if os.stat(directory).st_dev == mount.device else None
-    except PermissionError:
-        raise
-    except OSError:
-        return None
 
 
 def _is_below(path: str, root: str) -> bool:

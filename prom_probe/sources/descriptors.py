@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Callable
+from typing import TypeAlias
 
 # Left free for what the process opens besides: its ring, its log, and files that are opened for one reading.
 _RESERVE = 64
@@ -11,6 +12,9 @@ _HALF_PAGE = 2048  # of the smallest
 _LINE = 256
 _CHUNK = 1 << 17  # /proc/stat of a large machine is as long as that
 _OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
+
+# pread(2): descriptor, count, offset.
+Pread: TypeAlias = Callable[[int, int, int], bytes]
 
 
 def default_limit() -> int:
@@ -26,8 +30,9 @@ def default_limit() -> int:
 class Descriptors:
     """Opens files to keep, at most `limit` at once. Not thread-safe; `used` is what is open now."""
 
-    def __init__(self, limit: int | None = None) -> None:
+    def __init__(self, limit: int | None = None, open: Callable[[str, int], int] = os.open) -> None:
         self.limit = default_limit() if limit is None else limit
+        self._open = open
         self.used = 0
 
     def open(self, path: str, flags: int = os.O_RDONLY) -> int:
@@ -35,10 +40,10 @@ class Descriptors:
         if self.used >= self.limit:
             return -1
         try:
-            fd = os.open(path, flags)
+            fd = self._open(path, flags)
         except OSError as error:
             if error.errno in _OUT_OF_DESCRIPTORS:
-                # Somebody else needs them too: keep no more than now, less a few to read the rest with.
+                # Others in this process need descriptors too: keep fewer, so that the rest can be read.
                 self.limit = max(0, self.used - 16)
                 return -1
             raise
@@ -91,30 +96,30 @@ def read_line(fd: int) -> bytes:
     return os.pread(fd, _LINE, 0)
 
 
-def read_all(fd: int) -> bytes:
+def read_all(fd: int, pread: Pread = os.pread) -> bytes:
     """Everything from the start of `fd`; a seq_file gives its records a page or so at a time, so read to the end."""
-    data = os.pread(fd, _CHUNK, 0)
+    data = pread(fd, _CHUNK, 0)
     if not data:
         return data
     size = len(data)
-    chunk = os.pread(fd, _CHUNK, size)
+    chunk = pread(fd, _CHUNK, size)
     if not chunk:
         return data
     parts = [data]
     while chunk:
         parts.append(chunk)
         size += len(chunk)
-        chunk = os.pread(fd, _CHUNK, size)
+        chunk = pread(fd, _CHUNK, size)
     return b"".join(parts)
 
 
-def read_records(fd: int) -> bytes:
+def read_records(fd: int, pread: Pread = os.pread) -> bytes:
     """Everything from the start of a seq_file whose records are all shorter than 2 KiB.
 
     A read ends before the record that a page has no room for: what is shorter than half a page is all there is.
     """
-    data = os.pread(fd, _CHUNK, 0)
-    return data if len(data) <= _HALF_PAGE else read_all(fd)
+    data = pread(fd, _CHUNK, 0)
+    return data if len(data) <= _HALF_PAGE else read_all(fd, pread)
 
 
 def read_once(path: str, read: Callable[[int], bytes] = read_all) -> bytes:

@@ -3,6 +3,7 @@
 import errno
 import os
 import time
+from collections.abc import Callable
 
 # What a priority other than "normal" is: a nice value, or SCHED_RR at its lowest priority.
 NICE = {"high": -10}
@@ -14,7 +15,26 @@ _AUTOGROUP_TRIES = 5
 _AUTOGROUP_PAUSE_S = 0.1
 
 
-def set_priority(priority: str, autogroup: str = "/proc/self/autogroup") -> None:
+def _set_nice(nice: int) -> None:
+    os.setpriority(os.PRIO_PROCESS, 0, nice)
+
+
+def _write(path: str, data: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        os.write(fd, data)
+    finally:
+        os.close(fd)
+
+
+def set_priority(
+    priority: str,
+    autogroup: str = "/proc/self/autogroup",
+    *,
+    set_nice: Callable[[int], None] = _set_nice,
+    write: Callable[[str, bytes], None] = _write,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
     """Give the calling process, single-threaded and alone in its session, this priority. OSError where that is denied.
 
     Where the kernel shares the CPU between sessions first (`autogroup`), a nice value counts within the session alone,
@@ -25,25 +45,18 @@ def set_priority(priority: str, autogroup: str = "/proc/self/autogroup") -> None
             raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
         os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(_REALTIME_PRIORITY))
     elif priority in NICE:
-        os.setpriority(os.PRIO_PROCESS, 0, NICE[priority])
-        _set_autogroup(autogroup, NICE[priority])
-
-
-def _set_autogroup(path: str, nice: int) -> None:
-    for left in reversed(range(_AUTOGROUP_TRIES)):
-        try:
-            fd = os.open(path, os.O_WRONLY)
+        nice = NICE[priority]
+        set_nice(nice)
+        for left in reversed(range(_AUTOGROUP_TRIES)):
             try:
-                os.write(fd, b"%d" % nice)
-            finally:
-                os.close(fd)
-            return
-        except FileNotFoundError:
-            return  # a kernel without
-        except BlockingIOError:
-            if not left:
-                raise
-            time.sleep(_AUTOGROUP_PAUSE_S)
+                write(autogroup, b"%d" % nice)
+                return
+            except FileNotFoundError:
+                return  # a kernel without autogroups
+            except BlockingIOError:
+                if not left:
+                    raise
+                sleep(_AUTOGROUP_PAUSE_S)
 
 
 def has_priority(pid: int, priority: str) -> bool:

@@ -1,5 +1,6 @@
 """What the watched trees' processes use of DRM devices, by their open files."""
 
+import errno
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -90,7 +91,7 @@ class DrmClients:
         except _GONE:
             pass
         except (OSError, ParseError) as error:
-            code = "PARSE" if isinstance(error, ParseError) else "EACCES" if error.errno == 13 else str(error.errno)
+            code = "PARSE" if isinstance(error, ParseError) else errno.errorcode.get(error.errno or 0, "READ")
             self.denied.append(GpuError("fdinfo", code, str(error)))
         return clients
 

@@ -1,7 +1,5 @@
 """The system collector's sections that are one or two small files of /proc each."""
 
-import os
-
 from prom_probe.collectors.system import families
 from prom_probe.collectors.system.section import FileSection, Host, Section
 from prom_probe.model.definition import Definition
@@ -200,8 +198,7 @@ class Cpus(Section):
 
     def collect(self) -> None:
         context = self._host.context
-        online = os.sysconf("SC_NPROCESSORS_ONLN")
-        allowed = float(len(os.sched_getaffinity(0)))
+        online, allowed = context.online_cpus(), float(context.allowed_cpus())
         memberships = parse_proc_pid_cgroup(read_once(f"{context.procfs}/self/cgroup"))
         limit = read_cpu_limit(context.cgroupfs, memberships)
         self.write((online, allowed if limit is None else min(allowed, limit)))

@@ -1,7 +1,5 @@
 """The workers collector: whether our own processes run, and what they cost."""
 
-import os
-
 import msgspec
 
 from prom_probe.collectors.base import Context, WorkerState
@@ -31,7 +29,7 @@ class WorkersCollector:
         self._started = STALE
         self._saved: dict[str, tuple[int, int, int]] = {}
         try:
-            stat = parse_proc_pid_stat(read_proc_pid_stat(context.own_procfs, os.getppid()))
+            stat = parse_proc_pid_stat(read_proc_pid_stat(context.own_procfs, context.supervisor_pid()))
             self._started = round(context.boot_time() + stat.starttime / context.ticks_per_s, 2)
         except (OSError, ParseError) as error:
             context.log("warn", str(error))

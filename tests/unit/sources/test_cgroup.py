@@ -145,28 +145,23 @@ def test_without_cgroup_namespaces_the_roots_of_the_mounts_tell(tree: Tree) -> N
     assert tree.locate(8) == {"memory": "cgroup/memory"}
 
 
-def test_a_locator_looks_again_once_a_cgroup_or_our_mounts_have_changed(
-    tree: Tree, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_locator_looks_again_once_a_cgroup_or_our_mounts_have_changed(tree: Tree) -> None:
     """Until then it looks at no directory; what is below a process's root is looked at each time."""
     tree.v2("cgroup", "cgroup/a", "cgroup/b", "other/a", "proc/7/root/sys/fs/cgroup")
     mount = "/", tree.cgroupfs, "v2"
     tree.process("self", "0::/\n", mount)
     tree.process(7, "0::/a\n", ("/../c", "/sys/fs/cgroup", "v2"))
-    stat = os.stat
     looked: list[str] = []
 
     def counted(path: str) -> os.stat_result:
         looked.append(path)
-        return stat(path)
+        return os.stat(path)
 
-    locator = CgroupLocator(tree.proc.path, tree.cgroupfs)
+    locator = CgroupLocator(tree.proc.path, tree.cgroupfs, counted)
 
     def locate(directory: str, *, looks: bool) -> None:
         looked.clear()
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "stat", counted)
-            assert locator.locate(7) == {"": str(tree.root / directory)}
+        assert locator.locate(7) == {"": str(tree.root / directory)}
         assert bool(looked) == looks
 
     locate("cgroup/a", looks=True)
@@ -201,21 +196,19 @@ def test_another_file_system_in_its_place_is_not_read(tree: Tree) -> None:
     assert tree.locate(7) == {}
 
 
-def test_a_denied_root_is_an_error_of_its_own(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_denied_root_is_an_error_of_its_own(tree: Tree) -> None:
     """Another uid's /proc/PID/root."""
     tree.v2("cgroup")
     tree.process("self", "0::/\n", ("/", tree.cgroupfs, "v2"))
     tree.process(7, "0::/../b\n", ("/../b", "/sys/fs/cgroup", "v2"))
-    stat = os.stat
 
     def denied(path: str) -> os.stat_result:
         if "/7/root" in path:
             raise PermissionError(13, "Permission denied", path)
-        return stat(path)
+        return os.stat(path)
 
-    monkeypatch.setattr(os, "stat", denied)
     with pytest.raises(PermissionError, match="7/root"):
-        tree.locate(7)
+        CgroupLocator(tree.proc.path, tree.cgroupfs, denied).locate(7)
 
 
 @pytest.mark.parametrize(

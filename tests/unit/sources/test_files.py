@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import socket
-import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,26 +16,8 @@ from prom_probe.sources.container import in_container, in_shared_pid_namespace
 from prom_probe.sources.cpu_limit import read_cpu_limit
 from prom_probe.sources.descriptors import Descriptors, KeptFile, default_limit, read_all, read_records
 from prom_probe.sources.proc_pid_cgroup import parse_proc_pid_cgroup
-from prom_probe.sources.proc_pid_stat import parse_proc_pid_stat
 from prom_probe.sources.process_files import ProcessFiles, fd_size_counts
 from tests.support.fake_proc import FakeProc
-
-linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-
-
-@pytest.fixture
-def child() -> Iterator[int]:
-    """A process that sleeps."""
-    pid = os.fork()
-    if pid == 0:
-        signal.pause()
-        os._exit(0)
-    yield pid
-    try:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-    except (ProcessLookupError, ChildProcessError):
-        pass
 
 
 def test_descriptors_are_kept_within_the_budget(tmp_path: Path) -> None:
@@ -64,18 +43,16 @@ def test_the_budget_leaves_room_for_the_rest_of_the_process() -> None:
     assert 0 <= default_limit() < soft
 
 
-def test_the_budget_shrinks_when_the_system_has_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_budget_shrinks_when_the_system_has_no_more() -> None:
     """EMFILE is no error of the file's; others are raised."""
-    descriptors = Descriptors(100)
-    descriptors.used = 50
 
     def full(path: str, flags: int) -> int:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr(os, "open", full)
+    descriptors = Descriptors(100, full)
+    descriptors.used = 50
     assert descriptors.open("f") == -1
     assert descriptors.limit == 34
-    monkeypatch.undo()
     with pytest.raises(FileNotFoundError):
         Descriptors(1).open("/nowhere/at/all")
 
@@ -96,15 +73,14 @@ def test_a_kept_file_reads_what_is_there_now(tmp_path: Path, limit: int) -> None
     assert descriptors.used == 0
 
 
-def test_a_file_of_many_records_is_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_many_records_is_read_to_its_end() -> None:
     """A seq_file gives a few records a read."""
     text = b"0123456789" * 5
-    monkeypatch.setattr(os, "pread", lambda fd, count, offset: text[offset : offset + 7])
-    assert read_all(3) == text
+    assert read_all(3, lambda fd, count, offset: text[offset : offset + 7]) == text
 
 
 @pytest.mark.parametrize("size", [0, 100, 2048, 2049, 4000, 9000])
-def test_a_file_of_small_records_is_read_once_where_that_is_all(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+def test_a_file_of_small_records_is_read_once_where_that_is_all(size: int) -> None:
     """As a seq_file of 100-byte records on pages of 4 KiB gives it."""
     text = b"0123456789" * (size // 10)
     reads = []
@@ -113,31 +89,8 @@ def test_a_file_of_small_records_is_read_once_where_that_is_all(monkeypatch: pyt
         reads.append(offset)
         return text[offset : offset + 4000]
 
-    monkeypatch.setattr(os, "pread", pread)
-    assert read_records(3) == text
+    assert read_records(3, pread) == text
     assert len(reads) == 1 or size > 2048
-
-
-@linux
-@pytest.mark.parametrize("limit", [0, 100])
-def test_a_process_is_read(child: int, limit: int) -> None:
-    """The four files, kept or not; its end is a ProcessLookupError or FileNotFoundError, and closing frees all."""
-    descriptors = Descriptors(limit)
-    files = ProcessFiles("/proc", child, descriptors, fd_size=fd_size_counts("/proc"))
-    listed = len(os.listdir(f"/proc/{child}/fd"))
-    for _ in range(2):
-        assert parse_proc_pid_stat(files.stat()).ppid == os.getpid()
-        assert files.statm().count(b" ") == 6
-        assert files.io().startswith(b"rchar: ")
-        assert files.open_fds() == listed
-    assert descriptors.used <= min(limit, 4)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    for read in (files.stat, files.statm, files.io, files.open_fds):
-        with pytest.raises((ProcessLookupError, FileNotFoundError)):
-            read()
-    files.close()
-    assert descriptors.used == 0
 
 
 def test_the_size_of_a_plain_directory_is_no_count(tmp_path: Path) -> None:

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import gzip
-import shutil
 import socket
-import ssl
-import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -159,39 +154,6 @@ def test_redirects_are_followed(peer: Callable[..., Peer]) -> None:
     one = peer(b"HTTP/1.1 301 X\r\nLocation: b%20c?d\r\nContent-Length: 0\r\n\r\n", away)
     assert read(one.url).body == b"abc"
     assert one.requests[1].startswith(b"GET /b%20c?d HTTP/1.1\r\n")
-
-
-def test_https(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A certificate that is trusted is taken, over one connection; another one is no connection."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("openssl is not installed")
-    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
-    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *subject]
-    subprocess.run([*command, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(certificate, key)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def serve() -> None:
-            for _ in range(2):
-                raw, _ = listener.accept()
-                try:
-                    with server.wrap_socket(raw, server_side=True) as sock:
-                        while sock.recv(65536):
-                            sock.sendall(sized(b"abc"))
-                except OSError:
-                    pass
-
-        threading.Thread(target=serve, daemon=True).start()
-        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
-        with pytest.raises(PageError, match="certificate verify failed") as error:
-            read(url)
-        assert error.value.reason == "connect"
-        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-        with closing(HttpPage(parse_endpoint(url), {}, MAX)) as page:
-            assert [page.read(10).body for _ in range(2)] == [b"abc", b"abc"]
 
 
 def test_nobody_there() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -132,24 +131,22 @@ def test_intel(tmp_path: Path, clock: str) -> None:
     assert row[f"gpu_up{{{uuid}}}"] == 1
 
 
-def test_a_suspended_card_is_not_woken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing but its identity and its power state is opened; readings come with its waking."""
+def test_a_suspended_card_is_not_woken(tmp_path: Path) -> None:
+    """Nothing but its identity and its power state is read; readings come with its waking."""
     gpus = Gpus(tmp_path)
-    gpus.cards.card(0, **AMD, status="suspended", files=AMD_FILES)
-    opened = []
-    real = os.open
-
-    def note(path: str, *args: int) -> int:
-        opened.append(str(path))
-        return real(path, *args)
-
-    monkeypatch.setattr(os, "open", note)
+    identity = ("device/unique_id", "device/product_name")
+    card = gpus.cards.card(0, **AMD, status="suspended", files={name: AMD_FILES[name] for name in identity})
+    sensors = [card / name for name in AMD_FILES if name not in identity]
+    for sensor in sensors:
+        sensor.mkdir(parents=True)  # to read a directory is an error, which would be counted
     collector = gpus.make()
     row = gpus.collect(collector, 3)
     assert row['gpu_suspended{uuid="abc123"}'] == row['gpu_up{uuid="abc123"}'] == 1
     assert not any(series.startswith(("gpu_power", "gpu_temperature", "gpu_utilization")) for series in row)
-    assert not any("hwmon" in path or "busy" in path or "metrics" in path for path in opened)
-    gpus.cards.card(0, **AMD, status="active", files={})
+    assert not any(series.startswith("gpu_errors") for series in row)
+    for sensor in sensors:
+        sensor.rmdir()
+    gpus.cards.card(0, **AMD, status="active", files=AMD_FILES)
     row = gpus.collect(collector)
     assert row['gpu_suspended{uuid="abc123"}'] == 0
     assert row['gpu_power_watts{uuid="abc123"}'] == 140
@@ -266,21 +263,16 @@ def test_a_device_that_is_not_on_pci(tmp_path: Path) -> None:
     assert any('vendor="panfrost"' in series for series in row)
 
 
-def test_descriptors_that_may_not_be_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_descriptors_that_cannot_be_listed(tmp_path: Path) -> None:
     """No sums instead of too small ones, and a reason."""
     gpus = Gpus(tmp_path, app=(100,))
     gpus.cards.card(0, **AMD, files=AMD_FILES)
     gpus.machine.proc.process(100, fds=0)
-    real = os.listdir
-
-    def deny(path: str) -> list[str]:
-        if str(path).endswith("/100/fd"):
-            raise PermissionError(13, "Permission denied", path)
-        return real(path)
-
-    monkeypatch.setattr(os, "listdir", deny)
+    descriptors = gpus.machine.proc.root / "100/fd"
+    descriptors.rmdir()
+    descriptors.write_text("")
     row = gpus.collect(gpus.make(), 2)
-    assert row['gpu_errors_total{call="fdinfo",code="EACCES"}'] == 2
+    assert row['gpu_errors_total{call="fdinfo",code="ENOTDIR"}'] == 2
     assert row['gpu_power_watts{uuid="abc123"}'] == 140
     assert row['prom_probe_source_readable{source="gpu_processes"}'] == 0
     assert not any(series.startswith("proctree_gpu") for series in row)

@@ -19,7 +19,7 @@ class Supervised:
         self.states: list[WorkerState] = []
 
     def make(self) -> WorkersCollector:
-        return self.machine.make(WorkersCollector, read_workers=lambda: self.states)
+        return self.machine.make(WorkersCollector, supervisor_pid=lambda: 10, read_workers=lambda: self.states)
 
     def collect(self, collector: WorkersCollector) -> dict[str, float]:
         """Rows of workers, without the prefix they have in common."""
@@ -30,8 +30,7 @@ class Supervised:
 
 
 @pytest.fixture
-def supervised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Supervised:
-    monkeypatch.setattr("os.getppid", lambda: 10)
+def supervised(tmp_path: Path) -> Supervised:
     supervised = Supervised(tmp_path)
     supervised.machine.proc.process(10, 1, start=12345)
     supervised.machine.proc.process(11, 10, utime=30, stime=20, resident=100)
