@@ -1,4 +1,4 @@
-"""Samples that come one by one with any labels: the head's buffers, one a series."""
+"""Appended samples, which come one by one with any labels: their heads and their stream."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
     from prom_probe.tsdb.cache import Cache
 
-_SLOT_COST = 2 * (80 + 24) + 45 + 24 + 4  # two arrays, an entry of a dict, a place in three lists, a count
+_SLOT_COST = 2 * (80 + 24) + 45 + 24 + 4  # two arrays, a dict entry, a slot in three lists, a count
 _SAMPLE_COST = 17  # with the arrays' spare room
 
-# Full buffers are closed between two batches, by `maintain`, so that series with equal timestamps stay together; this
-# is for a writer that outruns it.
+# `maintain` closes full heads between two batches, so that series with equal timestamps stay together. These limits
+# are for a writer that outruns it.
 _HARD_BYTES = 4 * MAX_BYTES
 _HARD_ROWS = 16 * MAX_ROWS
 
 
 class AppendedHead:
-    """The samples of many series since the last cut, each series with timestamps of its own, strictly increasing."""
+    """Appended samples of many series; each series has its own, strictly increasing timestamps."""
 
     __slots__ = (
         "_size",
@@ -55,17 +55,17 @@ class AppendedHead:
         self.series: list[IndexedSeries] = []  # by slot, like the three below
         self.times: list[array[int]] = []
         self.values: list[array[float]] = []
-        self.counts = array("I")  # how many samples are whole: written last, copied by a snapshot
+        self.counts = array("I")  # complete samples of each series: written last, copied by a snapshot
         self._size = 0
         self.samples = 0
-        self.tallest = 0  # the most samples that one series has
+        self.tallest = 0  # the most samples of any series
         self.mint = MAX_TIME
         self.maxt = -MAX_TIME
         self.since = lived_ms
         self.seen = lived_ms
 
     def append(self, series: IndexedSeries, t_ms: int, value: float) -> None:
-        """Append a sample that is newer than the series' others here."""
+        """Append a sample that is newer than all others of its series in here."""
         slot = self.slots.get(series.ref)
         if slot is None:
             slot = len(self.series)
@@ -154,17 +154,17 @@ class AppendedHeadView:
 
 
 class AppendedStream(SampleStream[AppendedHead]):
-    """All general appends."""
+    """The stream of all appended samples."""
 
     shared = False
 
     def append(
         self, series: IndexedSeries, t_ms: int, value: float, *, lived_ms: int, ahead_ms: int | None
     ) -> AppendOutcome:
-        """Append a sample; the outcome says why not.
+        """Append a sample, or say why it is refused.
 
-        A series whose newest sample is later than `ahead_ms` got it from a clock that has been set back since: it
-        begins again, and readers let what was written later cover what was written before.
+        If a series' newest sample is later than `ahead_ms`, the clock has been set back since: the series starts over,
+        and for readers what is written from then on takes precedence.
         """
         tail = series.tail
         if tail is not None and t_ms <= tail[0]:
@@ -186,7 +186,7 @@ class AppendedStream(SampleStream[AppendedHead]):
         return AppendOutcome.APPENDED
 
     def find_tail(self, ref: int) -> tuple[int, float] | None:
-        """The newest sample that the stream has of a series of an earlier life."""
+        """The newest sample of a series that was restored from disk."""
         for piece in reversed(self.pieces):
             tail = _tail(piece, ref)
             if tail is not None:

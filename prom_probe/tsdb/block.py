@@ -1,4 +1,4 @@
-"""Blocks: immutable sealed columns in one run of bytes, as docs/storage.md draws them."""
+"""Blocks: immutable, sealed columns in one stretch of bytes; docs/storage.md draws the layout."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ HEADER = Struct("<4sIIIqq")
 
 MAX_TIMELINES = (1 << 16) - 1
 
-# Bytes of a block's objects beside its data and its refs.
+# Bytes of a block's Python objects, besides its data and refs.
 _BLOCK_COST = 1900
 
-# The bounds of so many timelines are remembered.
+# The most timelines whose bounds are remembered.
 _MOST_BOUNDS = 16
 
-# So many series are looked up one by one; for more, numpy is quicker.
+# Up to this many series are looked up one by one; beyond that, numpy is faster.
 _FEW = 16
 
 _uids = count()
@@ -45,8 +45,8 @@ _uids = count()
 class Block:
     """Sealed columns with their timelines: a piece of a stream. Immutable; any thread may read it.
 
-    `data` is the block's bytes, `refs` the columns' series, ascending. `since` and `seen` are the store's lived time at
-    its first and last row. `uid` is its name in the decode cache.
+    `data` is the block's bytes, `refs` the columns' series, ascending. `since` and `seen` are the store's lived time
+    when its first and last rows were appended. `uid` identifies it in the decode cache.
     """
 
     __slots__ = (
@@ -69,22 +69,22 @@ class Block:
     )
 
     def __init__(self, data: bytes | memoryview, refs: Refs, samples: int, since: int, seen: int) -> None:
-        """Raises BlockError where `data` is no block, or none of so many columns."""
+        """Raises BlockError unless `data` is a block with one column for each ref."""
         if len(data) < HEADER.size:
-            raise BlockError(f"{len(data)} bytes are no block")
+            raise BlockError(f"not a block: only {len(data)} bytes")
         magic, self.columns, self.timelines, length, self.mint, self.maxt = HEADER.unpack_from(data)
         if magic != MAGIC:
-            raise BlockError(f"{bytes(magic)!r} is not how a block begins")
+            raise BlockError(f"not a block: it begins with {bytes(magic)!r}")
         if (
             length != len(data)
             or self._tables()[2] > length
             or not 0 < self.timelines <= MAX_TIMELINES
             or self.mint > self.maxt
         ):
-            raise BlockError(f"{self.columns} columns and {self.timelines} timelines in {len(data)} bytes of {length}")
+            raise BlockError(f"{self.columns} columns and {self.timelines} timelines in {len(data)} of {length} bytes")
         if self.columns != len(refs):
             raise BlockError(f"a block of {self.columns} columns, with {len(refs)} series")
-        self.rest_on(memoryview(data), refs)
+        self.move_to(memoryview(data), refs)
         self.samples = samples
         self.since = since
         self.seen = seen
@@ -93,13 +93,13 @@ class Block:
         self._bounds: dict[int, tuple[int, int]] = {}
 
     def _tables(self) -> tuple[int, int, int]:
-        """Where the tables behind the records' ends begin, and the records."""
+        """The offsets of the heights, of the columns' timelines and of the records."""
         heights = HEADER.size + 4 * (self.columns + self.timelines)
         timeline_of = heights + 2 * self.timelines
         return heights, timeline_of, timeline_of + (2 * self.columns if self.timelines > 1 else 0)
 
-    def rest_on(self, data: memoryview, refs: Refs) -> None:
-        """Let the block's bytes and refs, the same ones, lie here from now on; a reader meanwhile sees either."""
+    def move_to(self, data: memoryview, refs: Refs) -> None:
+        """Use these copies of the block's bytes and refs from now on; a concurrent reader sees either copy."""
         heights, timeline_of, records = self._tables()
         self.data = data
         self._ends = data[HEADER.size : heights].cast("I")
@@ -109,9 +109,9 @@ class Block:
         self.refs = refs
 
     def rows(self, timeline: int) -> int:
-        """The number of a timeline's rows. Raises BlockError where there is no such timeline."""
+        """The number of rows of a timeline. Raises BlockError if there is no such timeline."""
         if timeline >= self.timelines or not self._heights[timeline]:
-            raise BlockError(f"there is no timeline {timeline} with rows")
+            raise BlockError(f"no timeline {timeline} with rows")
         return self._heights[timeline]
 
     def place(self, ref: int) -> int | None:
@@ -124,38 +124,38 @@ class Block:
         return self._timeline_of[place] if self.timelines > 1 else 0
 
     def column(self, place: int) -> Record:
-        """A column's record, which also tells whether it rises, and its extremes. Raises BlockError."""
+        """A column's record. Raises BlockError if it is damaged."""
         return self._record(self.timelines + place)
 
     def column_records(self) -> tuple[memoryview, memoryview]:
-        """Where the columns' records begin and end (u32 each, one more than there are columns) in the bytes behind."""
+        """The bounds of the columns' records (u32 each, one more than there are columns), and the bytes they index."""
         return self._ends[self.timelines - 1 :], self._records
 
     def time_record(self, timeline: int) -> Record:
-        """A timeline's record. Raises BlockError where it is damaged."""
+        """A timeline's record. Raises BlockError if it is damaged."""
         return self._record(timeline)
 
     def words(self, place: int) -> array[int]:
-        """A column's bits, decoded without numpy. Raises BlockError where it is damaged."""
+        """A column's bits, decoded without numpy. Raises BlockError if it is damaged."""
         return column.decode(self.column(place), self.rows(self.timeline_of(place)))
 
     def timestamps(self, timeline: int) -> list[int]:
-        """A timeline's timestamps, decoded without numpy. Raises BlockError where it is damaged."""
+        """A timeline's timestamps, decoded without numpy. Raises BlockError if it is damaged."""
         return column.decode_numbers(self.time_record(timeline), self.rows(timeline))
 
     @property
     def in_file(self) -> bool:
-        """Whether it rests on a mapped file."""
+        """Whether its bytes are those of a mapped file."""
         return isinstance(self.data.obj, mmap) and not isinstance(self.data.obj, AnonymousPages)
 
     @property
     def tallest(self) -> int:
-        """The most rows that a timeline has."""
+        """The most rows of any timeline."""
         return max(self._heights)
 
     @property
     def height(self) -> int:
-        """Its rows; of several timelines, the mean."""
+        """Its number of rows; with several timelines, the mean."""
         return self.rows(0) if self.timelines == 1 else max(1, self.samples // self.columns)
 
     def live_refs(self) -> Sequence[int]:
@@ -204,7 +204,7 @@ class Block:
     def _record(self, number: int) -> Record:
         start, end = self._ends[number - 1] if number else 0, self._ends[number]
         if not start <= end <= len(self._records):
-            raise BlockError(f"record {number} is outside the block")
+            raise BlockError(f"record {number} lies outside the block")
         return record.parse(self._records[start:end])
 
 
@@ -221,7 +221,7 @@ def _timestamps(block: Block, timeline: int) -> tuple[NDArray[np.int64], int]:
 
 
 class BlockWriter:
-    """Gathers timelines, then columns by ascending ref, into a block."""
+    """Collects timelines, then columns by ascending ref, into a block."""
 
     def __init__(self) -> None:
         self._ends = array("I")
@@ -233,7 +233,7 @@ class BlockWriter:
         self._mint = self._maxt = 0
 
     def add_timeline(self, times: Sequence[int]) -> int:
-        """Add strictly increasing timestamps, before any column; gives the timeline's number."""
+        """Add strictly increasing timestamps, before any column; returns the timeline's number."""
         number = len(self._heights)
         self._heights.append(len(times))
         self._mint = min(self._mint, times[0]) if number else times[0]

@@ -1,4 +1,4 @@
-"""A cache bounded in bytes that prefers what is newest in time, shared by the reading threads."""
+"""The decode cache: bounded in bytes, shared by the reading threads, it keeps what is newest in time."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _T = TypeVar("_T")
 
 Key: TypeAlias = tuple[int, bytes | int]  # a block, and which columns or timeline of it
 
-_ENTRY_COST = 400  # bytes of an entry beside its value
+_ENTRY_COST = 400  # bytes of an entry besides its value
 
-# An entry that was not asked for while so many times the cache's size had to be made has no claim to its place.
+# An entry that nobody asked for while this many times the cache's size was decoded is evictable.
 _UNUSED = 3
 
 
 class _Entry:
-    """`used`: the bytes that had been made when it was last asked for."""
+    """`used`: how many bytes had been decoded when the entry was last asked for."""
 
     __slots__ = ("newest_ms", "size", "used", "value")
 
@@ -32,9 +32,9 @@ class _Entry:
 class Cache:
     """Values under keys, each with a size in bytes and the newest timestamp (ms) that it covers.
 
-    When there is no room, the entries that cover the oldest time go first, among equals the one put in first; a value
-    older than everything that is there is not taken. So a selection larger than the cache still finds its newest part.
-    What nobody asks for any more goes before that.
+    When it is full, entries that nobody asks for any more are evicted, then those that cover the oldest time, the first
+    inserted among equals; a value older than everything in the cache is not kept. So a selection larger than the cache
+    still finds its newest part.
     """
 
     def __init__(self, limit_bytes: int) -> None:
@@ -44,11 +44,11 @@ class Cache:
         self._entries: dict[Key, _Entry] = {}
         self._order: list[tuple[int, int, Key]] = []  # heap of (newest timestamp, count, key)
         self._count = 0
-        self._made = 0  # bytes, ever
-        self._swept = 0  # of which so many when entries without use were last looked for
+        self._made = 0  # bytes decoded so far
+        self._swept = 0  # `_made` when unused entries were last evicted
 
     def get(self, key: Key, newest_ms: int, make: Callable[[], tuple[_T, int]]) -> _T:
-        """The value under `key`; if absent, made by `make`, which gives it with its size. Any thread may call."""
+        """The value under `key`; if absent, made by `make`, which returns it with its size. Any thread may call."""
         found = self._entries.get(key)
         if found is not None:
             found.used = self._made
@@ -59,13 +59,13 @@ class Cache:
         return value
 
     def resize(self, limit_bytes: int) -> None:
-        """Hold so many bytes from now on; what is too much goes as the other entries do."""
+        """Hold at most `limit_bytes` from now on; what exceeds that is evicted."""
         with self._lock:
             self.limit_bytes = limit_bytes
             self._evict(limit_bytes)
 
     def forget(self, blocks: Collection[int]) -> None:
-        """Drop all entries of these blocks, the first of a key's two parts."""
+        """Drop all entries of these blocks (the first part of a key)."""
         with self._lock:
             self._drop([key for key in self._entries if key[0] in blocks])
 
@@ -77,7 +77,7 @@ class Cache:
             heapify(self._order)
 
     def _evict(self, most_bytes: int, newest_ms: int | None = None) -> bool:
-        """Drop entries until at most so many bytes are left; False where one is newer than that, which stays."""
+        """Drop the oldest entries until at most `most_bytes` are left; False if one newer than `newest_ms` is next."""
         while self.bytes > most_bytes:
             if newest_ms is not None and self._order[0][0] > newest_ms:
                 return False

@@ -1,4 +1,4 @@
-"""A collector's stream as the writer keeps it: from announcements and rows to runs."""
+"""A collector's stream as the writer keeps it: announcements and rows become heads."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from prom_probe.tsdb.retention import PAUSE_MS, present_columns
 from prom_probe.tsdb.row_head import RowHead
 from prom_probe.tsdb.stream import SampleStream
 
-# Columns -> their series, None for a column that there is no room for.
+# Columns -> their series; None for a column that the series cap refuses.
 Admit: TypeAlias = Callable[[Sequence[Column]], Sequence[IndexedSeries | None]]
 
 
 class CollectorStream(SampleStream[RowHead]):
-    """One collector: its columns now, its newest row, and its rows as pieces."""
+    """One collector: its current columns, its newest row, and its rows as pieces."""
 
     shared = True
 
@@ -29,15 +29,14 @@ class CollectorStream(SampleStream[RowHead]):
         super().__init__()
         self.collector = collector
         self.mapping: ColumnMap | None = None
-        self._readmit_ms = 0  # when it is time to ask for room again
+        self._readmit_ms = 0  # lived time at which to ask for room again
         self._newest: tuple[ColumnMap, int, bytes] | None = None
 
     def announce(self, layout: int, start: int, columns: Sequence[Column], admit: Admit, lived_ms: int) -> None:
-        """Take columns [start, start + len(columns)) of `layout`; `admit` gives their series, None where no room is.
+        """Take columns [start, start + len(columns)) of `layout`; `admit` finds their series.
 
-        Columns that are known already change nothing; the first that differs from what is known begins a new epoch, of
-        which the columns before it stay part. Raises LayoutError where columns before `start` are unknown, and where
-        `admit` does.
+        Columns that are already known change nothing. The first one that differs starts a new column map, which keeps
+        the columns before it. Raises LayoutError if columns before `start` are unknown, and if `admit` does.
         """
         mapping = self.mapping
         known = mapping.columns if mapping is not None and mapping.layout == layout else []
@@ -60,7 +59,7 @@ class CollectorStream(SampleStream[RowHead]):
         self.mapping = mapping
 
     def maybe_readmit(self, admit: Admit, lived_ms: int) -> None:
-        """Ask again for room, now and then, for the columns that have values and no series in the index."""
+        """Ask for room again, now and then, for columns that have values but no series in the index."""
         mapping = self.mapping
         if lived_ms < self._readmit_ms or self._newest is None or self._newest[0] is not mapping or mapping is None:
             return
@@ -79,7 +78,7 @@ class CollectorStream(SampleStream[RowHead]):
                 self.mapping.add(column, found.get(place) or mapping.series[place])
 
     def append(self, layout: int, t_ms: int, payload: bytes, lived_ms: int) -> tuple[AppendOutcome, int]:
-        """Append a row; gives the outcome and the number of samples that it is about. Costs the same for any width."""
+        """Append a row; returns the outcome and the number of samples in the row."""
         mapping = self.mapping
         samples = len(payload) // 8 - payload.count(STALE_BYTES)
         if mapping is None or mapping.layout != layout:
@@ -106,7 +105,7 @@ class CollectorStream(SampleStream[RowHead]):
         return AppendOutcome.APPENDED, samples
 
     def restore(self, pieces: Sequence[RowHead | Block]) -> None:
-        """Begin with one or more closed pieces of an earlier life; its columns have to be announced anew."""
+        """Start with one or more closed pieces restored from disk; the columns have to be announced anew."""
         self.pieces = tuple(pieces)
         self._newest = (ColumnMap(0), pieces[-1].view().maxt, b"")
 
@@ -117,7 +116,7 @@ class CollectorStream(SampleStream[RowHead]):
             self.append(self.mapping.layout, t_ms + 1 if t_ms == newest[1] else t_ms, b"", lived_ms)
 
     def _see(self, lived_ms: int) -> None:
-        """Note of the series in the newest row that they are alive, before some may be gone."""
+        """Note that the series in the newest row are alive, before some of them lose their columns."""
         if self._newest is not None:
             mapping, _, payload = self._newest
             for place in present_columns(payload):
@@ -126,7 +125,7 @@ class CollectorStream(SampleStream[RowHead]):
 
     @property
     def refused(self) -> int:
-        """How many columns have no series."""
+        """How many columns the series cap refused."""
         return self.mapping.refused if self.mapping is not None else 0
 
     def current_refs(self) -> Iterable[int]:
@@ -134,7 +133,7 @@ class CollectorStream(SampleStream[RowHead]):
         return self.mapping.refs() if self.mapping is not None else ()
 
     def alive_refs(self) -> Iterable[int]:
-        """The refs of the series that have a value in the newest row, or were announced since."""
+        """The refs of the series that have a value in the newest row, or were announced after it."""
         mapping = self.mapping
         if mapping is None:
             return

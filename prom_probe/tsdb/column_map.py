@@ -1,4 +1,4 @@
-"""Mappings: which column of a row belongs to which series."""
+"""Column maps: which column of a row belongs to which series."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Iterable, Sequence
 from prom_probe.model.family import Column, Family
 from prom_probe.tsdb.index import IndexedSeries
 
-_COLUMN_COST = 56 + 16 + 45 + 32  # bytes: its struct, its places in lists, its entry in a dict with the int
+_COLUMN_COST = 56 + 16 + 45 + 32  # bytes: its struct, its slots in lists, its dict entry with the int
 _FROZEN_COST = 8
 
 
 class ColumnMap:
-    """The columns of a collector's layout now, and their series. Append-only; only the writer changes it.
+    """The columns of a collector's current layout, and their series. Append-only; only the writer changes it.
 
-    A series can have several columns: one that ended and, later in the same layout, one that began anew. `refused`
-    counts the columns that found no room; they have no series.
+    A series can have several columns: one that ended and, later in the same layout, one that started anew. `refused`
+    counts the columns that the series cap refused; they have no series.
     """
 
     __slots__ = ("_first", "_more", "columns", "families", "layout", "refused", "series")
@@ -33,7 +33,7 @@ class ColumnMap:
     def add(self, column: Column, series: IndexedSeries | None) -> None:
         place = len(self.series)
         self.series.append(series)
-        # Of what a frame brought, only the series' own labels and one copy of each family are kept.
+        # The frame's own copies of labels and families are not kept alive.
         family = self.families.setdefault(column.family, column.family)
         labels = series.labels if series is not None else column.labels
         self.columns.append(Column(family, labels, column.exposed, column.shown))
@@ -45,7 +45,7 @@ class ColumnMap:
             self._first[series.ref] = place
 
     def places(self, ref: int) -> Sequence[int]:
-        """The columns of a series, the later ones last; where one has no value, the one before counts."""
+        """The columns of a series, in order; the last one that has a value counts."""
         first = self._first.get(ref)
         if first is None:
             return ()
@@ -67,13 +67,13 @@ class ColumnMap:
 
 
 class FrozenColumnMap:
-    """A mapping that is not the collector's any more: what readers and sealing need of it, in little room."""
+    """A column map that the collector no longer uses: what readers and sealing need of it, in little memory."""
 
     __slots__ = ("_by_column", "_places")
 
     def __init__(self, mapping: ColumnMap) -> None:
         self._by_column = array("q", mapping.by_column())
-        self._places: dict[int, tuple[int, ...]] | None = None  # made by the first reader, gone with the run
+        self._places: dict[int, tuple[int, ...]] | None = None  # made by the first reader, freed with the head
 
     def places(self, ref: int) -> Sequence[int]:
         places = self._places

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 _REF = attrgetter("ref")
 _FOREVER = 1 << 62
-# Bytes, with the collector's header where there is one: an entry of a dict with its share of spare room, a place in a
-# list, a Posting with its list, a Series with its ref, a tail with its numbers.
+# Bytes, with the garbage collector's header where there is one: a dict entry with its share of spare room, a list slot,
+# a Posting with its list, an IndexedSeries with its ref, a tail with its numbers.
 _DICT_SLOT = 45
 _LIST_SLOT = 9
 _POSTING = 48 + 88
 _SERIES = 88 + 32
 TAIL_COST = 64 + 32 + 32
 
-# What so many selections found is kept, where it is no more than so many series: 256 KiB at most.
+# The results of this many selections are kept, each of at most this many series: 256 KiB at most.
 _KEPT_SELECTIONS, _KEPT_SERIES = 64, 512
 
 
@@ -37,11 +37,11 @@ class SeriesOwner(Protocol):
 
 
 class IndexedSeries:
-    """One series: its labels, its number, and who holds its samples. Only the writer changes it.
+    """One series: its labels, its ref, and the streams that have its samples. Only the writer changes it.
 
-    `ref` grows with every new series and is never used again. `kept`: the series cap does not evict it. `seen`: the
-    store's lived milliseconds when it was last known to be alive. `until`: the last epoch of the index that has it.
-    `tail`: (t_ms, value) of its newest general append.
+    Refs grow with every new series and are never reused. `kept`: the series cap does not evict it. `seen`: the store's
+    lived time when the series was last known to be alive. `until`: the last epoch of the index that has it. `tail`:
+    (t_ms, value) of its newest appended sample.
     """
 
     __slots__ = ("kept", "labels", "owners", "ref", "seen", "tail", "until")
@@ -68,7 +68,7 @@ class IndexedSeries:
             self.owners += owner.alone
 
     def cost(self) -> int:
-        """Bytes that it takes with its entries in the index, the postings' own aside."""
+        """Bytes that it takes, its entries in the index included, but not the postings themselves."""
         lists = _LIST_SLOT * (len(self.labels) + 1)
         return _SERIES + getsizeof(self.labels) + lists + _DICT_SLOT + (TAIL_COST if self.tail is not None else 0)
 
@@ -87,10 +87,10 @@ class Posting:
 
 
 class Index:
-    """All series by label pair. One writer adds; readers in other threads see a prefix, bounded by their snapshot.
+    """All series by label pair. One writer adds to it; readers in other threads see what their snapshot's bound allows.
 
-    Lists only grow, so a reader that leaves out what came after its snapshot sees what was there when it began. A
-    series that leaves is marked with the epoch in which it did; it is out of the lists when the index is made anew.
+    Lists only grow, so a reader that ignores what came after its snapshot sees what was there when it began. A series
+    that leaves is marked with the epoch in which it left, and is missing from the index that replaces this one.
     """
 
     def __init__(self) -> None:
@@ -99,10 +99,10 @@ class Index:
         self.bytes = 0
         self.found: dict[
             tuple[Matcher, ...], tuple[tuple[int, int], Sequence[IndexedSeries]]
-        ] = {}  # and in which scope
+        ] = {}  # by matchers: (bound, epoch), result
 
     def intern(self, labels: Labels) -> Labels:
-        """`labels` made of the index's own pairs where it has them, so that equal pairs are one object."""
+        """`labels` made of pairs that the index already has, where possible, so that equal pairs are one object."""
         out = []
         for pair in labels:
             posting = self.values.get(pair[0], {}).get(pair[1])
@@ -110,7 +110,7 @@ class Index:
         return tuple(out)
 
     def add(self, series: IndexedSeries) -> None:
-        """Add a series whose ref is higher than all refs so far."""
+        """Add a series whose ref is higher than all others."""
         for pair in series.labels:
             values = self.values.get(pair[0])
             if values is None:
@@ -120,7 +120,7 @@ class Index:
             if posting is None:
                 posting = Posting(pair)
                 posting.members.append(series)
-                values[pair[1]] = posting  # whole before a reader can see it
+                values[pair[1]] = posting  # complete before a reader can see it
                 self.bytes += posting.cost()
             else:
                 posting.members.append(series)
@@ -130,7 +130,7 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a snapshot sees of the store's series: an index as it was at `epoch`, with refs below `bound`."""
+    """What a snapshot sees of the index: the series with refs below `bound` that had not left by `epoch`."""
 
     index: Index
     bound: int
@@ -138,7 +138,7 @@ class Scope:
 
 
 def resolve(scope: Scope, matchers: Sequence[Matcher], deadline: float | None) -> Sequence[IndexedSeries]:
-    """The series in scope that all `matchers` take, by ascending ref. Few of them are kept for who asks again.
+    """The series in scope that all `matchers` match, by ascending ref. Small results are kept for the next call.
 
     An absent label has the value "", as in Prometheus. Raises RegexError for a bad pattern, RegexTimeout at `deadline`.
     """
@@ -157,7 +157,7 @@ def resolve(scope: Scope, matchers: Sequence[Matcher], deadline: float | None) -
 
 def _resolve(scope: Scope, matchers: Sequence[Matcher], deadline: float | None) -> list[IndexedSeries]:
     index = scope.index
-    included: list[list[IndexedSeries]] = []  # one list a matcher that needs the label
+    included: list[list[IndexedSeries]] = []  # a list for each matcher that needs the label
     excluded: list[list[IndexedSeries]] = []
     pairs: list[tuple[tuple[str, str], list[IndexedSeries]]] = []  # the plain `name="value"` ones
     for matcher in matchers:
@@ -170,11 +170,11 @@ def _resolve(scope: Scope, matchers: Sequence[Matcher], deadline: float | None) 
             continue
         regex = _regex(matcher)
         equal = matcher.op in ("=", "=~")
-        takes_absent = _takes(matcher, regex, "", deadline) == equal
-        # A matcher that takes an absent label can only exclude what has the label; any other needs it.
-        wanted = _postings(values, matcher, regex, equal != takes_absent, deadline)
+        matches_absent = _hits(matcher, regex, "", deadline) == equal
+        # A matcher that matches an absent label can only exclude series that have the label; any other needs it.
+        wanted = _postings(values, matcher, regex, equal != matches_absent, deadline)
         lists = [posting.members for posting in wanted]
-        if takes_absent:
+        if matches_absent:
             excluded += lists
         else:
             included.append(lists[0] if len(lists) == 1 else _union(lists))
@@ -192,22 +192,22 @@ def _regex(matcher: Matcher) -> AnchoredRegex | None:
     return compile_anchored(matcher.value)
 
 
-def _takes(matcher: Matcher, regex: AnchoredRegex | None, value: str, deadline: float | None) -> bool:
-    """Whether `value` is the matcher's value or matches its pattern, whatever the operator."""
+def _hits(matcher: Matcher, regex: AnchoredRegex | None, value: str, deadline: float | None) -> bool:
+    """Whether `value` is the matcher's value or matches its pattern, negated or not."""
     return value == matcher.value if regex is None else regex.matches(value, deadline)
 
 
 def _postings(
     values: dict[str, Posting], matcher: Matcher, regex: AnchoredRegex | None, hit: bool, deadline: float | None
 ) -> list[Posting]:
-    """The postings whose value is taken (`hit`), or those whose value is not."""
+    """The postings whose values hit the matcher's value or pattern, or, without `hit`, those whose values do not."""
     literals: Iterable[str] | None = (matcher.value,) if regex is None else regex.literals
     if literals is not None:
         if hit:
             return [posting for value in literals if (posting := values.get(value)) is not None]
         without = set(literals)
         return [posting for value, posting in values.copy().items() if value not in without]
-    return [posting for value, posting in values.copy().items() if _takes(matcher, regex, value, deadline) == hit]
+    return [posting for value, posting in values.copy().items() if _hits(matcher, regex, value, deadline) == hit]
 
 
 def _union(lists: Iterable[list[IndexedSeries]]) -> list[IndexedSeries]:
@@ -220,7 +220,7 @@ def _union(lists: Iterable[list[IndexedSeries]]) -> list[IndexedSeries]:
 def _intersect(
     index: Index, included: list[list[IndexedSeries]], pairs: list[tuple[tuple[str, str], list[IndexedSeries]]]
 ) -> set[IndexedSeries]:
-    """The series in all lists; the shortest first, and a long posting is not walked for a few candidates."""
+    """The series in all lists. Begins with the shortest; a long posting is not walked for a few candidates."""
     if not included and not pairs:
         return set(index.all)
     included.sort(key=len)
@@ -240,5 +240,5 @@ def _intersect(
 
 
 def label_values_of(series: Iterable[IndexedSeries], name: str) -> list[str]:
-    """The values of label `name` over `series`, sorted, absent ones left out."""
+    """The values of label `name` over `series`, sorted, without absent ones."""
     return sorted({value for one in series if (value := label_value(one.labels, name))})

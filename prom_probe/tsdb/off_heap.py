@@ -1,4 +1,4 @@
-"""Memory outside the heap for what is large and stays long: the kernel has it back at once, whatever lies around it."""
+"""Memory outside the heap for large, long-lived bytes: it goes back to the kernel as soon as it is freed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 Bytes: TypeAlias = "bytes | bytearray | memoryview"
 
-# Less than that is left to the heap: a mapping takes whole pages.
+# Anything smaller stays on the heap: a mapping takes whole pages.
 _LEAST = 16_384
 
 
@@ -17,7 +17,7 @@ class AnonymousPages(mmap.mmap):
 
 
 def joined(parts: Sequence[Bytes]) -> memoryview:
-    """`parts` one after the other, to be read only. They go when no view of them is left."""
+    """`parts` one after the other, read-only. The memory is freed with the last view of it."""
     size = sum(map(len, parts))
     if size >= _LEAST:
         try:
@@ -32,5 +32,5 @@ def joined(parts: Sequence[Bytes]) -> memoryview:
 
 
 def footprint(size: int) -> int:
-    """Bytes that `joined` takes for so many."""
+    """The bytes of memory that `joined` takes for `size` bytes."""
     return size if size < _LEAST else -(-size // mmap.PAGESIZE) * mmap.PAGESIZE

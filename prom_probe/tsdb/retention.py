@@ -1,4 +1,4 @@
-"""Retention: which pieces have had their time, which series have no samples left, which make room for new ones."""
+"""Retention: which pieces expire, which series have no samples left, and which are evicted at the series cap."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
     AnyStream: TypeAlias = SampleStream[Any]
 
-# A series of general appends has ended for the cap's purposes when it was silent for so long (lived milliseconds).
+# A series of appended samples counts as ended after this much silence (lived milliseconds).
 _SILENT_MS = 300_000
 
-# How often, in lived milliseconds, a full store looks for room.
+# How often a full store looks for room (lived milliseconds).
 PAUSE_MS = 10_000
 
 
 class LivedTime:
-    """Milliseconds that the store has lived, by the wall clock with its steps taken out.
+    """How many milliseconds the store has lived: wall-clock time, without the clock's jumps.
 
-    Retention counts these: a clock that is set forward by hours, or a laptop that slept, ages nothing, and one that is
-    set back keeps nothing longer. A gap between two ticks counts for a minute at most.
+    Retention goes by it: setting the clock forward, or suspending the machine, expires nothing, and setting it back
+    keeps nothing longer. The time between two ticks counts as a minute at most.
     """
 
     _MAX_STEP_MS = 60_000
@@ -42,7 +42,7 @@ class LivedTime:
 
 
 def drop_expired(streams: Iterable[AnyStream], before_lived_ms: int) -> bool:
-    """Drop the pieces whose last sample came before that; True if there were any."""
+    """Drop the pieces whose last sample was appended before `before_lived_ms`; True if there were any."""
     dropped = False
     for stream in streams:
         while stream.pieces and stream.pieces[0].seen < before_lived_ms:
@@ -52,7 +52,7 @@ def drop_expired(streams: Iterable[AnyStream], before_lived_ms: int) -> bool:
 
 
 def drop_excess(streams: Sequence[AnyStream], excess_bytes: int) -> bool:
-    """Drop the oldest pieces until `excess_bytes` are gone; True if there were any. An open piece goes last."""
+    """Drop the oldest pieces until `excess_bytes` are freed; True if there were any."""
     dropped = False
     while excess_bytes > 0:
         holders = [stream for stream in streams if stream.pieces]
@@ -66,14 +66,14 @@ def drop_excess(streams: Sequence[AnyStream], excess_bytes: int) -> bool:
 
 
 def drop_live(refs: set[int], streams: Sequence[AnyStream]) -> Iterator[None]:
-    """Take what has samples or a column out of `refs`, a step a piece; all is done when the iteration ends."""
+    """Remove the series that have samples or a column from `refs`; yields after each piece."""
     done = set()
     for stream in streams:
         for piece in stream.pieces:
             refs.difference_update(piece.live_refs())
             done.add(piece)
             yield
-    for stream in streams:  # what came meanwhile, in one step
+    for stream in streams:  # what was added meanwhile, in one step
         refs.difference_update(stream.current_refs())
         for piece in stream.pieces:
             if piece not in done:
@@ -81,16 +81,16 @@ def drop_live(refs: set[int], streams: Sequence[AnyStream]) -> Iterator[None]:
 
 
 class EndedSeries:
-    """The local series that have ended, for the series cap: the one that ended longest ago goes first.
+    """The local series that have ended, which the series cap evicts; the one that ended longest ago goes first.
 
-    The list is made when one is needed and used up before it is made again: looking at all series costs milliseconds.
-    So it is made at most once between two ticks, and when it was empty, not for PAUSE_MS.
+    Finding them means looking at all series, which takes milliseconds. So the list is used up before it is made again,
+    and it is made at most once between two ticks; if it came out empty, not for PAUSE_MS.
     """
 
     def __init__(self) -> None:
-        self._queue: list[IndexedSeries] = []  # the oldest last
-        self._seen = array("q")  # when each of them was seen
-        self._next_ms = 0  # when it may be made again
+        self._queue: list[IndexedSeries] = []  # the one that ended longest ago is last
+        self._seen = array("q")  # `seen` of each, as it was
+        self._next_ms = 0  # lived time from which it may be made again
 
     def take(
         self,
@@ -100,7 +100,7 @@ class EndedSeries:
         streams: Sequence[AnyStream],
         lived_ms: int,
     ) -> list[IndexedSeries]:
-        """At most `count` of the series `members` that may go, `keep` aside."""
+        """At most `count` evictable ones of the series `members`, none of them in `keep`."""
         if len(self._queue) < count and lived_ms >= self._next_ms:
             self._queue = _ended(members, streams, lived_ms)
             self._seen = array("q", [series.seen for series in self._queue])
@@ -113,13 +113,13 @@ class EndedSeries:
         return taken
 
     def clear(self) -> None:
-        """Let go of the list, which would keep alive what has left the index."""
+        """Forget the list, which would keep series alive that have left the index."""
         self._queue.clear()
         del self._seen[:]
 
 
 def _ended(members: Iterable[IndexedSeries], streams: Sequence[AnyStream], lived_ms: int) -> list[IndexedSeries]:
-    """The series that are not exposed and have no value in their collector's newest row, the oldest last."""
+    """The local series that have no value in their collector's newest row; the one that ended longest ago is last."""
     alive: set[int] = set()
     for stream in streams:
         alive.update(stream.alive_refs())
@@ -129,7 +129,7 @@ def _ended(members: Iterable[IndexedSeries], streams: Sequence[AnyStream], lived
         if not (series.kept or series.gone or series.ref in alive)
         and not (series.tail and lived_ms - series.seen < _SILENT_MS)
     ]
-    ended.reverse()  # of those seen at once, the lowest ref goes first
+    ended.reverse()  # of those that ended together, the lowest ref goes first
     ended.sort(key=attrgetter("seen"), reverse=True)
     return ended
 

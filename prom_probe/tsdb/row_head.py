@@ -1,4 +1,4 @@
-"""Runs: the head's rows of one collector, as they came."""
+"""A collector's head: its newest rows, as they came."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
     from prom_probe.tsdb.cache import Cache
 
-# A head is closed at so many rows or so many bytes, and then sealed into a block.
+# A head that has this many rows or bytes is closed, then sealed into a block.
 MAX_ROWS = 256
 MAX_BYTES = 1 << 20
 
-# Bytes of a row beside its payload: the bytes object, its timestamp, and a place in each list with its spare room.
+# Bytes of a row besides its payload: the bytes object, its timestamp, and a slot in each list with its spare room.
 _ROW_COST = 33 + 32 + 18
 
-# Up to so many columns are cut out of the rows one by one; for more, the rows are joined once.
+# Up to this many columns are cut out of the rows one by one; beyond that, the rows are joined once.
 _FEW = 4
 
 AnyColumnMap: TypeAlias = ColumnMap | FrozenColumnMap
@@ -34,9 +34,9 @@ AnyColumnMap: TypeAlias = ColumnMap | FrozenColumnMap
 class RowHead:
     """Consecutive rows of a collector with strictly increasing timestamps. Append-only until it is closed.
 
-    A payload is packed little-endian float64, one per column from the first on; the staleness marker and what is beyond
-    its end are absent. What a column is can change between two rows: `mappings` has (first row, mapping), ascending.
-    Readers bound themselves to the rows that were there when their snapshot was made.
+    A payload is packed little-endian float64, one per column from the first on; absent are columns with the staleness
+    marker and those beyond its end. The columns can change between two rows: `mappings` has (first row, column map),
+    ascending. Readers only look at the rows that were there when their snapshot was made.
     """
 
     __slots__ = ("_size", "mappings", "rows", "samples", "seen", "since", "times")
@@ -55,13 +55,13 @@ class RowHead:
             self.freeze()
             self.mappings.append((len(self.rows), mapping))
         self.rows.append(payload)
-        self.times.append(t_ms)  # a reader counts the timestamps, so the rest comes first
+        self.times.append(t_ms)  # last, since readers count the timestamps
         self._size += len(payload) + _ROW_COST
         self.samples += samples
         self.seen = lived_ms
 
     def freeze(self) -> None:
-        """Let go of the last mapping, which is the collector's no more."""
+        """Replace the last column map, which the collector no longer uses, by a small copy."""
         if self.mappings:
             start, mapping = self.mappings[-1]
             if isinstance(mapping, ColumnMap):
@@ -78,7 +78,7 @@ class RowHead:
         return len(self.times) >= MAX_ROWS or self._size >= MAX_BYTES
 
     def holds(self, t_ms: int, payload: bytes) -> bool:
-        """Whether it has exactly this row."""
+        """Whether it contains exactly this row."""
         place = bisect_left(self.times, t_ms)
         return place < len(self.times) and self.times[place] == t_ms and self.rows[place] == payload
 
@@ -86,7 +86,7 @@ class RowHead:
         return [ref for _, mapping in self.mappings for ref in mapping.refs()]
 
     def sections(self) -> Iterator[tuple[int, int, AnyColumnMap]]:
-        """Rows [start, end) and the mapping that they have."""
+        """Rows [start, end) and their column map."""
         return sections(self.mappings, len(self.rows))
 
     def seal(self, known: Collection[int]) -> Sealing:
@@ -98,7 +98,7 @@ class RowHead:
 
 
 def sections(mappings: Sequence[tuple[int, AnyColumnMap]], rows: int) -> Iterator[tuple[int, int, AnyColumnMap]]:
-    """(start, end, mapping) of each mapping that has some of the first `rows` rows."""
+    """(start, end, column map) for each column map of the first `rows` rows."""
     for i, (start, mapping) in enumerate(mappings):
         end = min(mappings[i + 1][0], rows) if i + 1 < len(mappings) else rows
         if start < end:
@@ -106,7 +106,7 @@ def sections(mappings: Sequence[tuple[int, AnyColumnMap]], rows: int) -> Iterato
 
 
 class RowHeadView:
-    """A run's rows at the time of a snapshot: a piece of a stream, all in one timeline, 0."""
+    """A head's rows at the time of a snapshot: a piece of a stream, with one timeline, 0."""
 
     __slots__ = ("_count", "_mappings", "_run")
 
@@ -150,7 +150,7 @@ class RowHeadView:
 
 
 def _read(rows: list[bytes], mapping: AnyColumnMap, refs: Sequence[int], out: NDArray[np.uint64]) -> None:
-    """Series `refs` of rows that have one mapping."""
+    """Read series `refs` out of rows that share a column map."""
     import numpy as np
 
     places = [mapping.places(ref) for ref in refs]
@@ -163,7 +163,7 @@ def _read(rows: list[bytes], mapping: AnyColumnMap, refs: Sequence[int], out: ND
 
 
 def _gather(rows: list[bytes], places: list[int], out: NDArray[np.uint64]) -> None:
-    """The columns `places` of `rows` into `out`; the marker's bits where a row is too short or a place is negative."""
+    """Copy columns `places` of `rows` into `out`; the staleness marker where a row is too short or a place negative."""
     import numpy as np
 
     start = 0

@@ -1,4 +1,4 @@
-"""Sealing and merging: heads into blocks and blocks into larger ones, a column a step, without numpy."""
+"""Sealing and merging: heads become blocks, and blocks larger ones, a column at a time, without numpy."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def seal_rows(
     writer = BlockWriter()
     writer.add_timeline(times)
     tables: list[_Table] = []
-    columns: list[Iterator[tuple[int, int, int]]] = []  # of each table, by series: (ref, table, place)
+    columns: list[Iterator[tuple[int, int, int]]] = []  # for each table, by ref: (ref, table, column)
     for start, end, column_refs in sections:
         some = rows[start:end]
         width = max(map(len, some)) // 8
@@ -48,7 +48,7 @@ def seal_rows(
         places = array("I", sorted((p for p, ref in enumerate(refs) if ref in known), key=refs.__getitem__))
         columns.append(zip(map(refs.__getitem__, places), repeat(len(columns)), places))
         yield
-    del known  # which is large
+    del known  # it is large
     for ref, same in groupby(heapq.merge(*columns), itemgetter(0)):
         encoded = column.encode(_assembled([(place, tables[number]) for _, number, place in same], len(rows)))
         if encoded.flips != []:
@@ -70,7 +70,7 @@ class _Table(NamedTuple):
 
 
 def _assembled(columns: list[tuple[int, _Table]], rows: int) -> array[int]:
-    """A series' words from its columns; of two in one row the later counts, unless it is absent."""
+    """A series' words from its columns; where two columns have a value in a row, the later one counts."""
     place, table = columns[0]
     if len(columns) == 1 and table.end - table.start == rows:
         return table.column(place)
@@ -100,17 +100,17 @@ def seal_samples(columns: Sequence[tuple[int, array[int], array[float]]], since:
 
 
 def merge(blocks: Sequence[Block], known: Collection[int], *, shared: bool) -> Sealing:
-    """One block of the `known` series in neighbours, oldest first.
+    """One block of the `known` series of neighbouring blocks, oldest first.
 
-    None where a series' timestamps do not rise from block to block, and where no timeline would be left.
-    `shared`: the blocks have one timeline each and all series follow it, also where a block has no sample of them.
+    None if a series' timestamps do not rise from block to block, or if no timeline is left. `shared`: each block has
+    one timeline, which all series follow even where a block has no samples of them.
     """
     writer = BlockWriter()
-    columns = []  # of each block: the refs that stay
+    columns = []  # for each block: the refs that stay
     for block in blocks:
         columns.append(array("q", filter(known.__contains__, block.refs)))
         yield
-    del known  # which is large
+    del known  # it is large
     whole = (0,) * len(blocks)
     timelines: dict[tuple[int | None, ...], int] = {}
     for key in (whole,) if shared else (_timelines(blocks, ref) for ref in _union(columns)):
@@ -130,7 +130,7 @@ def merge(blocks: Sequence[Block], known: Collection[int], *, shared: bool) -> S
 
 
 def _union(columns: Sequence[array[int]]) -> Iterator[int]:
-    """The refs of all blocks, ascending, each once."""
+    """The refs of all blocks, ascending, without duplicates."""
     last = None
     for ref in heapq.merge(*columns):
         if ref != last:
@@ -143,7 +143,7 @@ def _timelines(blocks: Sequence[Block], ref: int) -> tuple[int | None, ...]:
 
 
 def _joined_times(blocks: Sequence[Block], key: tuple[int | None, ...]) -> list[int] | None:
-    """A timeline of each block one after the other; None where they do not rise."""
+    """The timestamps of the blocks' timelines, joined; None if they do not rise."""
     times: list[int] = []
     for block, timeline in zip(blocks, key, strict=True):
         if timeline is not None:
@@ -155,9 +155,9 @@ def _joined_times(blocks: Sequence[Block], key: tuple[int | None, ...]) -> list[
 
 
 def _joined(blocks: Sequence[Block], ref: int, key: tuple[int | None, ...]) -> record.Record:
-    """A series' column of each block one after the other, absent where a block with a timeline for it has none.
+    """A series' columns of all blocks joined; absent in the rows of blocks that have none.
 
-    A column of one block alone, as short-lived processes have, is taken as it is.
+    A column that only one block has, as those of short-lived processes, is not decoded.
     """
     heights = [0 if timeline is None else block.rows(timeline) for block, timeline in zip(blocks, key, strict=True)]
     places = [block.place(ref) for block in blocks]

@@ -1,4 +1,4 @@
-"""The store: one writer appends and tidies up, readers take snapshots."""
+"""The store: one writer appends and maintains it, readers take snapshots."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ if TYPE_CHECKING:
 
 __all__ = ["AppendOutcome", "LayoutError", "Snapshot", "StorageError", "Store", "StoreOptions", "StoreStats"]
 
-# A piece of a stream takes at most this part of the retention, so that what is dropped late, or at once, is little.
+# A piece of a stream takes at most one such part of the retention, so that little is dropped late, or at once.
 _PARTS = 8
 
-# The index is made anew when so many series in it are gone, and one part of all; so many series a step.
+# The index is rebuilt, this many series at a time, once it has this many series that are gone, and one part of all.
 _GONE_LEAST = 200
 _GONE_PARTS = 8
 _REINDEX_STEP = 200
 
-# A general append's series begins again if its newest sample is further in the future than this.
+# A series of appended samples starts over if its newest sample is further in the future than this.
 _FUTURE_MS = 600_000
 
 
 @dataclass(frozen=True, slots=True)
 class StoreOptions:
-    """What the store may keep, and the directory where it does so; None for memory alone.
+    """What the store may keep, and its directory; None for memory alone.
 
     `max_series` bounds the local series; exposed ones always fit.
     """
@@ -56,19 +56,19 @@ class StoreOptions:
     path: str | None = None
 
 
-# For reading alone: nothing is dropped.
+# For read-only stores: nothing is dropped.
 _EVERYTHING = StoreOptions(retention_ms=1 << 62, retention_bytes=1 << 62, max_series=1 << 62)
 
 
 @dataclass(frozen=True, slots=True)
 class StoreStats:
-    """What is in the store (`series`, `samples`, `bytes`, `pieces`), and what it took and refused since it began.
+    """What is in the store (`series`, `samples`, `bytes`, `pieces`), and what has happened since it was opened.
 
-    `bytes` is what retention counts: pieces, index and columns; the decode cache is beside it. `rejected` counts
-    samples by reason. `dropped` counts those that retention has dropped, `sealed` and `merged` the blocks made of heads
-    and of smaller blocks. With a path: `persistent`, whether what comes now goes to the disk; `disk_errors`, writes
-    that failed; `damaged`, files and records that could not be read at the start; `mapped_bytes`, the part of `bytes`
-    that lies in mapped files; `wal_bytes` and `block_file_bytes`, what the files take.
+    `bytes` is what retention counts: pieces, index and columns, but not the decode cache. `appended` counts samples,
+    `rejected` refused ones by reason, `dropped` those that retention dropped; `sealed` and `merged` count the blocks
+    made of heads and of smaller blocks. With a path: `persistent` is whether new samples reach the disk, `disk_errors`
+    counts failed writes, `damaged` the files and records that could not be read on opening; `mapped_bytes` is the part
+    of `bytes` in mapped files, `wal_bytes` and `block_file_bytes` are the sizes of the files.
     """
 
     series: int
@@ -89,29 +89,31 @@ class StoreStats:
 
 
 class Store:
-    """The time-series database. All methods belong to one thread, the writer's, except `snapshot` and what it gives."""
+    """The time-series database. All methods are for one thread, the writer's, except `snapshot` and its result."""
 
     def __init__(
         self, options: StoreOptions | None = None, *, report: Callable[[str, str], None] = lambda level, text: None
     ) -> None:
-        """`report` takes (level, text): what happens to the disk. Raises StorageError where `path` cannot be used."""
+        """`report` takes (level, text) about the disk. Raises StorageError if `path` cannot be used."""
         self.options = options or StoreOptions()
         self._lived = LivedTime()
         self._cache = Cache(self.options.decode_cache_bytes)
         self._index = Index()
         self._by_labels: dict[Labels, IndexedSeries] = {}
         self._next_ref = 1
-        self._epoch = 0  # of the index; it rises when series leave
+        self._epoch = 0  # of the index; grows when series leave it
         self._ended = EndedSeries()
         self._appended_stream = AppendedStream()
         self._collectors: dict[str, CollectorStream] = {}
         self._streams: tuple[SampleStream[Any], ...] = (self._appended_stream,)  # replaced as a whole
-        self._upkeep: Iterator[None] | None = None
-        self._bulk: Iterator[None] | None = None
+        self._cleanup: Iterator[None] | None = None
+        self._compression: Iterator[None] | None = None
         self._sweep_due = False
         self._appended = 0
-        self._changes = 0  # of what a snapshot shows; counted after each, since snapshots are made in other threads
-        self._shot: tuple[int, Snapshot] | None = None  # after so many of them; let go of with the next upkeep
+        self._changes = (
+            0  # of what a snapshot shows; counted after each change, since snapshots are made in other threads
+        )
+        self._shot: tuple[int, Snapshot] | None = None  # (changes, the snapshot made then); forgotten by `maintain`
         self._rejected: Counter[str] = Counter()
         self._sealed = self._merged = 0
         self._journal: Journal | None = None
@@ -126,9 +128,9 @@ class Store:
 
     @classmethod
     def open_read_only(cls, path: str, *, report: Callable[[str, str], None] = lambda level, text: None) -> Store:
-        """What is stored in `path`, in a store that writes nothing there and drops nothing.
+        """The store in `path`, for reading: it writes nothing there and drops nothing.
 
-        Raises StorageError where there is no store, or while a process writes to it.
+        Raises StorageError if there is no store, or while a process writes to it.
         """
         from prom_probe.tsdb.disk.opening import read
 
@@ -141,16 +143,16 @@ class Store:
         return store
 
     def change(self, options: StoreOptions) -> None:
-        """Go on with other bounds; the path stays what it is."""
+        """Continue with other limits; the path stays the same."""
         self.options = replace(options, path=self.options.path)
         self._cache.resize(options.decode_cache_bytes)
 
     def announce(self, collector: str, layout: int, start: int, columns: Sequence[Column]) -> None:
-        """Columns [start, start + len(columns)) of a collector's layout; growth has `start` = the number known.
+        """Columns [start, start + len(columns)) of a collector's layout; it grows by columns from the number known on.
 
-        A new layout number replaces the old layout: series that it lacks end there, the others continue. What is known
-        already changes nothing; where the columns differ from what is known under the same number (a restarted
-        worker), a new layout begins with the columns before them. Raises LayoutError on a gap and on bad labels.
+        A new layout number replaces the old layout: series that it lacks end there, the others continue. Columns that
+        are already known change nothing. Where they differ under the same number (a restarted worker), a new layout
+        begins with the columns before them. Raises LayoutError on a gap and on bad labels.
         """
         stream = self._collectors.get(collector)
         if stream is None:
@@ -162,17 +164,17 @@ class Store:
         self._changes += 1
 
     def knows(self, collector: str, layout: int) -> bool:
-        """Whether this is the collector's layout now."""
+        """Whether this is the collector's current layout."""
         stream = self._collectors.get(collector)
         return stream is not None and stream.mapping is not None and stream.mapping.layout == layout
 
     def append_row(self, collector: str, layout: int, t_ms: int, payload: bytes) -> AppendOutcome:
-        """Append the row that a collector filled at `t_ms`; what it costs does not depend on the number of series.
+        """Append the row that a collector filled at `t_ms`; the cost does not depend on the number of series.
 
-        `payload`: packed little-endian float64, one per column from the first on; staleness markers and what lies
-        beyond its end are absent. A second row at the newest timestamp and an exact repetition of a row in the head are
-        DUPLICATE. A row older than the newest is taken: the clock was set back, and from its timestamp on it and what
-        follows cover what was written before.
+        `payload`: packed little-endian float64, one per column from the first on; absent are columns with the staleness
+        marker and those beyond its end. A second row at the newest timestamp and an exact repetition of a row in the
+        head are DUPLICATE. An older row means that the clock was set back: it is taken, and from its timestamp on it
+        and the following rows take precedence over what was written before.
         """
         stream = self._collectors.get(collector)
         if stream is None:
@@ -190,7 +192,7 @@ class Store:
         return outcome
 
     def mark_stale(self, collector: str, t_ms: int) -> None:
-        """End all series of a collector at `t_ms`, because its probe died or fell silent."""
+        """End all series of a collector at `t_ms`, because its probe died or stopped reporting."""
         stream = self._collectors.get(collector)
         if stream is not None:
             stream.mark_stale(t_ms, self._lived.ms)
@@ -230,15 +232,15 @@ class Store:
         return outcome
 
     def reject(self, reason: str, samples: int) -> None:
-        """Count samples that were refused before they came here."""
+        """Count samples that were refused before they reached the store."""
         self._rejected[reason] += samples
 
     def maintain(self, now_ms: int, budget_s: float = 0.002) -> bool:
-        """One slice of the work behind the scenes: retention, tidying. Call it about once a second.
+        """One slice of the background work: retention, sealing, merging. Call it about once a second.
 
-        `now_ms` is the wall clock. Gives True if work is left, for a caller that has time for another slice.
+        `now_ms` is the wall clock. Returns True if work is left, for a caller that has time for another slice.
         """
-        self._shot = None  # what it keeps alive may be dropped now
+        self._shot = None  # it would keep alive what is dropped
         self._lived.tick(now_ms)
         lived_ms = self._lived.ms
         self._close_due()
@@ -248,7 +250,7 @@ class Store:
         return self._work(perf_counter() + budget_s)
 
     def settle(self, budget_s: float = 0.002) -> bool:
-        """One slice of sealing alone, for a writer that outruns `maintain`; True if work is left."""
+        """One slice of sealing and merging alone, for a writer that outruns `maintain`; True if work is left."""
         self._shot = None
         self._close_due()
         return self._work(perf_counter() + budget_s)
@@ -258,15 +260,15 @@ class Store:
             stream.close_due(self._lived.ms - self.options.retention_ms // _PARTS)
 
     def flush(self) -> None:
-        """Let what was appended be written to the disk, in another thread; without a path nothing happens.
+        """Have another thread write what was appended to the disk; without a path, do nothing.
 
-        What a flush was called for is on the disk when its write is done, within milliseconds on most disks.
+        It is on the disk once that write is done, within milliseconds on most disks.
         """
         if self._journal is not None:
             self._journal.flush()
 
     def close(self) -> None:
-        """Write what was appended, and let go of the directory; what is appended from then on is in memory alone."""
+        """Write what was appended, and release the directory; later appends stay in memory alone."""
         if self._journal is not None:
             self._journal.close()
             self._journal = None
@@ -274,7 +276,7 @@ class Store:
                 stream.journal = None
 
     def newest_ms(self) -> int | None:
-        """The newest timestamp, None where nothing is stored."""
+        """The newest timestamp; None if nothing is stored."""
         return max((piece.view().maxt for stream in self._streams for piece in stream.pieces), default=None)
 
     def newest(self) -> list[Newest]:
@@ -282,7 +284,7 @@ class Store:
         return [newest for stream in self._collectors.values() if (newest := stream.newest()) is not None]
 
     def families(self) -> Iterable[Family]:
-        """The families of all collectors' layouts, each once."""
+        """The families of all collectors' layouts, without duplicates."""
         found: dict[Family, None] = {}
         for stream in self._collectors.values():
             if stream.mapping is not None:
@@ -290,9 +292,9 @@ class Store:
         return found
 
     def snapshot(self) -> Snapshot:
-        """The store as it is now, for any thread. Costs little; may be called from any thread.
+        """The store as it is now. Cheap; it may be called, and its result used, by any thread.
 
-        As long as nothing was appended it is the same one, which remembers what was looked for.
+        Until something is appended it is the same snapshot, which remembers what was selected.
         """
         shot, changes = self._shot, self._changes
         if shot is not None and shot[0] == changes:
@@ -333,23 +335,23 @@ class Store:
         self._sweep_due |= dropped
 
     def _work(self, until_s: float) -> bool:
-        """Advance the jobs at hand, and the next ones, until `until_s` (perf_counter seconds); True if one is left."""
+        """Work on the current jobs and the next ones until `until_s` (perf_counter seconds); True if any is left."""
         while True:
-            job = self._upkeep = self._upkeep or self._next_upkeep()
+            job = self._cleanup = self._cleanup or self._next_cleanup()
             if job is None:
-                job = self._bulk = self._bulk or self._next_bulk()
+                job = self._compression = self._compression or self._next_compression()
             if job is None:
                 return False
             for _ in job:
                 if perf_counter() >= until_s:
                     return True
-            if job is self._upkeep:
-                self._upkeep = None
+            if job is self._cleanup:
+                self._cleanup = None
             else:
-                self._bulk = None
+                self._compression = None
 
-    def _next_upkeep(self) -> Iterator[None] | None:
-        """What gives memory back, and comes first."""
+    def _next_cleanup(self) -> Iterator[None] | None:
+        """The next job that frees memory; these come first."""
         if self._sweep_due:
             self._sweep_due = False
             return self._sweep()
@@ -357,8 +359,8 @@ class Store:
             return self._reindex()
         return None
 
-    def _next_bulk(self) -> Iterator[None] | None:
-        """What makes the samples smaller."""
+    def _next_compression(self) -> Iterator[None] | None:
+        """The next job that compresses samples."""
         for stream in self._streams:
             head = stream.closed_head()
             if head is not None:
@@ -371,16 +373,16 @@ class Store:
         return None
 
     def _seal(self, stream: SampleStream[Any], head: Head) -> Iterator[None]:
-        """Put a block in the place of a closed head."""
+        """Replace a closed head by a block."""
         block = yield from head.seal(self._known())
         if block is not None and stream.replace((head,), block):
             self._sealed += 1
 
     def _merge(self, stream: SampleStream[Any], blocks: tuple[Block, ...]) -> Iterator[None]:
-        """Put one block in the place of several."""
+        """Replace several blocks by one."""
         try:
             block = yield from merge(blocks, self._known(), shared=stream.shared)
-        except BlockError:  # of a file that was damaged on purpose, or by a disk
+        except BlockError:  # a damaged block file
             block = None
         if block is None:
             stream.keep_apart(blocks)
@@ -389,14 +391,14 @@ class Store:
             self._cache.forget({old.uid for old in blocks})
 
     def _sweep(self) -> Iterator[None]:
-        """Take the series that have neither samples nor a column out of the index."""
+        """Remove the series that have neither samples nor a column from the index."""
         ended = self._known()
         yield from drop_live(ended, self._streams)
         self._forget([series for series in self._by_labels.values() if series.ref in ended])
         self._ended.clear()
 
     def _reindex(self) -> Iterator[None]:
-        """Make the index anew, without the series that are gone."""
+        """Rebuild the index without the series that are gone."""
         index = Index()
         old = self._index.all
         done = 0
@@ -407,17 +409,17 @@ class Store:
             done += _REINDEX_STEP
             yield
         self._index = index
-        self._by_labels = self._by_labels.copy()  # which a table with many free places makes smaller
+        self._by_labels = self._by_labels.copy()  # a copy of a dict with many free slots is smaller
 
     def _known(self) -> set[int]:
-        """The series in the index; nothing else in a piece can be found again."""
+        """The refs of the series in the index; others in a piece cannot be found any more."""
         return {series.ref for series in self._by_labels.values()}
 
     def _admitter(self, stream: CollectorStream) -> Callable[[Sequence[Column]], list[IndexedSeries | None]]:
         return lambda columns: self._admit(stream, columns)
 
     def _admit(self, stream: CollectorStream, columns: Sequence[Column]) -> list[IndexedSeries | None]:
-        """The columns' series, made if need be; None where there is no room. Raises LayoutError for bad labels."""
+        """The columns' series, created if need be; None if the series cap refuses one. LayoutError for bad labels."""
         known = [self._by_labels.get(column.labels) for column in columns]
         fresh = [column for column, series in zip(columns, known, strict=True) if series is None]
         for column in fresh:
@@ -440,7 +442,7 @@ class Store:
         return known
 
     def _make_room(self, needed: int, keep: Collection[IndexedSeries] = ()) -> int:
-        """How many local series may be made, of `needed`; the oldest that ended go, `keep` aside."""
+        """How many of `needed` local series may be created; evicts those that ended longest ago, but none in `keep`."""
         room = self.options.max_series - len(self._by_labels)
         if room < needed:
             gone = self._ended.take(needed - room, keep, self._index.all, self._streams, self._lived.ms)
@@ -454,7 +456,7 @@ class Store:
         self._streams = (*self._streams, stream)
 
     def _restore(self, found: RecoveredStore) -> None:
-        """Begin with what an earlier life left on the disk."""
+        """Start with what was found on the disk."""
         self._lived.ms = found.lived_ms
         self._next_ref = found.next_ref
         known = {}
@@ -466,7 +468,7 @@ class Store:
             if name is None:
                 self._appended_stream.pieces = tuple(
                     piece for piece in pieces if piece.samples
-                )  # an empty one cannot be sealed
+                )  # empty heads cannot be sealed
             else:
                 stream = CollectorStream(name)
                 stream.restore(pieces)

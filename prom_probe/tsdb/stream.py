@@ -1,4 +1,4 @@
-"""Streams: the pieces of a timeline, or of many, in the order they were written."""
+"""Streams: pieces, which are blocks and heads, in the order they were written."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from prom_probe.tsdb.column_map import ColumnMap
     from prom_probe.tsdb.index import IndexedSeries
 
-# Blocks of fewer rows are merged, so many at a time.
+# Blocks of fewer rows than this are merged, this many at a time.
 _MERGED_ROWS = 1024
 _MERGE = 4
 
 
 class Head(Protocol):
-    """A piece that is written: a run, or buffers. `since`, `seen`: the store's lived time at its first and last row."""
+    """A piece that is being written. `since`, `seen`: the store's lived time at its first and last append."""
 
     samples: int
     since: int
@@ -32,46 +32,46 @@ class Head(Protocol):
 
     @property
     def full(self) -> bool:
-        """Whether it is time to close it."""
+        """Whether it has as much as a head may have."""
 
     def freeze(self) -> None:
-        """Let go of what only writing needs."""
+        """Free what only appending needs."""
 
     def live_refs(self) -> Iterable[int]:
-        """The series that it has or may have samples of."""
+        """The series that it may have samples of."""
 
     def seal(self, known: Collection[int]) -> Sealing:
         """Make a block of it, once it is closed; a collector's series that are not in `known` are left out."""
 
     def view(self) -> Piece:
-        """What is there now, for readers."""
+        """Its contents as of now, for readers."""
 
 
 H = TypeVar("H", bound=Head)
 
 
 class StreamObserver(Protocol):
-    """Who is told what becomes of the pieces (`disk/journal.py`)."""
+    """Is told what happens to a stream's pieces; `disk/journal.py` writes it to the disk."""
 
-    def row(self, collector: str, run: Any, mapping: ColumnMap, t_ms: int, payload: bytes, lived_ms: int) -> None:
-        """A row was appended to a collector's run."""
+    def row(self, collector: str, head: Any, mapping: ColumnMap, t_ms: int, payload: bytes, lived_ms: int) -> None:
+        """A row was appended to a collector's head."""
 
-    def sample(self, buffers: Any, series: IndexedSeries, t_ms: int, value: float, lived_ms: int) -> None:
-        """A general append went to the buffers."""
+    def sample(self, head: Any, series: IndexedSeries, t_ms: int, value: float, lived_ms: int) -> None:
+        """A sample was appended to a head of appended samples."""
 
     def replaced(self, old: Sequence[Any], new: Block) -> None:
-        """Neighbours, or a closed head, have become one block."""
+        """Neighbouring blocks, or a closed head, became one block."""
 
     def dropped(self, piece: Any) -> None:
-        """The oldest piece is gone."""
+        """The oldest piece was dropped."""
 
 
 class SampleStream(Generic[H]):
     """Pieces in the order they were written: blocks and closed heads, then perhaps an open head.
 
-    The writer replaces `pieces` as a whole. Timestamps rise from piece to piece except where a clock was set back:
-    readers let what was written later cover what was written before (`view.py`), and merges stop there. `shared`: all
-    series have one timeline in common, a collector's.
+    The writer replaces `pieces` as a whole. Timestamps rise from piece to piece except where the clock was set back:
+    for readers, what was written later takes precedence (`stream_view.py`), and such pieces are not merged. `shared`:
+    all series follow one timeline, a collector's.
     """
 
     shared: bool
@@ -80,24 +80,24 @@ class SampleStream(Generic[H]):
         self.alone: tuple[SampleStream[Any], ...] = (self,)
         self.pieces: tuple[H | Block, ...] = ()
         self._open: H | None = None
-        self._apart: set[int] = set()  # blocks that cannot be merged with the next, by uid
+        self._apart: set[int] = set()  # uids of blocks that cannot be merged with the next one
         self.dropped = 0  # samples
         self.journal: StreamObserver | None = None
 
     def begin(self, head: H) -> H:
-        """Let `head`, which is not empty, be the open piece."""
+        """Make `head`, which is not empty, the open piece."""
         self._open = head
         self.pieces = (*self.pieces, head)
         return head
 
     def close(self) -> None:
-        """Let the next sample begin a new head."""
+        """Close the open head; the next sample begins a new one."""
         if self._open is not None:
             self._open.freeze()
         self._open = None
 
     def close_due(self, lived_ms: int) -> None:
-        """Close the open head if it is full or began before that."""
+        """Close the open head if it is full or began before `lived_ms`."""
         if self._open is not None and (self._open.full or self._open.since < lived_ms):
             self.close()
 
@@ -112,7 +112,7 @@ class SampleStream(Generic[H]):
             self.journal.dropped(oldest)
 
     def replace(self, old: tuple[H | Block, ...], new: Block) -> bool:
-        """Put `new` in the place of the neighbours `old`; False if the first of them has been dropped meanwhile."""
+        """Replace the neighbours `old` by `new`; False if the first of them has been dropped meanwhile."""
         for at, piece in enumerate(self.pieces):
             if piece is old[0]:
                 self.pieces = (*self.pieces[:at], new, *self.pieces[at + len(old) :])
@@ -122,16 +122,16 @@ class SampleStream(Generic[H]):
         return False
 
     def closed_head(self) -> H | None:
-        """The oldest closed head, which is to be sealed."""
+        """The oldest closed head, which is the next one to seal."""
         for piece in self.pieces:
             if not isinstance(piece, Block):
                 return None if piece is self._open else piece
         return None
 
     def mergeable(self, most_bytes: int, most_ms: int) -> tuple[Block, ...]:
-        """Neighbours to be merged: small blocks, none much larger than the others; empty if there are none.
+        """The next neighbours to merge: small blocks of similar size; () if there are none.
 
-        Together they take at most `most_bytes` and cover at most `most_ms` of lived time.
+        Together they take at most `most_bytes` and span at most `most_ms` of lived time.
         """
         window: list[Block] = []
         for piece in self.pieces:
@@ -148,7 +148,7 @@ class SampleStream(Generic[H]):
         return ()
 
     def keep_apart(self, blocks: tuple[Block, ...]) -> None:
-        """Note that these cannot be merged."""
+        """Note that these blocks cannot be merged."""
         self._apart = {piece.uid for piece in self.pieces if isinstance(piece, Block) and piece.uid in self._apart}
         self._apart.update(block.uid for block in blocks)
 
@@ -165,7 +165,7 @@ class SampleStream(Generic[H]):
         return sum(piece.size for piece in self.pieces)
 
     def view(self) -> StreamView:
-        """What is there now; nothing of it changes."""
+        """The stream as of now; later appends do not change it."""
         return StreamView([piece.view() for piece in self.pieces], shared=self.shared)
 
 

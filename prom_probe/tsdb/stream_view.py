@@ -1,4 +1,4 @@
-"""Reading a stream: the rows of a time range from pieces in the order they were written, as series groups."""
+"""Reading a stream: the samples of a time range, from pieces in the order they were written, as series groups."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-# So many values are sooner decoded as a whole than looked for in each piece.
+# Up to this many values, decoding everything is faster than looking rows up in each piece.
 _LITTLE = 1 << 14
 
 
@@ -26,14 +26,14 @@ class Piece(Protocol):
 
     @property
     def mint(self) -> int:
-        """No timestamp is before it."""
+        """A lower bound of its timestamps."""
 
     @property
     def maxt(self) -> int:
-        """No timestamp is after it."""
+        """An upper bound of its timestamps."""
 
     def timelines_of(self, refs: Sequence[int]) -> Sequence[Any | None]:
-        """The key of each series' timeline; None where a series has no samples in here."""
+        """The key of each series' timeline; None for a series without samples in here."""
 
     def bounds(self, timeline: Any) -> tuple[int, int]:
         """Its first and last timestamp, ms."""
@@ -45,33 +45,33 @@ class Piece(Protocol):
         """The timestamps of rows [lo, hi)."""
 
     def part(self, refs: Sequence[int], lo: int, hi: int, cache: Cache) -> PieceRows:
-        """Rows [lo, hi), at least one, of the series `refs`, which share a timeline or are absent."""
+        """Rows [lo, hi), at least one, of the series `refs`, which share a timeline or have none here."""
 
 
 class PieceRows(Protocol):
-    """Some rows of a piece. `dense`: no marker is among them."""
+    """Some rows of a piece. `dense`: no value is the staleness marker."""
 
     dense: bool
 
     @property
     def rising(self) -> bool:
-        """Whether no value of a series is below the one before it, nor a NaN among them; False if not known."""
+        """Whether no series has a decrease or a NaN; False if unknown."""
 
     def bits(self) -> NDArray[np.uint64] | None:
-        """All rows, where they lie ready: what `write` would write. None where it has to."""
+        """What `write` would write, if that is at hand already; else None."""
 
     def write(self, out: NDArray[np.uint64]) -> None:
-        """Write all rows: the bits of the float64s, the staleness marker's for what is absent."""
+        """Write all rows as the bits of float64s, with the staleness marker for what is absent."""
 
     def at(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The values at these rows, in any order, the first row being 0: where `dense` alone."""
+        """The values at these rows (the first is 0), in any order. Only for `dense` rows."""
 
     def ends(self) -> NDArray[np.float64]:
-        """The values of the first and of the last row, [series, 2]: where `dense` alone."""
+        """The values of the first and the last row, [series, 2]. Only for `dense` rows."""
 
 
 class DecodedRows:
-    """Rows that are decoded: the bits of float64s, [series, rows]."""
+    """Decoded rows: the bits of float64s, [series, rows]."""
 
     __slots__ = ("_bits", "dense")
 
@@ -102,7 +102,7 @@ class DecodedRows:
 
 
 class _JoinedRows(Table):
-    """Rows that follow each other, of pieces that have no marker there."""
+    """Dense rows of several pieces, joined."""
 
     __slots__ = ("_counts", "_parts", "_series")
 
@@ -159,7 +159,7 @@ class _PieceTimeline(NamedTuple):
 
 
 class _RowSpan(NamedTuple):
-    """Rows [lo, hi) of a part; `first` is a bound below their timestamps."""
+    """Rows [lo, hi) of a piece's timeline; `first` is a lower bound of their timestamps."""
 
     part: _PieceTimeline
     lo: int
@@ -167,12 +167,12 @@ class _RowSpan(NamedTuple):
     first: int
 
 
-# Series, and the rows of the range that they share.
+# Series, and the rows of a time range that they share.
 Bucket: TypeAlias = tuple[list[_RowSpan], list[IndexedSeries]]
 
 
 def count(buckets: Sequence[Bucket]) -> tuple[int, int]:
-    """(series, an upper bound of their samples)."""
+    """(number of series, upper bound of the number of their samples)."""
     series = samples = 0
     for spans, some in buckets:
         series += len(some)
@@ -181,7 +181,7 @@ def count(buckets: Sequence[Bucket]) -> tuple[int, int]:
 
 
 class StreamView:
-    """A stream in a snapshot. `shared`: all series have one common timeline, also where a piece lacks some of them."""
+    """A stream in a snapshot. `shared`: all series follow one timeline, even where a piece lacks some of them."""
 
     def __init__(self, pieces: Sequence[Piece], *, shared: bool) -> None:
         self._pieces = pieces
@@ -189,7 +189,7 @@ class StreamView:
         self._in_order = all(a.maxt < b.mint for a, b in pairwise(pieces))
 
     def within(self, members: Sequence[IndexedSeries], mint: int, maxt: int) -> Iterator[IndexedSeries]:
-        """Those of the series that may have samples in the range."""
+        """The `members` that may have samples in the range."""
         left = list(members)
         for piece in reversed(self._pieces):
             if left and piece.mint <= maxt and piece.maxt >= mint:
@@ -211,11 +211,11 @@ class StreamView:
                     yield group
 
     def buckets(self, members: Sequence[IndexedSeries], mint: int, maxt: int, cache: Cache) -> list[Bucket]:
-        """The series that may have samples in the range, by the rows that they share."""
+        """The `members` that may have samples in the range, by the rows that they share."""
         if self._in_order:
             pieces = [piece for piece in self._pieces if piece.mint <= maxt and piece.maxt >= mint]
         else:
-            pieces = list(self._pieces)  # what is out of the range may still cover what is in it
+            pieces = list(self._pieces)  # a piece outside the range may take precedence within it
         if self._shared:
             spans = self._spans([_PieceTimeline(piece, 0) for piece in pieces], mint, maxt, cache)
             some = list(self.within(members, mint, maxt)) if spans else []
@@ -236,7 +236,7 @@ class StreamView:
         return buckets
 
     def _spans(self, parts: Sequence[_PieceTimeline], mint: int, maxt: int, cache: Cache) -> list[_RowSpan]:
-        """The rows of the range in time order."""
+        """The rows of the range, in time order."""
         if not self._in_order:
             return _uncovered_spans(parts, mint, maxt, cache)
         out = []
@@ -252,10 +252,10 @@ def _overlap(bounds: tuple[int, int], mint: int, maxt: int) -> bool:
 
 
 def _uncovered_spans(parts: Sequence[_PieceTimeline], mint: int, maxt: int, cache: Cache) -> list[_RowSpan]:
-    """As `_spans`, whatever the order.
+    """As `_spans`, for pieces whose timestamps do not rise from piece to piece.
 
-    Where a part begins before the one written before it ends, the clock was set back. What was written since then
-    covers, from its first timestamp to its last, all that was written before.
+    Where a piece begins before its predecessor ends, the clock was set back. What was written since then covers all
+    that was written before, from its own first timestamp to its last.
     """
     out: list[_RowSpan] = []
     covers: list[tuple[int, int]] = []
@@ -277,7 +277,7 @@ def _uncovered_spans(parts: Sequence[_PieceTimeline], mint: int, maxt: int, cach
 
 
 def _uncovered(first: int, last: int, covers: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """[first, last] without the covers, as closed ranges of whole milliseconds."""
+    """[first, last] without the covered ranges; all ranges are closed, in whole milliseconds."""
     left = [(first, last)] if first <= last else []
     for begin, end in covers:
         cut = []
@@ -304,7 +304,7 @@ def _times(spans: Sequence[_RowSpan], cache: Cache) -> NDArray[np.int64]:
 def _read(
     spans: Sequence[_RowSpan], times: NDArray[np.int64], members: Sequence[IndexedSeries], cache: Cache
 ) -> SeriesGroup | None:
-    """The group of `members`, without those that have no sample in `spans`; None if none has."""
+    """The group of those `members` that have a sample in `spans`; None if there are none."""
     import numpy as np
 
     refs = [series.ref for series in members]
@@ -325,10 +325,10 @@ def _read(
 
 
 def merge(groups: Sequence[SeriesGroup]) -> SeriesGroup:
-    """One series' samples from several streams, oldest owner first; each covers those before it.
+    """One series' samples from several streams, oldest owner first; each covers those before it, as above.
 
-    As in `_uncovered_spans`. A stream's markers before its first and after its last sample say nothing of the series,
-    the last stream's aside.
+    Staleness markers before a stream's first sample and after its last one are ignored, except for the marker that ends
+    the series and those of the last stream.
     """
     import numpy as np
 
@@ -337,7 +337,7 @@ def merge(groups: Sequence[SeriesGroup]) -> SeriesGroup:
     for number, group in enumerate(reversed(groups)):
         values = group.values[0]
         present = np.flatnonzero(values.view(np.uint64) != STALE_BITS)
-        last = len(values) if number == 0 else int(present[-1]) + 2  # with the marker that ends it, if there is one
+        last = len(values) if number == 0 else int(present[-1]) + 2  # with the marker that ends the series, if any
         times, values = group.timestamps[present[0] : last], values[present[0] : last]
         keep = np.ones(len(times), np.bool_)
         for begin, end in covers:

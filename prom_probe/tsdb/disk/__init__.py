@@ -1,1 +1,1 @@
-"""The store on disk: a write-ahead log of the head, and block files; docs/storage.md draws them."""
+"""The store on disk: a write-ahead log (WAL) of the heads, and block files; docs/storage.md draws both."""

@@ -1,4 +1,4 @@
-"""Block files: a sealed block with its series and the heads that it holds, to bytes and back."""
+"""Block files: encoding and decoding a sealed block, its series and the range of heads it was made of."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from prom_probe.tsdb.outcome import MAX_TIME
 
 MAGIC = b"PPf1"
 HEADER = Struct("<4sIQQqqQII")
-CHECKED_FROM = 8  # the CRC is of what comes from there on
+CHECKED_FROM = 8  # the CRC covers everything from this offset on
 
-# Heads, mappings and refs are numbered below this, so that counting on from any of them fits 64 bits.
+# Heads, column maps and refs have numbers below this, so that counting on from any of them fits 64 bits.
 MAX_NUMBER = 1 << 62
 
-# The series table of a file takes at most this, inflated.
+# A file's series table takes at most this many bytes, inflated.
 _MAX_TABLE = 1 << 28
 
-# A column's series: its labels, none where it is gone, and whether the series cap keeps it.
+# A column's series: its labels, () if it is gone, and whether the series cap keeps it.
 NamedSeries: TypeAlias = tuple[Labels, bool]
 
 
 class HeadRange(NamedTuple):
-    """The heads [first, last] of a stream; `stream` is a collector, or None for general appends."""
+    """The heads [first, last] of a stream; `stream` is a collector, or None for appended samples."""
 
     stream: str | None
     first: int
@@ -40,7 +40,7 @@ class HeadRange(NamedTuple):
 
 
 class BlockFile(NamedTuple):
-    """What a block file says."""
+    """The content of a block file."""
 
     heads: HeadRange
     block: Block
@@ -56,7 +56,7 @@ def file_name(heads: HeadRange) -> str:
 
 
 def encode(block: Block, heads: HeadRange, series: Sequence[NamedSeries]) -> list[bytes | memoryview]:
-    """The file's bytes in parts; the block is not copied. Its parts but the first are `lay`'s to find."""
+    """The file's bytes, in parts, so that the block is not copied."""
     table = zlib.compress(_encoder.encode((heads.stream, series)), 1)
     padding = bytes(-len(block.data) % 8)
     parts: list[bytes | memoryview] = [block.data, padding, memoryview(block.refs).cast("B"), table]
@@ -68,29 +68,29 @@ def encode(block: Block, heads: HeadRange, series: Sequence[NamedSeries]) -> lis
     return [header[:4] + checksum.to_bytes(4, "little") + header[8:], *parts]
 
 
-def lay(data: memoryview) -> tuple[memoryview, memoryview]:
-    """Where a file has its block and its columns' refs. Raises BlockError where it is too short for them."""
+def locate(data: memoryview) -> tuple[memoryview, memoryview]:
+    """The block and the columns' refs in a file's bytes. Raises BlockError if it is too short for them."""
     if len(data) < HEADER.size + BLOCK_HEADER.size:
-        raise BlockError(f"{len(data)} bytes are no block file")
+        raise BlockError(f"not a block file: only {len(data)} bytes")
     magic, *_, size, table = HEADER.unpack_from(data)
     if magic != MAGIC:
-        raise BlockError(f"{magic!r} is not how a block file begins")
+        raise BlockError(f"not a block file: it begins with {magic!r}")
     refs = HEADER.size + size + -size % 8
     columns = BLOCK_HEADER.unpack_from(data, HEADER.size)[1]
     if len(data) != refs + 8 * columns + table:
-        raise BlockError(f"{len(data)} bytes where {refs + 8 * columns + table} are due")
+        raise BlockError(f"{len(data)} bytes instead of {refs + 8 * columns + table}")
     return data[HEADER.size : HEADER.size + size], data[refs : refs + 8 * columns].cast("q")
 
 
 def parse(data: memoryview) -> BlockFile:
-    """What a file says; its CRC is not looked at. Raises BlockError where it makes no sense."""
-    body, refs = lay(data)
+    """The content of a file; the CRC is not checked. Raises BlockError for content that makes no sense."""
+    body, refs = locate(data)
     _, _, first, last, since, seen, samples, _, table = HEADER.unpack_from(data)
     block = Block(body, refs, samples, since, seen)
     if not (0 <= since <= seen < MAX_TIME and block.mint > -MAX_TIME and block.maxt < MAX_TIME):
-        raise BlockError("times that make no sense")
+        raise BlockError("invalid times")
     if not samples <= block.columns * MAX_ROWS or not (block.columns or block.timelines == 1):
-        raise BlockError(f"{samples} samples of {block.columns} columns")
+        raise BlockError(f"{samples} samples in {block.columns} columns")
     for timeline in range(block.timelines):
         block.rows(timeline)
     if any(block.timeline_of(place) >= block.timelines for place in range(block.columns)):
@@ -98,10 +98,10 @@ def parse(data: memoryview) -> BlockFile:
     if not 0 < first <= last < MAX_NUMBER:
         raise BlockError(f"heads {first} to {last}")
     if len(refs) and not (refs[0] > 0 and refs[-1] < MAX_NUMBER and all(a < b for a, b in pairwise(refs))):
-        raise BlockError("refs that do not rise")
+        raise BlockError("refs that are not ascending")
     stream, series = _decode_table(data[len(data) - table :])
     if len(series) != len(refs) or not all(not labels or proper(labels) for labels, _ in series):
-        raise BlockError(f"{len(refs)} columns with series that make no sense")
+        raise BlockError(f"{len(refs)} columns with an invalid series table")
     return BlockFile(HeadRange(stream, first, last), block, series)
 
 
@@ -113,8 +113,8 @@ def _decode_table(packed: memoryview) -> tuple[str | None, list[NamedSeries]]:
         raise BlockError(f"damaged series table: {error}") from None
 
 
-def checksum_fits(parts: Iterator[bytes]) -> bool:
-    """Whether a file's bytes, in any parts of 8 or more, have the CRC that they say."""
+def checksum_matches(parts: Iterator[bytes]) -> bool:
+    """Whether a file's bytes, in parts of 8 or more, match the CRC in its header."""
     start = next(parts, b"")
     checksum = zlib.crc32(start[CHECKED_FROM:])
     for part in parts:

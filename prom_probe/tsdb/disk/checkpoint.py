@@ -1,4 +1,4 @@
-"""Heads that are written into the log from memory: as they were when they were captured, entry by entry."""
+"""Checkpoints: heads written into the WAL again from memory, as they were when the checkpoint was made."""
 
 from __future__ import annotations
 
@@ -19,47 +19,47 @@ if TYPE_CHECKING:
     from prom_probe.tsdb.column_map import ColumnMap, FrozenColumnMap
     from prom_probe.tsdb.index import IndexedSeries
 
-# Gives the entries of a head; may be called in another thread, while the head is appended to.
-Carried: TypeAlias = Callable[[], Iterator[Entry]]
+# Yields the entries of a head; may be called in another thread while the head is appended to.
+Checkpoint: TypeAlias = Callable[[], Iterator[Entry]]
 
-# A mapping that is the collector's no more has forgotten its families; nobody will ask for them.
+# A frozen column map has no families; nobody asks for them.
 _NO_FAMILY = Family("", "unknown", "")
 _NO_LAYOUT = -1
 
 _REF = attrgetter("ref")
-_NOBODY: NamedSeries = ((), False)
+_GONE: NamedSeries = ((), False)
 
 
 class SeriesRegister:
-    """The series by ref, for any thread: the index's list of all series, as it was when this was made."""
+    """Looks series up by ref, in any thread: the index's list of all series, as of when this was made."""
 
     def __init__(self, members: Sequence[IndexedSeries]) -> None:
         self._members = members
 
     def named(self, refs: Sequence[int]) -> list[NamedSeries]:
-        """The series of each ref, without labels where it is gone."""
+        """The series of each ref; without labels if it is gone."""
         return [self._named(ref) for ref in refs]
 
     def _named(self, ref: int) -> NamedSeries:
         place = bisect_left(self._members, ref, key=_REF)
         if place == len(self._members):
-            return _NOBODY
+            return _GONE
         series = self._members[place]
-        return (series.labels, series.kept) if series.ref == ref and not series.gone else _NOBODY
+        return (series.labels, series.kept) if series.ref == ref and not series.gone else _GONE
 
 
-def capture(
+def make_checkpoint(
     heads: HeadRange, head: RowHead | AppendedHead, register: SeriesRegister, numbers: Iterator[int]
-) -> Carried:
-    """The head's entries as of now; mappings are numbered from `numbers`."""
+) -> Checkpoint:
+    """The head's entries as of now; column maps get their numbers from `numbers`."""
     if isinstance(head, RowHead):
         rows, mappings = len(head.times), head.mappings.copy()
-        return lambda: _run(heads, head, rows, mappings, register, numbers)
+        return lambda: _row_head(heads, head, rows, mappings, register, numbers)
     counts = head.counts[:]
-    return lambda: _buffers(heads, head, counts)
+    return lambda: _appended_head(heads, head, counts)
 
 
-def _run(
+def _row_head(
     heads: HeadRange,
     run: RowHead,
     rows: int,
@@ -79,7 +79,7 @@ def _run(
             yield wal.ROW_START.pack(wal.ROW, heads.first, number, run.times[row], lived), run.rows[row]
 
 
-def _buffers(heads: HeadRange, buffers: AppendedHead, counts: array[int]) -> Iterator[Entry]:
+def _appended_head(heads: HeadRange, buffers: AppendedHead, counts: array[int]) -> Iterator[Entry]:
     there = [(slot, samples) for slot, samples in enumerate(counts) if samples and not buffers.series[slot].gone]
     yield wal.entry(wal.HeadRecord(heads.first, heads.stream, sum(samples for _, samples in there)))
     lived = buffers.since

@@ -1,4 +1,4 @@
-"""The system calls that the store's writing consists of; each does all it says, or raises OSError."""
+"""The file operations that writing the store consists of; each completes or raises OSError."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _sync = getattr(os, "fdatasync", os.fsync)
 
 
 def create(path: str) -> int:
-    """A descriptor of the new, empty file."""
+    """Create an empty file, or empty an existing one; returns its descriptor."""
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
 
 
 def write(fd: int, parts: Iterable[bytes | memoryview]) -> int:
-    """Write all of the parts; gives their length in bytes."""
+    """Write all of the parts; returns their total length in bytes."""
     total = 0
     for part in parts:
         left = memoryview(part).cast("B")
@@ -26,12 +26,12 @@ def write(fd: int, parts: Iterable[bytes | memoryview]) -> int:
 
 
 def sync(fd: int) -> None:
-    """Wait until what was written is on the disk."""
+    """Wait until the file's content is on the disk."""
     _sync(fd)
 
 
 def sync_folder(path: str) -> None:
-    """Wait until the names in the folder are on the disk."""
+    """Wait until the folder's entries are on the disk."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)
@@ -40,12 +40,12 @@ def sync_folder(path: str) -> None:
 
 
 def rename(path: str, new: str) -> None:
-    """Give the file a new name; a file that has it is replaced."""
+    """Rename the file; replaces a file that has the new name."""
     os.replace(path, new)
 
 
 def remove(path: str) -> None:
-    """Delete the file; it is no error if there is none."""
+    """Delete the file, if it exists."""
     try:
         os.unlink(path)
     except FileNotFoundError:

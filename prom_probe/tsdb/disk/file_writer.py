@@ -1,4 +1,4 @@
-"""The thread that writes: what it is handed, one after the other, so that nobody else waits for the disk."""
+"""The thread that writes the store's files, job by job, so that no other thread waits for the disk."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from prom_probe.tsdb.disk.blockfile import HeadRange, NamedSeries
 from prom_probe.tsdb.disk.folder import Folder
 from prom_probe.tsdb.disk.wal import Entry
 
-# Before 3.13 each mapping holds a descriptor, of which a process has perhaps 1,024.
+# Before Python 3.13 each mapping keeps a descriptor open, and a process may have only 1,024 of them.
 _MOST_MAPPED = 256
 
-# So much of a long segment is put together before it is written.
+# Records are written in chunks of about this size.
 _CHUNK_BYTES = 1 << 18
 
 
 class WriteJob(Protocol):
-    """Something to write. `size` are the bytes of memory that it keeps from being freed."""
+    """Something to write. `size`: bytes of memory that cannot be freed before it is done."""
 
     size: int
 
     def do(self, writer: FileWriter) -> None:
-        """In the writer's thread. An OSError says what failed; what was begun is undone as far as possible."""
+        """Runs in the writer's thread. Raises OSError; then what was begun is undone as far as possible."""
 
 
 class FileWriter:
-    """Does jobs in the order in which they are submitted, in a thread that begins with the first.
+    """Does jobs in the order in which they are submitted, in a thread that starts with the first one.
 
-    `done` has each finished job with its error, for the thread that submits. `log_broken`: the newest segment lacks
-    something that it was to have, and is not written to any more; only a new one ends that.
+    `done` has each finished job with its error, for the submitting thread. `log_broken`: the newest segment lacks
+    records, so nothing more is written to it; only a new segment ends that.
     """
 
     def __init__(self, folder: Folder) -> None:
@@ -46,9 +46,9 @@ class FileWriter:
         self.log_broken = False
         self.segment_fd: int | None = None
         self._jobs: SimpleQueue[WriteJob | None] = SimpleQueue()
-        self._submitted = 0  # jobs and their bytes: counted by the one who submits,
+        self._submitted = 0  # jobs and their bytes: counted by the submitting thread,
         self._submitted_bytes = 0
-        self._finished = 0  # and by the thread
+        self._finished = 0  # and by the writing one
         self._finished_bytes = 0
         self._thread: Thread | None = None
 
@@ -59,7 +59,7 @@ class FileWriter:
 
     @property
     def waiting_bytes(self) -> int:
-        """Bytes of the jobs that are not done."""
+        """Bytes of the jobs that are not done yet."""
         return self._submitted_bytes - self._finished_bytes
 
     def submit(self, job: WriteJob) -> None:
@@ -91,16 +91,16 @@ class FileWriter:
             failed: Exception | None = None
             try:
                 job.do(self)
-            except Exception as error:  # the one place where it ends up: it is reported by who reads `done`
+            except Exception as error:  # the submitting thread finds it in `done`, and reports it
                 failed = error
             size = job.size
             reached = job.reached if isinstance(job, _Marker) else None
             self.done.append((job, failed))
-            del job, failed  # `get` may wait for long, and they have memory
+            del job, failed  # `get` may wait for long; do not keep their memory
             self._finished_bytes += size
             self._finished += 1
             if reached is not None:
-                reached.set()  # who waited for it finds the writer idle
+                reached.set()  # after the counts, so that the waiting thread finds the writer idle
         self.leave_segment()
 
     def leave_segment(self) -> None:
@@ -120,7 +120,7 @@ class _Marker:
 
 
 class AppendLog:
-    """Records for the newest segment; they are on the disk when it is done. `written` is what they took."""
+    """Appends records to the newest segment; when done, they are on the disk. `written`: their size in the file."""
 
     def __init__(self, segment: int, entries: list[Entry], size: int) -> None:
         self.segment = segment
@@ -131,7 +131,7 @@ class AppendLog:
     def do(self, writer: FileWriter) -> None:
         entries, self._entries = self._entries, []
         if writer.segment_fd is None:
-            return  # the log is broken, which has been said
+            return  # the log is broken, which has been reported
         try:
             self.written = file_ops.write(writer.segment_fd, _chunks(entries))
             file_ops.sync(writer.segment_fd)
@@ -142,7 +142,7 @@ class AppendLog:
 
 
 class BeginSegment:
-    """A new segment that begins with `entries`, which are made in the writer's thread."""
+    """Starts a new segment with `entries`, which is called in the writer's thread."""
 
     size = 0
 
@@ -170,12 +170,12 @@ class BeginSegment:
 
 
 class WriteBlock:
-    """A block into a file of its own; its memory is then the file's.
+    """Writes a block into a file of its own; then the block's bytes are those of the mapped file.
 
-    `series` is asked in the writer's thread. `mapped`: how many files are mapped already.
+    `series` is called in the writer's thread. `mapped`: how many files are mapped already.
     """
 
-    size = 0  # the block is the store's, and stays
+    size = 0  # the block stays in the store anyway
 
     def __init__(
         self, block: Block, heads: HeadRange, series: Callable[[Sequence[int]], Sequence[NamedSeries]], mapped: int
@@ -210,12 +210,12 @@ class WriteBlock:
         try:
             data = map_file(path, self._mapped)
         except OSError:
-            return  # it stays in memory too
-        self.block.rest_on(*blockfile.lay(data))
+            return  # the block stays in memory
+        self.block.move_to(*blockfile.locate(data))
 
 
 class DeleteFiles:
-    """Files that are not needed any more. Those of `segments` only while the log is whole, else it is `skipped`."""
+    """Deletes files that are not needed any more. Segments stay while the log is broken: then it is `skipped`."""
 
     size = 0
 
@@ -232,7 +232,7 @@ class DeleteFiles:
 
 
 def map_file(path: str, mapped: int) -> memoryview:
-    """A file's bytes, mapped where possible, with `mapped` others mapped already. Raises OSError."""
+    """A file's bytes, mapped if possible; `mapped` other files are mapped already. Raises OSError."""
     with open(path, "rb", buffering=0) as stream:
         size = os.fstat(stream.fileno()).st_size
         try:
@@ -240,7 +240,7 @@ def map_file(path: str, mapped: int) -> memoryview:
                 return memoryview(mmap.mmap(stream.fileno(), size, access=mmap.ACCESS_READ, trackfd=False))
             if mapped < _MOST_MAPPED:
                 return memoryview(mmap.mmap(stream.fileno(), size, access=mmap.ACCESS_READ))
-        except (OSError, ValueError):  # no descriptors, no address space, an empty file
+        except (OSError, ValueError):  # no descriptors, no address space, or an empty file
             pass
         return memoryview(stream.readall())
 
@@ -249,7 +249,7 @@ def _discard(path: str) -> None:
     try:
         file_ops.remove(path)
     except OSError:
-        pass  # it is in the way of nothing
+        pass  # it does no harm
 
 
 def _chunks(entries: Iterable[Entry]) -> Iterator[bytes]:

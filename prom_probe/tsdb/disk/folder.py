@@ -1,4 +1,4 @@
-"""The store's folder: who may use it, and what is in it."""
+"""The store's folder: its lock, its format, and the files in it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ FORMAT = b"prom_probe store 1\n"
 _LOG = re.compile(r"([0-9a-f]{16})\.log")
 _BLOCK = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})\.block")
 
-# What may lie in a folder that becomes a store: what a file system puts into its root, and our own first steps.
-_NOTHING = {"lost+found", "lock", "format.tmp"}
+# What a folder may contain when it becomes a store: what file systems have in their root, and our own first files.
+_IGNORED = {"lost+found", "lock", "format.tmp"}
 
 _REASONS = {
     errno.ENOENT: "its parent does not exist",
@@ -41,10 +41,10 @@ def reason(error: Exception) -> str:
 
 
 class FolderListing(NamedTuple):
-    """The files of a store, by name, ascending; `segments` by number."""
+    """The files of a store, in order of their names; `segments` by number."""
 
     segments: dict[int, str]
-    blocks: list[tuple[int, int, str]]  # first and last head, name
+    blocks: list[tuple[int, int, str]]  # first head, last head, name
     unfinished: list[str]
 
 
@@ -56,7 +56,7 @@ class Folder:
         self._lock = lock
 
     def close(self) -> None:
-        """Let go of the lock; once more does no harm."""
+        """Release the lock; may be called again."""
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
@@ -66,11 +66,11 @@ class Folder:
 
     @staticmethod
     def segment_name(number: int) -> str:
-        """The name of a segment of the log."""
+        """The name of a segment's file."""
         return f"{number:016x}.log"
 
     def list(self) -> FolderListing:
-        """What is there now. Raises StorageError where the folder cannot be read."""
+        """The files as of now. Raises StorageError if the folder cannot be read."""
         listing = FolderListing({}, [], [])
         try:
             with os.scandir(self.path) as entries:
@@ -88,7 +88,7 @@ class Folder:
 
 
 def open_to_write(path: str) -> Folder:
-    """The folder, made if it is missing, for this process alone. Raises StorageError, whose text says why not."""
+    """Open the folder for this process alone, creating it if it is missing. Raises StorageError with the reason."""
     try:
         try:
             os.mkdir(path, 0o700)
@@ -98,7 +98,7 @@ def open_to_write(path: str) -> Folder:
     except OSError as error:
         raise _refusal(path, error) from None
     try:
-        _take(lock, fcntl.LOCK_EX, path)
+        _acquire(lock, fcntl.LOCK_EX, path)
         _check_format(path, make=True)
     except StorageError:
         os.close(lock)
@@ -107,12 +107,12 @@ def open_to_write(path: str) -> Folder:
         os.ftruncate(lock, 0)
         os.pwrite(lock, b"%d\n" % os.getpid(), 0)
     except OSError:
-        pass  # it is only what the next one is told; the lock itself is held
+        pass  # the PID is only there for error messages; the lock itself is held
     return Folder(path, lock)
 
 
 def open_to_read(path: str) -> Folder:
-    """The folder as it is, with no writer beside. Raises StorageError, whose text says why not."""
+    """Open the folder for reading, while no process writes to it. Raises StorageError with the reason."""
     try:
         if not stat.S_ISDIR(os.stat(path).st_mode):
             raise StorageError(f"{path}: it is not a directory")
@@ -123,7 +123,7 @@ def open_to_read(path: str) -> Folder:
             raise StorageError(f"{path}: there is no store") from None
         raise _refusal(path, error) from None
     try:
-        _take(lock, fcntl.LOCK_SH, path)
+        _acquire(lock, fcntl.LOCK_SH, path)
     except StorageError:
         os.close(lock)
         raise
@@ -131,24 +131,24 @@ def open_to_read(path: str) -> Folder:
 
 
 def check(path: str) -> None:
-    """Make the folder if it is missing. Raises StorageError where `open_to_write` would."""
+    """Create the folder if it is missing. Raises StorageError if `open_to_write` would."""
     open_to_write(path).close()
 
 
-def _take(lock: int, how: int, path: str) -> None:
+def _acquire(lock: int, how: int, path: str) -> None:
     try:
         fcntl.flock(lock, how | fcntl.LOCK_NB)
     except BlockingIOError:
         holder = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
-        who = f"process {holder}" if holder.isdigit() else "another process"
+        owner = f"process {holder}" if holder.isdigit() else "another process"
         hint = "; ask its API instead" if how == fcntl.LOCK_SH else ""
-        raise StorageError(f"{path}: in use by {who}{hint}") from None
+        raise StorageError(f"{path}: in use by {owner}{hint}") from None
     except OSError as error:
         raise _refusal(path, error) from None
 
 
 def _check_format(path: str, *, make: bool) -> None:
-    """Raise StorageError unless this is a store that we can read, or, with `make`, becomes one."""
+    """Raise StorageError unless this is a store of our version or, with `make`, an empty folder, which becomes one."""
     name = os.path.join(path, "format")
     try:
         with open(name, "rb") as stream:
@@ -160,15 +160,15 @@ def _check_format(path: str, *, make: bool) -> None:
         raise _refusal(path, error) from None
     if found != FORMAT:
         text = found.split(b"\n")[0].decode("ascii", "replace")
-        raise StorageError(f"{path}: a store of another version: {text!r}, and this is {FORMAT.decode().strip()!r}")
+        raise StorageError(f"{path}: a store of another version: {text!r} instead of {FORMAT.decode().strip()!r}")
 
 
 def _begin(path: str, name: str, *, make: bool) -> None:
-    """Make a store of an empty folder, with `make`. Raises StorageError for any other."""
+    """With `make`, turn an empty folder into a store. Raises StorageError for any other folder."""
     try:
-        others = sorted(set(os.listdir(path)) - _NOTHING)
+        others = sorted(set(os.listdir(path)) - _IGNORED)
         if others:
-            raise StorageError(f"{path}: not a store of ours: it has {others[0]!r} and no file 'format'")
+            raise StorageError(f"{path}: not a prom_probe store: it has {others[0]!r} and no file 'format'")
         if not make:
             raise StorageError(f"{path}: there is no store")
         fd = file_ops.create(name + ".tmp")

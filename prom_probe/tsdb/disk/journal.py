@@ -1,4 +1,4 @@
-"""The store's disk as its writer sees it: told of every row, sample, block and loss, it neither waits nor fails."""
+"""The journal: it records every append, block and drop on the disk, and never makes the store wait or fail."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from prom_probe.tsdb.block import Block
 from prom_probe.tsdb.disk import wal
 from prom_probe.tsdb.disk.blockfile import HeadRange
-from prom_probe.tsdb.disk.checkpoint import SeriesRegister, capture
+from prom_probe.tsdb.disk.checkpoint import SeriesRegister, make_checkpoint
 from prom_probe.tsdb.disk.file_writer import AppendLog, BeginSegment, DeleteFiles, FileWriter, WriteBlock, WriteJob
 from prom_probe.tsdb.disk.folder import Folder, reason
 from prom_probe.tsdb.disk.piece_files import PieceFiles
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     AnyPiece: TypeAlias = RowHead | AppendedHead | Block
 
 _SEGMENT_BYTES = 4 << 20
-_HAND_OVER_BYTES = 1 << 20  # so much is not kept until the next flush
+_HAND_OVER_BYTES = 1 << 20  # more than this does not wait for the next flush
 _MOST_WAITING_BYTES = 16 << 20
 _RETRY_S = 5.0
 _CLOSE_S = 10.0
 
-_ALL = 1 << 63  # a segment after all segments
+_ALL = 1 << 63  # above the number of any segment
 
 
 class DiskStats(NamedTuple):
-    """What `StoreStats` says of the disk."""
+    """The part of `StoreStats` that is about the disk."""
 
     persistent: bool
     disk_errors: int
@@ -46,10 +46,10 @@ class DiskStats(NamedTuple):
 
 
 class Journal:
-    """All methods belong to the store's writer; none but `wait` and `close` waits for the disk.
+    """All methods are for the store's thread; only `wait` and `close` wait for the disk.
 
-    Each piece of a stream has a place. After a fault nothing is recorded until it is time to try again; then the log
-    begins anew, with all that is only in memory.
+    After a fault nothing is recorded until it is time to try again; then a new segment begins with everything that is
+    in memory alone.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Journal:
         report: Callable[[str, str], None],
         members: Callable[[], Sequence[IndexedSeries]],
     ) -> None:
-        """`members` gives the series by ascending ref, in a list that only grows; `report` takes (level, text)."""
+        """`members` returns the series by ascending ref, a list that only grows; `report` takes (level, text)."""
         self._folder = folder
         self._members = members
         self._report = report
@@ -67,12 +67,12 @@ class Journal:
         self._numbers = count(found.next_number)
         self._recorder = WalRecorder(self._numbers)
         self._recording = True
-        self._places: dict[AnyPiece, PieceFiles] = {piece: place for place, piece in found.pieces}
+        self._piece_files: dict[AnyPiece, PieceFiles] = {piece: files for files, piece in found.pieces}
         self._dropped = found.dropped
         self._segments = found.segments
-        self._files = found.block_files
+        self._block_files = found.block_files
         self._segment = found.next_segment  # the newest one
-        self._began = False  # whether it is begun, by the first that is recorded
+        self._began = False  # whether it exists: the first record creates it
         self._may_trim = True
         self._leaving: set[int] = set()  # segments that are being deleted
         self._undeleted: list[DeleteFiles] = []
@@ -82,43 +82,43 @@ class Journal:
         self._damaged = found.damaged
         self._delete(found.superseded)
 
-    def row(self, collector: str, run: RowHead, mapping: ColumnMap, t_ms: int, payload: bytes, lived_ms: int) -> None:
-        """A row was appended to `run`."""
-        place = self._place(collector, run)
+    def row(self, collector: str, head: RowHead, mapping: ColumnMap, t_ms: int, payload: bytes, lived_ms: int) -> None:
+        """A row was appended to `head`."""
+        files = self._files_of(collector, head)
         if self._recording:
-            self._recorder.row(place.heads, mapping, t_ms, payload, lived_ms)
+            self._recorder.row(files.heads, mapping, t_ms, payload, lived_ms)
             if self._recorder.size >= _HAND_OVER_BYTES:
                 self._hand_over()
 
-    def sample(self, buffers: AppendedHead, series: IndexedSeries, t_ms: int, value: float, lived_ms: int) -> None:
-        """A general append went to `buffers`."""
-        place = self._place(None, buffers)
+    def sample(self, head: AppendedHead, series: IndexedSeries, t_ms: int, value: float, lived_ms: int) -> None:
+        """A sample was appended to `head`."""
+        files = self._files_of(None, head)
         if self._recording:
-            self._recorder.sample(place.heads, series, t_ms, value, lived_ms)
+            self._recorder.sample(files.heads, series, t_ms, value, lived_ms)
             if self._recorder.size >= _HAND_OVER_BYTES:
                 self._hand_over()
 
     def replaced(self, old: Sequence[AnyPiece], new: Block) -> None:
-        """Neighbours of a stream, or a closed head, have become one block."""
-        places = [self._places.pop(piece) for piece in old]
-        for one in places:
+        """Neighbouring blocks, or a closed head, became one block."""
+        parts = [self._piece_files.pop(piece) for piece in old]
+        for one in parts:
             one.cancel()
-        place = self._places[new] = PieceFiles.over(places)
+        files = self._piece_files[new] = PieceFiles.merged(parts)
         if not self._faulty:
-            self._write(new, place)
+            self._write(new, files)
 
     def dropped(self, piece: AnyPiece) -> None:
-        """A stream's oldest piece is gone."""
-        place = self._places.pop(piece)
-        place.cancel()
-        self._delete(place.names())
-        self._dropped[place.heads.stream] = place.heads.last
+        """A stream's oldest piece was dropped."""
+        files = self._piece_files.pop(piece)
+        files.cancel()
+        self._delete(files.names())
+        self._dropped[files.heads.stream] = files.heads.last
         self._may_trim = True
         if self._recording:
-            self._recorder.dropped(place.heads)
+            self._recorder.dropped(files.heads)
 
     def flush(self) -> None:
-        """Hand over what was recorded, see to what was done, and try again what failed."""
+        """Hand what was recorded to the writing thread, handle what it has done, and retry what failed."""
         idle = self._writer.idle
         self._settle()
         if self._faulty and idle:
@@ -135,18 +135,18 @@ class Journal:
         self._trim()
 
     def wait(self, timeout_s: float = _CLOSE_S) -> bool:
-        """Flush, and wait until that is done, what comes of it included; False if it took too long."""
+        """Flush, and wait until that and its consequences are done; False if it took too long."""
         self.flush()
         deadline = monotonic() + timeout_s
         done = self._writer.wait(timeout_s)
         self._settle()
-        while done and not self._writer.idle:  # a block that was written lets files go
+        while done and not self._writer.idle:  # files that a written block replaces are deleted
             done = self._writer.wait(deadline - monotonic())
             self._settle()
         return done
 
     def close(self) -> None:
-        """Write what is left, once more where that failed before, and let go of the folder."""
+        """Write what is left, retrying what failed, and release the folder."""
         self.wait()
         if self._faulty:
             self._retry_s = 0.0
@@ -160,25 +160,25 @@ class Journal:
             )
 
     def stats(self) -> DiskStats:
-        blocks = [piece for piece in self._places if isinstance(piece, Block) and piece.in_file]
+        blocks = [piece for piece in self._piece_files if isinstance(piece, Block) and piece.in_file]
         return DiskStats(
             persistent=not self._faulty,
             disk_errors=self._errors,
             damaged=self._damaged,
             wal_bytes=sum(self._segments.values()),
-            block_file_bytes=sum(self._files.values()),
+            block_file_bytes=sum(self._block_files.values()),
             mapped_bytes=sum(len(block.data) + 8 * len(block.refs) for block in blocks),
         )
 
-    def _place(self, stream: str | None, head: AnyPiece) -> PieceFiles:
-        place = self._places.get(head)
-        if place is None:
+    def _files_of(self, stream: str | None, head: AnyPiece) -> PieceFiles:
+        files = self._piece_files.get(head)
+        if files is None:
             number = next(self._numbers)
-            place = self._places[head] = PieceFiles(HeadRange(stream, number, number), self._segment)
-        return place
+            files = self._piece_files[head] = PieceFiles(HeadRange(stream, number, number), self._segment)
+        return files
 
     def _hand_over(self) -> None:
-        """Let the writer write what was recorded. If it does not keep up, recording ends until it does."""
+        """Hand over what was recorded. If the disk does not keep up, stop recording until it does."""
         if self._writer.waiting_bytes + self._recorder.size > _MOST_WAITING_BYTES:
             self._stop_recording()
             self._errors += 1
@@ -192,35 +192,35 @@ class Journal:
             self._writer.submit(AppendLog(self._segment, entries, size))
 
     def _begin_segment(self, before: int) -> None:
-        """Let a new segment begin, with the heads that begin in a segment before that one."""
+        """Begin a new segment, with a checkpoint of each head that began in a segment before `before`."""
         self._segment += self._began
         self._began = True
         register = SeriesRegister(self._members())
-        starts = [[wal.entry(wal.DroppedRecord(stream, number)) for stream, number in self._dropped.items()]]
-        carried = []
-        for piece, place in self._places.items():
-            if not isinstance(piece, Block) and place.segment is not None and place.segment < before:
-                carried.append(capture(place.heads, piece, register, self._numbers))
-                place.segment = self._segment
+        dropped = [[wal.entry(wal.DroppedRecord(stream, number)) for stream, number in self._dropped.items()]]
+        checkpoints = []
+        for piece, files in self._piece_files.items():
+            if not isinstance(piece, Block) and files.segment is not None and files.segment < before:
+                checkpoints.append(make_checkpoint(files.heads, piece, register, self._numbers))
+                files.segment = self._segment
         self._writer.submit(
-            BeginSegment(self._segment, lambda: chain(*starts, chain.from_iterable(one() for one in carried)))
+            BeginSegment(self._segment, lambda: chain(*dropped, chain.from_iterable(one() for one in checkpoints)))
         )
 
-    def _write(self, block: Block, place: PieceFiles) -> None:
+    def _write(self, block: Block, files: PieceFiles) -> None:
         register = SeriesRegister(self._members())
-        place.job = WriteBlock(block, place.heads, register.named, len(self._files))
-        self._writer.submit(place.job)
+        files.job = WriteBlock(block, files.heads, register.named, len(self._block_files))
+        self._writer.submit(files.job)
 
     def _delete(self, names: Sequence[str]) -> None:
         if names:
             self._writer.submit(DeleteFiles(names))
 
     def _trim(self) -> None:
-        """Delete the segments that nothing depends on any more."""
+        """Delete the segments that nothing needs any more."""
         if not self._may_trim or self._faulty:
             return
         self._may_trim = False
-        needed = min((place.segment for place in self._places.values() if place.segment is not None), default=_ALL)
+        needed = min((files.segment for files in self._piece_files.values() if files.segment is not None), default=_ALL)
         needed = min(needed, self._segment)
         numbers = sorted(number for number in self._segments if number < needed and number not in self._leaving)
         if numbers:
@@ -228,7 +228,7 @@ class Journal:
             self._writer.submit(DeleteFiles([self._folder.segment_name(number) for number in numbers], numbers))
 
     def _settle(self) -> None:
-        """See to what the writer has done."""
+        """Handle what the writing thread has done."""
         done = self._writer.done
         while done:
             job, error = done.popleft()
@@ -253,17 +253,17 @@ class Journal:
                 self._settle_deletion(job)
 
     def _settle_block(self, job: WriteBlock) -> None:
-        place = self._places.get(job.block)
-        wanted = place is not None and place.job is job
-        if place is not None and wanted:
-            place.job = None
+        files = self._piece_files.get(job.block)
+        wanted = files is not None and files.job is job
+        if files is not None and wanted:
+            files.job = None
         if not job.written:
             return
-        self._files[job.name] = job.written
-        if place is not None and wanted:
-            self._delete(place.filed(job.name))
+        self._block_files[job.name] = job.written
+        if files is not None and wanted:
+            self._delete(files.filed(job.name))
             self._may_trim = True
-        else:  # it was merged or dropped while it was being written
+        else:  # it was merged or dropped meanwhile
             self._delete([job.name])
 
     def _settle_deletion(self, job: DeleteFiles) -> None:
@@ -272,7 +272,7 @@ class Journal:
             self._may_trim = True
             return
         for name in job.names:
-            self._files.pop(name, None)
+            self._block_files.pop(name, None)
         for number in job.segments:
             self._segments.pop(number, None)
 
@@ -287,10 +287,12 @@ class Journal:
         self._recorder.forget()
 
     def _unfiled(self) -> list[tuple[Block, PieceFiles]]:
-        return [(piece, place) for piece, place in self._places.items() if isinstance(piece, Block) and not place.name]
+        return [
+            (piece, files) for piece, files in self._piece_files.items() if isinstance(piece, Block) and not files.name
+        ]
 
     def _whole(self) -> bool:
-        """Whether all is on the disk that should be, once the writer has nothing to do."""
+        """Whether everything is on the disk, provided that the writing thread is idle."""
         return self._recording and not self._unfiled() and not self._undeleted
 
     def _retry(self) -> None:
@@ -299,9 +301,9 @@ class Journal:
             self._recorder.begin_segment()
             self._begin_segment(_ALL)
             self._recording = True
-        for block, place in self._unfiled():
-            if place.job is None:
-                self._write(block, place)
+        for block, files in self._unfiled():
+            if files.job is None:
+                self._write(block, files)
         undeleted, self._undeleted = self._undeleted, []
         for job in undeleted:
             self._writer.submit(job)

@@ -1,4 +1,4 @@
-"""Opening a store's folder: to go on writing there, or to read it as it is."""
+"""Opening a store's folder: to continue writing there, or only to read it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ALL = 1 << 62
 def open_to_write(
     path: str, max_series: int, report: Report
 ) -> tuple[RecoveredStore, Callable[[Callable[[], Sequence[IndexedSeries]]], Journal]]:
-    """What the folder holds, and what makes the journal, once the series are known. Raises StorageError."""
+    """The folder's content, and a function that makes the journal from the index's series. Raises StorageError."""
     folder = folders.open_to_write(path)
     try:
         found = recover(folder, max_series, report, repair=True)
@@ -32,7 +32,7 @@ def open_to_write(
 
 
 def read(path: str, report: Report) -> RecoveredStore:
-    """What the folder holds; nothing of it is changed. Raises StorageError."""
+    """The folder's content; nothing is changed. Raises StorageError."""
     folder = folders.open_to_read(path)
     try:
         return recover(folder, _ALL, report, repair=False)

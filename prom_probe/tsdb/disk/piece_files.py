@@ -1,4 +1,4 @@
-"""Where on disk a piece of a stream is."""
+"""The files that hold a piece of a stream."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from prom_probe.tsdb.disk.file_writer import WriteBlock
 
 
 class PieceFiles:
-    """`heads` are those that the piece holds.
+    """`heads`: the heads that the piece was made of.
 
-    `name`: its block file, None while it has none. `segment`: the oldest segment of the log with something of it that
-    is in no block file. `sources`: files that are not needed any more once it has one. `job`: what writes its file.
+    `name`: its block file; None while it has none. `segment`: the oldest WAL segment with samples of it that are in no
+    block file. `sources`: block files that its own will replace. `job`: the job that writes its file.
     """
 
     __slots__ = ("heads", "job", "name", "segment", "sources")
@@ -25,26 +25,26 @@ class PieceFiles:
         self.job: WriteBlock | None = None
 
     @classmethod
-    def over(cls, places: Sequence[PieceFiles]) -> PieceFiles:
-        """The place of what neighbours have become."""
-        first, last = places[0].heads, places[-1].heads
-        segments = [place.segment for place in places if place.segment is not None]
+    def merged(cls, parts: Sequence[PieceFiles]) -> PieceFiles:
+        """The files of a piece that neighbours were merged into."""
+        first, last = parts[0].heads, parts[-1].heads
+        segments = [part.segment for part in parts if part.segment is not None]
         whole = cls(HeadRange(first.stream, first.first, last.last), min(segments, default=None))
-        whole.sources = [name for place in places for name in place.names()]
+        whole.sources = [name for part in parts for name in part.names()]
         return whole
 
     def names(self) -> list[str]:
-        """All its files."""
+        """All its block files."""
         return self.sources if self.name is None else [*self.sources, self.name]
 
     def filed(self, name: str) -> list[str]:
-        """Note that it has a file; gives those that are not needed any more."""
+        """Note that it has a block file; returns those that are not needed any more."""
         self.name, self.segment, self.job = name, None, None
         done, self.sources = self.sources, []
         return done
 
     def cancel(self) -> None:
-        """Let its file not be written if it is not yet."""
+        """Do not write its file, if that has not happened yet."""
         if self.job is not None:
             self.job.cancelled = True
             self.job = None

@@ -1,4 +1,4 @@
-"""What a store's folder holds: block files, then the log; what cannot be read is set aside and reported."""
+"""Reading a store's folder: block files, then the log; what cannot be read is set aside and reported."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ _READ_BYTES = 1 << 20
 
 @dataclass(slots=True)
 class RecoveredStore:
-    """What was found. `pieces` are in the order in which they were written, `series` by ascending ref."""
+    """What a store's folder holds: `pieces` in the order they were written, `series` by ascending ref."""
 
     pieces: list[tuple[PieceFiles, AnyPiece]] = field(default_factory=list)
     series: list[IndexedSeries] = field(default_factory=list)
-    mappings: dict[str, ColumnMap] = field(default_factory=dict)  # of each collector the newest that the log has
-    dropped: dict[str | None, int] = field(default_factory=dict)  # of each stream: heads up to this are gone
+    mappings: dict[str, ColumnMap] = field(default_factory=dict)  # by collector: the newest one in the log
+    dropped: dict[str | None, int] = field(default_factory=dict)  # by stream: heads up to this number were dropped
     segments: dict[int, int] = field(default_factory=dict)  # number -> bytes
     block_files: dict[str, int] = field(default_factory=dict)  # name -> bytes
-    superseded: list[str] = field(default_factory=list)  # block files that are to be deleted
+    superseded: list[str] = field(default_factory=list)  # block files to delete
     damaged: int = 0
     lived_ms: int = 0
     next_ref: int = 1
@@ -50,9 +50,9 @@ class RecoveredStore:
     next_segment: int = 1
 
     def in_order(self) -> Iterator[tuple[str | None, AnyPiece]]:
-        """The pieces with their streams."""
-        for place, piece in self.pieces:
-            yield place.heads.stream, piece
+        """Each piece with its stream."""
+        for files, piece in self.pieces:
+            yield files.heads.stream, piece
 
     def streams(self) -> dict[str | None, tuple[Any, ...]]:
         """The pieces of each stream."""
@@ -65,8 +65,8 @@ class RecoveredStore:
 def recover(folder: Folder, max_series: int, report: Callable[[str, str], None], *, repair: bool) -> RecoveredStore:
     """Read the folder; with `repair`, cut off and set aside what cannot be read.
 
-    At most `max_series` are found again, those seen last, and all that the series cap keeps. Raises StorageError where
-    a file may not be read.
+    Restores at most `max_series` series, those seen last, but all exposed ones. Raises StorageError if a file may not
+    be read.
     """
     return _Recovery(folder, max_series, report, repair).run()
 
@@ -80,8 +80,8 @@ class _Recovery:
         self._found = RecoveredStore()
         self._series: dict[int, IndexedSeries] = {}
         self._highest_ref = 0
-        self._highest = 0
-        self._blocks: dict[str | None, list[tuple[HeadRange, str, Block]]] = {}  # of each stream, the newest first
+        self._highest_number = 0
+        self._blocks: dict[str | None, list[tuple[HeadRange, str, Block]]] = {}  # by stream, the newest first
 
     def run(self) -> RecoveredStore:
         listing = self._folder.list()
@@ -89,7 +89,7 @@ class _Recovery:
         if self._repair:
             for name in listing.unfinished:
                 self._try(lambda name=name: file_ops.remove(self._folder.join(name)))  # type: ignore[misc]
-        # The newest first, and of two that end with the same head the larger one: it is made of the others.
+        # The newest first; of two that end with the same head, the larger one, which was merged from the other.
         for first, last, name in sorted(listing.blocks, key=lambda block: (-block[1], block[0])):
             self._take_block(first, last, name)
         replay = WalReplay(self._series, self._held)
@@ -97,11 +97,11 @@ class _Recovery:
             found.next_segment = number + 1
             self._take_segment(replay, number, name)
         found.dropped, found.mappings = replay.dropped, replay.newest
-        self._highest = max(self._highest, replay.highest)
+        self._highest_number = max(self._highest_number, replay.highest)
         found.pieces = sorted([*self._block_pieces(), *self._heads(replay)], key=lambda item: item[0].heads.first)
         found.series = self._choose(found.pieces)
         found.next_ref = 1 + max(self._highest_ref, max(self._series, default=0))
-        found.next_number = 1 + self._highest
+        found.next_number = 1 + self._highest_number
         found.lived_ms = max((piece.seen for _, piece in found.pieces), default=0)
         return found
 
@@ -113,17 +113,17 @@ class _Recovery:
             return
         heads, block, series = content
         if (heads.first, heads.last) != (first, last):
-            self._set_aside(name, BlockError(f"it holds the heads {heads.first} to {heads.last}"))
+            self._set_aside(name, BlockError(f"it says that it holds heads {heads.first} to {heads.last}"))
             return
         others = self._blocks.setdefault(heads.stream, [])
         if others and others[-1][0].first <= last:
             if others[-1][0].first <= first:
                 self._found.superseded.append(name)
             else:
-                self._set_aside(name, BlockError(f"it holds heads that {others[-1][1]} holds too"))
+                self._set_aside(name, BlockError(f"it has heads in common with {others[-1][1]}"))
             return
         others.append((heads, name, block))
-        self._highest = max(self._highest, last)
+        self._highest_number = max(self._highest_number, last)
         self._highest_ref = max(self._highest_ref, block.refs[-1] if len(block.refs) else 0)
         for ref, (labels, kept) in zip(block.refs, series, strict=True):
             known = self._series.get(ref)
@@ -135,7 +135,7 @@ class _Recovery:
     def _read_block(self, name: str) -> BlockFile:
         path = self._folder.join(name)
         try:
-            if not blockfile.checksum_fits(_read(path)):
+            if not blockfile.checksum_matches(_read(path)):
                 raise BlockError("its checksum is wrong")
             data = map_file(path, len(self._found.block_files))
         except PermissionError:
@@ -170,9 +170,9 @@ class _Recovery:
             return
         bad += reader.damaged
         if bad:
-            self._damage(f"{path}: left out {bad} damaged records")
+            self._damage(f"{path}: skipped {bad} damaged records")
         if reader.end < size:
-            self._damage(f"{path}: cut off {size - reader.end} bytes at its end, which were not written to the last")
+            self._damage(f"{path}: cut off {size - reader.end} bytes at the end, an incomplete write")
             if self._repair:
                 self._try(lambda: os.truncate(path, reader.end))
         self._found.segments[number] = reader.end
@@ -193,7 +193,7 @@ class _Recovery:
                 yield PieceFiles(found.heads, found.segment), piece
 
     def _choose(self, pieces: list[tuple[PieceFiles, AnyPiece]]) -> list[IndexedSeries]:
-        """The series of the pieces that are to be known: of several with the same labels the one made last."""
+        """The series to restore, out of those that the pieces have; of several with equal labels, the newest."""
         used: set[int] = set()
         for _, piece in pieces:
             for ref in piece.live_refs():
@@ -213,7 +213,7 @@ class _Recovery:
         path = self._folder.join(name)
         self._found.block_files.pop(name, None)
         text = reason(error) if isinstance(error, OSError) else str(error)
-        self._damage(f"{path}: set aside: {text}" if self._repair else f"{path}: passed over: {text}")
+        self._damage(f"{path}: {'set aside' if self._repair else 'ignored'}: {text}")
         if self._repair:
             self._try(lambda: file_ops.rename(path, path + ".damaged"))
 
@@ -229,7 +229,7 @@ class _Recovery:
 
 
 def _read(path: str) -> Iterator[bytes]:
-    """A file's bytes; read, not mapped, so that a disk that fails is an OSError, and the pages are not ours."""
+    """A file's bytes; read, not mapped, so that a failing disk is an OSError and the pages do not count as ours."""
     with open(path, "rb", buffering=0) as stream:
         while chunk := stream.read(_READ_BYTES):
             yield chunk

@@ -1,4 +1,4 @@
-"""The log's records: to bytes, and back from a segment that may be cut off or damaged anywhere."""
+"""The records of the write-ahead log: encoding them, and reading segments that may be cut off or damaged anywhere."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ FRAME = Struct("<II")  # length of the payload, its CRC-32
 
 HEAD, COLUMNS, ROW, SERIES, SAMPLES, DROPPED = range(1, 7)
 
-ROW_START = Struct("<BQQqq")  # kind, head, mapping, timestamp, lived ms
+ROW_START = Struct("<BQQqq")  # kind, head, column map, timestamp, lived ms
 SAMPLES_START = Struct("<BQq")  # kind, head, lived ms
 SAMPLE = Struct("<Qqd")  # ref, timestamp, value
 
-# A record before it is framed, in two parts, so that a row need not be copied.
+# A record without its frame, in two parts, so that a row need not be copied.
 Entry: TypeAlias = tuple[bytes, bytes]
 
 
 class HeadRecord(msgspec.Struct, frozen=True, array_like=True):
-    """A head is spoken of; `stream` is a collector, or None for general appends.
+    """Introduces a head; `stream` is a collector, or None for appended samples.
 
-    `again`: so many rows (samples, of general appends) follow, which are the whole head until then.
+    `again`: the number of rows (or appended samples) of a checkpoint that follows, which replaces what was read of the
+    head before.
     """
 
     number: int
@@ -37,7 +38,7 @@ class HeadRecord(msgspec.Struct, frozen=True, array_like=True):
 
 
 class LoggedColumn(msgspec.Struct, frozen=True, array_like=True):
-    """A column and its series; `ref` 0 for none. `family` is a place in the record's families."""
+    """A column and its series; `ref` 0 for none. `family` is an index into the record's families."""
 
     ref: int
     family: int
@@ -46,7 +47,7 @@ class LoggedColumn(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ColumnsRecord(msgspec.Struct, frozen=True, array_like=True):
-    """Columns from `start` on of a mapping, which is what rows refer to."""
+    """Columns from `start` on of a column map, to which rows refer by its number."""
 
     mapping: int
     layout: int
@@ -55,28 +56,28 @@ class ColumnsRecord(msgspec.Struct, frozen=True, array_like=True):
     columns: tuple[LoggedColumn, ...]
 
     def column(self, place: int) -> Column:
-        """The column with its family. Raises IndexError for a family that there is not."""
+        """The column with its family. Raises IndexError if there is no such family."""
         one = self.columns[place]
         return Column(self.families[one.family], one.labels, one.kept)
 
 
 class SeriesRecord(msgspec.Struct, frozen=True, array_like=True):
-    """A series of general appends."""
+    """A series of appended samples."""
 
     ref: int
     labels: Labels
 
 
 class DroppedRecord(msgspec.Struct, frozen=True, array_like=True):
-    """A stream's heads up to `number` are gone."""
+    """A stream's heads up to `number` were dropped."""
 
     stream: str | None
     number: int
 
 
-Said: TypeAlias = HeadRecord | ColumnsRecord | SeriesRecord | DroppedRecord
+Introduction: TypeAlias = HeadRecord | ColumnsRecord | SeriesRecord | DroppedRecord
 
-KINDS: dict[int, type[Said]] = {
+KINDS: dict[int, type[Introduction]] = {
     HEAD: HeadRecord,
     COLUMNS: ColumnsRecord,
     SERIES: SeriesRecord,
@@ -87,13 +88,13 @@ _DECODERS = {number: msgspec.msgpack.Decoder(kind) for number, kind in KINDS.ite
 _encoder = msgspec.msgpack.Encoder()
 
 
-def entry(said: Said) -> Entry:
-    """The record of what is said."""
+def entry(said: Introduction) -> Entry:
+    """The record as an entry."""
     return bytes((_NUMBERS[type(said)],)), _encoder.encode(said)
 
 
-def decode(payload: bytes) -> Said:
-    """What a payload of one of KINDS says. Raises ValueError where it makes no sense."""
+def decode(payload: bytes) -> Introduction:
+    """The record in a payload of one of KINDS. Raises ValueError if it is invalid."""
     try:
         return _DECODERS[payload[0]].decode(memoryview(payload)[1:])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -103,7 +104,7 @@ def decode(payload: bytes) -> Said:
 def columns_entry(
     mapping: int, layout: int, start: int, columns: Sequence[Column], refs: Sequence[int], kept: Sequence[bool]
 ) -> Entry:
-    """The record of a mapping's columns from `start` on."""
+    """The record of a column map's columns from `start` on."""
     families: dict[Family, int] = {}
     logged = tuple(
         LoggedColumn(ref, families.setdefault(column.family, len(families)), column.labels, keep)
@@ -113,7 +114,7 @@ def columns_entry(
 
 
 def frame(record: Entry) -> bytes:
-    """The record as it is in a segment, but for its second part, which follows as it is."""
+    """The frame and the first part of a record; its second part follows in the segment as it is."""
     start, rest = record
     return FRAME.pack(len(start) + len(rest), crc32(rest, crc32(start))) + start
 
@@ -124,10 +125,10 @@ def framed_size(record: Entry) -> int:
 
 
 class SegmentReader:
-    """The payloads of a segment of `size` bytes, one after the other.
+    """Iterates over the payloads of a segment of `size` bytes.
 
-    A damaged one is left out and counted where another one follows; else the segment ends there. `end` is where what
-    was good ended.
+    A damaged record is skipped and counted if an intact one follows; else the segment ends there. `end` is the offset
+    after the last intact record.
     """
 
     def __init__(self, stream: BinaryIO, size: int) -> None:
@@ -137,12 +138,12 @@ class SegmentReader:
         self.damaged = 0
 
     def __iter__(self) -> Iterator[bytes]:
-        """Raises ValueError where this is no segment at all."""
+        """Raises ValueError if this is not a segment."""
         magic = self._stream.read(len(MAGIC))
         if magic != MAGIC:
             if MAGIC.startswith(magic):
-                return  # it was being begun
-            raise ValueError(f"{magic!r} is not how a segment of the log begins")
+                return  # cut off while it was being created
+            raise ValueError(f"not a segment of the log: it begins with {magic!r}")
         at = self.end = len(MAGIC)
         bad = 0
         while True:
@@ -160,7 +161,7 @@ class SegmentReader:
                 bad = 1
 
     def _next(self, at: int) -> tuple[bytes, bool] | None:
-        """The payload at `at` and whether it is what was written; None where there is no whole one."""
+        """The payload at `at` and whether it is intact; None if it is cut off."""
         head = self._stream.read(FRAME.size)
         if len(head) < FRAME.size:
             return None

@@ -1,4 +1,4 @@
-"""What is told of the head, as the records of a segment: who is spoken of is introduced first, once a segment."""
+"""The records of a WAL segment: heads, column maps and series are introduced before their samples, once a segment."""
 
 from __future__ import annotations
 
@@ -13,24 +13,26 @@ if TYPE_CHECKING:
     from prom_probe.tsdb.column_map import ColumnMap
     from prom_probe.tsdb.index import IndexedSeries
 
-_SAMPLES_BYTES = 1 << 16  # of general appends in one record
+_SAMPLES_BYTES = 1 << 16  # of appended samples in one record
 
 
 class WalRecorder:
-    """Gathers records until they are taken. A row's payload is not copied."""
+    """Collects records until they are taken. A row's payload is not copied."""
 
     def __init__(self, numbers: Iterator[int]) -> None:
-        self.size = 0  # bytes of what is gathered
+        self.size = 0  # bytes of the collected records
         self._numbers = numbers
         self._entries: list[Entry] = []
         self._heads: set[int] = set()
-        self._mappings: dict[str, tuple[ColumnMap, int, int]] = {}  # of each collector: its number, columns introduced
+        self._mappings: dict[
+            str, tuple[ColumnMap, int, int]
+        ] = {}  # by collector: column map, its number, columns introduced
         self._series: set[int] = set()
         self._samples = bytearray()
-        self._samples_of = (0, 0)  # their head, lived ms
+        self._samples_of = (0, 0)  # their head and lived time
 
     def begin_segment(self) -> None:
-        """Introduce everything anew from here on, and forget what was gathered."""
+        """Forget the collected records, and introduce everything anew from here on."""
         self.forget()
         self._heads.clear()
         self._mappings.clear()
@@ -43,7 +45,7 @@ class WalRecorder:
         self._samples.clear()
 
     def take(self) -> list[Entry]:
-        """What was gathered since it was taken last."""
+        """The records collected since the last call."""
         self._end_samples()
         entries, self._entries = self._entries, []
         self.size = 0
@@ -82,7 +84,7 @@ class WalRecorder:
             self._put(wal.entry(wal.HeadRecord(heads.first, heads.stream)))
 
     def _introduce(self, heads: HeadRange, mapping: ColumnMap) -> int:
-        """The mapping's number, once all its columns are in the segment."""
+        """The column map's number, after introducing those of its columns that are not in the segment yet."""
         self._introduce_head(heads)
         name = heads.stream or ""
         known, number, columns = self._mappings.get(name, (None, 0, 0))

@@ -1,4 +1,4 @@
-"""The log's records back to heads: runs and buffers, with their series."""
+"""Replaying the WAL: from its records back to heads and their series."""
 
 from __future__ import annotations
 
@@ -22,10 +22,9 @@ if TYPE_CHECKING:
 
 
 class ReplayedHead:
-    """A head of the log; nothing is kept of those that a block file holds.
+    """A head found in the log; `held`: a block file has its samples, so they are skipped.
 
-    `piece` is made by the first row. While a head is written `again`, its rows go to another one, which takes its place
-    once it is whole.
+    `piece` is created by the first row. Rows of a checkpoint go to `again`, which replaces `piece` once it is complete.
     """
 
     __slots__ = ("again", "awaited", "heads", "held", "piece", "segment")
@@ -35,7 +34,7 @@ class ReplayedHead:
         self.held = held
         self.piece: AnyHead | None = None
         self.again: AnyHead | None = None
-        self.awaited = 0  # rows or samples that are still to come again
+        self.awaited = 0  # rows or samples of a checkpoint that are still to come
         self.segment = 0
 
     def writing(self, lived_ms: int, segment: int) -> AnyHead:
@@ -50,31 +49,31 @@ class ReplayedHead:
         return self.piece
 
     def wrote(self, count: int, segment: int) -> None:
-        """Note that so many rows or samples were read."""
+        """Note that `count` rows or samples were read."""
         if self.awaited:
             self.awaited = max(0, self.awaited - count)
             if not self.awaited:
                 self.piece, self.segment, self.again = self.again, segment, None
 
     def best(self) -> AnyHead | None:
-        """What there is of it, also where damage keeps it from being whole."""
+        """The most complete piece, in case damage has cut a checkpoint short."""
         pieces = [piece for piece in (self.piece, self.again) if piece is not None]
         return max(pieces, key=lambda piece: piece.samples, default=None)
 
 
 class WalReplay:
-    """Takes payloads in the order in which they were written; each raises ValueError where it makes no sense.
+    """Takes payloads in the order in which they were written, and raises ValueError for an invalid one.
 
-    `held(stream, number)`: whether a block file has that head. `series` are known ones by ref, to which those of the
-    log are added. `segment` is the one that is being read.
+    `held(stream, number)`: whether a block file has that head. The log's series are added to `series`, by ref.
+    `segment` is the one that is being read.
     """
 
     def __init__(self, series: dict[int, IndexedSeries], held: Callable[[str | None, int], bool]) -> None:
         self.segment = 0
         self.heads: dict[int, ReplayedHead] = {}
         self.dropped: dict[str | None, int] = {}
-        self.newest: dict[str, ColumnMap] = {}  # of each collector the mapping of its newest row
-        self.highest = 0  # number
+        self.newest: dict[str, ColumnMap] = {}  # by collector: the column map of its newest row
+        self.highest = 0  # number so far
         self._series = series
         self._held = held
         self._mappings: dict[int, ColumnMap] = {}
@@ -86,11 +85,11 @@ class WalReplay:
         elif kind == wal.SAMPLES:
             self._samples(payload)
         elif kind in wal.KINDS:
-            self._say(wal.decode(payload))
+            self._introduce(wal.decode(payload))
         else:
-            raise ValueError(f"records of kind {kind} are unknown")
+            raise ValueError(f"unknown kind of record {kind}")
 
-    def _say(self, said: wal.Said) -> None:
+    def _introduce(self, said: wal.Introduction) -> None:
         if isinstance(said, wal.HeadRecord):
             self._count(said.number)
             if said.number not in self.heads:
@@ -112,12 +111,12 @@ class WalReplay:
         mapping = self._mappings.get(said.mapping) or ColumnMap(said.layout)
         known = len(mapping.columns)
         if not 0 <= said.start <= known:
-            raise ValueError(f"columns from {said.start} on, where {known} are known")
+            raise ValueError(f"columns from {said.start} on, but {known} are known")
         fresh = range(known - said.start, len(said.columns))
         try:
             columns = [said.column(place) for place in fresh]
         except IndexError:
-            raise ValueError("a column of no family") from None
+            raise ValueError("a column with an unknown family") from None
         refs = [said.columns[place].ref for place in fresh]
         series = [
             self._know(ref, column.labels, kept=column.exposed) if ref else None
@@ -129,11 +128,11 @@ class WalReplay:
 
     def _row(self, payload: bytes) -> None:
         if len(payload) < wal.ROW_START.size:
-            raise ValueError("a row that is cut short")
+            raise ValueError("a row that is too short")
         _, number, mapping_number, t_ms, lived_ms = wal.ROW_START.unpack_from(payload)
         head, mapping = self._head(number), self._mappings.get(mapping_number)
         if mapping is None or head.heads.stream is None:
-            raise ValueError("a row of no mapping")
+            raise ValueError("a row without a column map")
         values = payload[wal.ROW_START.size :]
         if len(values) % 8 or len(values) > 8 * len(mapping.columns):
             raise ValueError(f"a row of {len(values)} bytes for {len(mapping.columns)} columns")
@@ -144,7 +143,7 @@ class WalReplay:
         run = head.writing(lived_ms, self.segment)
         assert isinstance(run, RowHead)
         if run.times and (t_ms <= run.times[-1] or len(run.times) >= MAX_ROWS):
-            raise ValueError("a row that does not come after the one before")
+            raise ValueError("a row out of order")
         samples = len(values) // 8 - values.count(STALE_BYTES)
         run.append(mapping, t_ms, values, samples, max(lived_ms, run.seen))
         head.wrote(1, self.segment)
@@ -152,11 +151,11 @@ class WalReplay:
     def _samples(self, payload: bytes) -> None:
         start = wal.SAMPLES_START.size
         if len(payload) < start or (len(payload) - start) % wal.SAMPLE.size:
-            raise ValueError("samples that are cut short")
+            raise ValueError("samples that are cut off")
         _, number, lived_ms = wal.SAMPLES_START.unpack_from(payload)
         head = self._head(number)
         if head.heads.stream is not None:
-            raise ValueError("samples of a head that takes none")
+            raise ValueError("appended samples for a collector's head")
         if head.held:
             return
         samples = []
@@ -164,14 +163,14 @@ class WalReplay:
             _check_times(t_ms, lived_ms)
             series = self._series.get(ref)
             if series is None:
-                raise ValueError("a sample of no series")
+                raise ValueError("a sample of an unknown series")
             samples.append((series, t_ms, value))
         buffers = head.writing(lived_ms, self.segment)
         assert isinstance(buffers, AppendedHead)
         for series, t_ms, value in samples:
             newest = buffers.newest_ms(series.ref)
             if newest is not None and (t_ms <= newest or buffers.tallest >= MAX_ROWS):
-                raise ValueError("a sample that does not come after the one before")
+                raise ValueError("a sample out of order")
             buffers.append(series, t_ms, value)
         buffers.seen = max(lived_ms, buffers.seen)
         head.wrote(len(samples), self.segment)
@@ -179,27 +178,27 @@ class WalReplay:
     def _head(self, number: int) -> ReplayedHead:
         head = self.heads.get(number)
         if head is None:
-            raise ValueError("samples of no head")
+            raise ValueError("samples of an unknown head")
         return head
 
     def _count(self, number: int) -> None:
         if not 0 < number < MAX_NUMBER:
-            raise ValueError(f"the number {number}")
+            raise ValueError(f"number {number} is out of range")
         self.highest = max(self.highest, number)
 
     def _know(self, ref: int, labels: Labels, *, kept: bool) -> IndexedSeries:
-        """The series, made if need be. Raises ValueError where the ref or the labels make no sense."""
+        """The series, created if need be. Raises ValueError for an invalid ref or invalid labels."""
         series = self._series.get(ref)
         if series is None:
             if not 0 < ref < MAX_NUMBER or not proper(labels):
-                raise ValueError("a series without proper labels")
+                raise ValueError("a series with invalid labels")
             series = self._series[ref] = IndexedSeries(labels, ref, 0)
         elif series.labels != labels:
-            raise ValueError("a series of two names")
+            raise ValueError("a ref with two sets of labels")
         series.kept |= kept
         return series
 
 
 def _check_times(t_ms: int, lived_ms: int) -> None:
     if not (-MAX_TIME < t_ms < MAX_TIME and 0 <= lived_ms < MAX_TIME):
-        raise ValueError("a time that makes no sense")
+        raise ValueError("a time out of range")

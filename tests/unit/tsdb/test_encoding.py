@@ -386,7 +386,7 @@ def test_any_bytes_are_a_block_or_a_clear_error(body: bytes, columns: int, timel
 @pytest.mark.parametrize(
     ("at", "value", "text"),
     [
-        (0, b"X", "is not how a block begins"),
+        (0, b"X", "not a block: it begins with"),
         (12, b"\xff", "4 columns and 1 timelines in"),
         (4, b"\xff", "255 columns and 1 timelines"),
         (8, b"\x00", "4 columns and 0 timelines"),

@@ -193,7 +193,7 @@ def test_a_store_that_cannot_be_is_told(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "other" / "x").touch()
     assert "its parent does not exist" in storage(tmp_path / "no" / "where").reason
     assert "not a directory" in storage(tmp_path / "file").reason
-    assert "not a store of ours" in storage(tmp_path / "other").reason
+    assert "not a prom_probe store" in storage(tmp_path / "other").reason
     assert "are free" in storage(tmp_path / "new", storage_tsdb_retention_size=1 << 60).reason
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     finding = storage(tmp_path / "new")

@@ -366,8 +366,8 @@ def _other_version(path: Path) -> None:
         (lambda path: path.mkdir(), None),
         (lambda path: (path.mkdir(), (path / "lost+found").mkdir()), None),
         (lambda path: path.write_text("x"), "store: it is not a directory"),
-        (_foreign, "store: not a store of ours: it has 'thesis.txt' and no file 'format'"),
-        (_other_version, "store: a store of another version: 'prom_probe store 9', and this is 'prom_probe store 1'"),
+        (_foreign, "store: not a prom_probe store: it has 'thesis.txt' and no file 'format'"),
+        (_other_version, "store: a store of another version: 'prom_probe store 9' instead of 'prom_probe store 1'"),
         (lambda path: path.symlink_to(path), "store: "),
     ],
 )

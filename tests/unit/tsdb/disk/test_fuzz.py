@@ -170,7 +170,7 @@ def test_the_readers_take_any_bytes(content: bytes) -> None:
         try:
             assert sum(map(len, reader)) <= len(content)
         except ValueError as error:
-            assert "not how a segment" in str(error)
+            assert "not a segment" in str(error)
         assert reader.end <= len(whole)
     for start in (b"", blockfile.MAGIC):
         with pytest.raises(BlockError):
