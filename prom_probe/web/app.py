@@ -1,4 +1,4 @@
-"""The application: a request goes in, the answer of its route's handler comes out, counted."""
+"""The application: routes a request to its handler and counts the answers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _QUERY_BOUNDS = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 30.0)
 _SCRAPE_BOUNDS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03)
 
-# The route of requests that have none: their paths are the client's, and would be series without end.
+# The label value of requests without a route: their paths would be an unbounded number of series.
 _NO_ROUTE = "none"
 
 _CORS = (
@@ -41,10 +41,10 @@ _LOOPBACK_NAMES = frozenset(("localhost", "ip6-localhost", "[::1]"))
 
 
 class App:
-    """Answers requests. All calls from the loop's thread.
+    """Answers requests. To be called from the loop's thread only.
 
-    `meter`: where our own metrics go. `log(level, message)`. `clock`: wall-clock seconds. `allowed_hosts`: names by
-    which, beside loopback's own, a loopback API listener may be called. `receiver`: takes remote writes, None for none.
+    `meter` gets our own metrics. `clock` gives wall-clock seconds. `allowed_hosts`: the Host names, besides those of
+    loopback, that a loopback API listener accepts. `receiver`: stores remote writes; None where that is off.
     `expect`: called when more requests may come soon.
     """
 
@@ -84,18 +84,18 @@ class App:
         )
 
     def answer(self, request: Request, *, api: bool, loopback: bool, guarded: bool = False) -> Answer:
-        """The answer to `request` as it came to a listener: an API listener or not, on loopback only or not.
+        """The answer to `request`. `api`, `loopback`: the listener serves the API, and is on loopback only.
 
-        `guarded`: users have to show who they are, if there are any.
+        `guarded`: a password is needed, where users are configured.
         """
         route = maybe_route(request.path)
         passwords = self._security.passwords if self._security is not None and guarded else None
         if passwords is not None and (route is None or not route.open):
             credentials = request.headers.get("authorization", "")
-            right = passwords.known(credentials)
-            if right is None:
+            verdict = passwords.known(credentials)
+            if verdict is None:
                 return self._when_checked(passwords, credentials, route, request, api=api, loopback=loopback)
-            if not right:
+            if not verdict:
                 return self.counted(_unauthorized(), route.path if route is not None else _NO_ROUTE)
         return self._routed(route, request, api=api, loopback=loopback)
 
@@ -109,7 +109,7 @@ class App:
         api: bool,
         loopback: bool,
     ) -> Pending:
-        """The answer once the password has been looked at, in another thread."""
+        """The answer once another thread has checked the password."""
         from prom_probe.web.http.passwords import Busy
 
         answer = Pending()
@@ -119,7 +119,7 @@ class App:
             try:
                 right = await passwords.check(credentials)
             except Busy:
-                response: Answer = self.counted(plain(503, "too many passwords wait to be checked"), handler)
+                response: Answer = self.counted(plain(503, "too many passwords are waiting to be checked"), handler)
             else:
                 if right:
                     response = self._routed(route, request, api=api, loopback=loopback)
@@ -157,7 +157,7 @@ class App:
         return route is not None and route.large_body and self._context.receiver is not None
 
     def counted(self, response: Response, handler: str = _NO_ROUTE) -> Response:
-        """`response`, counted as one of the route `handler`."""
+        """`response`, after counting it for the route `handler`."""
         key = (handler, response.status)
         cell = self._codes.get(key)
         if cell is None:
@@ -168,19 +168,17 @@ class App:
         return response
 
     def cors_lines(self, request: Request) -> bytes:
-        """What lets a web page of a configured origin read the answer; nothing for all others."""
+        """The header lines that let a page of a configured origin read the answer; none for other origins."""
         origin = request.headers.get("origin", "")
-        if not self._takes_origin(origin):
+        if not self._accepts_origin(origin):
             return b""
         return _CORS % origin.encode("latin-1", "replace")
 
-    def _takes_origin(self, origin: str) -> bool:
+    def _accepts_origin(self, origin: str) -> bool:
         return bool(origin) and self._cors is not None and self._cors.fullmatch(origin) is not None
 
     def change(self, limits: QueryLimits, allowed_hosts: Iterable[str], cors_origin: str | None = None) -> None:
-        """Go on with other limits for queries, other names by which a loopback API listener may be called, and others'
-        pages that may read it.
-        """
+        """Apply reloaded settings: query limits, accepted Host names, and the origins whose pages may read answers."""
         self._cors = re.compile(cors_origin) if cors_origin else None
         self._hosts = _LOOPBACK_NAMES.union(host.lower() for host in allowed_hosts)
         self._context.change(limits)
@@ -190,22 +188,22 @@ class App:
         self._queries.close()
 
     def _refusal(self, route: Route, request: Request, guarded: bool) -> Response | None:
-        """What a request gets that the route does not take; None where it is welcome."""
+        """The answer to a request that the route does not accept; None where it does."""
         if request.method not in route.methods:
             return plain(405, headers=(("Allow", ", ".join(route.methods)),))
         if guarded and not route.any_host:
-            # A page in a developer's browser can give loopback a name of its own (DNS rebinding).
+            # A hostile page can give loopback a host name of its own (DNS rebinding).
             host = request.headers.get("host", "")
-            if host and not self._may_call(host):
+            if host and not self._accepts_host(host):
                 return plain(403, f"Host {host!r} is not allowed here; --api.allowed-host adds names.")
             origin = request.headers.get("origin", "")
-            if origin and not self._takes_origin(origin) and not self._may_call(origin.partition("://")[2]):
+            if origin and not self._accepts_origin(origin) and not self._accepts_host(origin.partition("://")[2]):
                 return plain(403, f"Origin {origin!r} is not allowed here.")
         if request.method == "OPTIONS":
             return Response(204)
         return None
 
-    def _may_call(self, host: str) -> bool:
+    def _accepts_host(self, host: str) -> bool:
         name = host.lower()
         if not name.endswith("]"):
             name, colon, port = name.rpartition(":") if ":" in name else (name, "", "")

@@ -1,4 +1,4 @@
-"""What handlers need of the world: the store, the running queries, our own metrics, and facts about the process."""
+"""What handlers work with: the store, the running queries, our own metrics, facts about the process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class ServedStoreStats(Protocol):
-    """What the API tells about the store."""
+    """What the API says about the store."""
 
     @property
     def series(self) -> int: ...
@@ -34,31 +34,31 @@ class ServedStoreStats(Protocol):
 
 
 class ServedStore(Protocol):
-    """What the served face needs of a store; `tsdb.store.Store` fits it."""
+    """What the handlers need of a store; `tsdb.store.Store` has it."""
 
     def newest(self) -> Sequence[Newest]:
         """The newest row of each collector."""
 
     def snapshot(self) -> Queryable:
-        """An immutable view for a query, for any thread."""
+        """An immutable view for a query, usable from any thread."""
 
     def families(self) -> Iterable[Family]:
-        """Every metric family known."""
+        """Every known metric family."""
 
     def stats(self) -> ServedStoreStats:
-        """Counts of what is stored."""
+        """How much is stored."""
 
 
 @dataclass(frozen=True)
 class About:
-    """What the status pages tell of the process; each is read when it is asked for."""
+    """What the status pages say about the process; the functions are called for each request."""
 
     build_info: Mapping[str, str]  # version, revision, …
     ready: Callable[[], bool] = lambda: True  # whether the first samples are stored
     config_yaml: Callable[[], str] = str  # without secrets
     flags: Callable[[], Mapping[str, str]] = dict
     reload_succeeded: Callable[[], bool] = lambda: True
-    reload: Callable[[], Future[str]] | None = None  # asks for one and gives its error, "" for none; None: not allowed
+    reload: Callable[[], Future[str]] | None = None  # starts one; gives its error, "" for none. None: not allowed
     storage_retention: Callable[[], str] = str  # "6h or 32MiB"
     start_time_s: float = 0.0
 
@@ -83,7 +83,7 @@ class AppContext:
     _loading: Lock = field(default_factory=Lock)
 
     def engine(self) -> Engine:
-        """The query engine; its first use imports numpy, which costs memory and time: call it in a query's thread."""
+        """The query engine. Its first use imports numpy, which is slow: call it in a query's thread."""
         with self._loading:
             if self._engine is None:
                 from prom_probe.promql.engine import Engine
@@ -92,15 +92,15 @@ class AppContext:
             return self._engine
 
     def exposition(self, form: Format) -> Exposition:
-        """What renders this format; a few formats keep what stays the same between two scrapes."""
+        """The renderer of this format; the last few are kept, with what does not change between scrapes."""
         found = self.expositions.pop(form.content_type, None) or Exposition(form)
         while len(self.expositions) >= _MOST_FORMATS:
             del self.expositions[next(iter(self.expositions))]
-        self.expositions[form.content_type] = found  # the newest is the last
+        self.expositions[form.content_type] = found  # the last one used comes last
         return found
 
     def change(self, limits: QueryLimits) -> None:
-        """Let the next query have other limits; those that run keep theirs."""
+        """Use other limits from the next query on."""
         with self._loading:
             self.limits = limits
             self._engine = None

@@ -1,4 +1,4 @@
-"""`/metrics`, `/-/healthy`, `/-/ready`, `/-/reload`: what a scraper, a kubelet and an operator ask for."""
+"""`/metrics`, `/-/healthy`, `/-/ready`, `/-/reload`: for scrapers, kubelets and operators."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ _VARY = (("Vary", "Accept"),)
 def metrics(context: AppContext, request: Request) -> Response:
     """The newest value of every exposed series, in the format that the scraper prefers.
 
-    `name[]` asks for certain families or series alone, `collect[]` for certain collectors. A scraper's timeout
-    (X-Prometheus-Scrape-Timeout-Seconds) needs no looking after: nothing is collected here, and writing takes a
-    millisecond.
+    `name[]` restricts the answer to some families or series, `collect[]` to some collectors. The scraper's timeout
+    (X-Prometheus-Scrape-Timeout-Seconds) is ignored: nothing is collected here, and writing takes a millisecond.
     """
     started = time.perf_counter()
     form = choose(request.headers.get("accept", ""))
@@ -32,7 +31,7 @@ def metrics(context: AppContext, request: Request) -> Response:
             known = {row.collector for row in rows}
             for name in wanted:
                 if name not in known:
-                    return plain(400, f"unknown collector {name!r}; there are {', '.join(sorted(known))}")
+                    return plain(400, f"unknown collector {name!r}; known are {', '.join(sorted(known))}")
             rows = [row for row in rows if row.collector in wanted]
         if names or wanted:
             exposition = Exposition(form, names and frozenset(names))
@@ -42,9 +41,9 @@ def metrics(context: AppContext, request: Request) -> Response:
 
 
 def reload(context: AppContext, request: Request) -> Answer:
-    """Read the settings anew: 200, or 500 with what is wrong with them; 403 where that is not allowed."""
+    """Reload the settings: 200, or 500 with the fault; 403 where that is not allowed."""
     if context.about.reload is None:
-        return plain(403, "Lifecycle API is not enabled; --web.enable-lifecycle does so.")
+        return plain(403, "Lifecycle API is not enabled; --web.enable-lifecycle enables it.")
     answer = Pending()
     asked = context.about.reload()
     late = asyncio.get_running_loop().call_later(_RELOAD_S, asked.cancel)
@@ -54,18 +53,18 @@ def reload(context: AppContext, request: Request) -> Answer:
         if answer.done():
             return
         if outcome.cancelled():
-            answer.set_result(plain(503, "the settings are not reloaded yet"))
+            answer.set_result(plain(503, "the settings have not been reloaded yet"))
         elif error := outcome.result():
             answer.set_result(plain(500, f"failed to reload config: {error}"))
         else:
-            answer.set_result(plain(200, "the settings are reloaded"))
+            answer.set_result(plain(200, "settings reloaded"))
 
     asked.add_done_callback(done)
     return answer
 
 
 def healthy(context: AppContext, request: Request) -> Response:
-    """200 as long as anybody answers."""
+    """200 whenever the server answers."""
     return plain(200, "prom_probe is healthy.")
 
 

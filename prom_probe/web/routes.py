@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
-from prom_probe.web import operations as pages
+from prom_probe.web import operations
 from prom_probe.web.api import federate, remote_write
 from prom_probe.web.api import labels as api_labels
 from prom_probe.web.api import query as api_query
@@ -20,8 +20,8 @@ Handler: TypeAlias = Callable[[AppContext, Request], Answer]
 class Route(NamedTuple):
     """`path` is the template: `:name` stands for one segment. `api`: only on API listeners.
 
-    `any_host`: answered whatever the Host header says, on loopback API listeners too. `large_body`: the client may send
-    more than forms need. `open`: needs no password.
+    `any_host`: the Host header is not checked, even on loopback API listeners. `large_body`: the request's body may be
+    larger than a form. `open`: needs no password.
     """
 
     methods: tuple[str, ...]
@@ -39,10 +39,10 @@ _FORM = ("GET", "OPTIONS", "POST")
 
 ROUTES: tuple[Route, ...] = (
     Route(_PAGE, "/", landing.landing, api=False),
-    Route(_PAGE, "/metrics", pages.metrics, api=False, any_host=True),
-    Route(_PAGE, "/-/healthy", pages.healthy, api=False, any_host=True, open=True),
-    Route(_PAGE, "/-/ready", pages.ready, api=False, any_host=True, open=True),
-    Route(("POST", "PUT"), "/-/reload", pages.reload),
+    Route(_PAGE, "/metrics", operations.metrics, api=False, any_host=True),
+    Route(_PAGE, "/-/healthy", operations.healthy, api=False, any_host=True, open=True),
+    Route(_PAGE, "/-/ready", operations.ready, api=False, any_host=True, open=True),
+    Route(("POST", "PUT"), "/-/reload", operations.reload),
     Route(_GET, "/federate", federate.federate),
     Route(_FORM, "/api/v1/query", api_query.query),
     Route(_FORM, "/api/v1/query_range", api_query.query_range),

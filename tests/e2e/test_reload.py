@@ -118,7 +118,7 @@ def test_reloading_by_http_is_off_unless_asked_for_and_never_beside_metrics() ->
     with Sidecar() as sidecar:
         assert _post(sidecar.api + "/-/reload") == (
             403,
-            "Lifecycle API is not enabled; --web.enable-lifecycle does so.\n",
+            "Lifecycle API is not enabled; --web.enable-lifecycle enables it.\n",
         )
         assert _post(sidecar.web + "/-/reload")[0] == 404
 

@@ -110,7 +110,7 @@ def test_a_new_certificate_without_a_restart(folder: Path, authority: Authority)
         assert kept.getresponse().read()
         before = serial()
         (folder / "server.crt").write_text("no certificate\n")
-        wait_for("the broken file is noticed", lambda: "is not reloaded" in sidecar.stderr)
+        wait_for("the broken file is noticed", lambda: "web configuration not reloaded" in sidecar.stderr)
         assert serial() == before
         authority.issue("server2")
         for end in ("key", "crt"):

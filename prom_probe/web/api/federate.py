@@ -1,4 +1,4 @@
-"""`/federate`: the newest samples of chosen series, with their timestamps, for another Prometheus."""
+"""`/federate`: the newest samples of selected series, with their timestamps, for another Prometheus."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from prom_probe.web.api.reply import ApiError
 from prom_probe.web.context import AppContext
 from prom_probe.web.http.message import Answer, Request
 
-# So many series are written in one go.
+# Series written at a time.
 _SLICE = 256
 
 
 def federate(context: AppContext, request: Request) -> Answer:
-    """The newest sample within the lookback delta of every series that a `match[]` selects; none without one."""
+    """The newest sample, within the lookback delta, of every series that some `match[]` selects."""
     params = parameters_of(request)
     lookback_ms = context.limits.lookback_delta_ms
     now = round(context.clock() * 1000)
@@ -38,17 +38,17 @@ def federate(context: AppContext, request: Request) -> Answer:
                     raise ApiError("timeout", "federation timed out")
         return _text(sorted(newest.items(), key=lambda item: (label_value(item[0], METRIC_NAME), item[0])), families)
 
-    patience_s = min(context.limits.timeout_s, _scraper_waits_s(request))
-    return context.queries.run(job, patience_s, inline=False, content_type=TEXT.content_type)
+    timeout_s = min(context.limits.timeout_s, _scraper_timeout_s(request))
+    return context.queries.run(job, timeout_s, inline=False, content_type=TEXT.content_type)
 
 
-def _scraper_waits_s(request: Request) -> float:
-    """How long the scraper says that it waits; what it did not say, or not sensibly, is for ever."""
+def _scraper_timeout_s(request: Request) -> float:
+    """How long the scraper will wait, by its own header; infinite where that is absent or nonsense."""
     try:
-        told_s = float(request.headers.get("x-prometheus-scrape-timeout-seconds", ""))
+        stated_s = float(request.headers.get("x-prometheus-scrape-timeout-seconds", ""))
     except ValueError:
         return inf
-    return told_s if told_s > 0 else inf
+    return stated_s if stated_s > 0 else inf
 
 
 def _last(group: SeriesGroup) -> Iterator[tuple[Labels, tuple[int, float]]]:
@@ -63,7 +63,7 @@ def _last(group: SeriesGroup) -> Iterator[tuple[Labels, tuple[int, float]]]:
 
 
 def _text(rows: Sequence[tuple[Labels, tuple[int, float]]], families: dict[str, Family]) -> Iterator[bytes]:
-    """Text format 0.0.4 with timestamps. A part of a histogram (`x_bucket`) goes without its family's type."""
+    """Text format 0.0.4 with timestamps. Parts of histograms (`x_bucket`) are untyped, as in Prometheus."""
     from prom_probe.web.api.json_result import number
 
     name = ""

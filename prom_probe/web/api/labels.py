@@ -1,4 +1,4 @@
-"""`/api/v1/labels`, `label/<name>/values`, `series` and `metadata`: what there is to ask for."""
+"""`/api/v1/labels`, `label/<name>/values`, `series` and `metadata`: what is stored."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from prom_probe.web.api.reply import ApiError, encode, invalid, success, success
 from prom_probe.web.context import AppContext
 from prom_probe.web.http.message import Answer, Request, Response
 
-# Up to so many stored series, listing all their labels is quicker than handing it to a thread.
+# Up to this many stored series, listing all their labels takes less time than handing the job to a thread.
 _INLINE_SERIES = 1000
 
-# So many series are encoded in one go.
+# Series encoded at a time.
 _SLICE = 256
 
 TRUNCATED = "results truncated due to limit"
 
 
 def labels(context: AppContext, request: Request) -> Answer:
-    """The names of all labels, of the series that `match[]` selects where it is given."""
+    """All label names, or those of the series that `match[]` selects."""
     params = parameters_of(request)
     snapshot, (mint, maxt) = context.store.snapshot(), _times(params)
 
@@ -41,7 +41,7 @@ def labels(context: AppContext, request: Request) -> Answer:
 
 
 def label_values(context: AppContext, request: Request) -> Answer:
-    """The values of one label, named in the path."""
+    """The values of the label named in the path."""
     name = unescape_name(unquote(request.path.split("/")[4].encode("latin-1")))
     if not name:
         raise ApiError("bad_data", 'invalid label name: ""')
@@ -91,7 +91,7 @@ def _names(context: AppContext, params: Parameters, find: Callable[[Sequence[Mat
 
 
 def _run(context: AppContext, params: Parameters, job: Callable[[float], Iterable[bytes]]) -> Answer:
-    """On the loop where nothing can take long: a selector's regex may."""
+    """Run the job on the loop where it cannot take long; a selector's regex may."""
     quick = not params.all("match[]") and context.store.stats().series <= _INLINE_SERIES
     return context.queries.run(job, context.limits.timeout_s, inline=quick)
 
@@ -149,7 +149,7 @@ def metadata(context: AppContext, request: Request) -> Response:
 
 
 def metadata_limit(params: Parameters, name: str) -> int:
-    """A limit of metadata, -1 where it is not given."""
+    """A limit parameter of the metadata endpoints, -1 where it is absent."""
     text = params.get(name)
     if not text:
         return -1

@@ -9,10 +9,10 @@ from functools import lru_cache
 from prom_probe.web.api.reply import ApiError, invalid
 from prom_probe.web.http.message import Request
 
-# "Since ever" and "for ever" in milliseconds: what a float64 still counts exactly.
+# The bounds of "all time": milliseconds that a float64 still represents exactly.
 MIN_TIME_MS, MAX_TIME_MS = -(1 << 53), 1 << 53
 
-# How Prometheus writes its own first and last millisecond; clients send them for "all time".
+# Prometheus's own first and last millisecond, which clients send for "all time".
 _ALL_TIME = {
     "-292273086-05-16T16:47:06Z": MIN_TIME_MS,
     "292277025-08-18T07:12:54.999999999Z": MAX_TIME_MS,
@@ -36,14 +36,14 @@ _MAX_DURATION_MS = (1 << 63) // 1_000_000
 _HEX_DIGITS = "0123456789abcdefABCDEF"
 _BYTE_OF = {(high + low).encode(): bytes((int(high + low, 16),)) for high in _HEX_DIGITS for low in _HEX_DIGITS}
 
-# What is decoded is kept for the next request, up to so many bytes of it.
+# Values up to this size are decoded once and remembered.
 _KEPT_BYTES = 512
 
 FORM = "application/x-www-form-urlencoded"
 
 
 class Parameters:
-    """The parameters of a request by name; a body's come before the URL's, and the first of a name counts."""
+    """A request's parameters by name. Those of the body come before the URL's; the first of a name counts."""
 
     __slots__ = ("_values",)
 
@@ -73,9 +73,9 @@ def _parse_parameters(raw: bytes, into: dict[str, list[str]]) -> None:
         if pair:
             raw_name, _, raw_value = pair.partition(b"=")
             name = unquote(raw_name, plus=True)
-            # Pages of panels ask the same expressions again and again; times have nothing to decode.
-            again = len(raw_value) <= _KEPT_BYTES and (b"%" in raw_value or b"+" in raw_value)
-            value = (_unquoted_again if again else unquote)(raw_value, plus=True)
+            # Dashboards repeat the same expressions; times contain nothing to decode.
+            repeated = len(raw_value) <= _KEPT_BYTES and (b"%" in raw_value or b"+" in raw_value)
+            value = (_remembered_unquote if repeated else unquote)(raw_value, plus=True)
             values = into.get(name)
             if values is None:
                 into[name] = [value]
@@ -84,7 +84,7 @@ def _parse_parameters(raw: bytes, into: dict[str, list[str]]) -> None:
 
 
 def unquote(raw: bytes, *, plus: bool = False) -> str:
-    """Percent-decoded text; `plus` stands for a space in forms. Raises ApiError for a bad escape or bad UTF-8."""
+    """Percent-decoded text; with `plus`, "+" is a space, as in forms. ApiError for a bad escape or bad UTF-8."""
     if plus and b"+" in raw:
         raw = raw.replace(b"+", b" ")
     if b"%" in raw:
@@ -103,7 +103,7 @@ def unquote(raw: bytes, *, plus: bool = False) -> str:
         raise ApiError("bad_data", "error parsing form values: invalid UTF-8") from None
 
 
-_unquoted_again = lru_cache(256)(unquote)
+_remembered_unquote = lru_cache(256)(unquote)
 
 
 def parse_time(text: str) -> int:
@@ -117,7 +117,7 @@ def parse_time(text: str) -> int:
 
         try:
             moment = datetime.fromisoformat(text.upper())
-        except ValueError:  # the 31st of February
+        except ValueError:  # such as 31 February
             pass
         else:
             return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
@@ -141,7 +141,7 @@ def parse_duration(text: str) -> int:
 
 
 def time_param(params: Parameters, name: str, default_ms: int) -> int:
-    """The time of parameter `name`, `default_ms` where it is not given."""
+    """The time in parameter `name`, `default_ms` where it is absent."""
     text = params.get(name)
     if not text:
         return default_ms
@@ -152,7 +152,7 @@ def time_param(params: Parameters, name: str, default_ms: int) -> int:
 
 
 def duration_param(params: Parameters, name: str) -> int | None:
-    """The duration of parameter `name` in milliseconds, None where it is not given."""
+    """The duration in parameter `name` in milliseconds, None where it is absent."""
     text = params.get(name)
     try:
         return parse_duration(text) if text else None
@@ -161,7 +161,7 @@ def duration_param(params: Parameters, name: str) -> int | None:
 
 
 def limit_param(params: Parameters, name: str = "limit") -> int:
-    """How many results are wanted; 0 for no limit."""
+    """The most results to return; 0 for no limit."""
     text = params.get(name)
     if not text:
         return 0
@@ -177,13 +177,13 @@ _ESCAPE = re.compile(r"__|_([0-9a-fA-F]{1,6})_")
 
 
 def unescape_name(name: str) -> str:
-    """A label name as it is, from the `U__` form in which clients send names that need UTF-8; others unchanged."""
+    """The label name behind the `U__` form in which clients send UTF-8 names; other names unchanged."""
     if not _ESCAPED.fullmatch(name):
         return name
     try:
         unescaped = _ESCAPE.sub(lambda m: chr(int(m[1], 16)) if m[1] else "_", name[3:])
         unescaped.encode()
-    except ValueError:  # no code point, or half of a surrogate pair
+    except ValueError:  # not a code point, or a lone surrogate
         return name
     return unescaped
 

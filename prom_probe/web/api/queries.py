@@ -19,14 +19,14 @@ from prom_probe.web.http.message import JSON, Answer, Pending, Response
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-# A body up to this size is sent whole; a larger one is made piece by piece while it is sent.
+# A body up to this size is sent at once; a larger one is made piece by piece while it is sent.
 WHOLE_BYTES = 512 * 1024
 
 
-# So long after the last query its memory goes back to the kernel.
+# How long after the last query the heap is trimmed.
 _TRIM_S = 1.0
 
-# A job gets the monotonic second by which it must end, and gives the body in pieces; ApiError says why it cannot.
+# A job gets its deadline (monotonic seconds) and gives the body in pieces. Raises ApiError.
 Job: TypeAlias = Callable[[float], Iterable[bytes]]
 
 
@@ -41,12 +41,12 @@ class Queries:
         self._free = max_concurrency
         self._max = max_concurrency
         self._log = log
-        self._waiting: deque[_Item] = deque()
+        self._waiting: deque[_QueuedJob] = deque()
         self._pool: ThreadPoolExecutor | None = None
         self._trimming: asyncio.TimerHandle | None = None
 
     def run(self, job: Job, timeout_s: float, *, inline: bool, content_type: str = JSON) -> Answer:
-        """The job's response: at once where it is `inline`, else from a thread, 503 once `timeout_s` is over."""
+        """The job's response: at once where it is `inline`, else from a thread; 503 after `timeout_s`."""
         deadline = time.monotonic() + timeout_s
         if timeout_s <= 0:
             return failure(ApiError("timeout", "query timed out in query execution"))
@@ -55,7 +55,7 @@ class Queries:
             if self._free == self._max:  # else threads wait for the interpreter
                 self._expect()
             return Response(status, body, content_type if status == 200 else JSON)
-        item = _Item(job, deadline, content_type)
+        item = _QueuedJob(job, deadline, content_type)
         if self._free:
             self._start(item)
         else:
@@ -65,34 +65,34 @@ class Queries:
         return item.answer
 
     def close(self) -> None:
-        """Take no more work; what runs is left to end by its deadline."""
+        """Accept no more work; running queries are left to end by their deadlines."""
         if self._trimming is not None:
             self._trimming.cancel()
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
     def submit(self, work: Callable[..., None], *args: object) -> None:
-        """Have one of the threads do `work`, which brings its result to the loop itself."""
+        """Run `work` in one of the threads; it brings its result to the loop itself."""
         if self._pool is None:
             from concurrent.futures import ThreadPoolExecutor
 
             prepare_threads()
-            # One more than queries run, so that the rest of an answer never waits for a query to end.
+            # One more than the running queries, so that the rest of an answer never waits for a query to end.
             self._pool = ThreadPoolExecutor(self._max + 1, "query")
         self._pool.submit(work, *args)
 
-    def _start(self, item: _Item) -> None:
+    def _start(self, item: _QueuedJob) -> None:
         self._free -= 1
         item.answer.queued = False
         self.submit(self._work, item)
 
-    def _work(self, item: _Item) -> None:
-        """In a thread: run the job, and bring what it gave to the loop."""
+    def _work(self, item: _QueuedJob) -> None:
+        """In a thread: run the job and bring its outcome to the loop."""
         body, rest, status = self._call(item.job, item.deadline, WHOLE_BYTES)
         _to_loop(item.answer, self._finish, item, body, rest, status)
 
     def _call(self, job: Job, deadline: float, whole: int | None) -> tuple[bytes, Iterator[bytes] | None, int]:
-        """(body, None, status); or, where the body is longer than `whole`, (its beginning, its rest, 200)."""
+        """(body, None, status); or, for a body longer than `whole`, (its beginning, its rest, 200)."""
         try:
             pieces = iter(job(deadline))
             taken, size = [], 0
@@ -111,11 +111,11 @@ class Queries:
         return response.body, None, response.status
 
     def _failed(self, error: Exception) -> Response:
-        """A bug, or not enough memory: for the log in full, for the client in short."""
+        """The response to a bug, or to a lack of memory: the log gets the details, the client the kind."""
         self._log("error", f"a query failed: {describe_error(error)}")
         return failure(ApiError("internal", f"the query failed: {type(error).__name__}"))
 
-    def _finish(self, item: _Item, body: bytes, rest: Iterator[bytes] | None, status: int) -> None:
+    def _finish(self, item: _QueuedJob, body: bytes, rest: Iterator[bytes] | None, status: int) -> None:
         self._release()
         if item.answer.done():  # cancelled: the client is gone
             return
@@ -124,7 +124,7 @@ class Queries:
         item.answer.set_result(Response(status, b"" if stream else body, content_type, stream=stream))
 
     def _release(self) -> None:
-        """A query has ended: the next one may start."""
+        """Start the next query, as one has ended."""
         self._free += 1
         while self._waiting and self._free:
             item = self._waiting.popleft()
@@ -136,19 +136,19 @@ class Queries:
             self._trimming = asyncio.get_running_loop().call_later(_TRIM_S, self._trim)
 
     def _trim(self) -> None:
-        """Have a thread give the heap's free pages back, unless a query runs, whose end comes here again."""
+        """Have a thread trim the heap, unless a query is running: its end schedules this again."""
         self._trimming = None
         if self._free == self._max:
             self.submit(trim_heap)
 
-    def _expire(self, item: _Item) -> None:
+    def _expire(self, item: _QueuedJob) -> None:
         self._waiting.remove(item)
         if not item.answer.done():
             item.answer.set_result(failure(ApiError("timeout", "query timed out in query queue")))
 
 
-class _Item:
-    """A job on its way through the queue."""
+class _QueuedJob:
+    """A queued or running job."""
 
     __slots__ = ("answer", "content_type", "deadline", "job", "timer")
 
@@ -161,10 +161,10 @@ class _Item:
 
 
 class _QueryBody:
-    """The rest of a large body, made in a thread as the client takes it.
+    """The rest of a large body, made in a thread as the client reads it.
 
-    Its query's place is free meanwhile, so that slow clients keep nobody waiting; the engine counts the memory of its
-    result until the stream is gone.
+    It takes no query's place, so that a slow client blocks nobody; the engine counts the memory of the result until the
+    body is dropped.
     """
 
     def __init__(self, submit: Callable[..., None], first: bytes, rest: Iterator[bytes]) -> None:
@@ -190,7 +190,7 @@ class _QueryBody:
         self._rest = iter(())
 
     def _next(self, future: asyncio.Future[bytes]) -> None:
-        """In a thread: make the next piece of a good size."""
+        """In a thread: make the next piece, about WHOLE_BYTES long."""
         taken, size, failed, ended = [], 0, None, False
         try:
             for piece in self._rest:
@@ -217,5 +217,5 @@ class _QueryBody:
 def _to_loop(future: asyncio.Future[Any], callback: Callable[..., None], *args: object) -> None:
     try:
         future.get_loop().call_soon_threadsafe(callback, *args)
-    except RuntimeError:  # the loop is closed: nobody waits any more
+    except RuntimeError:  # the loop is closed: nobody is waiting
         pass

@@ -1,4 +1,4 @@
-"""`/api/v1/query`, `query_range` and what else takes an expression: PromQL over the store."""
+"""`/api/v1/query`, `query_range` and the other endpoints that take an expression."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from prom_probe.promql.result import Result
     from prom_probe.promql.syntax import Written
 
-_SAMPLE_BYTES = 16  # a time and a value, as Prometheus counts those that it holds at once
+_SAMPLE_BYTES = 16  # a timestamp and a value: the unit of Prometheus's peakSamples
 
 
 def query(context: AppContext, request: Request) -> Answer:
-    """An expression at one time: `query`, `time`, `timeout`, `limit`, `lookback_delta`, `stats`."""
+    """The value of an expression at one time: `query`, `time`, `timeout`, `limit`, `lookback_delta`, `stats`."""
     params = parameters_of(request)
     limit = limit_param(params)
     t_ms = time_param(params, "time", round(context.clock() * 1000))
@@ -44,7 +44,7 @@ def query(context: AppContext, request: Request) -> Answer:
 
 
 def query_range(context: AppContext, request: Request) -> Answer:
-    """An expression at each step from `start` to `end`: as `query`, and `step`."""
+    """The value of an expression at each step from `start` to `end`: parameters as for `query`, and `step`."""
     params = parameters_of(request)
     limit = limit_param(params)
     start_ms, end_ms = _required_time(params, "start"), _required_time(params, "end")
@@ -76,7 +76,7 @@ def parse_query(context: AppContext, request: Request) -> Answer:
 
 
 def query_exemplars(context: AppContext, request: Request) -> Answer:
-    """None: we keep no exemplars. What is wrong with `query`, `start`, `end` is said all the same."""
+    """An empty list, as we keep no exemplars; `query`, `start` and `end` are checked all the same."""
     params = parameters_of(request)
     if time_param(params, "end", MAX_TIME_MS) < time_param(params, "start", MIN_TIME_MS):
         raise ApiError("bad_data", "end timestamp must not be before start timestamp")
@@ -140,7 +140,7 @@ def _on_loop(
     step_ms: int,
     lookback_ms: int | None,
 ) -> bool:
-    """Whether the query runs on the loop: never the first one, which loads the engine."""
+    """Whether to run the query on the loop; never the first one, which loads the engine."""
     if not context.engine_loaded:
         return False
     from prom_probe.web.api.estimate import is_cheap
@@ -149,7 +149,7 @@ def _on_loop(
 
 
 def _stats(result: Result, asked: float, started: float, ended: float) -> dict[str, object]:
-    """Prometheus's `stats`. (Samples for each step are what it has behind a feature flag.)"""
+    """Prometheus's `stats`, without those for each step, which need a feature flag there."""
     timings = result.timings
     return {
         "timings": {

@@ -1,4 +1,4 @@
-"""`POST /api/v1/write`: Prometheus's remote write 1.0, where it is switched on."""
+"""`POST /api/v1/write`: Prometheus's remote write 1.0, where it is enabled."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _ENCODING = "snappy"
 
 
 def write(context: AppContext, request: Request) -> Answer:
-    """Store a request's samples: 204 for all of them, 400 with the reasons where some or all cannot be stored.
+    """Store a request's samples: 204 if all are stored, 400 with the reasons if some are not.
 
-    As in Prometheus, a request that does not say what it is, is taken for what it should be.
+    As in Prometheus, missing headers are taken for the right ones.
     """
     if context.receiver is None:
         return plain(404, "remote write receiver needs to be enabled with --web.enable-remote-write-receiver")
@@ -63,7 +63,7 @@ def _response(account: asyncio.Future[str]) -> Response:
 
 
 def _foreign_type(content_type: str) -> str:
-    """What is wrong with a content type, "" if nothing."""
+    """Why a content type is not accepted, "" if it is."""
     media_type, *parameters = content_type.split(";")
     if content_type and media_type.strip().lower() != _MEDIA_TYPE:
         return f"content type {content_type!r} is not accepted here, only {_MEDIA_TYPE}"
@@ -75,7 +75,7 @@ def _foreign_type(content_type: str) -> str:
 
 
 def _foreign_encoding(content_encoding: str) -> str:
-    """What is wrong with a content encoding, "" if nothing."""
+    """Why a content encoding is not accepted, "" if it is."""
     if content_encoding.strip().lower() in ("", _ENCODING):
         return ""
     return f"content encoding {content_encoding!r} is not accepted here, only {_ENCODING}"

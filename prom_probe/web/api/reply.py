@@ -1,4 +1,4 @@
-"""The envelope of Prometheus's API: `{"status":"success","data":…}` or an error with its kind."""
+"""The envelope of Prometheus's API: `{"status":"success","data":…}`, or an error and its kind."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from prom_probe.web.http.message import JSON, Response
 
 encode = msgspec.json.Encoder().encode
 
-# Prometheus's `errorType` and the HTTP status that goes with it.
+# Prometheus's `errorType` -> HTTP status.
 STATUS = {
     "bad_data": 400,
     "execution": 422,
@@ -23,7 +23,7 @@ STATUS = {
 
 
 class ApiError(Exception):
-    """A request that cannot be answered; `kind` is one of STATUS, the text is for the user."""
+    """A request that cannot be answered; `kind` is a key of STATUS, the text is for the user."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -31,7 +31,7 @@ class ApiError(Exception):
 
 
 def invalid(parameter: str, reason: object) -> ApiError:
-    """The error of a parameter that makes no sense, in Prometheus's words."""
+    """The error for an invalid parameter, in Prometheus's words."""
     return ApiError("bad_data", f'invalid parameter "{parameter}": {reason}')
 
 
@@ -42,7 +42,7 @@ def failure(error: ApiError) -> Response:
 
 
 def tail(warnings: Sequence[str] = (), infos: Sequence[str] = ()) -> bytes:
-    """What stands behind `data`: notes, where there are any, and the closing brace."""
+    """What follows `data`: warnings and infos, if any, and the closing brace."""
     notes = [
         b',"%s":%s' % (name, encode(list(texts)))
         for name, texts in ((b"warnings", warnings), (b"infos", infos))
@@ -55,12 +55,12 @@ HEAD = b'{"status":"success","data":'
 
 
 def success(data: object, warnings: Sequence[str] = ()) -> Response:
-    """The response that gives `data`, as JSON."""
+    """The response with `data` as JSON."""
     return Response(200, HEAD + encode(data) + tail(warnings), JSON)
 
 
 def success_list(slices: Iterable[bytes], warnings: Sequence[str] = ()) -> Iterable[bytes]:
-    """The pieces of a response whose data is a list, from the JSON of slices of it (`a,b`, without brackets)."""
+    """The pieces of a response whose data is a list, from the JSON of its slices (`a,b`, without brackets)."""
     comma = b"["
     yield HEAD
     for piece in slices:

@@ -1,4 +1,4 @@
-"""`/api/v1/status/*`, `targets`, and what we answer emptily: rules, alerts."""
+"""`/api/v1/status/*`, `targets`, and empty answers for what we do not have: rules, alerts."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from prom_probe.web.api.reply import ApiError, success
 from prom_probe.web.context import AppContext
 from prom_probe.web.http.message import Answer, Request, Response
 
-# The Prometheus whose API this is. Clients choose by it what they ask for; our own version is that of an ancient one.
+# The Prometheus version whose API this is: clients decide by it what to ask for, and ours would look ancient.
 API_VERSION = "3.0.0"
 
-# The scrape pool that our collectors form, which is their job too.
+# The scrape pool of our collectors, and their job.
 POOL = "prom_probe"
 
 
 def buildinfo(context: AppContext, request: Request) -> Response:
-    """Version and origin. Without `features`, which is how clients know a Prometheus."""
+    """Version and origin; no `features`: their absence tells clients that this is a plain Prometheus."""
     ours = context.about.build_info
     return success({**ours, "version": API_VERSION, "prom_probe_version": ours.get("version", "")})
 
@@ -56,7 +56,7 @@ def runtimeinfo(context: AppContext, request: Request) -> Response:
 
 
 def tsdb(context: AppContext, request: Request) -> Answer:
-    """How many series there are, and which names and values have most of them: `limit` of each, 10 if not given."""
+    """The number of series, and the names and values with most of them: `limit` of each, by default 10."""
     limit = limit_param(parameters_of(request)) or 10
     snapshot, stats = context.store.snapshot(), context.store.stats()
 
@@ -86,7 +86,7 @@ def _top(counts: Counter[str], limit: int) -> list[dict[str, object]]:
 
 
 def targets(context: AppContext, request: Request) -> Response:
-    """Our collectors as scrape targets: one each, up while its last collection succeeded; `state`, `scrapePool`."""
+    """Our collectors as scrape targets, up if the last collection succeeded: `state`, `scrapePool`."""
     params = parameters_of(request)
     state = params.get("state").lower()
     wanted = (not state or state in ("any", "active")) and params.get("scrapePool") in ("", POOL)
@@ -128,7 +128,7 @@ def targets_metadata(context: AppContext, request: Request) -> Answer:
         data: list[dict[str, object]] = []
         for row in rows:
             target = _target(row)
-            if not all(_fits(matcher, target.get(matcher.name, ""), deadline) for matcher in matchers):
+            if not all(_matches(matcher, target.get(matcher.name, ""), deadline) for matcher in matchers):
                 continue
             for family in dict.fromkeys(column.family for column in row.columns):
                 if 0 <= limit <= len(data):
@@ -143,7 +143,7 @@ def targets_metadata(context: AppContext, request: Request) -> Answer:
     return context.queries.run(job, context.limits.timeout_s, inline=not selector)
 
 
-def _fits(matcher: Matcher, value: str, deadline: float) -> bool:
+def _matches(matcher: Matcher, value: str, deadline: float) -> bool:
     if matcher.op in ("=", "!="):
         return (value == matcher.value) == (matcher.op == "=")
     from prom_probe.model.regex import compile_anchored
@@ -163,12 +163,12 @@ def _collector_values(rows: Iterable[Newest], name: str) -> dict[str, float]:
 
 
 def constant(data: object) -> Callable[[AppContext, Request], Response]:
-    """A handler for what we do not have, in the shape that clients expect."""
+    """A handler that always gives `data`: for what we do not have, in the shape that clients expect."""
     return lambda context, request: success(data)
 
 
 def rfc3339(seconds: float) -> str:
-    """UTC with milliseconds."""
+    """A time in UTC with milliseconds."""
     import time
 
     whole, ms = divmod(round(seconds * 1000), 1000)

@@ -1,4 +1,4 @@
-"""The page at `/`: what is watched, how it fares, and links to everything; plain HTML without scripts."""
+"""The page at `/`: the watched trees, our workers, and links to everything; plain HTML without scripts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from prom_probe.model.series import Newest
 from prom_probe.web.context import AppContext
 from prom_probe.web.http.message import Request, Response
 
-# Nothing but the style that is in the page itself may be used, and nobody may frame it.
+# The page may load nothing, use its own style only, and not be framed.
 _HEADERS = (
     (
         "Content-Security-Policy",
@@ -31,7 +31,7 @@ td.n, th.n { text-align: right; font-variant-numeric: tabular-nums } th { font-w
 .dim { color: var(--dim) } .bad { color: var(--bad); font-weight: 600 } code { font-size: .95em }
 """
 
-# What the page shows of each watched tree: heading, metric, how to write it.
+# The columns for each watched tree: heading, metric, unit.
 _TREE_COLUMNS = (
     ("Processes", "proctree_processes", "count"),
     ("Threads", "proctree_threads", "count"),
@@ -73,12 +73,12 @@ _API_LINKS = (
     ("/api/v1/status/buildinfo", "version"),
     ("/api/v1/status/runtimeinfo", "about the process"),
     ("/api/v1/status/tsdb", "about the store"),
-    ("/federate?match[]={__name__=~&quot;proctree_.*&quot;}", "chosen series, for another Prometheus"),
+    ("/federate?match[]={__name__=~&quot;proctree_.*&quot;}", "selected series, for another Prometheus"),
 )
 
 
 def landing(context: AppContext, request: Request) -> Response:
-    """The page for web and API listeners alike; API links are relative, so that a wrong port shows as a 404."""
+    """The same page for web and API listeners; API links are relative, so that the wrong port gives a 404."""
     values = _newest_values(context.store.newest())
     stats = context.store.stats()
     version = escape(context.about.build_info.get("version", ""))
@@ -86,7 +86,7 @@ def landing(context: AppContext, request: Request) -> Response:
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>prom_probe</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<style>{_STYLE}</style></head><body><h1>prom_probe <span class="dim">{version}</span></h1>'
-        f'<p class="dim">{stats.series:,} series, {stats.samples:,} samples in {_write(stats.bytes, "bytes")}</p>',
+        f'<p class="dim">{stats.series:,} series, {stats.samples:,} samples in {_format(stats.bytes, "bytes")}</p>',
         _table("Watched trees", "tree", _TREE_COLUMNS, values) or "<p>No process tree is watched.</p>",
         _table("Scraped targets", "job", _TARGET_COLUMNS, values, up="up"),
         _table("Workers", "worker", _WORKER_COLUMNS, values, up="prom_probe_worker_up"),
@@ -99,7 +99,7 @@ def landing(context: AppContext, request: Request) -> Response:
 
 
 def _newest_values(rows: Iterable[Newest]) -> dict[str, list[tuple[Labels, float]]]:
-    """The newest (labels, value) pairs of the metrics that the page shows, by metric name."""
+    """The newest (labels, value) pairs of the metrics on the page, by metric name."""
     columns = (*_TREE_COLUMNS, *_TARGET_COLUMNS, *_WORKER_COLUMNS, *_RING_COLUMNS)
     shown = {metric for _, metric, _ in columns} | {"prom_probe_worker_up", "up"}
     values: dict[str, list[tuple[Labels, float]]] = {}
@@ -117,7 +117,7 @@ def _table(
     values: dict[str, list[tuple[Labels, float]]],
     up: str = "",
 ) -> str:
-    """A table with a row for each value of `label`; a metric with several series of one value is summed."""
+    """A table with a row for each value of `label`; several series with the same value are summed."""
     cells: dict[str, dict[str, float]] = {}
     for metric in [up] * bool(up) + [metric for _, metric, _ in columns]:
         for labels, value in values.get(metric, ()):
@@ -130,7 +130,7 @@ def _table(
     for name, row in sorted(cells.items()):
         down = ' <span class="bad">down</span>' if up and not row.get(up) else ""
         data = "".join(
-            f'<td class="n">{_write(row[metric], unit) if metric in row else "–"}</td>' for _, metric, unit in columns
+            f'<td class="n">{_format(row[metric], unit) if metric in row else "–"}</td>' for _, metric, unit in columns
         )
         rows.append(f"<tr><td>{escape(name)}{down}</td>{data}</tr>")
     return (
@@ -147,8 +147,8 @@ def _links(title: str, links: Sequence[tuple[str, str]]) -> str:
     return f"<h2>{title}</h2><table><caption>{title}</caption>{rows}</table>"
 
 
-def _write(value: float, unit: str) -> str:
-    """A number for a reader."""
+def _format(value: float, unit: str) -> str:
+    """A number with its unit, for a person."""
     if unit == "count":
         return f"{value:,.0f}"
     if unit == "seconds":

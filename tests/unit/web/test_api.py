@@ -368,7 +368,7 @@ def test_metrics_in_the_format_and_of_the_part_that_is_asked_for() -> None:
         assert samples("name[]=one_total&name[]=two_bytes") == ["one_total 1", "two_bytes 2"]
         assert samples("collect[]=first&name[]=two_bytes") == []
         refused = site.ask("/metrics?collect[]=nonsense")
-        assert refused.status == 400 and refused.text.startswith("unknown collector 'nonsense'; there are first,")
+        assert refused.status == 400 and refused.text.startswith("unknown collector 'nonsense'; known are first,")
 
 
 def test_federate(site: Site) -> None:
