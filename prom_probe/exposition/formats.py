@@ -1,4 +1,4 @@
-"""The exposition formats: which one a scraper wants, how names are written in it, and the head of a family."""
+"""The exposition formats: negotiation, how each writes names, and the header lines of a family."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _LEGACY_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
 class Format(NamedTuple):
-    """One exposition format: how a family's name and head and a series' name are written, and how the text ends.
+    """One exposition format: how it writes a family's name and header lines and a series, and how the text ends.
 
-    `whole`: a family has its `_created` series, and the series of one metric (all buckets, say) stand together.
+    `whole`: a family includes its `_created` series, and the series of one metric (all its buckets) stand together.
     """
 
     content_type: str
@@ -27,7 +27,7 @@ class Format(NamedTuple):
     whole: bool = False
 
 
-# -- names that classic formats cannot have, by the scheme that a scraper asks for (Prometheus's `escaping=`)
+# -- escaping of names that classic formats cannot have, by the scheme that a scraper asks for (`escaping=`)
 
 
 def _underscores(name: str) -> str:
@@ -59,19 +59,19 @@ ESCAPING: dict[str, Callable[[str], str]] = {
 }
 
 
-# -- the parts of a text
+# -- the parts of the text
 
-# The types that the text format does not know, and what stands for them there.
+# The types that the text format lacks -> those that it has for them.
 TEXT_TYPES = {"info": "gauge", "unknown": "untyped"}
 
 
 def _quoted(name: str) -> str:
-    """A name as it stands in a head: in quotes where the classic formats could not have it."""
+    """A name as a header line has it: quoted where the classic formats could not have it."""
     return name if _LEGACY_NAME.fullmatch(name) else f'"{escape_value(name)}"'
 
 
 def _series(name: str, labels: Labels, escape: Callable[[str], str]) -> str:
-    """`name{a="b",c="d"}`; `{"na.me",a="b"}` where the name is none of the classic formats'."""
+    """`name{a="b",c="d"}`; `{"na.me",a="b"}` for a name that the classic formats could not have."""
     inner = []
     for key, value in labels:
         if key != METRIC_NAME:
@@ -88,12 +88,12 @@ def _quoted_label(name: str) -> str:
 
 
 def _name(family: Family, labels: Labels) -> str:
-    """A series' own name, which a part of a histogram has: its family's otherwise."""
+    """The series' own name, which parts of histograms have, or else its family's."""
     return next((value for key, value in labels if key == METRIC_NAME), family.name)
 
 
 def text_series(name: str, labels: Labels) -> str:
-    """`name{a="b",c="d"}` of text format 0.0.4; the labels' own name counts where they have one."""
+    """`name{a="b",c="d"}` in text format 0.0.4; a name among the labels takes precedence."""
     name = next((value for key, value in labels if key == METRIC_NAME), name)
     return _series(name, labels, _underscores)
 
@@ -137,7 +137,7 @@ def _openmetrics(escaping: str) -> Format:
 
 
 def _openmetrics_name(family: Family) -> tuple[str, str]:
-    """(type, name) of a family there: a counter's samples end in `_total`, an info's in `_info`; their names do not."""
+    """A family's (type, name) in OpenMetrics, where `_total` and `_info` belong to the samples only."""
     for kind, ending in (("counter", "_total"), ("info", "_info")):
         if family.type == kind:
             return (
@@ -147,7 +147,7 @@ def _openmetrics_name(family: Family) -> tuple[str, str]:
 
 
 def _float_bounds(family: Family, labels: Labels) -> Labels:
-    """Bounds of buckets and quantiles are floats there: `le="1.0"`."""
+    """Labels for OpenMetrics, where bounds of buckets and quantiles are floats: `le="1.0"`."""
     bound = {"histogram": "le", "summary": "quantile"}.get(family.type)
     return tuple((key, _float(value)) if key == bound else (key, value) for key, value in labels) if bound else labels
 
@@ -160,7 +160,7 @@ def _float(text: str) -> str:
     return text if value in (float("inf"), float("-inf")) or value != value else repr(value)
 
 
-# -- which family a series stands in
+# -- which family a series is listed under
 
 _CREATED = "_created"
 WITH_CREATED = ("counter", "histogram", "summary")
@@ -171,38 +171,38 @@ def _untyped(family: Family) -> Family:
 
 
 def headings(form: Format, families: Iterable[Family]) -> dict[str, tuple[str, Family]]:
-    """By a family's name: the name under which its series stand, and the family whose head is written there.
+    """For each family's name: the name that its series are listed under, and the family whose header is written there.
 
-    Where `form` would give two families one name, a counter or an info is left with its whole name, as one of unknown
-    type; those that are alike all the same share a head.
+    Where `form` would give two families the same name, a counter or an info keeps its full name, with type unknown;
+    families that still have the same name share a header.
     """
     found: dict[str, tuple[str, Family]] = {}
-    heads: dict[str, Family] = {}
+    headers: dict[str, Family] = {}
     for family in sorted(families, key=lambda family: family.name):
         name = form.name(family)
-        if name in heads and form.name(_untyped(family)) != form.name(_untyped(heads[name])):
+        if name in headers and form.name(_untyped(family)) != form.name(_untyped(headers[name])):
             family = _untyped(family)
             name = form.name(family)
-        found[family.name] = name, heads.setdefault(name, family)
+        found[family.name] = name, headers.setdefault(name, family)
     if form.whole:
         for key, (name, family) in found.items():
-            base = heads.get(name.removesuffix(_CREATED))
+            base = headers.get(name.removesuffix(_CREATED))
             if name.endswith(_CREATED) and family.type == "gauge" and base is not None and base.type in WITH_CREATED:
                 found[key] = name.removesuffix(_CREATED), base
     return found
 
 
-# -- which format
+# -- negotiation
 
 TEXT = _text("0.0.4", "underscores")
 
-# (format, escaping) -> the format; made when first asked for.
+# (format, escaping) -> the format, made when first asked for.
 _Kind = tuple[str, str]
 _made: dict[_Kind, Format] = {("0.0.4", "underscores"): TEXT}
 
 
 def choose(accept: str) -> Format:
-    """The format that an Accept header prefers, by its weights; text 0.0.4 where it names none that we write."""
+    """The format that an Accept header prefers, by its weights; text 0.0.4 if it names none of ours."""
     found: tuple[float, _Kind] | None = None
     for kind, weight in _acceptable(accept):
         if weight > 0 and (found is None or weight > found[0]):
@@ -218,7 +218,7 @@ def _format(kind: _Kind) -> Format:
 
 
 def _acceptable(accept: str) -> Iterator[tuple[_Kind, float]]:
-    """The formats that a header names, with their weights, in its order."""
+    """The formats that an Accept header names, with their weights, in its order."""
     for item in accept.split(","):
         media, *parameters = (part.strip() for part in item.split(";"))
         values = {name.strip().lower(): value.strip().strip('"') for name, _, value in map(_pair, parameters)}

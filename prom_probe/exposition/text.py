@@ -20,7 +20,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class _CollectorColumns:
-    """The exposed columns of one collector's layout, prepared once and extended as the layout grows."""
+    """The exposed columns of one collector's layout, prepared once and extended when columns are appended."""
 
     __slots__ = ("_known", "columns", "exposed", "indices", "layout", "starts", "take")
 
@@ -29,15 +29,15 @@ class _CollectorColumns:
         self._known = 0
         self.exposed: list[Column] = []
         self.indices: list[int] = []
-        self.starts: list[bytes] = []  # what stands before a value
+        self.starts: list[bytes] = []  # of each line, up to the value
         self.take: Callable[[Sequence[float]], Sequence[float]] = _take_none
 
     def fits(self, newest: Newest) -> bool:
-        """Whether this is still the collector's layout, perhaps with columns appended."""
+        """Whether this is still the collector's layout, possibly with columns appended."""
         return newest.layout == self.layout and newest.columns is self.columns
 
     def grow(self, form: Format) -> bool:
-        """Take in the columns appended since the last call; True if any of them is exposed."""
+        """Add the columns appended since the last call; True if any of them is exposed."""
         known, self._known = self._known, len(self.columns)
         before = len(self.indices)
         for index in range(known, self._known):
@@ -52,7 +52,7 @@ class _CollectorColumns:
         return True
 
     def values(self, payload: bytes) -> Sequence[float]:
-        """The exposed columns' values in `payload`; columns beyond its end have the staleness marker."""
+        """The exposed columns' values in `payload`; columns beyond its end get the staleness marker."""
         row: Sequence[float] = memoryview(payload).cast("d") if byteorder == "little" else _swapped(payload)
         if self.indices and len(row) <= self.indices[-1]:
             row = [*row, *[STALE] * (self.indices[-1] + 1 - len(row))]
@@ -60,53 +60,55 @@ class _CollectorColumns:
 
 
 class _OutputLines(NamedTuple):
-    """All lines in output order. Each takes three pieces: its family's head where it is the first, start, value."""
+    """All lines in output order. Each takes three pieces: its family's header if it is the first line, start, value."""
 
-    order: Callable[[Sequence[float]], Sequence[float]]  # from the parts' order to the lines' order
+    order: Callable[[Sequence[float]], Sequence[float]]  # from the collectors' order to the lines' order
     pieces: list[bytes]
-    families: list[tuple[int, int]]  # of each line: its family's first line and end
+    families: list[tuple[int, int]]  # for each line: the first line of its family, and the end of it
 
 
 class Exposition:
-    """Renders `/metrics`; keeps what stays the same between two scrapes. Not thread-safe.
+    """Renders `/metrics`; keeps what does not change between scrapes. Not thread-safe.
 
-    `names`: only these families, or series of these names; None for all.
+    `names`: only families or series of these names; None for all.
     """
 
     def __init__(self, form: Format = TEXT, names: Collection[str] | None = None) -> None:
         self.form = form
         self._names = names
-        self._parts: dict[str, _CollectorColumns] = {}
-        self._plan = _OutputLines(_take_none, [], [])
+        self._collectors: dict[str, _CollectorColumns] = {}
+        self._lines = _OutputLines(_take_none, [], [])
 
     def render(self, newest: Sequence[Newest]) -> bytes:
-        """The text of the exposed series that have a value now: families sorted by name, without timestamps."""
+        """The text of the exposed series that have a value: families sorted by name, without timestamps."""
         if self._update(newest):
-            self._plan = _output_lines([self._parts[row.collector] for row in newest], self.form, self._names)
+            self._lines = _output_lines([self._collectors[row.collector] for row in newest], self.form, self._names)
         values: list[float] = []
         for row in newest:
-            values += self._parts[row.collector].values(row.payload)
+            values += self._collectors[row.collector].values(row.payload)
         return self._write(values) + self.form.end if values else self.form.end
 
     def _update(self, newest: Sequence[Newest]) -> bool:
-        """Bring the parts up to date; True if the lines are not the same any more."""
-        changed = [row.collector for row in newest] != list(self._parts)
+        """Update the collectors' columns; True if that changes the lines."""
+        changed = [row.collector for row in newest] != list(self._collectors)
         if changed:
-            self._parts = {row.collector: self._parts.get(row.collector) or _CollectorColumns(row) for row in newest}
+            self._collectors = {
+                row.collector: self._collectors.get(row.collector) or _CollectorColumns(row) for row in newest
+            }
         for row in newest:
-            part = self._parts[row.collector]
-            if not part.fits(row):
-                part = self._parts[row.collector] = _CollectorColumns(row)
+            columns = self._collectors[row.collector]
+            if not columns.fits(row):
+                columns = self._collectors[row.collector] = _CollectorColumns(row)
                 changed = True
-            changed |= part.grow(self.form)
+            changed |= columns.grow(self.form)
         return changed
 
     def _write(self, values: Sequence[float]) -> bytes:
-        order, pieces, families = self._plan
+        order, pieces, families = self._lines
         if not pieces:
             return b""
         ordered = order(values)
-        # One call formats all values: "[1.0,null,2.5]"; null stands for NaN, the infinities and the marker.
+        # One call formats all values: "[1.0,null,2.5]"; null is NaN, an infinity or the staleness marker.
         texts = _encode(ordered)[1:-1].replace(b",", b"\n,").replace(b".0\n", b"\n").split(b",")
         texts[-1] = texts[-1].removesuffix(b".0") + b"\n"
         pieces = pieces.copy()
@@ -121,34 +123,34 @@ class Exposition:
                 else:
                     pieces[3 * i + 2] = b"NaN\n" if value != value else b"+Inf\n" if value > 0 else b"-Inf\n"
         for (first, end), count in absent.items():
-            if count == end - first:  # a family without values is left out entirely
+            if count == end - first:  # no header for a family without values
                 pieces[3 * first] = b""
         return b"".join(pieces)
 
 
-# A line: its family's name, its place among the values, what stands before it, its family, its labels.
+# A line: the name it is listed under, the place of its value, its text up to the value, its family, its labels.
 _Line = tuple[str, int, bytes, Family, Labels]
 
 
-def _output_lines(parts: Sequence[_CollectorColumns], form: Format, names: Collection[str] | None) -> _OutputLines:
-    """The lines of all parts, grouped by family, families sorted; within one in the order of the columns.
+def _output_lines(collectors: Sequence[_CollectorColumns], form: Format, names: Collection[str] | None) -> _OutputLines:
+    """The lines of all collectors: sorted by family, within a family in the order of the columns.
 
-    A series that came back has a second column, the first being ended: the last column counts.
+    A series that ended and came back has two columns; the last one counts.
     """
     lines: dict[bytes, _Line] = {}
     families: dict[str, Family] = {}
     position = 0
-    for part in parts:
-        for column, start in zip(part.exposed, part.starts, strict=True):
+    for columns in collectors:
+        for column, start in zip(columns.exposed, columns.starts, strict=True):
             labels = column.shown or column.labels
             lines.pop(start, None)
             if names is None or column.family.name in names or label_value(labels, METRIC_NAME) in names:
                 family = families.setdefault(column.family.name, column.family)
                 lines[start] = (family.name, position, start, family, labels)
             position += 1
-    places = headings(form, families.values())
-    if any(name != place[0] for name, place in places.items()):
-        ordered = [(places[line[0]][0], *line[1:]) for line in lines.values()]
+    shown = headings(form, families.values())
+    if any(name != heading for name, (heading, _) in shown.items()):
+        ordered = [(shown[line[0]][0], *line[1:]) for line in lines.values()]
     else:
         ordered = list(lines.values())
     ordered.sort(key=itemgetter(0, 1))
@@ -157,7 +159,7 @@ def _output_lines(parts: Sequence[_CollectorColumns], form: Format, names: Colle
     spans: list[tuple[int, int]] = []
     for _, same in groupby(ordered, key=itemgetter(0)):
         group = list(same)
-        family = places[group[0][3].name][1]
+        family = shown[group[0][3].name][1]
         if form.whole and family.type in WITH_CREATED:
             group = _metric_by_metric(group)
         spans += [(len(spans), len(spans) + len(group))] * len(group)
@@ -169,11 +171,11 @@ def _output_lines(parts: Sequence[_CollectorColumns], form: Format, names: Colle
     return _OutputLines(_taker(order), pieces, spans)
 
 
-_PARTS = (METRIC_NAME, "le", "quantile")  # what the series of one metric differ in
+_PARTS = (METRIC_NAME, "le", "quantile")  # the labels in which the series of one metric differ
 
 
 def _metric_by_metric(lines: Sequence[_Line]) -> list[_Line]:
-    """A family's lines, those of one metric together, where the first of them is."""
+    """A family's lines with those of one metric together, at the place of the first of them."""
     metrics: dict[Labels, list[_Line]] = {}
     for line in lines:
         metrics.setdefault(tuple(pair for pair in line[4] if pair[0] not in _PARTS), []).append(line)
@@ -181,7 +183,7 @@ def _metric_by_metric(lines: Sequence[_Line]) -> list[_Line]:
 
 
 def _taker(indices: Sequence[int]) -> Callable[[Sequence[float]], Sequence[float]]:
-    """A function that picks these items of a sequence; without a Python loop where there are two or more."""
+    """A function that picks these items of a sequence, without a Python loop."""
     if len(indices) == 1:
         only = indices[0]
         return lambda row: (row[only],)

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeAlias
 
-# How a field is written; the low three bits of its key. 3 and 4 are groups, which proto3 does not have.
+# Wire types: the low three bits of a field's key. 3 and 4 are groups, which proto3 does not have.
 VARINT, I64, LEN, I32 = 0, 1, 2, 5
 _FIXED = {I64: 8, I32: 4}
 
 _VARINT_BYTES = 10  # at most
 
-# The fields of a message that are known: number -> how it must be written.
+# The known fields of a message: number -> wire type.
 Shape: TypeAlias = Mapping[int, int]
 
 
 class Malformed(ValueError):
-    """Bytes that are not what they should be; `at` is the place in the buffer."""
+    """Bytes that do not decode; `at` is the place in the buffer."""
 
     def __init__(self, reason: str, at: int) -> None:
         super().__init__(reason)
@@ -24,9 +24,9 @@ class Malformed(ValueError):
 
 
 def read_field(data: bytes | memoryview, at: int, end: int, shape: Shape) -> tuple[int, int, int]:
-    """(number, start, stop) of the field that begins at `at`: where its value is; `stop` is where the next one begins.
+    """(number, start, stop) of the field at `at`; its value ends at `stop`, where the next field begins.
 
-    `end` is the message's end. Raises Malformed.
+    `end` is the end of the message. Raises Malformed.
     """
     key, start = read_varint(data, at, end)
     number, kind = key >> 3, key & 7
@@ -49,7 +49,7 @@ def read_field(data: bytes | memoryview, at: int, end: int, shape: Shape) -> tup
 
 
 def read_varint(data: bytes | memoryview, at: int, end: int) -> tuple[int, int]:
-    """(value modulo 2^64, where it ends). Raises Malformed."""
+    """(value modulo 2^64, its end). Raises Malformed."""
     value = 0
     for i in range(at, min(end, at + _VARINT_BYTES)):
         byte = data[i]

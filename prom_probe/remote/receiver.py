@@ -1,4 +1,4 @@
-"""The remote write receiver: takes compressed requests one by one and appends their samples, in slices on the loop."""
+"""The remote write receiver: decodes requests one by one and appends their samples, in slices on the loop."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from prom_probe.tsdb.outcome import AppendOutcome
 
 MAX_DECOMPRESSED_BYTES = 32 << 20
 
-# A message up to this size is decoded on the loop, in two milliseconds at most; a larger one in a thread.
+# A message up to this size is decoded on the loop; a larger one in a thread.
 _INLINE_BYTES = 16 << 10
 
-# The loop appends for so long before it looks after others, and looks at the clock after so many samples.
+# How long samples are appended before the loop does something else, and how many between looks at the clock.
 _SLICE_S = 0.001
-_LOOK_AFTER = 16
+_SAMPLES_PER_CLOCK_READ = 16
 
 _EXAMPLE_CHARS = 300
 
-# So long after the last request its memory goes back to the kernel.
+# How long after the last request the heap is trimmed.
 _TRIM_S = 1.0
 
-_WHY: dict[str, str] = {
+_REASONS: dict[str, str] = {
     AppendOutcome.CONFLICT: "with another value at a stored timestamp",
     AppendOutcome.OUT_OF_ORDER: "out of order",
     AppendOutcome.TOO_OLD: "older than the retention",
-    AppendOutcome.SERIES_LIMIT: "of new series, for which there is no room",
+    AppendOutcome.SERIES_LIMIT: "of new series beyond the limit",
     AppendOutcome.MALFORMED: "malformed",
     "histogram": "native histograms, which are not supported",
 }
 
 
 class Appendable(Protocol):
-    """What the receiver needs of a store; `tsdb.store.Store` fits it."""
+    """What the receiver needs of a store; `tsdb.store.Store` has it."""
 
     def append(self, labels: Labels, t_ms: int, value: float) -> AppendOutcome:
         """Append one sample."""
 
     def reject(self, reason: str, samples: int) -> None:
-        """Count samples that were refused before."""
+        """Count samples that were refused before they reached the store."""
 
     def settle(self) -> bool:
-        """One slice of sealing, about 2 ms; True if work is left."""
+        """Seal for about 2 ms; True if work is left."""
 
 
 class _QueuedRequest(NamedTuple):
@@ -60,7 +60,7 @@ class _QueuedRequest(NamedTuple):
 
 
 class Receiver:
-    """Owned by the loop's thread. Requests are stored in the order in which they came, one at a time."""
+    """Owned by the loop's thread. Requests are stored one at a time, in the order of arrival."""
 
     def __init__(self, store: Appendable, log: Callable[[str, str], None]) -> None:
         self._store = store
@@ -110,7 +110,7 @@ class Receiver:
             self._trimming = asyncio.get_running_loop().call_later(_TRIM_S, self._trim)
 
     def _trim(self) -> None:
-        """Give the heap's free pages back, unless more is being written, whose end comes here again."""
+        """Trim the heap, unless a request is being stored: its end schedules this again."""
         self._trimming = None
         if self._task is None:
             asyncio.get_running_loop().run_in_executor(None, trim_heap)
@@ -126,7 +126,7 @@ class Receiver:
             self._store.reject(reason, samples)
         offered = len(request.times) + refused.counts.total()
         await self._append(request)
-        # The sender waits until its samples are sealed: a fast one would fill the memory faster than that is done.
+        # The answer waits until the samples are sealed, or a fast sender would fill the memory with unsealed ones.
         while self._store.settle():
             await asyncio.sleep(0)
         return _account(refused, offered) if refused.counts else ""
@@ -135,7 +135,7 @@ class Receiver:
         return self._decoder.decode(decompress(body))
 
     async def _append(self, request: WriteRequest) -> None:
-        """Append all samples; what the store does not take is added to what is refused."""
+        """Append all samples; those that the store refuses are added to `request.refused`."""
         append, times, values, refused = self._store.append, request.times, request.values, request.refused
         until_s, first = time.perf_counter() + _SLICE_S, 0
         for labels, end in zip(request.labels, request.ends, strict=True):
@@ -144,25 +144,25 @@ class Receiver:
                 if outcome is not AppendOutcome.APPENDED and outcome is not AppendOutcome.DUPLICATE:
                     text = "" if outcome in refused.counts else f"{format_labels(labels)} at {times[i]} ms"
                     refused.add(outcome, 1, text)
-                if not i % _LOOK_AFTER and time.perf_counter() >= until_s:
+                if not i % _SAMPLES_PER_CLOCK_READ and time.perf_counter() >= until_s:
                     await asyncio.sleep(0)
                     until_s = time.perf_counter() + _SLICE_S
             first = end
 
 
 def _account(refused: Refused, offered: int) -> str:
-    """How many samples are not stored and why, in one line, as senders log it."""
+    """How many samples are not stored and why: one line, as senders log it."""
     parts = []
     for reason, count in refused.counts.items():
         first = " ".join(refused.first[reason].split())
         if len(first) > _EXAMPLE_CHARS:
             first = first[:_EXAMPLE_CHARS] + "…"
-        parts.append(f"{count} {_WHY.get(reason, reason)} (first: {first})")
+        parts.append(f"{count} {_REASONS.get(reason, reason)} (first: {first})")
     return f"{refused.counts.total()} of {offered} samples are not stored: {'; '.join(parts)}"
 
 
 def decompressed_bytes(body: bytes) -> int:
-    """The size of a compressed message, from its header. BadRequest if there is none, or if that is too much."""
+    """The size of a compressed message, from its header. BadRequest if that is missing or too large."""
     import cramjam
 
     try:

@@ -5,8 +5,8 @@
     Label         1 name, 2 value
     Sample        1 value: double, 2 timestamp: int64, ms
 
-Values of 0 are left out, as proto3 has it. Senders write labels before samples, and a series' labels are the same bytes
-each time: what they mean is remembered, so that a series' later samples cost no second look at its labels.
+Values of 0 are omitted, as proto3 does. Senders write labels before samples, and a series' labels as the same bytes
+each time: decoded labels are remembered by their bytes, so that known series decode much faster.
 """
 
 from __future__ import annotations
@@ -29,45 +29,45 @@ _SERIES: Shape = {1: LEN, 2: LEN, 3: LEN, 4: LEN}
 _LABEL: Shape = {1: LEN, 2: LEN}
 _SAMPLE: Shape = {1: I64, 2: VARINT}
 
-# A sample in its usual shape: the key and length of the sample, the key of its value, its value, then the key and six
-# bytes of its timestamp (1971 to 2109). A value of 0 is left out.
+# A sample in its usual form: its key and length, the key of its value, the value, then the key and six bytes of its
+# timestamp (1971 to 2109). A value of 0 is omitted.
 _WITH_VALUE = b"\x12\x10\x09"
 _WITHOUT_VALUE = b"\x12\x07\x10"
 _WITH_VALUE_BYTES, _WITHOUT_VALUE_BYTES = 18, 9
 _value_and_time = struct.Struct("<d7s").unpack_from
 _double = struct.Struct("<d").unpack_from
 
-# A request has few timestamps, which many samples share; so many of them are remembered.
+# Timestamps remembered: a request has few of them, shared by many samples.
 _MAX_TIMES = 10_000
 
-# What is remembered of labels may take this, by a rough count.
+# Memory for remembered labels, roughly counted.
 _MEMORY_BYTES = 4 << 20
 
 
 class BadRequest(ValueError):
-    """A request of which nothing can be used; the text says why."""
+    """An unusable request; the text says why."""
 
 
 class BadLabels(ValueError):
-    """Labels that name no series; the text says why."""
+    """Labels that do not identify a series; the text says why."""
 
 
 class Refused:
-    """The samples of a request that cannot be stored, by reason: how many, and the first one."""
+    """The samples of a request that are not stored, by reason: their number and the first of them."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.first: dict[str, str] = {}
 
     def add(self, reason: str, samples: int, text: str) -> None:
-        """Count `samples`, if there are any; `text` tells of them."""
+        """Count `samples` (maybe 0) as refused; `text` describes the first of them."""
         if samples:
             self.counts[reason] += samples
             self.first.setdefault(reason, text)
 
 
 class WriteRequest:
-    """A decoded request: the samples of `labels[i]` are those before `ends[i]` and not before `ends[i - 1]`."""
+    """A decoded request: the samples of `labels[i]` are those from `ends[i - 1]` (0 for the first) up to `ends[i]`."""
 
     __slots__ = ("ends", "labels", "refused", "times", "values")
 
@@ -88,7 +88,7 @@ class Decoder:
         self._memory = 0
 
     def decode(self, data: memoryview) -> WriteRequest:
-        """The request; series whose labels are bad are `refused` in it, for all else that is wrong BadRequest."""
+        """The request. Series with bad labels are in its `refused`; any other fault raises BadRequest."""
         request = WriteRequest()
         try:
             self._read_request(data, request)
@@ -121,7 +121,7 @@ class Decoder:
         if labels is None:
             fields, at = _leading_labels(data)
         first, labels_end, end = len(request.times), at, len(data)
-        late: list[bytes] = []  # labels behind the first other field
+        late: list[bytes] = []  # labels after the first field of another kind
         histograms = 0
         while at < end:
             at = _read_samples(data, at, request, times)
@@ -154,9 +154,9 @@ class Decoder:
             request.ends.append(first + samples)
 
     def _maybe_known(self, data: bytes) -> tuple[Labels | None, int]:
-        """The labels of a series that came before, and where they end.
+        """The labels of a series seen before, and where they end.
 
-        Where that is, is a guess; but if the bytes before it have been read as label fields once, they are those here.
+        The end is a guess, but a safe one: the bytes before it have been decoded as label fields once.
         """
         for head in (_WITH_VALUE, _WITHOUT_VALUE):
             end = data.find(head)
@@ -165,12 +165,12 @@ class Decoder:
         return None, 0
 
     def _remember(self, raw: bytes, labels: Labels) -> None:
-        """That the label fields `raw` mean `labels`."""
+        """Remember that the label fields `raw` stand for `labels`."""
         self._make_room(200 + len(raw) + 8 * len(labels))
         self._labels[raw] = labels
 
     def _make_room(self, size: int) -> None:
-        """Forget everything where `size` bytes more would be too much."""
+        """Forget everything if `size` bytes more would be too much."""
         self._memory += size
         if self._memory > _MEMORY_BYTES:
             self._labels.clear()
@@ -178,7 +178,7 @@ class Decoder:
             self._memory = size
 
     def _read_labels(self, fields: list[bytes]) -> Labels:
-        """The labels that these label fields make; BadLabels where they name no series."""
+        """The labels in these label fields. Raises BadLabels."""
         if len(fields) > MAX_LABELS or sum(map(len, fields)) > MAX_LABELS_BYTES:
             raise BadLabels(f"more than {MAX_LABELS} labels, or more than {MAX_LABELS_BYTES} bytes of them")
         pairs = []
@@ -188,13 +188,13 @@ class Decoder:
                 pair = _read_label(raw)
                 self._make_room(400 + 3 * len(raw))
                 self._pairs[raw] = pair
-            if pair[1]:  # an empty value means that the label is absent
+            if pair[1]:  # an empty value means an absent label
                 pairs.append(pair)
         return _checked(pairs)
 
 
 def _maybe_series(data: memoryview, at: int, end: int) -> tuple[int, int, int] | None:
-    """What `read_field` gives, sooner, for a time series of a length that takes two bytes; None for all else."""
+    """A fast `read_field` for a time series whose length takes two bytes; None for anything else."""
     start = at + 3
     if start >= end or data[at] != 1 << 3 | LEN or not data[at + 1] >= 0x80 > data[at + 2]:
         return None
@@ -203,7 +203,7 @@ def _maybe_series(data: memoryview, at: int, end: int) -> tuple[int, int, int] |
 
 
 def _leading_labels(data: bytes) -> tuple[list[bytes], int]:
-    """The label fields at the beginning of a series, and where they end."""
+    """The label fields at the start of a series, and where they end."""
     fields = []
     at, end = 0, len(data)
     while at < end and data[at] == 1 << 3 | LEN:
@@ -213,7 +213,7 @@ def _leading_labels(data: bytes) -> tuple[list[bytes], int]:
 
 
 def _read_label(raw: bytes) -> tuple[str, str]:
-    """Name and value. Malformed has the place of the series, as far as is known here."""
+    """Name and value. Malformed is raised with the place 0: the series', as far as is known here."""
     texts = [b"", b""]
     at, end = 0, len(raw)
     try:
@@ -226,11 +226,11 @@ def _read_label(raw: bytes) -> tuple[str, str]:
     try:
         return texts[0].decode(), texts[1].decode()
     except UnicodeDecodeError:
-        raise BadLabels(f"label {texts[0]!r} with value {texts[1]!r} is no UTF-8") from None
+        raise BadLabels(f"label {texts[0]!r} with value {texts[1]!r} is not UTF-8") from None
 
 
 def _checked(pairs: list[tuple[str, str]]) -> Labels:
-    """`pairs`, sorted, where they name a series."""
+    """`pairs` as labels. Raises BadLabels where they do not identify a series."""
     labels = tuple(sorted(pairs))
     names = {name for name, _ in labels}
     if len(names) < len(labels):
@@ -243,9 +243,9 @@ def _checked(pairs: list[tuple[str, str]]) -> Labels:
 
 
 def _read_samples(data: bytes, at: int, request: WriteRequest, times: dict[bytes, int]) -> int:
-    """The samples from `at` on that have their usual shape; gives the place of the first byte that does not belong.
+    """Read samples in their usual form from `at` on; gives the place of the first byte after them.
 
-    `times` are timestamps of this request by their bytes.
+    `times`: timestamps of this request by their bytes.
     """
     end = len(data)
     while at < end:
@@ -272,7 +272,7 @@ def _read_samples(data: bytes, at: int, request: WriteRequest, times: dict[bytes
 
 
 def _read_sample(data: bytes, start: int, end: int) -> tuple[int, float]:
-    """(t_ms, value) of any sample."""
+    """(t_ms, value) of a sample in any form."""
     t_ms, value, at = 0, 0.0, start
     while at < end:
         number, place, at = read_field(data, at, end, _SAMPLE)

@@ -205,7 +205,7 @@ def test_what_can_be_stored_is_stored_and_the_rest_is_told() -> None:
             f'2 out of order (first: up{{job="a"}} at {NOW_MS - 6000} ms); '
             f'1 with another value at a stored timestamp (first: up{{job="a"}} at {NOW_MS - 5000} ms); '
             f'1 older than the retention (first: x_total{{job="b"}} at {NOW_MS - 86_400_000} ms); '
-            f'1 of new series, for which there is no room (first: up{{line="a\\nb"}} at {NOW_MS} ms)\n'
+            f'1 of new series beyond the limit (first: up{{line="a\\nb"}} at {NOW_MS} ms)\n'
         )
         assert stored(site, "up[1m]") == [(dict(UP), [(NOW_S - 5, "1"), (NOW_S - 4, "4")])]
         assert stored(site, "x_total[1m]") == [(dict(X), [(NOW_S - 5, "1"), (NOW_S - 3, "9")])]

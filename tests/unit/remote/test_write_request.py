@@ -127,7 +127,7 @@ def test_labels_are_sorted_and_empty_values_are_absent() -> None:
         (label("__name__", "up") + label("", "1"), "a label has no name: up{"),
         (label("__name__", "up") + label("a", "1") + label("a", "2"), 'a label comes twice: up{a="1", a="2"}'),
         (label("__name__", "up") + field(1, field(1, b"a") + field(2, b"\xff")), r"label b'a' with value b'\xff'"),
-        (label("__name__", "up") + field(1, field(1, b"\xed\xa0\x80") + field(2, b"1")), "is no UTF-8"),
+        (label("__name__", "up") + field(1, field(1, b"\xed\xa0\x80") + field(2, b"1")), "is not UTF-8"),
         (b"".join(label(f"l{i}", "1") for i in range(129)), "more than 128 labels"),
         (label("__name__", "u" * 20_000), "more than 16384 bytes"),
     ],
