@@ -1,4 +1,4 @@
-"""Drains the rings into the store, keeps our own metrics, and ends the series of probes that fell silent."""
+"""Drains the rings into the store, measures ourselves, and ends the series of silent collectors."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ SELF_COLLECTOR = "prom_probe"
 # A collector's series go stale after this many missed beats.
 STALE_BEATS = 3
 
-# Batches that wait for an announcement, a collector; older ones are dropped and counted.
+# How many batches of a collector may wait for its announcement; older ones are dropped and counted.
 _MAX_HELD = 64
 
 DELAY_BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
 LATENCY_BOUNDS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0)
 
 
-class _Source:
-    """What the aggregator knows of one collector."""
+class CollectorState:
+    """What the aggregator knows about one collector."""
 
     __slots__ = ("alive", "duration", "held", "last_s", "overruns", "runs", "success")
 
@@ -35,7 +35,7 @@ class _Source:
         self.duration = meter.cell(own.COLLECTOR_DURATION.family, collector=name)
         self.overruns = meter.cell(own.COLLECTOR_OVERRUNS.family, collector=name)
         for cell in self._cells():
-            cell.set(0)  # it may be back after it was forgotten
+            cell.set(0)  # it may return after it was forgotten
         self.held: deque[Batch] = deque()
         self.last_s = 0.0
         self.alive = False
@@ -44,15 +44,15 @@ class _Source:
         return self.runs, self.success, self.duration, self.overruns
 
     def forget(self) -> None:
-        """End what is told of it."""
+        """End its metrics."""
         for cell in self._cells():
             cell.end()
 
 
 class Aggregator:
-    """The store's one writer. All methods belong to the aggregator's loop thread.
+    """The only writer of the store. All methods belong to the thread of the aggregator's loop.
 
-    `rings` by probe name; `intervals` are the seconds between two collections, by collector name.
+    `rings` are by probe, `intervals` (seconds between two collections) by collector.
     """
 
     def __init__(
@@ -67,12 +67,12 @@ class Aggregator:
         log: Callable[[str, str], None],
     ) -> None:
         self._store = store
-        self._rings: dict[str, Consumer] = {}
+        self.rings: dict[str, Consumer] = {}
         self._meter = meter
         self._intervals = intervals
         self._started_s = started_s
         self._log = log
-        self._sources: dict[str, _Source] = {}
+        self._collectors: dict[str, CollectorState] = {}
         self._announced = 0
         self._undecodable: dict[str, int] = {}
         self._delays: dict[str, Histogram] = {}
@@ -82,24 +82,24 @@ class Aggregator:
             self.add_ring(name, ring)
 
     def add_ring(self, name: str, ring: Consumer) -> None:
-        """Drain this probe's ring too."""
-        self._rings[name] = ring
+        """Drain the ring of one more probe."""
+        self.rings[name] = ring
         self._undecodable[name] = 0
         delay = own.BEAT_DELAY.family
         self._delays[name] = self._meter.histogram(delay, DELAY_BOUNDS, worker=name)
 
     def change_intervals(self, intervals: Mapping[str, float]) -> None:
-        """Expect other pauses between two collections from now on; who is not among these is forgotten once silent."""
+        """From now on expect these intervals. A collector that is not among them is forgotten when it falls silent."""
         self._intervals = intervals
 
     @property
     def collecting(self) -> bool:
-        """Whether any probe's samples have arrived."""
-        return any(source.alive for source in self._sources.values())
+        """Whether any collector's samples arrive."""
+        return any(state.alive for state in self._collectors.values())
 
     def drain(self) -> None:
-        """Take everything that waits in the rings. Frames that cannot be read are counted and skipped."""
-        for name, ring in self._rings.items():
+        """Store all that waits in the rings. Frames that cannot be decoded are counted and skipped."""
+        for name, ring in self.rings.items():
             for _, payload in ring.pop():
                 try:
                     frame = decode(payload)
@@ -112,65 +112,65 @@ class Aggregator:
             ring.commit()
 
     def _take(self, frame: Announce | Batch | Event) -> None:
-        source = self._source(frame.collector)
+        state = self._state(frame.collector)
         if isinstance(frame, Batch):
-            self._append(source, frame)
+            self._append(state, frame)
         elif isinstance(frame, Announce):
-            self._announce(source, frame)
+            self._announce(state, frame)
         elif frame.kind == "overran":
-            source.overruns.add(frame.count)
+            state.overruns.add(frame.count)
         elif frame.kind == "failed":
-            source.success.set(0)
+            state.success.set(0)
 
-    def _source(self, collector: str) -> _Source:
-        source = self._sources.get(collector)
-        if source is None:
-            source = self._sources[collector] = _Source(collector, self._meter)
-        return source
+    def _state(self, collector: str) -> CollectorState:
+        state = self._collectors.get(collector)
+        if state is None:
+            state = self._collectors[collector] = CollectorState(collector, self._meter)
+        return state
 
-    def _append(self, source: _Source, batch: Batch) -> None:
-        if source.held:  # a later one must not overtake
-            self._hold(source, batch)
+    def _append(self, state: CollectorState, batch: Batch) -> None:
+        if state.held:  # it must not overtake those
+            self._hold(state, batch)
             return
         outcome = self._store.append_row(batch.collector, batch.layout, batch.t_ms, batch.values)
         if outcome is AppendOutcome.UNKNOWN_LAYOUT:
-            self._hold(source, batch)
+            self._hold(state, batch)
             return
         self._latency.observe((time.monotonic_ns() - batch.done_ns) / 1e9)
-        source.runs.add()
-        source.success.set(1)
-        source.duration.set(batch.took_ns / 1e9)
-        source.last_s = time.monotonic()
-        source.alive = True
+        state.runs.add()
+        state.success.set(1)
+        state.duration.set(batch.took_ns / 1e9)
+        state.last_s = time.monotonic()
+        state.alive = True
 
-    def _hold(self, source: _Source, batch: Batch) -> None:
-        source.held.append(batch)
-        if len(source.held) > _MAX_HELD:
-            self._store.reject("unannounced", len(source.held.popleft().values) // 8)
+    def _hold(self, state: CollectorState, batch: Batch) -> None:
+        state.held.append(batch)
+        if len(state.held) > _MAX_HELD:
+            self._store.reject("unannounced", len(state.held.popleft().values) // 8)
 
-    def _announce(self, source: _Source, frame: Announce) -> None:
+    def _announce(self, state: CollectorState, frame: Announce) -> None:
         if frame.start and not self._store.knows(frame.collector, frame.layout):
-            return  # a growth that was sent before we began; the whole layout is on its way
+            return  # an addition, sent before this process started; the whole layout will follow
         self._store.announce(frame.collector, frame.layout, frame.start, frame.full_columns())
-        held, source.held = source.held, deque()
+        held, state.held = state.held, deque()
         for batch in held:
             if batch.layout < frame.layout:
                 self._store.reject("unannounced", len(batch.values) // 8)
             else:
-                self._append(source, batch)
+                self._append(state, batch)
 
     def tick(self) -> None:
-        """Once a second: end what is silent, append our own metrics."""
+        """Once a second: end the series of silent collectors, append our own metrics."""
         now_ms = time.time_ns() // 1_000_000
         now_s = time.monotonic()
-        for name, source in list(self._sources.items()):
-            if source.alive and now_s - source.last_s > STALE_BEATS * self._intervals.get(name, 1.0):
-                source.alive = False
-                source.success.set(0)
+        for name, state in list(self._collectors.items()):
+            if state.alive and now_s - state.last_s > STALE_BEATS * self._intervals.get(name, 1.0):
+                state.alive = False
+                state.success.set(0)
                 self._store.mark_stale(name, now_ms)
-            if not source.alive and name not in self._intervals:
-                source.forget()
-                del self._sources[name]
+            if not state.alive and name not in self._intervals:
+                state.forget()
+                del self._collectors[name]
         self._measure(now_s)
         layout = self._meter.layout
         if len(layout.columns) > self._announced:
@@ -179,13 +179,13 @@ class Aggregator:
         self._store.append_row(SELF_COLLECTOR, layout.number, now_ms, layout.row.tobytes())
 
     def tidy(self) -> bool:
-        """One slice of the store's work behind the scenes, about 2 ms; True if some is left."""
+        """One slice of the store's maintenance, about 2 ms. Returns whether more is left."""
         return self._store.maintain(time.time_ns() // 1_000_000)
 
     def _measure(self, now_s: float) -> None:
         cell = self._meter.cell
         cell(own.UPTIME.family).set(now_s - self._started_s)
-        for name, ring in self._rings.items():
+        for name, ring in self.rings.items():
             cell(own.RING_FRAMES.family, ring=name).set(ring.pushed)
             cell(own.RING_DROPPED_FRAMES.family, ring=name).set(ring.dropped)
             corrupt = ring.corrupt + self._undecodable[name]

@@ -80,10 +80,10 @@ def run(command: tuple[str, ...], **flags: Any) -> None:
     With neither COMMAND nor --watch, in a pod with a shared process namespace, every container is watched; elsewhere
     only the system is.
     """
-    from prom_probe.run.main import become
+    from prom_probe.run.handover import become_sidecar
 
     source = _source(flags)
-    become(source.read(), source, command)
+    become_sidecar(source.read(), source, command)
 
 
 @cli.command()

@@ -30,7 +30,8 @@ def collect_once(config: Config) -> list[Reading]:
     """All series of all collectors, in the collectors' order."""
     from prom_probe.collectors.registry import COLLECTORS
     from prom_probe.log import Log
-    from prom_probe.run.wiring import once_context, wants_gpu
+    from prom_probe.run.collector_context import once_context
+    from prom_probe.run.probes import wants_gpu
 
     log = Log("warn", config.log_format, "once")
     context = once_context(config, log)

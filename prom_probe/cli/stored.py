@@ -61,7 +61,7 @@ def serve_stored(config: Config) -> None:
             check(config.web_config_file)
         except ValueError as error:
             raise ConfigError(str(error), 1) from None
-    from prom_probe.aggregate.process import serve_store
+    from prom_probe.aggregate.serving import ServingSocket, serve_store
     from prom_probe.web.http.patience import run
 
     store = open_stored(config.storage_tsdb_path)
@@ -72,7 +72,8 @@ def serve_stored(config: Config) -> None:
         listeners += [listen(address, api=True) for address in config.api_listen_address]
         for listener in listeners:
             log("info", "listening", serves="api" if listener.api else "metrics", url=listener.url)
-        run(lambda expect: serve_store(config, store, listeners, log, expect))
+        sockets = [ServingSocket(each.sock, each.api, each.address.loopback) for each in listeners]
+        run(lambda expect: serve_store(config, store, sockets, log, expect))
     finally:
         for listener in listeners:
             close(listener)

@@ -1,1 +1,1 @@
-"""`prom-probe run`: the supervisor, COMMAND, the table of probes, shared memory, the checks before the start."""
+"""`prom-probe run`: the supervisor, COMMAND, the table of probes, shared memory, preflight checks, the summary."""

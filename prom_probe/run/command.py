@@ -1,4 +1,4 @@
-"""COMMAND: started in a process group of its own, handed every signal once, its terminal passed to and fro."""
+"""COMMAND: its process group, its signals, its terminal, its end."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-# What is not handed on: our children's ends, what cannot be caught, and faults of our own.
+# Not forwarded: the end of our children, what cannot be caught, and our own faults.
 _KEPT = {"SIGCHLD", "SIGKILL", "SIGSTOP", "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS", "SIGPIPE"}
 _KEPT |= {"SIGTTIN", "SIGTTOU", "SIGABRT", "SIGXFSZ"}
 FORWARDED = sorted(s for s in signal.valid_signals() if getattr(s, "name", "") not in _KEPT)
 
 
-class Ended(NamedTuple):
-    """How COMMAND ended: its exit status as a shell has it, and what it used with the children that it waited for.
+class CommandExit(NamedTuple):
+    """How COMMAND ended: the exit status that a shell would show, and what it and the children that it reaped used.
 
-    `peak_bytes` is the most memory that any one of them had resident; 0 where that cannot be told.
+    `peak_bytes` is the largest resident memory of any one of them; 0 if it is unknown.
     """
 
     status: int
@@ -29,7 +29,7 @@ class Ended(NamedTuple):
 
 
 class CommandError(Exception):
-    """COMMAND cannot be started; `status` is what a shell exits with (127 not found, 126 not executable)."""
+    """COMMAND cannot be started; `status` is a shell's exit status for that (127 not found, 126 not executable)."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
@@ -37,10 +37,11 @@ class CommandError(Exception):
 
 
 class Command:
-    """One run of COMMAND. The process exists from the start, waiting; `go` lets it become COMMAND.
+    """One run of COMMAND. Its process is forked at once and waits; `go` lets it become COMMAND.
 
-    It has a process group of its own, so a signal to our group or from our terminal reaches it through us alone: once.
-    If input and output are the terminal it gets the foreground at once, else when it first stops for want of it.
+    It has its own process group, so a signal to our group or from our terminal reaches it once: through us. If input
+    and output are the terminal, it is in the foreground from the start, otherwise from when it first stops for the
+    terminal.
     """
 
     def __init__(self, argv: Sequence[str]) -> None:
@@ -49,6 +50,7 @@ class Command:
         self._terminal = _foreground_terminal()
         gate_read, self._gate = os.pipe()
         self._failure, failure_write = os.pipe()
+        self._exit: CommandExit | None = None
         self.pid = os.fork()
         if self.pid == 0:
             os.close(self._gate)
@@ -59,7 +61,7 @@ class Command:
         try:
             os.setpgid(self.pid, self.pid)
         except OSError:
-            pass  # it was quicker
+            pass  # the child has done it already
         if self._terminal and os.isatty(1):
             self._give_terminal(self.pid)
 
@@ -83,7 +85,7 @@ class Command:
             os._exit(127)
 
     def go(self) -> None:
-        """Let it run; CommandError if it cannot be executed."""
+        """Let it run. Raises CommandError if it cannot be executed."""
         os.write(self._gate, b"!")
         os.close(self._gate)
         number = int(os.read(self._failure, 16) or 0)
@@ -95,42 +97,50 @@ class Command:
             raise CommandError(f"cannot run {self.argv[0]}: {os.strerror(number)}", status)
 
     def signal(self, number: int) -> None:
-        """Hand on one signal."""
+        """Forward one signal."""
         try:
             os.kill(self.pid, number)
         except ProcessLookupError:
             pass  # it has just ended
 
     def poll(self) -> bool:
-        """Whether it has ended; it stays a zombie, whose last numbers can be read, until `reap`."""
-        if not hasattr(os, "waitid"):
-            return False  # macOS before Python 3.13: `reap` finds out
+        """Whether it has ended. Until `reap` it stays a zombie, whose last numbers can be read."""
+        if not hasattr(os, "waitid"):  # macOS before Python 3.13: nothing is left for `reap`
+            self._exit = self._exit or self._wait(os.WNOHANG)
+            return self._exit is not None
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def stopped(self) -> int:
-        """The signal that has stopped it since the last call, 0 for none."""
+        """The signal that has stopped it since the last call; 0 for none."""
+        if not hasattr(os, "waitid"):
+            return 0
         info = os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOHANG)
         return info.si_status if info is not None else 0
 
     def handle_stop(self, number: int) -> None:
-        """After it stopped: give it the terminal that it stopped for, else stop ourselves as the shell expects."""
+        """After it has stopped: give it the terminal if it stopped for that, else stop too, as the shell expects."""
         if number in (signal.SIGTTIN, signal.SIGTTOU) and self._terminal and _is_foreground(os.getpgrp()):
             self._give_terminal(self.pid)
             os.killpg(self.pid, signal.SIGCONT)
             return
         if number == signal.SIGSTOP or not self._terminal:
-            return  # somebody stopped it on purpose; whoever did will continue it
+            return  # it was stopped on purpose, and will be continued in the same way
         self.take_terminal()
         os.kill(os.getpid(), signal.SIGSTOP)
 
     def continued(self) -> None:
-        """After we were continued: the terminal goes back to it if it had it and we have it now."""
+        """After we were continued: give the terminal back to it, if it had it and we have it now."""
         if self._terminal and os.isatty(1) and _is_foreground(os.getpgrp()):
             self._give_terminal(self.pid)
 
-    def reap(self, block: bool = True) -> Ended | None:
-        """Its end; None while it still runs (`block` False)."""
-        pid, status, usage = os.wait4(self.pid, 0 if block else os.WNOHANG)
+    def reap(self) -> CommandExit:
+        """Its exit; `poll` has said that it has ended."""
+        ended = self._exit or self._wait(0)
+        assert ended is not None
+        return ended
+
+    def _wait(self, flags: int) -> CommandExit | None:
+        pid, status, usage = os.wait4(self.pid, flags)
         if not pid:
             return None
         self.take_terminal()
@@ -138,12 +148,12 @@ class Command:
         if os.WIFSIGNALED(status):
             number = os.WTERMSIG(status)
             name = signal.Signals(number).name if number in list(signal.Signals) else f"signal {number}"
-            return Ended(128 + number, f"killed by {name}", *used)
+            return CommandExit(128 + number, f"killed by {name}", *used)
         code = os.WEXITSTATUS(status)
-        return Ended(code, f"exit status {code}", *used)
+        return CommandExit(code, f"exit status {code}", *used)
 
     def take_terminal(self) -> None:
-        """Make our group the foreground again where it was before."""
+        """Make our group the foreground again, if it was."""
         if self._terminal and not _is_foreground(os.getpgrp()):
             self._give_terminal(os.getpgrp())
 
@@ -158,7 +168,7 @@ class Command:
 
 
 def _peak_bytes(maxrss: int) -> int:
-    """`ru_maxrss` in bytes. It counts our own image before the exec too, so it says nothing below our own peak."""
+    """`ru_maxrss` in bytes. It includes our own image before the exec, so below our own peak it says nothing."""
     if maxrss <= resource.getrusage(resource.RUSAGE_SELF).ru_maxrss:
         return 0
     return maxrss if sys.platform == "darwin" else maxrss * 1024

@@ -1,4 +1,4 @@
-"""Listening sockets, bound before anything is forked: a port in use is one line, and a crash loses no listener."""
+"""Listening sockets. They are bound before the forks: a port in use is one line, and no crash closes them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from prom_probe.config.error import ConfigError
 _BACKLOG = 256
 
 
-class Listener(NamedTuple):
-    """A bound, listening socket, the address asked for, and whether it serves the query API."""
+class ListeningSocket(NamedTuple):
+    """A bound, listening socket, the address of the settings, and whether it serves the query API."""
 
     sock: socket.socket
     address: Address
@@ -23,7 +23,7 @@ class Listener(NamedTuple):
 
     @property
     def url(self) -> str:
-        """Where a client on this machine reaches it."""
+        """How a client on this machine reaches it."""
         if self.address.path:
             return f"unix:{self.address.path}"
         host = self.address.host
@@ -31,19 +31,19 @@ class Listener(NamedTuple):
         return f"http://{host}:{self.sock.getsockname()[1]}"
 
 
-def listen(address: Address, api: bool) -> Listener:
-    """Bind and listen; ConfigError with the address and the reason where that fails."""
+def listen(address: Address, api: bool) -> ListeningSocket:
+    """Bind and listen. Raises ConfigError with the address and the reason."""
     try:
         sock = _unix(address.path) if address.path else _tcp(address)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
         raise ConfigError(f"cannot listen on {address}: {reason}", 1) from None
     sock.setblocking(False)
-    return Listener(sock, address, api)
+    return ListeningSocket(sock, address, api)
 
 
-def close(listener: Listener) -> None:
-    """Close it; a Unix socket's file goes too."""
+def close(listener: ListeningSocket) -> None:
+    """Close it and remove a Unix socket's file."""
     listener.sock.close()
     if listener.address.path:
         try:
@@ -54,8 +54,8 @@ def close(listener: Listener) -> None:
 
 def _tcp(address: Address) -> socket.socket:
     sock = _bound(address)
-    # Connections inherit it. Without it the end of an answer sent in pieces waits 40 ms for an acknowledgement; asyncio
-    # sets it only where a socket names its protocol, which ours do not.
+    # Connections inherit it. Without it, the end of an answer sent in pieces waits 40 ms for an acknowledgement.
+    # asyncio sets it only for sockets that name their protocol; ours do not.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 
@@ -73,7 +73,7 @@ def _bound(address: Address) -> socket.socket:
 
 
 def _unix(path: str) -> socket.socket:
-    """A socket that only our user may connect to; a file left by a process that is gone is replaced."""
+    """A socket that only our user may connect to. The file of a process that is gone is replaced."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if stat.S_ISSOCK(os.stat(path).st_mode) and sock.connect_ex(path):

@@ -1,121 +1,50 @@
-"""Reading the settings anew while everything runs: all of them are taken, or none."""
+"""Reloads the settings while everything runs: all of them take effect, or none."""
 
 from __future__ import annotations
 
 import os
-import select
 import signal
-import time
-from collections.abc import Callable, Sequence
-from typing import TypeVar
 
 import msgspec
 
 from prom_probe.config.error import ConfigError
 from prom_probe.config.settings import OPTIONS, Config
-from prom_probe.config.sources import SettingsSource
-from prom_probe.ring.slot import Slot
+from prom_probe.run.child import call_in_child
+from prom_probe.run.collector_context import choose_watches
+from prom_probe.run.command import Command
+from prom_probe.run.probes import PROBES
+from prom_probe.run.shared import AGGREGATOR, Shared
 
-T = TypeVar("T")
-
-# How long reading may take: the file may be a pipe that nobody writes to.
-READ_S = 5.0
-
-# Settings of these sections are the probe workers', which are started again where one of them has changed.
-_PROBES = ("watch", "interval", "expose", "collect", "gpu", "scrape", "log")
-
-# More than a configuration can have that was taken at the start; what is not written takes no memory.
-_OUTCOME_BYTES = 1 << 20
+# Probe workers use the settings of these sections; they are replaced when one of them has changed.
+_PROBE_SECTIONS = ("watch", "interval", "expose", "collect", "gpu", "scrape", "log")
 
 
-class Outcome(msgspec.Struct, frozen=True):
-    """The newest reload: its number (0 for none), what was wrong ("" for nothing), and the settings in force since."""
-
-    number: int
-    error: str
-    at_s: float  # wall clock
-    config: Config
-
-
-class Board:
-    """Where the supervisor leaves the newest outcome for the aggregator; shared by fork."""
-
-    def __init__(self) -> None:
-        self._slot = Slot(_OUTCOME_BYTES)
-        self._number = 0
-
-    def publish(self, config: Config, error: str = "") -> None:
-        """Say what became of a reload, in the supervisor."""
-        self._number += 1
-        self._slot.write(msgspec.msgpack.encode(Outcome(self._number, error, time.time(), config)))
-
-    def read(self) -> Outcome | None:
-        """The newest outcome, None before the first reload."""
-        value = self._slot.read()
-        return msgspec.msgpack.decode(value, type=Outcome) if value else None
-
-
-def read_anew(source: SettingsSource) -> Config:
-    """The settings as they are written now. ConfigError where they cannot be used, or take too long to read."""
-    return in_child(source.read, Config)
-
-
-def in_child(work: Callable[[], T], kind: type[T]) -> T:
-    """What `work` gives, of a type that msgspec encodes; a ConfigError, or any ValueError of its as one.
-
-    A child does it, so that what it imports is gone afterwards.
-    """
-    read_fd, write_fd = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        _work_in_child(work, write_fd)
-    os.close(write_fd)
+def reload(shared: Shared, command: Command | None) -> list[str]:
+    """Read the settings again and tell the aggregator. Returns the names of the workers to replace."""
+    before = shared.config
     try:
-        return _answer(read_fd, pid, kind)
-    finally:
-        os.close(read_fd)
-        os.waitpid(pid, 0)
-
-
-def _work_in_child(work: Callable[[], object], write_fd: int) -> None:
-    """Never returns."""
-    try:
-        signal.set_wakeup_fd(-1)
-        try:
-            answer: tuple[object, str] = (work(), "")
-        except ValueError as error:
-            answer = (None, str(error))
-        except Exception as error:
-            answer = (None, f"reading the settings failed: {type(error).__name__}: {error}")
-        with open(write_fd, "wb") as stream:
-            stream.write(msgspec.msgpack.encode(answer))
-    finally:
-        os._exit(0)
-
-
-def _answer(read_fd: int, pid: int, kind: type[T]) -> T:
-    deadline_s = time.monotonic() + READ_S
-    received = b""
-    while True:
-        ready, _, _ = select.select([read_fd], [], [], max(0.0, deadline_s - time.monotonic()))
-        if not ready:
-            os.kill(pid, signal.SIGKILL)
-            raise ConfigError(f"reading the settings took longer than {READ_S:g} s")
-        chunk = os.read(read_fd, 65536)
-        if not chunk:
-            break
-        received += chunk
-    try:
-        raw, error = msgspec.msgpack.decode(received, type=tuple[msgspec.Raw, str])
-        if error:
-            raise ConfigError(error, 1)
-        return msgspec.msgpack.decode(raw, type=kind)
-    except msgspec.DecodeError:
-        raise ConfigError("reading the settings ended without a result") from None
+        wanted = call_in_child(shared.source.read, Config)
+    except ConfigError as error:
+        shared.log("error", "settings not reloaded: the old ones stay in force", error=str(error))
+        shared.reload_slot.publish(before, str(error))
+    else:
+        shared.config, waiting = merge(before, wanted)
+        if waiting:
+            shared.log("warn", "these settings change only with a restart", keys=",".join(waiting))
+        shared.log.change(shared.config.log_level, shared.config.log_format)
+        if concerns_probes(before, shared.config):
+            choose_watches(shared, command)
+        shared.make_probe_memory()
+        shared.log("info", "settings reloaded")
+        shared.reload_slot.publish(shared.config)
+    for row in shared.board.rows():
+        if row.name == AGGREGATOR and row.pid:
+            os.kill(row.pid, signal.SIGHUP)
+    return list(PROBES) if concerns_probes(before, shared.config) else []
 
 
 def merge(running: Config, wanted: Config) -> tuple[Config, list[str]]:
-    """What can be in force now, and the keys whose change has to wait for a restart."""
+    """What can take effect without a restart, and the keys that have changed and cannot."""
     fixed = [option for option in OPTIONS if option.restart]
     waiting = [option.key for option in fixed if getattr(running, option.field) != getattr(wanted, option.field)]
     kept = {option.field: getattr(running, option.field) for option in fixed}
@@ -123,6 +52,6 @@ def merge(running: Config, wanted: Config) -> tuple[Config, list[str]]:
 
 
 def concerns_probes(before: Config, after: Config) -> bool:
-    """Whether a probe worker would do something else."""
-    changed: Sequence[str] = [o.key for o in OPTIONS if getattr(before, o.field) != getattr(after, o.field)]
-    return any(key.partition(".")[0] in _PROBES for key in changed)
+    """Whether a setting that probe workers use has changed."""
+    changed = [option.key for option in OPTIONS if getattr(before, option.field) != getattr(after, option.field)]
+    return any(key.partition(".")[0] in _PROBE_SECTIONS for key in changed)

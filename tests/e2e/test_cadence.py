@@ -70,7 +70,7 @@ def test_the_probes_get_the_priority_that_is_asked_for(priority: str, expected: 
             wanted = expected if probe and priority != "normal" else before
             assert scheduling(sidecar.worker(worker)) == wanted, worker
         assert scheduling(sidecar.process.pid) == before
-        assert "is not given" not in sidecar.stderr
+        assert "is not granted" not in sidecar.stderr
 
 
 @pytest.mark.parametrize("priority", ["high", "realtime"])
@@ -80,7 +80,7 @@ def test_a_denied_priority_is_told_and_everything_works_without(priority: str) -
     with Sidecar(f"--watch=me=pid:{os.getpid()}", flags=[f"--collect.priority={priority}"], prefix=prefix) as sidecar:
         wait_for("the probes say so", lambda: granted(sidecar, 0))
         wait_for("samples", lambda: sidecar.metric("proctree_processes", tree="me"))
-        assert sidecar.stderr.count(f"priority {priority} is not given: it needs CAP_SYS_NICE or RLIMIT_") == 2
+        assert sidecar.stderr.count(f"priority {priority} is not granted: it needs CAP_SYS_NICE or RLIMIT_") == 2
 
 
 def test_a_tree_of_50_is_sampled_every_100_ms() -> None:

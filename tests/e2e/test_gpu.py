@@ -429,13 +429,14 @@ def test_without_a_gpu_there_is_no_worker(tmp_path: Path, library: Path, state: 
 
 _SERVE = """
 import sys, prom_probe.run.supervisor as supervisor
-supervisor.ASK_S = 0.3
+supervisor.RECHECK_S = 0.3
 from prom_probe.config.sources import make_config
-from prom_probe.run.wiring import serve
+from prom_probe.config.sources import SettingsSource
+from prom_probe.run.main import run
 flags = dict(web="127.0.0.1:0")
 config = make_config({"web.listen-address": ["127.0.0.1:0"], "api.listen-address": ["127.0.0.1:0"],
                       "interval": "200ms", "path.sysfs": sys.argv[1]})
-sys.exit(serve(config, ()))
+sys.exit(run(config, SettingsSource({}), ()))
 """
 
 

@@ -95,7 +95,7 @@ def test_a_bad_file_is_refused_whole(tmp_path: Path, sleepers: tuple[int, int]) 
         wait_for("told", lambda: sidecar.metric("prom_probe_config_last_reload_successful") == 0)
         assert sidecar.metric("proctree_processes", tree="one") == 1
         assert _own(sidecar) == before
-        assert len(re.findall("settings are not reloaded", sidecar.stderr)) == 1
+        assert len(re.findall("settings not reloaded", sidecar.stderr)) == 1
         _write(file, f"watch: [two=pid:{sleepers[1]}]", "interval: 200ms")
         assert _post(sidecar.api + "/-/reload")[0] == 200
         wait_for("tree two", lambda: sidecar.metric("proctree_processes", tree="two") == 1)

@@ -47,7 +47,7 @@ def examine(config: Config) -> Report:
 
 def _check_sources(config: Config, identity: Identity | None) -> Iterator[Finding]:
     from prom_probe.log import Log
-    from prom_probe.run.wiring import once_context
+    from prom_probe.run.collector_context import once_context
 
     if identity is None:
         reason = f"there is no procfs at {config.path_procfs}"

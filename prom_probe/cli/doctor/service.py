@@ -13,7 +13,7 @@ from prom_probe.config.error import ConfigError
 from prom_probe.config.settings import Config
 from prom_probe.config.units import format_size
 from prom_probe.run.listening import close, listen
-from prom_probe.run.wiring import has_tls
+from prom_probe.run.preflight import has_tls
 from prom_probe.tsdb.disk import folder
 from prom_probe.tsdb.outcome import StorageError
 

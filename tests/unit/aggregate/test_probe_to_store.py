@@ -293,7 +293,7 @@ def test_a_probe_keeps_the_beat_and_leaves_its_state() -> None:
     run_until(house, made, lambda: house.numbers.collections >= 5)
     assert house.samples("a") == [float(i) for i in range(1, house.numbers.collections + 1)]
     assert house.numbers.closed
-    assert house.aggregator._rings["ring"].beats == house.numbers.collections
+    assert house.aggregator.rings["ring"].beats == house.numbers.collections
     successor = House()
     again = Probe(
         [successor.numbers], 0.01, successor.producer, slot, wake=Doorbell(), lifeline=os.pipe()[0], log=lambda *_: None

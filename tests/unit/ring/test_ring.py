@@ -33,7 +33,7 @@ from prom_probe.ring.layout import (
 )
 from prom_probe.ring.producer import Producer
 from prom_probe.ring.slot import Slot
-from prom_probe.run.board import Board
+from prom_probe.run.board import WorkerBoard
 
 BELL = Doorbell()
 CAPACITY_BYTES = 4096
@@ -263,7 +263,7 @@ def test_a_slot_survives_its_writers_death() -> None:
 
 def test_the_board_shows_who_runs_and_how_often_it_was_restarted() -> None:
     """Rows by name; a restart is counted, an ordinary end is not."""
-    board = Board(["process", "aggregator"])
+    board = WorkerBoard(["process", "aggregator"])
     board.started("aggregator", 42)
     board.ended("aggregator", restart=True)
     board.started("aggregator", 43)
@@ -274,10 +274,10 @@ def test_the_board_shows_who_runs_and_how_often_it_was_restarted() -> None:
 
 def test_a_worker_without_anything_to_do_is_not_on_the_board() -> None:
     """Not as one that is down; when it has something to do it is there again."""
-    board = Board(["one"])
+    board = WorkerBoard(["one"])
     board.started("one", 5)
     board.ended("one", restart=True)
-    board.retired("one")
+    board.idle("one")
     assert [row.started_ns for row in board.rows()] == [0]
     board.started("one", 6)
     (row,) = board.rows()

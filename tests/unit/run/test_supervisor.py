@@ -1,122 +1,587 @@
-"""The supervisor's rules for workers that have nothing to do, that crash, and that do not end."""
+"""The supervisor's loop, over processes, signals and a clock that are simulated."""
 
 from __future__ import annotations
 
-import os
 import signal
-import time
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterable
+from itertools import pairwise
 
 import pytest
 
+from prom_probe.config.address import Address
 from prom_probe.log import Log
-from prom_probe.run import supervisor as module
-from prom_probe.run.board import Board
+from prom_probe.ring.doorbell import Doorbell
+from prom_probe.run import supervisor as rules
+from prom_probe.run.board import WorkerBoard
+from prom_probe.run.command import FORWARDED, Command, CommandError, CommandExit
+from prom_probe.run.listening import ListeningSocket
 from prom_probe.run.supervisor import Supervisor, Worker
 
-KILLED = signal.SIGKILL  # a wait status too
+START_S = 1000.0
+TERM, INT, HUP, KILL, CHLD = signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL, signal.SIGCHLD
+USR1, CONT, TSTP = signal.SIGUSR1, signal.SIGCONT, signal.SIGTSTP
+STATUS_1 = 1 << 8  # a wait status
+DONE = CommandExit(3, "exit status 3", 1.0, 0)
 
 
-class Kernel:
-    """Processes that do not exist: `ended` are those that can be reaped, with their statuses."""
+class Sim:
+    """A machine on which only what a test schedules happens. It is the supervisor's kernel.
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 1000.0
-        self.ended: dict[int, int] = {}
-        self.signals: list[tuple[int, int]] = []
-        self.forked = 0
-        monkeypatch.setattr(os, "fork", self._fork)
-        monkeypatch.setattr(
-            os, "waitpid", lambda pid, flags: (pid, self.ended.pop(pid)) if pid in self.ended else (0, 0)
+    `ends_after_s`: how long a worker runs on after SIGTERM; infinity for one that ignores it. `unkillable`: not even
+    SIGKILL ends these. `history` has what the supervisor did, with the seconds since the start.
+    """
+
+    def __init__(self, own_pid: int = 50) -> None:
+        self.now = START_S
+        self.pid = own_pid
+        self.caught: set[int] = set()
+        self.history: list[tuple[float, str]] = []
+        self.ends_after_s: dict[str, float] = {}
+        self.unkillable: set[str] = set()
+        self.running: dict[int, str] = {}
+        self.zombies: dict[int, int] = {}
+        self._schedule: list[tuple[float, Callable[[], None]]] = []
+        self._signals = b""
+        self._rung = False
+
+    def did(self, what: str) -> None:
+        self.history.append((round(self.now - START_S, 6), what))
+
+    def times(self, what: str) -> list[float]:
+        """When the supervisor did this."""
+        return [t for t, done in self.history if done == what]
+
+    def after(self, seconds: float, event: Callable[[], None]) -> None:
+        """Have something happen, in seconds from now."""
+        self._schedule.append((self.now + seconds, event))
+        self._schedule.sort(key=lambda item: item[0])
+
+    def signal_after(self, seconds: float, *numbers: int) -> None:
+        def come() -> None:
+            self._signals += bytes(numbers)
+
+        self.after(seconds, come)
+
+    def ring_after(self, seconds: float) -> None:
+        def ring() -> None:
+            self._rung = True
+
+        self.after(seconds, ring)
+
+    def end(self, name: str, status: int = STATUS_1) -> None:
+        """The worker ends by itself, now."""
+        for pid in [pid for pid, running in self.running.items() if running == name]:
+            del self.running[pid]
+            self.zombies[pid] = status
+            self._signals += bytes([CHLD])
+
+    # what the supervisor calls
+
+    def now_s(self) -> float:
+        return self.now
+
+    def own_pid(self) -> int:
+        return self.pid
+
+    def catch(self, numbers: Iterable[int]) -> None:
+        self.caught = set(numbers)
+
+    def wait(self, until_s: float, bell: Doorbell | None = None) -> tuple[bytes, bool]:
+        while not self._signals and not (self._rung and bell is not None):
+            if not self._schedule or self._schedule[0][0] > until_s:
+                assert until_s != float("inf"), "it would sleep for ever"
+                self.now = max(self.now, until_s)
+                break
+            due, event = self._schedule.pop(0)
+            self.now = max(self.now, due)
+            event()
+        signals, self._signals = self._signals, b""
+        rung, self._rung = self._rung and bell is not None, False
+        return signals, rung
+
+    def start(self, name: str, main: Callable[[int], None]) -> int:
+        pid = 100 + sum(done.startswith("start ") for _, done in self.history)
+        self.running[pid] = name
+        self.did(f"start {name}")
+        return pid
+
+    def send(self, pid: int, number: int) -> None:
+        assert pid in self.running or pid in self.zombies, "a signal to a process that is not ours any more"
+        name = self.running.get(pid, "")
+        self.did(f"{signal.Signals(number).name} {name}")
+        if number == KILL and name not in self.unkillable:
+            self.end(name, KILL)
+        delay = self.ends_after_s.get(name, 0.0)
+        if number == TERM and delay != float("inf"):
+            self.after(delay, lambda: self.end(name, 0))
+
+    def reap(self, pid: int) -> int | None:
+        return self.zombies.pop(pid, None)
+
+    def ended_child(self) -> int:
+        return next(iter(self.zombies), 0)
+
+
+class SimCommand(Command):
+    """COMMAND, as the test says."""
+
+    def __init__(self, sim: Sim, error: CommandError | None = None) -> None:
+        self.pid = 77
+        self._sim = sim
+        self._error = error
+        self._ended = False
+        self.stop_signal = 0
+
+    def end_after(self, seconds: float) -> None:
+        def end() -> None:
+            self._ended = True
+            self._sim._signals += bytes([CHLD])
+
+        self._sim.after(seconds, end)
+
+    def stop_after(self, seconds: float, number: int) -> None:
+        def stop() -> None:
+            self.stop_signal = number
+            self._sim._signals += bytes([CHLD])
+
+        self._sim.after(seconds, stop)
+
+    def go(self) -> None:
+        self._sim.did("go")
+        if self._error is not None:
+            raise self._error
+
+    def signal(self, number: int) -> None:
+        self._sim.did(f"forward {signal.Signals(number).name}")
+
+    def poll(self) -> bool:
+        return self._ended
+
+    def stopped(self) -> int:
+        number, self.stop_signal = self.stop_signal, 0
+        return number
+
+    def handle_stop(self, number: int) -> None:
+        self._sim.did(f"handle stop {number}")
+
+    def continued(self) -> None:
+        self._sim.did("continued")
+
+    def reap(self) -> CommandExit:
+        self._sim.did("reap COMMAND")
+        return DONE
+
+
+class Host:
+    """A supervisor of these workers and an aggregator."""
+
+    def __init__(
+        self,
+        sim: Sim,
+        *workers: Worker,
+        command: Command | None = None,
+        linger_s: float = 0.0,
+        listeners: Iterable[ListeningSocket] = (),
+    ) -> None:
+        self.sim = sim
+        self.replaced: tuple[str, ...] = ()
+        self.board = WorkerBoard([*(worker.name for worker in workers), "aggregator"])
+        self.supervisor = Supervisor(
+            [*workers, worker("aggregator")],
+            self.board,
+            sim,
+            log=Log("error"),
+            collect_now=lambda deadline_s: sim.did(f"collect until {deadline_s - START_S:g}"),
+            listeners=list(listeners),
+            command=command,
+            linger_s=linger_s,
+            reload=self._reload,
+            reload_bell=Doorbell(),
         )
-        monkeypatch.setattr(os, "kill", lambda pid, number: self.signals.append((pid, number)))
-        monkeypatch.setattr(time, "monotonic", lambda: self.now)
 
-    def _fork(self) -> int:
-        self.forked += 1
-        return 100_000 + self.forked
+    def _reload(self) -> tuple[str, ...]:
+        self.sim.did("reload")
+        return self.replaced
 
+    def run(self) -> CommandExit | None:
+        """Until the supervisor is done, which leaves no process."""
+        ended = self.supervisor.run()
+        assert not self.sim.running.keys() - {
+            pid for pid, name in self.sim.running.items() if name in self.sim.unkillable
+        }
+        return ended
 
-@pytest.fixture
-def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
-    return Kernel(monkeypatch)
-
-
-def make(worker: Worker, kernel: Kernel, reload: Callable[[], tuple[str, ...]] = tuple) -> tuple[Supervisor, Board]:
-    """With an aggregator that ends when it is told to."""
-    board = Board([worker.name])
-    supervisor = Supervisor([worker], board, log=Log("error"), collect_now=lambda s: None, listeners=[], reload=reload)
-
-    def wait(until_s: float) -> bytes:
-        kernel.now = max(kernel.now, until_s)
-        return b""
-
-    supervisor._wait = wait  # type: ignore[method-assign]
-    return supervisor, board
+    def restarts(self, name: str) -> int:
+        return next(row.restarts for row in self.board.rows() if row.name == name)
 
 
-def gpu(wanted: Callable[[], bool] = lambda: True) -> Worker:
-    return Worker("gpu", lambda lifeline: None, wanted=wanted, grace_s=10.0, most_crashes=3)
+def worker(
+    name: str = "probe",
+    *,
+    wanted: Callable[[], bool] = lambda: True,
+    grace_s: float = rules.GRACE_S,
+    max_crashes: int = 0,
+) -> Worker:
+    return Worker(name, lambda lifeline: None, wanted=wanted, grace_s=grace_s, max_crashes=max_crashes)
 
 
-def test_what_has_nothing_to_do_is_not_started_and_asked_again(kernel: Kernel) -> None:
-    """Once a minute."""
-    there = False
-    worker = gpu(lambda: there)
-    supervisor, board = make(worker, kernel)
-    supervisor._start(worker)
-    assert (worker.pid, kernel.forked) == (0, 0)
-    assert worker.due_s == kernel.now + 60
-    assert next(board.rows()).started_ns == 0, "nobody takes it for a worker that has died"
-    there = True
-    supervisor._start(worker)
-    assert worker.pid
+def test_workers_start_in_their_order_and_end_before_the_aggregator() -> None:
+    """Whatever a probe sends at its end, the aggregator still receives."""
+    sim = Sim()
+    sim.ends_after_s = {"a": 0.3, "b": 1.2}
+    sim.signal_after(5, TERM)
+    assert Host(sim, worker("a"), worker("b")).run() is None
+    assert [what for _, what in sim.history] == [
+        "start a",
+        "start b",
+        "start aggregator",
+        "SIGTERM a",
+        "SIGTERM b",
+        "SIGTERM aggregator",
+    ]
+    assert sim.times("SIGTERM a") == sim.times("SIGTERM b") == [5]
+    assert 6.2 <= sim.times("SIGTERM aggregator")[0] < 6.3
+
+
+@pytest.mark.parametrize(
+    ("number", "ends", "reloads"), [(TERM, True, 0), (INT, True, 0), (HUP, False, 1), (CHLD, False, 0)]
+)
+def test_signals_without_a_command(number: int, ends: bool, reloads: int) -> None:
+    """SIGTERM and SIGINT end it, SIGHUP reloads."""
+    sim = Sim()
+    sim.signal_after(5, number)
+    sim.signal_after(9, TERM)
+    Host(sim, worker()).run()
+    assert sim.times("SIGTERM probe") == [5 if ends else 9]
+    assert len(sim.times("reload")) == reloads
+    assert sim.caught == {TERM, INT, HUP, CHLD}
+
+
+def test_listening_sockets_are_closed_at_the_end() -> None:
+    """So that only the aggregator has them while it drains."""
+    sim = Sim()
+    sim.signal_after(1, TERM)
+    with socket.socket() as sock:
+        Host(sim, worker(), listeners=[ListeningSocket(sock, Address("", 0), api=False)]).run()
+        assert sock.fileno() == -1
+
+
+def test_a_worker_that_crashes_is_started_again_ever_later() -> None:
+    """After 0.1 s, then twice as long each time, 30 s at most; each restart is counted."""
+    sim = Sim()
+    host = Host(sim, worker())
+    for at_s in range(1, 200):
+        sim.after(at_s, lambda: sim.end("probe"))
+    sim.signal_after(200.5, TERM)
+    host.run()
+    starts = sim.times("start probe")
+    # It ends at the first whole second after its start.
+    backoffs = [round(after - (int(before) + 1), 3) for before, after in pairwise(starts)]
+    assert backoffs[:10] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30.0]
+    assert set(backoffs[9:]) == {30.0}
+    assert host.restarts("probe") == len(backoffs) + (not sim.times("SIGTERM probe"))  # it may end in a backoff
+
+
+@pytest.mark.parametrize(("lived_s", "pause_s"), [(60.0, 0.2), (60.5, 0.1)])
+def test_a_worker_that_was_healthy_starts_its_backoff_from_the_beginning(lived_s: float, pause_s: float) -> None:
+    """It was healthy if it ran for more than a minute."""
+    sim = Sim()
+    sim.after(1, lambda: sim.end("probe"))
+    sim.after(1.1 + lived_s, lambda: sim.end("probe"))
+    sim.signal_after(200, TERM)
+    Host(sim, worker()).run()
+    assert sim.times("start probe") == pytest.approx([0, 1.1, 1.1 + lived_s + pause_s])
+
+
+@pytest.mark.parametrize(("status", "how"), [(STATUS_1, "status 1"), (0, "status 0"), (int(KILL), "signal 9")])
+def test_the_end_of_a_worker_is_logged(capfd: pytest.CaptureFixture[str], status: int, how: str) -> None:
+    """With how it ended and when it starts again."""
+    sim = Sim()
+    host = Host(sim, worker())
+    host.supervisor._log = Log("warn")
+    sim.after(1, lambda: sim.end("probe", status))
+    sim.signal_after(2, TERM)
+    host.run()
+    (line,) = capfd.readouterr().err.splitlines()
+    assert f'msg="worker ended" worker=probe how="{how}" restart_in=0.1s' in line
 
 
 @pytest.mark.parametrize(("lived_s", "given_up"), [(1.0, True), (59.0, True), (61.0, False)])
-def test_three_crashes_within_a_minute_of_the_start(
-    kernel: Kernel, capfd: pytest.CaptureFixture[str], lived_s: float, given_up: bool
+def test_a_worker_that_keeps_crashing_is_given_up(
+    capfd: pytest.CaptureFixture[str], lived_s: float, given_up: bool
 ) -> None:
-    """Are enough, until a reload; one line of error says so. Longer lives begin the count anew."""
-    worker = gpu()
-    supervisor, board = make(worker, kernel)
+    """After three crashes, each within a minute of its start; a reload tries it again."""
+    sim = Sim()
+    host = Host(sim, worker("gpu", max_crashes=3))
+    at_s = 0.0
     for crash in range(3):
-        supervisor._start(worker)
-        kernel.now += lived_s
-        kernel.ended[worker.pid] = KILLED
-        supervisor._reap()
-        assert worker.pid == 0
-        assert bool(worker.due_s) == (not given_up or crash < 2)
-    assert worker.given_up == given_up
-    assert next(board.rows()).restarts == (2 if given_up else 3)
+        at_s += lived_s
+        sim.after(at_s, lambda: sim.end("gpu"))
+        at_s += 0.1 if not given_up else 0.1 * 2**crash
+    sim.signal_after(500, HUP)
+    sim.signal_after(510, TERM)
+    host.run()
+    starts = sim.times("start gpu")
+    assert len(starts) == 4
+    assert (starts[3] == 500) == given_up
+    assert host.restarts("gpu") == (2 if given_up else 3)
     assert capfd.readouterr().err.count("given up until a reload (SIGHUP)") == given_up
-    supervisor._reload_now()
-    assert bool(worker.due_s)
-    assert not worker.given_up
 
 
-def test_a_worker_that_is_stuck_in_the_kernel_is_left_there(kernel: Kernel, capfd: pytest.CaptureFixture[str]) -> None:
-    """SIGTERM, its grace, SIGKILL, a little more: then the supervisor ends without it, and says so."""
-    worker = gpu()
-    supervisor, _ = make(worker, kernel)
-    supervisor._start(worker)
-    pid, start = worker.pid, kernel.now
-    supervisor._stop_workers()
-    assert kernel.signals == [(pid, signal.SIGTERM), (pid, signal.SIGKILL)]
-    assert worker.grace_s <= kernel.now - start < worker.grace_s + module.KILLED_S + 1
+def test_a_worker_that_was_given_up_has_all_its_tries_again() -> None:
+    """A reload forgets the crashes and the backoff."""
+    sim = Sim()
+    host = Host(sim, worker("gpu", max_crashes=2))
+    for at_s in (1, 2, 11, 12):
+        sim.after(at_s, lambda: sim.end("gpu"))
+    sim.signal_after(10, HUP)
+    sim.signal_after(20, TERM)
+    host.run()
+    assert sim.times("start gpu") == pytest.approx([0, 1.1, 10, 11.1])
+
+
+def test_a_worker_without_work_is_checked_every_minute() -> None:
+    """Until there is work; meanwhile its row says that it has not started."""
+    sim = Sim()
+    there = False
+    host = Host(sim, worker("gpu", wanted=lambda: there))
+
+    def appear() -> None:
+        nonlocal there
+        assert [row.started_ns > 0 for row in host.board.rows()] == [False, True]
+        there = True
+
+    sim.after(130, appear)
+    sim.signal_after(300, TERM)
+    host.run()
+    assert sim.times("start gpu") == [180]
+
+
+def test_a_worker_whose_work_is_gone_is_not_started_again() -> None:
+    """After its end it is as one that never had work."""
+    sim = Sim()
+    there = True
+    host = Host(sim, worker("gpu", wanted=lambda: there))
+
+    def vanish() -> None:
+        nonlocal there
+        there = False
+        sim.end("gpu")
+
+    sim.after(10, vanish)
+    sim.signal_after(100, TERM)
+    host.run()
+    assert sim.times("start gpu") == [0]
+    assert next(host.board.rows()).started_ns == 0
+
+
+@pytest.mark.parametrize("by_bell", [False, True])
+def test_a_reload_replaces_the_workers_that_it_names(by_bell: bool) -> None:
+    """They start again as soon as they have ended, and that is no restart; the others go on."""
+    sim = Sim()
+    sim.ends_after_s["a"] = 3.0
+    host = Host(sim, worker("a"), worker("b"))
+    host.replaced = ("a",)
+    if by_bell:
+        sim.ring_after(5)
+    else:
+        sim.signal_after(5, HUP)
+    sim.signal_after(50, TERM)
+    host.run()
+    assert sim.times("reload") == [5]
+    assert sim.times("SIGTERM a")[0] == 5
+    assert sim.times("start a") == [0, 8]
+    assert sim.times("start b") == [0]
+    assert host.restarts("a") == 0
+
+
+def test_a_reload_does_not_wait_for_a_backoff() -> None:
+    """What it replaces and does not run starts at once, and its next backoff is the first."""
+    sim = Sim()
+    host = Host(sim, worker())
+    host.replaced = ("probe",)
+    for at_s in (1, 2, 3, 4, 5.0):
+        sim.after(at_s, lambda: sim.end("probe"))
+    sim.signal_after(5.5, HUP)
+    sim.after(6, lambda: sim.end("probe"))
+    sim.signal_after(50, TERM)
+    host.run()
+    assert sim.times("start probe")[-2:] == pytest.approx([5.5, 6.1])
+
+
+def test_a_worker_that_does_not_end_gets_no_second_beside_it() -> None:
+    """Reloads ask it again and again; only its end starts the next one."""
+    sim = Sim()
+    sim.ends_after_s["probe"] = float("inf")
+    host = Host(sim, worker())
+    host.replaced = ("probe",)
+    for at_s in (1, 2, 3):
+        sim.signal_after(at_s, HUP)
+    sim.after(10, lambda: sim.end("probe"))
+    sim.signal_after(20, TERM)
+    host.run()
+    assert sim.times("start probe") == [0, 10]
+    assert len(sim.times("SIGTERM probe")) == 4
+
+
+def test_a_command_gets_every_signal_while_it_runs() -> None:
+    """It starts after the workers; SIGTERM and SIGHUP are its business; SIGCHLD is ours."""
+    sim = Sim()
+    command = SimCommand(sim)
+    sim.signal_after(1, CHLD, TERM, HUP, INT, USR1)
+    command.end_after(10)
+    assert Host(sim, worker(), command=command).run() == DONE
+    assert [what for t, what in sim.history if t < 10] == [
+        "start probe",
+        "start aggregator",
+        "go",
+        "forward SIGTERM",
+        "forward SIGHUP",
+        "forward SIGINT",
+        "forward SIGUSR1",
+    ]
+    assert sim.caught == {*FORWARDED, CHLD}
+
+
+def test_the_terminal_is_seen_to_before_a_command_is_continued() -> None:
+    """SIGCONT came to us because we had stopped with it."""
+    sim = Sim()
+    command = SimCommand(sim)
+    sim.signal_after(1, CONT)
+    sim.signal_after(2, USR1)
+    command.end_after(3)
+    Host(sim, command=command).run()
+    assert [what for t, what in sim.history if 0 < t < 3] == ["continued", "forward SIGCONT", "forward SIGUSR1"]
+
+
+def test_a_stop_of_the_command_is_handled_once() -> None:
+    """And the supervisor goes on."""
+    sim = Sim()
+    command = SimCommand(sim)
+    command.stop_after(1, TSTP)
+    sim.signal_after(2, CHLD)
+    command.end_after(5)
+    assert Host(sim, command=command).run() == DONE
+    assert sim.times(f"handle stop {TSTP:d}") == [1]
+
+
+def test_the_end_of_a_command_is_collected_before_it_is_reaped() -> None:
+    """Its zombie still has its last numbers, for a second at most; then all ends at once."""
+    sim = Sim()
+    command = SimCommand(sim)
+    command.end_after(5)
+    assert Host(sim, worker(), command=command).run() == DONE
+    assert sim.history[-4:] == [
+        (5, "collect until 6"),
+        (5, "reap COMMAND"),
+        (5, "SIGTERM probe"),
+        (5, "SIGTERM aggregator"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("number", "ended_s"), [(None, 35), (TERM, 10), (INT, 10), (HUP, 10), (USR1, 35), (CHLD, 35), (CONT, 35)]
+)
+def test_it_lingers_after_the_command(number: int | None, ended_s: float) -> None:
+    """It serves on; a signal that would have ended COMMAND ends it sooner, and none is forwarded."""
+    sim = Sim()
+    command = SimCommand(sim)
+    command.end_after(5)
+    if number is not None:
+        sim.signal_after(10, number)
+    assert Host(sim, worker(), command=command, linger_s=30).run() == DONE
+    assert sim.times("SIGTERM probe") == [ended_s]
+    assert len(sim.times("reap COMMAND")) == 1
+    assert not any(what.startswith(("forward", "continued", "reload")) for _, what in sim.history)
+
+
+def test_workers_are_kept_up_while_it_lingers() -> None:
+    """Their crashes are seen to as before."""
+    sim = Sim()
+    command = SimCommand(sim)
+    command.end_after(5)
+    sim.after(10, lambda: sim.end("probe"))
+    Host(sim, worker(), command=command, linger_s=30).run()
+    assert sim.times("start probe") == [0, 10.1]
+
+
+def test_a_command_that_cannot_be_executed_ends_all() -> None:
+    """The error is raised when no worker is left."""
+    sim = Sim()
+    host = Host(sim, worker(), command=SimCommand(sim, CommandError("cannot run x", 127)))
+    with pytest.raises(CommandError, match="cannot run x"):
+        host.run()
+    assert sim.times("SIGTERM probe") == sim.times("SIGTERM aggregator") == [0]
+    assert not sim.running
+
+
+@pytest.mark.parametrize(("own_pid", "left"), [(1, set()), (50, {900, 901})])
+def test_orphans_are_reaped_by_pid_1(own_pid: int, left: set[int]) -> None:
+    """By PID 1 alone, which they become children of."""
+    sim = Sim(own_pid)
+
+    def orphans() -> None:
+        sim.zombies |= {900: 0, 901: STATUS_1}
+        sim._signals += bytes([CHLD])
+
+    sim.after(3, orphans)
+    sim.signal_after(5, TERM)
+    Host(sim, worker()).run()
+    assert set(sim.zombies) == left
+
+
+def test_pid_1_leaves_command_and_workers_to_those_who_wait_for_them() -> None:
+    """COMMAND's zombie is needed for the last collection; what is behind it is reaped afterwards."""
+    sim = Sim(own_pid=1)
+    command = SimCommand(sim)
+
+    def zombies() -> None:
+        sim.zombies |= {command.pid: 0, 900: 0}
+        sim._signals += bytes([CHLD])
+
+    sim.after(3, zombies)
+    command.end_after(5)
+    assert Host(sim, worker(), command=command).run() == DONE
+    assert command.pid in sim.zombies
+
+
+def test_a_worker_that_ignores_sigterm_is_killed_after_its_own_grace() -> None:
+    """SIGKILL comes to each when its grace is over."""
+    sim = Sim()
+    sim.ends_after_s = {"slow": float("inf"), "quick": float("inf")}
+    sim.signal_after(1, TERM)
+    Host(sim, worker("slow", grace_s=10), worker("quick", grace_s=2)).run()
+    assert sim.times("SIGKILL quick") == pytest.approx([3])
+    assert sim.times("SIGKILL slow") == pytest.approx([11])
+    assert sim.times("SIGTERM aggregator")[0] >= 11
+
+
+def test_a_worker_that_ends_within_its_grace_is_not_killed() -> None:
+    """However late."""
+    sim = Sim()
+    sim.ends_after_s = {"probe": 4.9}
+    sim.signal_after(1, TERM)
+    Host(sim, worker(grace_s=5)).run()
+    assert not sim.times("SIGKILL probe")
+
+
+def test_a_worker_that_is_stuck_in_the_kernel_is_left_there(capfd: pytest.CaptureFixture[str]) -> None:
+    """After SIGKILL it has two seconds; then the supervisor ends without it, and says so."""
+    sim = Sim()
+    sim.ends_after_s["gpu"] = float("inf")
+    sim.unkillable = {"gpu"}
+    sim.signal_after(1, TERM)
+    Host(sim, worker("gpu", grace_s=10)).run()
+    assert sim.times("SIGKILL gpu") == pytest.approx([11])
+    assert sim.times("SIGTERM aggregator")[0] == pytest.approx(11 + rules.KILLED_S)
     assert "stuck in the kernel" in capfd.readouterr().err
 
 
-def test_a_stuck_worker_gets_no_second_beside_it(kernel: Kernel) -> None:
-    """A reload asks it to end, and the next one starts when it has."""
-    worker = gpu()
-    supervisor, _ = make(worker, kernel, lambda: ("gpu",))
-    supervisor._start(worker)
-    for _ in range(5):
-        supervisor._reload_now()
-        supervisor._reap()
-        kernel.now += 100
-    assert kernel.forked == 1
-    kernel.ended[worker.pid] = 0
-    supervisor._reap()
-    assert worker.due_s == kernel.now
+def test_a_worker_that_waits_for_its_start_needs_no_end() -> None:
+    """Nothing is sent to a process that is not there."""
+    sim = Sim()
+    sim.after(1, lambda: sim.end("probe"))
+    sim.signal_after(1.05, TERM)
+    Host(sim, worker()).run()
+    assert not sim.times("SIGTERM probe")

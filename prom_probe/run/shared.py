@@ -1,0 +1,59 @@
+"""What the supervisor makes before it forks, and every process inherits: rings, slots, doorbells, the settings."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from prom_probe.aggregate.reload_slot import ReloadSlot
+from prom_probe.config.settings import Config
+from prom_probe.config.sources import SettingsSource
+from prom_probe.log import Log
+from prom_probe.model.watch import Watch
+from prom_probe.ring.doorbell import Doorbell
+from prom_probe.ring.layout import begin_ring, reserve_ring
+from prom_probe.ring.slot import Slot
+from prom_probe.run.board import WorkerBoard
+from prom_probe.run.listening import ListeningSocket
+from prom_probe.run.probes import PROBES, enabled_probes
+
+AGGREGATOR = "aggregator"
+
+_SLOT_BYTES = 256 << 10
+_MEMBERS_BYTES = 256 << 10  # 50,000 members
+
+
+class Shared:
+    """Made by the supervisor; a worker changes only the memory that is its own."""
+
+    def __init__(self, config: Config, log: Log, source: SettingsSource | None = None) -> None:
+        self.config = config
+        self.source = source or SettingsSource({})  # where a reload reads the settings
+        self.log = log
+        self.started_s = time.monotonic()
+        self.supervisor_pid = os.getpid()
+        self.board = WorkerBoard([*PROBES, AGGREGATOR])
+        self.bell = Doorbell()  # the aggregator's: there is something in a ring
+        self.reload_bell = Doorbell()  # the supervisor's: a client asks for a reload
+        self.reload_slot = ReloadSlot()
+        self.rings = {name: reserve_ring(kind.ring_bytes(config)) for name, kind in PROBES.items()}
+        self.slots: dict[str, Slot] = {}  # by probe: what the worker leaves for its successor
+        self.wakes: dict[str, Doorbell] = {}  # by probe: collect now
+        self.members = Slot(_MEMBERS_BYTES)  # which process belongs to which tree, for the GPU worker
+        self.listeners: list[ListeningSocket] = []
+        self.watches: tuple[Watch, ...] = config.watch
+        self.exposed_system = True
+        self.tls = False
+        self.make_probe_memory()
+
+    def make_probe_memory(self) -> None:
+        """Make what the enabled probes need and do not have yet.
+
+        All rings are reserved from the start, because the aggregator has to inherit them; until this makes one, it
+        takes no memory.
+        """
+        for name in enabled_probes(self.config):
+            if name not in self.wakes:
+                begin_ring(self.rings[name])
+                self.slots[name] = Slot(_SLOT_BYTES)
+                self.wakes[name] = Doorbell()
