@@ -17,7 +17,7 @@ from grafana.board import Board, Panel
 from grafana.build import FOLDER, build
 from grafana.panels import DASHBOARDS
 from prom_probe.model.labels import make_labels
-from tests.grafana_render.render import Drawn, Shot, render
+from tests.grafana_render.render import Drawn, Page, Shot, render
 from tests.support.dashboards import LABELS, PANELS, filled_in
 from tests.support.peers import encode_write
 from tests.support.prometheus import REMOTE_WRITE, scraping
@@ -121,42 +121,49 @@ def test_every_expression_has_data(watched: tuple[Sidecar, str], way: str) -> No
                 )
 
 
-@pytest.mark.parametrize("way", ["straight", "through Prometheus"])
-def test_every_panel_is_drawn(watched: tuple[Sidecar, str], way: str) -> None:
-    """By Grafana's own packages in chromium: no complaint, no "No data", a plot, a number or rows in each panel."""
+WRONG = (
+    Panel("graph", "Refused", "short", (("sum(", ""),), ""),
+    Panel("graph", "Nothing", "short", (("no_such_metric", ""),), ""),
+    Panel("stat", "Something", "short", (("sum(proctree_processes)", ""),), ""),
+)
+
+
+def test_every_panel_is_drawn(watched: tuple[Sidecar, str], tmp_path: Path) -> None:
+    """By Grafana's own packages in chromium: no complaint, no "No data", a plot, a number or rows in each panel.
+
+    Every dashboard straight from the sidecar, one through Prometheus, and one that shows that the drawing tells what
+    is wrong: a query that is refused, and one without an answer.
+    """
     sidecar, prometheus = watched
-    url = sidecar.api if way == "straight" else prometheus
-    pages = render(url, [Shot(str(FOLDER / f"{board.name}.json")) for board in DASHBOARDS])
+    files = [str(FOLDER / f"{board.name}.json") for board in DASHBOARDS]
+    wrong = tmp_path / "wrong.json"
+    wrong.write_text(build(Board("wrong", "Wrong", "", (), (("Row", list(WRONG)),))))
+    shots = [*map(Shot, files), Shot(files[0], api=prometheus), Shot(str(wrong))]
+    *pages, through, faulty = render(sidecar.api, shots)
     for board, page in zip(DASHBOARDS, pages, strict=True):
-        assert page.complaints == [], board.name
-        assert "No data" not in page.text and "unexpected error" not in page.text
-        assert page.variables.get("gpu", ["GPU-demo-0", "GPU-demo-1"]) == ["GPU-demo-0", "GPU-demo-1"]
-        assert page.variables["job"] == ([] if way == "straight" else ["sidecar"])
-        panels = [panel for _, panels in board.rows for panel in panels]
-        for panel, drawn in zip(panels, page.panels, strict=True):
-            assert (drawn.title, drawn.state, drawn.error) == (panel.title, "Done", ""), drawn
-            if drawn.empty is None:
-                assert looks_right(panel, drawn), drawn
-            else:
-                assert panel.empty and panel.empty == drawn.empty, drawn
-                assert all(any(f"{name}{{" in expr for name in TROUBLE) for expr, _ in panel.targets), drawn
-
-
-def test_what_is_wrong_is_seen(watched: tuple[Sidecar, str], tmp_path: Path) -> None:
-    """A query that is refused, one without an answer, and one whose labels name nothing: the drawing tells each."""
-    panels = [
-        Panel("graph", "Refused", "short", (("sum(", ""),), ""),
-        Panel("graph", "Nothing", "short", (("no_such_metric", ""),), ""),
-        Panel("stat", "Something", "short", (("sum(proctree_processes)", ""),), ""),
-    ]
-    file = tmp_path / "wrong.json"
-    file.write_text(build(Board("wrong", "Wrong", "", (), (("Row", panels),))))
-    (page,) = render(watched[0].api, [Shot(str(file))])
-    refused, nothing, something = page.panels
+        check_page(board, page, [])
+    check_page(DASHBOARDS[0], through, ["sidecar"])
+    refused, nothing, something = faulty.panels
     assert (refused.state, "1:5: parse error" in refused.error) == ("Error", True), refused
     assert (nothing.state, nothing.empty) == ("Done", "No data")
-    assert looks_right(panels[2], something)
-    assert not looks_right(panels[0], refused) and not looks_right(panels[1], nothing)
+    assert looks_right(WRONG[2], something)
+    assert not looks_right(WRONG[0], refused) and not looks_right(WRONG[1], nothing)
+
+
+def check_page(board: Board, page: Page, jobs: list[str]) -> None:
+    """Every panel of a drawn dashboard shows something, or says what its emptiness means."""
+    assert page.complaints == [], board.name
+    assert "No data" not in page.text and "unexpected error" not in page.text
+    assert page.variables.get("gpu", ["GPU-demo-0", "GPU-demo-1"]) == ["GPU-demo-0", "GPU-demo-1"]
+    assert page.variables["job"] == jobs
+    panels = [panel for _, panels in board.rows for panel in panels]
+    for panel, drawn in zip(panels, page.panels, strict=True):
+        assert (drawn.title, drawn.state, drawn.error) == (panel.title, "Done", ""), drawn
+        if drawn.empty is None:
+            assert looks_right(panel, drawn), drawn
+        else:
+            assert panel.empty and panel.empty == drawn.empty, drawn
+            assert all(any(f"{name}{{" in expr for name in TROUBLE) for expr, _ in panel.targets), drawn
 
 
 def looks_right(panel: Panel, drawn: Drawn) -> bool:

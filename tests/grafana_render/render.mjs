@@ -1,7 +1,7 @@
 // Draws dashboards in headless chromium and says what is to be seen: one JSON line on standard output.
 //
 // node render.mjs '{"chromium": PATH, "api": URL, "interval": "1s", "theme": "light", "range": {"from": …, "to": …},
-//   "boards": [{"file": PATH, "picture": PATH, "width": 1600, "height": 900, "panels": [TITLE, …]}, …]}'
+//   "boards": [{"file": PATH, "api": URL, "picture": PATH, "width": 1600, "height": 900, "panels": [TITLE, …]}, …]}'
 
 import { readFile, writeFile } from 'node:fs/promises';
 import http from 'node:http';
@@ -55,11 +55,11 @@ async function bundle() {
 function serve(files, asked) {
   const server = http.createServer(async (request, response) => {
     const [where, query] = request.url.split('?');
-    const resource = where.match(/^\/api\/datasources\/uid\/[^/]+\/resources(\/.*)/)?.[1];
+    const [, number, resource] = where.match(/^\/api\/datasources\/uid\/[^/]+-(\d+)\/resources(\/.*)/) ?? [];
     const send = (body, type) => response.writeHead(200, { 'Content-Type': type }).end(body);
     try {
       if (resource) {
-        const target = asked.api + resource + (query ? `?${query}` : '');
+        const target = (asked.boards[number].api ?? asked.api) + resource + (query ? `?${query}` : '');
         const { method, headers } = request;
         const proxied = http.request(target, { method, headers: { 'content-type': headers['content-type'] ?? 'text/plain' } }, (answer) => {
           response.writeHead(answer.statusCode, { 'Content-Type': answer.headers['content-type'] });
@@ -77,8 +77,9 @@ function serve(files, asked) {
       } else if (files[where]) {
         send(files[where], TYPES[path.extname(where)]);
       } else if (where.endsWith('/asked.json')) {
-        const { file, panels } = asked.boards[Number(where.split('/')[1])];
-        const datasource = { uid: UID, name: asked.name, url: '', jsonData: { timeInterval: asked.interval, httpMethod: 'POST' } };
+        const number = Number(where.split('/')[1]);
+        const { file, panels } = asked.boards[number];
+        const datasource = { uid: `${UID}-${number}`, name: asked.name, url: '', jsonData: { timeInterval: asked.interval, httpMethod: 'POST' } };
         const dashboard = JSON.parse(await readFile(file));
         send(JSON.stringify({ dashboard, datasource, panels, theme: asked.theme, range: asked.range }), 'application/json');
       } else {

@@ -17,9 +17,10 @@ HERE = Path(__file__).parent
 
 
 class Shot(msgspec.Struct):
-    """One drawing of a dashboard. `panels`: the titles of some, None for all."""
+    """One drawing of a dashboard. `panels`: the titles of some, None for all; `api`: another than that of all."""
 
     file: str
+    api: str | None = None
     picture: str | None = None  # where to write a PNG
     width: int = 1500
     height: int = 3600
@@ -69,7 +70,7 @@ def node_modules() -> None:
 def render(
     api: str, shots: Sequence[Shot], *, interval: str = "1s", theme: str = "light", since: str = "now-2m"
 ) -> list[Page]:
-    """Each shot, straight from the query API at `api` whose series have a sample every `interval`."""
+    """Each shot, from the query API at `api` or its own, whose series have a sample every `interval`."""
     chromium = program("chromium")
     node_modules()
     asked = {
