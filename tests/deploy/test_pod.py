@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import re
-import shutil
 import sys
 import time
 import urllib.parse
@@ -61,15 +60,6 @@ HEAVY = (
 )
 
 
-class RestartingPod(Pod):
-    """A pod whose containers can be started again."""
-
-    def remove(self, name: str) -> None:
-        """Take a container that has ended away, as a kubelet does before it makes the next."""
-        self._run("remove", "delete", "--force", self._id(name))
-        shutil.rmtree(self._directory / name)
-
-
 @pytest.fixture(scope="module")
 def manifest() -> Resource:
     """The example's Deployment."""
@@ -80,7 +70,7 @@ def manifest() -> Resource:
 class InPod(Sidecar):
     """The sidecar of the manifest, started in a pod; what is asked of it as of any other."""
 
-    def __init__(self, pod: RestartingPod, image: Path, manifest: Resource) -> None:
+    def __init__(self, pod: Pod, image: Path, manifest: Resource) -> None:
         container, security = sidecar_of(manifest), pod_spec(manifest)["securityContext"]
         # What Pod gives every container; a manifest that asks for less would be tested with more.
         assert container["securityContext"]["readOnlyRootFilesystem"] is True
@@ -113,7 +103,7 @@ class InPod(Sidecar):
 
 @pytest.fixture
 def sidecar(image: Path, manifest: Resource, tmp_path: Path) -> Iterator[InPod]:
-    pod = RestartingPod(tmp_path)
+    pod = Pod(tmp_path)
     with pod:
         yield InPod(pod, image, manifest)
 

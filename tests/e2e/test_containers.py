@@ -63,6 +63,7 @@ class Scene:
 
     def __init__(self, pod: Pod, directory: Path) -> None:
         self.pod = pod
+        self._directory = directory
         self.data = directory / "data"
         self.data.mkdir()
         self.data.chmod(0o777)
@@ -83,6 +84,12 @@ class Scene:
         self.pod.start("sidecar", args, uid, gid, [])
         self.url = wait_for("listening", lambda: re.search(r"serves=metrics url=(\S+)", self.pod.log("sidecar")))[1]
         wait_for("the first collection", lambda: self.readable("cgroup") is not None)
+
+    def remove_sidecar(self) -> None:
+        """Make room for the next one."""
+        if (self._directory / "sidecar").exists():
+            self.pod.remove("sidecar")
+        (self._directory / "sidecar.log").unlink(missing_ok=True)
 
     def metrics(self) -> dict[str, dict[tuple[str, ...], float]]:
         """By name, then by the values of the labels in the order of their names."""
@@ -119,8 +126,25 @@ class Scene:
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[Scene]:
+    """A pod for one test."""
     with Pod(tmp_path) as pod:
         yield Scene(pod, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def pod_with_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    folder = tmp_path_factory.mktemp("pod")
+    with Pod(folder) as pod:
+        scene = Scene(pod, folder)
+        scene.start_app()
+        yield scene
+
+
+@pytest.fixture
+def shared(pod_with_app: Scene) -> Iterator[Scene]:
+    """The application of the module's pod, which no test changes; each test starts a sidecar of its own beside it."""
+    yield pod_with_app
+    pod_with_app.remove_sidecar()
 
 
 def check_what_any_sidecar_sees(scene: Scene) -> None:
@@ -157,35 +181,33 @@ def check_its_own_cgroup(scene: Scene) -> None:
     assert scene.readable("cgroup") == 1
 
 
-def test_the_same_uid_and_gid_read_everything(scene: Scene) -> None:
+def test_the_same_uid_and_gid_read_everything(shared: Scene) -> None:
     """Non-root, no capabilities, a read-only root: what the manifest asks for."""
-    scene.start_app()
-    scene.start_sidecar(*APP)
-    check_what_any_sidecar_sees(scene)
-    check_descriptors(scene)
-    assert scene.readable("proc_pid_io") == 1
-    wait_for("its IO", lambda: scene.app("proctree_io_write_bytes_total") == scene.app_io("write_bytes"))
-    assert scene.app_io("write_bytes") >= MIB
-    assert scene.app("proctree_io_read_bytes_total") == scene.app_io("read_bytes")
-    check_its_own_cgroup(scene)
+    shared.start_sidecar(*APP)
+    check_what_any_sidecar_sees(shared)
+    check_descriptors(shared)
+    assert shared.readable("proc_pid_io") == 1
+    wait_for("its IO", lambda: shared.app("proctree_io_write_bytes_total") == shared.app_io("write_bytes"))
+    assert shared.app_io("write_bytes") >= MIB
+    assert shared.app("proctree_io_read_bytes_total") == shared.app_io("read_bytes")
+    check_its_own_cgroup(shared)
 
 
 @pytest.mark.parametrize(("uid", "gid"), [(5000, 5000), (5000, APP[1]), (APP[0], 5000)])
-def test_another_uid_or_gid_reads_what_is_open_to_all(scene: Scene, uid: int, gid: int) -> None:
+def test_another_uid_or_gid_reads_what_is_open_to_all(shared: Scene, uid: int, gid: int) -> None:
     """IO and the cgroup are no series then, and never a zero; the reason is a metric and a line of the log."""
-    scene.start_app()
-    scene.start_sidecar(uid, gid)
-    check_what_any_sidecar_sees(scene)
+    shared.start_sidecar(uid, gid)
+    check_what_any_sidecar_sees(shared)
     if fd_size_counts("/proc"):  # since Linux 6.2 the count needs no permission to list them
-        check_descriptors(scene)
+        check_descriptors(shared)
     else:
-        assert scene.app("proctree_open_fds") is None
-        assert scene.readable("proc_pid_fd") == 0
-    assert scene.readable("proc_pid_io") == 0
-    assert scene.readable("cgroup") == 0
-    metrics = scene.metrics()
+        assert shared.app("proctree_open_fds") is None
+        assert shared.readable("proc_pid_fd") == 0
+    assert shared.readable("proc_pid_io") == 0
+    assert shared.readable("cgroup") == 0
+    metrics = shared.metrics()
     assert not [name for name in metrics if name.startswith(("proctree_io_", "cgroup_"))]
-    assert "Permission denied" in scene.pod.log("sidecar")
+    assert "Permission denied" in shared.pod.log("sidecar")
 
 
 def test_a_sidecar_that_was_there_first_finds_the_application(scene: Scene) -> None:
@@ -225,10 +247,9 @@ def test_without_cgroup_namespaces_it_is_the_same(tmp_path: Path) -> None:
 DOCTOR = ["-m", "prom_probe", "doctor", f"--web.listen-address={FREE}", "--api.listen-address="]
 
 
-def test_the_doctor_is_content_with_the_same_uid_and_gid(scene: Scene) -> None:
+def test_the_doctor_is_content_with_the_same_uid_and_gid(shared: Scene) -> None:
     """And names what it looked at."""
-    scene.start_app()
-    status, text = scene.pod.run("sidecar", [sys.executable, *DOCTOR], *APP)
+    status, text = shared.pod.run("sidecar", [sys.executable, *DOCTOR], *APP)
     assert status == 0, text
     assert "uid 4000, gid 4000, no capabilities, in a container, in a PID namespace that containers share" in text
     assert "\ntree report-server\n" in text
@@ -236,10 +257,9 @@ def test_the_doctor_is_content_with_the_same_uid_and_gid(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize(("uid", "gid"), [(5000, 5000), (APP[0], 5000)])
-def test_the_doctor_says_which_uid_and_gid_to_take(scene: Scene, uid: int, gid: int) -> None:
+def test_the_doctor_says_which_uid_and_gid_to_take(shared: Scene, uid: int, gid: int) -> None:
     """For each source that the kernel denies."""
-    scene.start_app()
-    status, text = scene.pod.run("sidecar", [sys.executable, *DOCTOR, "--json"], uid, gid)
+    status, text = shared.pod.run("sidecar", [sys.executable, *DOCTOR, "--json"], uid, gid)
     assert status == 1, text
     missing = [finding for finding in json.loads(text)["findings"] if finding["status"] == "missing"]
     expected = {"/proc/PID/io", "cgroup"} | (set() if fd_size_counts("/proc") else {"/proc/PID/fd"})
@@ -251,21 +271,33 @@ def test_the_doctor_says_which_uid_and_gid_to_take(scene: Scene, uid: int, gid: 
 
 
 @pytest.mark.parametrize(
-    ("app", "has", "we_have", "reason", "change"),
+    ("has", "reason", "change"),
     [
-        ((0, 0), ["CHOWN"], [], "it has capabilities that we do not have: CHOWN", "capabilities: drop: [ALL]"),
-        (APP, [], [], "it runs as uid 4000", "add the capabilities SYS_PTRACE and DAC_READ_SEARCH to ours"),
-        (APP, [], ["SYS_PTRACE"], "it runs as uid 4000", "add the capabilities DAC_READ_SEARCH to ours"),
-        (APP, [], ["DAC_READ_SEARCH"], "it runs as uid 4000", "add the capabilities SYS_PTRACE to ours"),
-        (APP, [], ["SYS_PTRACE", "DAC_READ_SEARCH"], "", ""),
-        ((0, 0), [], [], "", ""),
+        (["CHOWN"], "it has capabilities that we do not have: CHOWN", "capabilities: drop: [ALL]"),
+        ([], "", ""),
     ],
 )
-def test_the_doctor_says_which_capabilities_to_take(
-    scene: Scene, app: tuple[int, int], has: list[str], we_have: list[str], reason: str, change: str
-) -> None:
-    """Ours runs as root; with what it asks for nothing is missing."""
-    scene.start_app(app, has)
+def test_the_doctor_as_root_beside_root(scene: Scene, has: list[str], reason: str, change: str) -> None:
+    """Nothing is missing but where the application has capabilities that ours lacks."""
+    scene.start_app((0, 0), has)
+    check_findings(scene, [], reason, change)
+
+
+@pytest.mark.parametrize(
+    ("we_have", "change"),
+    [
+        ([], "add the capabilities SYS_PTRACE and DAC_READ_SEARCH to ours"),
+        (["SYS_PTRACE"], "add the capabilities DAC_READ_SEARCH to ours"),
+        (["DAC_READ_SEARCH"], "add the capabilities SYS_PTRACE to ours"),
+        (["SYS_PTRACE", "DAC_READ_SEARCH"], ""),
+    ],
+)
+def test_the_doctor_says_which_capabilities_to_take(shared: Scene, we_have: list[str], change: str) -> None:
+    """Ours runs as root beside an application of another user; with what it asks for nothing is missing."""
+    check_findings(shared, we_have, "it runs as uid 4000" if change else "", change)
+
+
+def check_findings(scene: Scene, we_have: list[str], reason: str, change: str) -> None:
     status, text = scene.pod.run("sidecar", [sys.executable, *DOCTOR, "--json"], 0, 0, *we_have)
     missing = [finding for finding in json.loads(text)["findings"] if finding["status"] == "missing"]
     assert status == bool(reason), text

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import uuid
@@ -146,6 +148,7 @@ class Pod:
         command = [*self._runc, "run", "--bundle", str(bundle), self._id(name)]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=DEADLINE_S)
         (self._directory / f"{name}.log").write_bytes(done.stdout + done.stderr)
+        shutil.rmtree(bundle)
         return done.returncode, done.stdout.decode()
 
     def _make_bundle(
@@ -184,6 +187,18 @@ class Pod:
         }
         (bundle / "config.json").write_text(json.dumps(config))
         return bundle
+
+    def remove(self, name: str) -> None:
+        """End a container and take it away, as a kubelet does before it makes the next.
+
+        By SIGTERM if it lives: children of a killed process would stay as zombies, since this pause reaps none.
+        """
+        process = Path(f"/proc/{self.pids[name]}")
+        if process.exists():
+            os.kill(self.pids[name], signal.SIGTERM)
+            wait_for(f"the end of {name}", lambda: not process.exists())
+        self._run("remove", "delete", "--force", self._id(name))
+        shutil.rmtree(self._directory / name)
 
     def execute(self, name: str, *args: str) -> None:
         """Start a further process in a container from outside, as `kubectl exec` does."""
