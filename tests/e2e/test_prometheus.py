@@ -22,7 +22,8 @@ from tests.support.sidecar import Sidecar, children, read_comm
 from tests.support.waiting import DEADLINE_S, wait_for
 
 TREE = os.path.basename(sys.executable)
-CPU = f'sum(rate(proctree_cpu_seconds_total{{tree="{TREE}"}}[10s]))'
+CPU = f'sum(proctree_cpu_seconds_total{{tree="{TREE}"}})'
+RATE = f'sum(rate(proctree_cpu_seconds_total{{tree="{TREE}"}}[10s]))'
 BUSY = "while True: sum(range(1000))"
 
 
@@ -36,7 +37,7 @@ def metadata(peer: Peer, metric: str) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def busy() -> Iterator[Sidecar]:
     """A sidecar around a busy loop."""
-    with Sidecar("--", sys.executable, "-c", BUSY) as sidecar:
+    with Sidecar("--", sys.executable, "-c", BUSY, flags=["--interval=200ms"]) as sidecar:
         wait_for("samples", lambda: sidecar.value(CPU) is not None)
         yield sidecar
 
@@ -48,22 +49,17 @@ def cpu_seconds(sidecar: Sidecar) -> float:
 
 
 def test_a_real_prometheus_sees_what_we_see(busy: Sidecar) -> None:
-    """For 20 s of scrapes a second: up is 1, a busy loop uses a CPU, and our own answer is the same.
+    """`up` is 1, and what the scheduler says of a busy loop's CPU is in our answer and in Prometheus's.
 
-    What the loop really gets is read beside: 1.0, or less where the machine is busy with other things too.
+    A counter lies between what the loop had used when its value was asked for and a moment that comes later.
     """
     with scraping(busy.web.removeprefix("http://")) as peer:
         value = partial(value_of, peer)
-        wait_for("the first scrape", lambda: value("up") == 1)
-        wait_for("10 scrapes", lambda: (value("count_over_time(up[1m])") or 0) >= 10)
-        begun, used = time.monotonic(), cpu_seconds(busy)
-        wait_for("20 scrapes", lambda: (value("count_over_time(up[1m])") or 0) >= 21)
-        truth = (cpu_seconds(busy) - used) / (time.monotonic() - begun)
-        assert value("min_over_time(up[1m])") == 1
-        theirs, ours = value(CPU), busy.value(CPU)
-        assert truth > 0.3, "the machine is too busy to tell anything"
-        assert theirs == pytest.approx(truth, abs=0.1)
-        assert ours == pytest.approx(theirs, rel=0.05)
+        wait_for("three scrapes", lambda: (value("sum_over_time(up[1h])") or 0) >= 3)
+        for ask in (value, busy.value):
+            used = cpu_seconds(busy)
+            counter = wait_for("it is counted", lambda ask=ask, used=used: (ask(CPU) or 0) > used and ask(CPU))  # type: ignore[misc]
+            assert counter <= cpu_seconds(busy) + 2 / os.sysconf("SC_CLK_TCK")
         assert value('count(prom_probe_build_info{version!=""})') == 1
         # OpenMetrics was negotiated: the text format has no units. Counters are ingested under their whole names.
         told = metadata(peer, "proctree_resident_memory_bytes")
@@ -90,11 +86,11 @@ def promtool(*args: str) -> str:
 
 def test_promtool_queries_us(busy: Sidecar) -> None:
     """instant, range, series and labels."""
-    wait_for("a rate", lambda: (busy.value(CPU) or 0) > 0.5)
+    wait_for("a rate", lambda: (busy.value(RATE) or 0) > 0)
     instant = promtool("instant", busy.api, f'proctree_processes{{tree="{TREE}"}}')
     assert instant.startswith(f'proctree_processes{{tree="{TREE}"}} => 1 @[')
     now = time.time()
-    ranged = promtool("range", f"--start={now - 3:.3f}", f"--end={now:.3f}", "--step=1s", busy.api, CPU)
+    ranged = promtool("range", f"--start={now - 10:.3f}", f"--end={now:.3f}", "--step=1s", busy.api, RATE)
     assert ranged.count("@[") >= 2
     series = promtool("series", "--match=proctree_threads", busy.api)
     assert f'tree="{TREE}"' in series
