@@ -1,4 +1,4 @@
-"""All metrics of the collectors, in one tuple: what docs and tests go by. No collector needs it."""
+"""All metrics of the collectors, in one tuple, for docs and tests. No collector imports it."""
 
 from prom_probe.collectors.cgroup import families as cgroup
 from prom_probe.collectors.gpu import families as gpu

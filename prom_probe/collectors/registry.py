@@ -1,4 +1,4 @@
-"""The one table of collectors."""
+"""The table of collectors."""
 
 import os
 from collections.abc import Callable
@@ -48,7 +48,7 @@ def _gpu(context: Context) -> Collector:
     return GpuCollector(context)
 
 
-# Each imports what it needs when it is made: a worker pays for its own collectors alone.
+# Each function imports its collector when it is called, so that a worker loads only its own.
 COLLECTORS: dict[str, Callable[[Context], Collector]] = {
     "process": _process,
     "cgroup": _cgroup,  # in one worker with "process" and with the same context, after it

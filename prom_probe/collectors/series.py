@@ -1,11 +1,11 @@
-"""SeriesWriter that are there while somebody writes them: a column each, made with the first value."""
+"""Series that come and go: each gets a column with its first value, and loses it when it is no longer written."""
 
 from prom_probe.model.definition import Definition
 from prom_probe.model.family import column
 from prom_probe.model.layout import Group, Layout
 from prom_probe.model.sample import STALE
 
-# Collections for which a series that nobody writes keeps its column.
+# A column is kept for this many collections after its last value.
 _KEPT = 10
 
 
@@ -16,7 +16,7 @@ class SeriesWriter:
         self._layout = layout
         self._limit = limit
         self._groups: dict[tuple[str, ...], Group] = {}
-        self._written: dict[tuple[str, ...], int] = {}  # the number of the collection that wrote it last
+        self._written: dict[tuple[str, ...], int] = {}  # the number of the last collection that wrote it
         self._number = 0
 
     def begin(self) -> None:
@@ -24,7 +24,7 @@ class SeriesWriter:
         self._number += 1
 
     def write(self, definition: Definition, value: float, *labels: str, exposed: bool = True) -> None:
-        """`labels`: the values in the definition's order. What is above the limit is left out."""
+        """`labels` are values, in the definition's order. At the limit, new series are dropped."""
         key = (definition.family.name, *labels)
         group = self._groups.get(key)
         if group is None:
@@ -36,7 +36,7 @@ class SeriesWriter:
         self._written[key] = self._number
 
     def end(self) -> None:
-        """What this collection has not written is absent."""
+        """Mark the series that this collection has not written as absent."""
         if len(self._written) == len(self._groups) and all(n == self._number for n in self._written.values()):
             return
         for key, number in list(self._written.items()):

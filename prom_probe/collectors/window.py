@@ -4,35 +4,35 @@ from collections import deque
 from collections.abc import Iterable
 from math import ceil, inf
 
-# The window moves on in so many steps: it is up to one of them longer than asked for, and no more values are kept.
+# The window advances in this many steps: it is at most one step too long and keeps at most this many values.
 _STEPS = 32
 
 
 class WindowMax:
-    """Keeps the values that are, or may become, the largest of the window: ever later and ever smaller ones.
+    """Keeps the values that are, or may become, the window's largest: each is later and smaller than the one before.
 
-    Within a step a value is only compared with the largest of that. Times are seconds of a clock that never steps back,
-    the same in a successor.
+    Of each step only the largest value is kept. Times are seconds of a clock that never steps back, the same in a
+    successor.
     """
 
     __slots__ = ("_before", "_kept", "_now", "_step", "_step_s", "_until_s")
 
     def __init__(self, window_s: float) -> None:
         self._step_s = window_s / _STEPS
-        self._kept: deque[tuple[int, float]] = deque()  # of earlier steps: the step, its largest value
-        self._step, self._until_s = 0, -inf  # the step that is now, and its end
-        self._now = -inf  # the largest value of this step
-        self._before = -inf  # the same of the window's earlier ones
+        self._kept: deque[tuple[int, float]] = deque()  # earlier steps and their largest values
+        self._step, self._until_s = 0, -inf  # the current step and its end
+        self._now = -inf  # the largest value of the current step
+        self._before = -inf  # the largest value of the window's earlier steps
 
     def add(self, now_s: float, value: float) -> None:
-        """The gauge's value of this moment."""
+        """Take the gauge's current value."""
         if now_s > self._until_s:
             self._move(now_s)
         if value > self._now:
             self._now = value
 
     def read(self, now_s: float) -> float | None:
-        """The largest value of the window, None where there is none in it."""
+        """The window's largest value; None where it has none."""
         if now_s > self._until_s:
             self._move(now_s)
         largest = self._now if self._now > self._before else self._before
@@ -58,6 +58,6 @@ class WindowMax:
         return kept
 
     def restore(self, kept: Iterable[tuple[int, float]]) -> None:
-        """Go on from a predecessor whose window was as long."""
+        """Continue from a predecessor whose window had the same length."""
         self._kept = deque(kept)
         self._step, self._until_s, self._now = 0, -inf, -inf

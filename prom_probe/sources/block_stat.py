@@ -6,7 +6,7 @@ from prom_probe.sources.errors import ParseError
 
 SOURCE = "/sys/block/DEVICE/stat"
 
-SECTOR_BYTES = 512  # whatever the device's own is
+SECTOR_BYTES = 512  # of this file, whatever the device's own sector size
 
 # Fields of the file.
 READS, READ_SECTORS, READ_MS = 0, 2, 3
@@ -15,12 +15,12 @@ IO_NOW, IO_MS, WEIGHTED_IO_MS = 8, 9, 10
 
 
 def list_block_devices(sysfs: str) -> list[str]:
-    """Names of whole devices, no partitions; a / in a name is a ! here. Raises OSError."""
+    """Names of whole devices, not partitions; a / in a name is written as a !. Raises OSError."""
     return os.listdir(f"{sysfs}/block")
 
 
 def read_device_name(sysfs: str, number: str) -> str | None:
-    """The name of block device "8:0", "sda"; None where it is not shown."""
+    """The name, such as "sda", of block device "8:0"; None where sysfs does not show it."""
     try:
         return os.path.basename(os.readlink(f"{sysfs}/dev/block/{number}"))
     except (OSError, ValueError):

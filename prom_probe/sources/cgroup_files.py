@@ -2,12 +2,12 @@
 
 from prom_probe.sources.errors import ParseError
 
-# Version 1 has no word for "no limit": it is the largest number of pages.
+# Version 1 writes "no limit" as the largest number of pages, in bytes.
 _NO_LIMIT = 1 << 62
 
 
 def parse_flat_keyed(data: bytes, source: str) -> dict[bytes, int]:
-    """cpu.stat, memory.stat, memory.events: a key and a number a line. Raises ParseError."""
+    """cpu.stat, memory.stat, memory.events: a key and a number on each line. Raises ParseError."""
     fields = data.split()
     try:
         return dict(zip(fields[::2], map(int, fields[1::2]), strict=True))

@@ -1,4 +1,4 @@
-"""What a cgroup may use when the limits of those above it are looked at too, as far as they can be seen."""
+"""What a cgroup may use, taking into account the limits of the cgroups above it that can be seen."""
 
 import os
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def read_effective_quota(directories: Directories) -> float | None:
 
 
 def read_effective_cpus(directories: Directories, procfs: str, sysfs: str, pid: int) -> float | None:
-    """The least of quotas, cpusets and the affinity mask of process `pid`; None where nothing tells.
+    """The smallest of the quotas, the cpusets and the affinity mask of process `pid`; None where none can be read.
 
     An empty cpuset stands for that of the cgroup above. Raises ParseError.
     """
@@ -55,7 +55,7 @@ def read_effective_memory(directories: Directories) -> int | None:
         limits.append(None if data is None else parse_limit(data, "memory.max"))
     if "memory" in directories:
         data = _maybe_read(f"{directories['memory']}/memory.stat")
-        if data is not None:  # the kernel has looked upwards, beyond what we see
+        if data is not None:  # the kernel's own minimum, over cgroups that we may not see too
             limit = parse_flat_keyed(data, "memory.stat").get(b"hierarchical_memory_limit")
             limits.append(None if limit is None else parse_limit(b"%d" % limit, "memory.stat"))
     return min((limit for limit in limits if limit is not None), default=None)

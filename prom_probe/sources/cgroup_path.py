@@ -1,6 +1,7 @@
 """Where a process's cgroups can be read: in our own mounts of the hierarchies, or in the process's.
 
-In a container our mount shows our own cgroup and none beside it. The process's mount, below /proc/PID/root, shows its.
+In a container our mount shows our own cgroup and not its siblings; the process's mount, below /proc/PID/root, shows
+its own.
 Paths of cgroups and roots of mounts are compared, both as seen from our cgroup namespace, so that one cgroup is never
 taken for another.
 """
@@ -22,23 +23,23 @@ _REMEMBERED = 64
 
 
 def locate_cgroups(procfs: str, pid: int, cgroupfs: str) -> Directories:
-    """What a `CgroupLocator` gives that is asked once."""
+    """See `CgroupLocator.locate`, for a single use."""
     return CgroupLocator(procfs, cgroupfs).locate(pid)
 
 
 class CgroupLocator:
     """Finds processes' cgroups again and again.
 
-    Which directories are looked at costs more than all else. They are what they were as long as the process is in the
-    same cgroups and our mounts are the same: what a process is in cannot be removed.
+    Looking at directories is the expensive part. The result stays valid while the process is in the same cgroups and
+    our mounts are the same, because a cgroup with a process in it cannot be removed.
     """
 
     def __init__(self, procfs: str, cgroupfs: str, stat: Callable[[str], os.stat_result] = os.stat) -> None:
         self._stat = stat
         self._procfs = procfs
         self._cgroupfs = cgroupfs
-        self._mounts = b""  # what it said when the memory began
-        self._found: dict[bytes, Directories] = {}  # by a process's cgroup file; no more than _REMEMBERED
+        self._mounts = b""  # our mountinfo, for which `_found` is valid
+        self._found: dict[bytes, Directories] = {}  # by the text of a process's cgroup file; at most _REMEMBERED
 
     def locate(self, pid: int) -> Directories:
         """The directories of a process's cgroups, none for a hierarchy's root: that is the whole machine.
@@ -68,7 +69,7 @@ class CgroupLocator:
     def _locate(
         self, memberships: Iterable[Membership], mounts: list[CgroupMount], prefix: str, found: Directories
     ) -> list[Membership]:
-        """Fill `found` ("" for a hierarchy's root), and give back the memberships that no mount shows."""
+        """Fill `found` ("" for a hierarchy's root); returns the memberships that no mount shows."""
         missing = []
         for membership in memberships:
             wanted = (
@@ -92,7 +93,7 @@ class CgroupLocator:
         directory = prefix + mount.point + membership.path[len(mount.root.rstrip("/")) :]
         directory = directory.rstrip("/")
         try:
-            # Another device: something else is mounted over it, or a link leads out of the process's root.
+            # On another device, something else is mounted over it, or a link leads out of the process's root.
             return directory if self._stat(directory).st_dev == mount.device else None
         except PermissionError:
             raise
@@ -121,14 +122,14 @@ def locate_named_cgroup(cgroupfs: str, path: str) -> Directories:
 
 
 def _is_below(path: str, root: str) -> bool:
-    """Whether `path` is `root` or below it; what begins with /.. is beside our namespace's root, not below it."""
+    """Whether `path` is `root` or below it; a path that begins with /.. is outside our namespace's root."""
     if root == "/":
         return path != "/.." and not path.startswith("/../")
     return path == root or path.startswith(root + "/")
 
 
 def _is_hierarchy_root(directory: str) -> bool:
-    """Version 1 has a release agent there and nowhere else; version 2 has no events there."""
+    """In version 1 only the root has a release agent; in version 2 only the root has no cgroup.events."""
     if os.path.exists(f"{directory}/release_agent"):
         return True
     return os.path.exists(f"{directory}/cgroup.controllers") and not os.path.exists(f"{directory}/cgroup.events")

@@ -1,4 +1,4 @@
-"""cgroup.procs: the processes of a cgroup and of those below it (cgroups(7)); misses none, orphans included."""
+"""cgroup.procs: the processes of a cgroup and of the cgroups below it, orphans included (cgroups(7))."""
 
 import os
 
@@ -7,12 +7,12 @@ from prom_probe.sources.errors import ParseError
 
 SOURCE = "cgroup.procs"
 
-# A hierarchy where a cgroup's processes can be listed: version 2 mounted alone or beside version 1, then version 1's.
+# Where hierarchies are mounted: version 2 alone, version 2 together with version 1, then version 1's controllers.
 _HIERARCHIES = ("", "/unified", "/systemd", "/memory", "/cpu,cpuacct", "/cpu", "/pids")
 
 
 def parse_cgroup_procs(data: bytes) -> list[int]:
-    """PIDs in our PID namespace; 0 stands for a process that it does not show. Raises ParseError."""
+    """PIDs in our PID namespace; 0 for a process outside it. Raises ParseError."""
     try:
         return [int(pid) for pid in data.split()]
     except ValueError:
@@ -34,7 +34,7 @@ def find_cgroup(cgroupfs: str, path: str) -> str | None:
 class CgroupProcs:
     """The cgroup.procs of a directory and of all directories below it, kept open where that is version 2's.
 
-    Version 1 gives a descriptor that is read again within a second the list that it gave before (pidlist_array_load in
+    In version 1 a second reading of a descriptor within a second gives the earlier list again (pidlist_array_load in
     kernel/cgroup/cgroup-v1.c), so there each reading opens the file.
     """
 
@@ -45,7 +45,7 @@ class CgroupProcs:
         self._files: dict[str, KeptFile] = {}
 
     def walk(self) -> None:
-        """Look for cgroups that were made below since."""
+        """Find the cgroups that have been made below since the last walk."""
         pending = [self.directory]
         while pending:
             directory = pending.pop()
@@ -58,7 +58,7 @@ class CgroupProcs:
                 continue
 
     def read(self) -> list[int]:
-        """The PIDs of all of them. A cgroup that was removed is forgotten. Raises PermissionError, ParseError."""
+        """The PIDs of all these cgroups. A removed cgroup is forgotten. Raises PermissionError, ParseError."""
         pids: list[int] = []
         for directory, file in list(self._files.items()):
             try:

@@ -1,4 +1,4 @@
-"""Whether we run in a container, and whether we see other containers' processes from it."""
+"""Whether we run in a container, and whether it shares its PID namespace with others."""
 
 import os
 
@@ -23,7 +23,7 @@ def in_container(procfs: str, root: str = "/") -> bool:
             if os.readlink(f"{procfs}/self/ns/{kind}") != initial:
                 return True
         except OSError:
-            continue  # a kernel without this kind
+            continue  # a kernel without this kind of namespace
     return False
 
 

@@ -29,7 +29,7 @@ def parse_cpu_cfs(quota: bytes, period: bytes) -> float | None:
 
 
 def read_cpu_limit(cgroupfs: str, memberships: list[Membership]) -> float | None:
-    """The smallest quota of a process's cgroup and of those above it, CPUs; None for no limit. Raises ParseError."""
+    """The smallest quota, in CPUs, of a process's cgroups and those above; None for no limit. Raises ParseError."""
     limits = []
     for membership in memberships:
         if not membership.controllers:
@@ -49,7 +49,7 @@ def read_cpu_limit(cgroupfs: str, memberships: list[Membership]) -> float | None
 
 
 def _with_ancestors(cgroupfs: str, mounts: tuple[str, ...], path: str) -> Iterator[str]:
-    """The directories of `path` and of what is above it, the mount point too: in a container it may be the cgroup."""
+    """The directories of `path` and its ancestors, up to the mount point, which in a container may be the cgroup."""
     while True:
         for mount in mounts:
             yield f"{cgroupfs}{mount}{path}".rstrip("/")

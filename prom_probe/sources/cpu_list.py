@@ -2,7 +2,7 @@
 
 from prom_probe.sources.errors import ParseError
 
-# More than any machine has; a damaged list does not fill our memory.
+# More CPUs than any machine has, so that a damaged list cannot fill our memory.
 _MOST = 1 << 16
 _ALLOWED = b"\nCpus_allowed_list:"
 
@@ -24,7 +24,7 @@ def parse_cpu_list(data: bytes, source: str) -> frozenset[int]:
 
 def parse_cpus_allowed(status: bytes) -> frozenset[int]:
     """Of /proc/PID/status: the CPUs, online or not, that a process may run on. Raises ParseError."""
-    at = status.rfind(_ALLOWED)  # a name may hold the words, but no newline before them
+    at = status.rfind(_ALLOWED)  # a process name may contain these words, but not a newline before them
     if at < 0:
         raise ParseError("/proc/PID/status", status)
     return parse_cpu_list(status[at + len(_ALLOWED) :].split(b"\n", 1)[0], "/proc/PID/status")

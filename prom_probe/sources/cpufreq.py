@@ -11,7 +11,7 @@ _CPUFREQ = "devices/system/cpu/cpufreq"
 
 
 class Frequency(NamedTuple):
-    """Of the CPUs that share a clock, a policy."""
+    """A policy: the CPUs that share a clock."""
 
     cpus: int  # how many are online
     current: int  # kHz
@@ -27,7 +27,7 @@ def list_cpufreq_policies(sysfs: str) -> list[str]:
 
 
 def read_cpufreq(policy: str) -> Frequency | None:
-    """Of a policy's directory; None while all its CPUs are offline. Raises OSError, ParseError."""
+    """The frequency of a policy's directory; None while all its CPUs are offline. Raises OSError, ParseError."""
     cpus = read_once(f"{policy}/affected_cpus")
     if not cpus.strip():
         return None

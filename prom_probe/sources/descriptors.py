@@ -1,14 +1,14 @@
-"""Descriptors kept open over a kernel file's life, within a budget, because open and close cost more than reading."""
+"""Keeps descriptors of kernel files open, within a budget, because opening and closing cost more than reading."""
 
 import errno
 import os
 from collections.abc import Callable
 from typing import TypeAlias
 
-# Left free for what the process opens besides: its ring, its log, and files that are opened for one reading.
+# Left free for the process's other files: its ring, its log, and files that are opened for a single reading.
 _RESERVE = 64
 _MOST = 4096
-_HALF_PAGE = 2048  # of the smallest
+_HALF_PAGE = 2048  # of the smallest page size
 _LINE = 256
 _CHUNK = 1 << 17  # /proc/stat of a large machine is as long as that
 _OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
@@ -28,7 +28,7 @@ def default_limit() -> int:
 
 
 class Descriptors:
-    """Opens files to keep, at most `limit` at once. Not thread-safe; `used` is what is open now."""
+    """Opens files to keep, at most `limit` at once. Not thread-safe; `used` is how many are open."""
 
     def __init__(self, limit: int | None = None, open: Callable[[str, int], int] = os.open) -> None:
         self.limit = default_limit() if limit is None else limit
@@ -36,7 +36,7 @@ class Descriptors:
         self.used = 0
 
     def open(self, path: str, flags: int = os.O_RDONLY) -> int:
-        """A descriptor, or -1 where none can be kept: read with `read_once` then. Raises OSError as os.open does."""
+        """A descriptor, or -1 where none can be kept and `read_once` has to be used. Raises OSError as os.open does."""
         if self.used >= self.limit:
             return -1
         try:
@@ -63,7 +63,7 @@ class KeptFile:
     __slots__ = ("_descriptors", "_fd", "_read", "path")
 
     def __init__(self, path: str, descriptors: Descriptors, read: Callable[[int], bytes] | None = None) -> None:
-        """`read` gives all from a descriptor: `read_all` if not another of these fits the file and is quicker."""
+        """`read` reads the whole file from a descriptor: `read_all`, or a quicker function below that fits."""
         self.path = path
         self._descriptors = descriptors
         self._read = read or read_all
@@ -87,17 +87,17 @@ class KeptFile:
 
 
 def read_first(fd: int) -> bytes:
-    """What one read from the start of `fd` gives: all of it where the kernel makes the file by single_open."""
+    """One read from the start of `fd`: the whole file where the kernel makes it with single_open."""
     return os.pread(fd, _CHUNK, 0)
 
 
 def read_line(fd: int) -> bytes:
-    """The same of a file of one short line."""
+    """One read of a file that is one short line."""
     return os.pread(fd, _LINE, 0)
 
 
 def read_all(fd: int, pread: Pread = os.pread) -> bytes:
-    """Everything from the start of `fd`; a seq_file gives its records a page or so at a time, so read to the end."""
+    """The whole file. A seq_file gives about a page of records at a time, so this reads until nothing is left."""
     data = pread(fd, _CHUNK, 0)
     if not data:
         return data
@@ -114,9 +114,9 @@ def read_all(fd: int, pread: Pread = os.pread) -> bytes:
 
 
 def read_records(fd: int, pread: Pread = os.pread) -> bytes:
-    """Everything from the start of a seq_file whose records are all shorter than 2 KiB.
+    """The whole of a seq_file whose records are all shorter than 2 KiB.
 
-    A read ends before the record that a page has no room for: what is shorter than half a page is all there is.
+    A read stops before the first record that does not fit into the page, so less than half a page is the whole file.
     """
     data = pread(fd, _CHUNK, 0)
     return data if len(data) <= _HALF_PAGE else read_all(fd, pread)

@@ -10,15 +10,15 @@ from prom_probe.sources.gpu_detect import drm_driver, drm_vendor, is_card
 
 class DrmCard(NamedTuple):
     number: str
-    source: str  # that reads it, see `gpu_detect.drm_vendor`
+    source: str  # see `gpu_detect.drm_vendor`
     path: str  # .../cardN
     device: str  # .../cardN/device
     driver: str
-    address: str  # PCI, "0000:03:00.0"; of a device that is not on PCI, its name
+    address: str  # on PCI, "0000:03:00.0"; else the device's name
 
 
 def list_cards(sysfs: str) -> list[DrmCard]:
-    """In the order of their numbers; none where there is no DRM."""
+    """The cards in the order of their numbers; none on a machine without DRM."""
     try:
         names = [name for name in os.listdir(f"{sysfs}/class/drm") if is_card(name)]
     except OSError:
@@ -34,7 +34,7 @@ def list_cards(sysfs: str) -> list[DrmCard]:
 
 
 def read_suspended(device: str) -> bool | None:
-    """Whether runtime power management has suspended the device, or is about to; None where it does not say.
+    """Whether runtime power management has suspended the device, or is about to; None where it is not known.
 
     Reading this does not wake it; reading a sensor may.
     """
@@ -46,7 +46,7 @@ def read_suspended(device: str) -> bool | None:
 
 
 def read_text(path: str) -> str:
-    """A file's one line; "" where it cannot be read."""
+    """A file's only line; "" where it cannot be read."""
     try:
         return read_once(path).decode("utf-8", "backslashreplace").strip()
     except OSError:
@@ -54,9 +54,9 @@ def read_text(path: str) -> str:
 
 
 def read_number(path: str) -> int | None:
-    """A file's one whole number; None where there is no such file or the device has no such reading now.
+    """A file's only number, an integer; None where there is no such file or the device has no such reading now.
 
-    Raises PermissionError, other OSErrors of a reading that ought to be there, ParseError.
+    Raises PermissionError and other OSErrors of readings that should exist, ParseError.
     """
     try:
         data = read_once(path)

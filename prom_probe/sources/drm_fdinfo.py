@@ -12,7 +12,7 @@ _UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
 class DrmClient(NamedTuple):
     device: str  # PCI address, "" where it has none
-    client: str  # several descriptors, of several processes even, can be one client
+    client: str  # several descriptors, even of different processes, can belong to one client
     driver: str
     engine_ns: dict[str, int]
     cycles: dict[str, int]
@@ -23,7 +23,7 @@ class DrmClient(NamedTuple):
 
 
 def list_drm_fds(procfs: str, pid: int) -> list[str]:
-    """The descriptors of DRM files. Raises PermissionError; FileNotFoundError, ProcessLookupError where it is gone."""
+    """The descriptors of DRM files. Raises PermissionError; FileNotFoundError or ProcessLookupError if it is gone."""
     directory = f"{procfs}/{pid}/fd"
     found = []
     for fd in os.listdir(directory):
@@ -41,7 +41,7 @@ def read_drm_client(procfs: str, pid: int, fd: str) -> DrmClient | None:
 
 
 def parse_drm_client(data: bytes) -> DrmClient | None:
-    """None where the driver tells nothing. Raises ParseError."""
+    """None where the driver gives no usage. Raises ParseError."""
     fields = {}
     for line in data.decode("ascii", "replace").splitlines():
         key, colon, value = line.partition(":")
@@ -69,7 +69,7 @@ def _take(client: DrmClient, key: str, value: str) -> None:
         client.resident[key[9:]] = _bytes(value)
     elif key.startswith("total-"):
         client.total[key[6:]] = _bytes(value)
-    elif key.startswith("memory-"):  # amdgpu's older word for resident
+    elif key.startswith("memory-"):  # amdgpu's older name for resident
         client.resident.setdefault(key[7:], _bytes(value))
 
 

@@ -1,8 +1,8 @@
-"""The error of every parser: a kernel file that does not read as its documentation says."""
+"""The error of every parser: a kernel file that is not as its documentation says."""
 
 
 class ParseError(ValueError):
-    """`source` names the kernel interface ("/proc/PID/stat"), `text` is what was read of it."""
+    """`source` names the kernel interface ("/proc/PID/stat"), `text` is what was read."""
 
     def __init__(self, source: str, text: bytes) -> None:
         shown = text if len(text) <= 200 else text[:200] + b"..."

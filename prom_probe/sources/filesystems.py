@@ -1,4 +1,4 @@
-"""/proc/PID/mountinfo: the filesystems that hold somebody's files, each once (proc_pid_mountinfo(5))."""
+"""/proc/PID/mountinfo: the filesystems that store files, each once (proc_pid_mountinfo(5))."""
 
 import os
 from typing import NamedTuple
@@ -6,15 +6,15 @@ from typing import NamedTuple
 from prom_probe.sources.errors import ParseError
 from prom_probe.sources.mountinfo import SOURCE, unescape
 
-# Kinds that take no space of their own: interfaces of the kernel, read-only images, views of other filesystems.
+# Types without space of their own: kernel interfaces, read-only images, views of other filesystems.
 _PSEUDO = frozenset(
     b"autofs binder binfmt_misc bpf cgroup cgroup2 configfs cpuset debugfs devpts devtmpfs efivarfs erofs "
     b"fuse.gvfsd-fuse fuse.lxcfs fuse.portal fusectl hugetlbfs iso9660 mqueue nfsd nsfs proc pstore ramfs resctrl "
     b"rootfs rpc_pipefs securityfs selinuxfs smackfs squashfs sysfs tracefs".split()
 )
-# A container's root is an overlay; on a node there is one for each container besides.
+# A container's root is an overlay; a node has another one for each container.
 _ROOT_ONLY = frozenset({b"overlay", b"fuse.fuse-overlayfs"})
-# Container runtimes' own mounts are below these, and masks in /proc and /sys.
+# Below these are container runtimes' own mounts, and the masks over parts of /proc and /sys.
 _NOT_BELOW = (
     "/proc/",
     "/sys/",
@@ -36,13 +36,13 @@ class Mount(NamedTuple):
 
     device: str
     fstype: str
-    mountpoint: str  # to show: bytes that are no UTF-8 are \\xNN
-    path: str  # to use: as os.fsdecode gives it
-    readonly: bool  # here or altogether
+    mountpoint: str  # for display: bytes that are not UTF-8 are written as \\xNN
+    path: str  # for system calls, as os.fsdecode gives it
+    readonly: bool  # this mount or the whole filesystem
 
 
 def parse_filesystems(data: bytes) -> list[Mount]:
-    """In the order of mounting. Of several mounts of a filesystem the one nearest to its root. Raises ParseError."""
+    """In mount order. Of several mounts of one filesystem, the nearest to its root is used. Raises ParseError."""
     best: dict[bytes, tuple[tuple[int, int], Mount]] = {}
     for line in data.splitlines():
         left, separator, right = line.partition(b" - ")
@@ -63,7 +63,7 @@ def parse_filesystems(data: bytes) -> list[Mount]:
         rank = (len(root), len(point))
         if number not in best or rank < best[number][0]:
             best[number] = (rank, mount)
-    # Of several at one place only the last can be seen.
+    # Of several mounts at one place only the last is visible.
     return list({mount.path: mount for _, mount in best.values()}.values())
 
 

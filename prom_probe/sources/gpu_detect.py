@@ -1,18 +1,18 @@
-"""Which vendors' GPUs there are, from files alone: nothing of a driver is loaded or opened.
+"""Which vendors' GPUs a machine has, from files alone: no driver is loaded or opened.
 
-Not `/dev/nvidia*`: NVML makes `/dev/nvidiactl` without any driver when it is run as root.
+`/dev/nvidia*` is not evidence: run as root, NVML makes `/dev/nvidiactl` even without a driver.
 """
 
 import os
 
 VENDORS = {b"0x10de": "nvidia", b"0x1002": "amd", b"0x8086": "intel"}
-# Drivers of others' GPUs whose fdinfo tells what processes use (Documentation/gpu/drm-usage-stats.rst). A server's
-# management controller has a DRM card too, and is no GPU.
+# Drivers of other vendors' GPUs whose fdinfo shows what processes use (Documentation/gpu/drm-usage-stats.rst). Others,
+# such as a server's management controller, have a DRM card without being a GPU.
 FDINFO_DRIVERS = frozenset({"etnaviv", "lima", "msm", "panfrost", "panthor", "v3d"})
 
 
 def detect_gpus(procfs: str, sysfs: str) -> frozenset[str]:
-    """Of "nvidia" (with NVIDIA's own driver), "amd", "intel" and "drm" (others), those that are there now."""
+    """Those of "nvidia" (with NVIDIA's own driver), "amd", "intel" and "drm" (others) that are present."""
     found = set()
     if has_nvidia_driver(procfs, sysfs):
         found.add("nvidia")
@@ -29,17 +29,17 @@ def detect_gpus(procfs: str, sysfs: str) -> frozenset[str]:
 
 
 def has_nvidia_driver(procfs: str, sysfs: str) -> bool:
-    """Whether the kernel module is in use. (Its version file stays away where procfs is another's.)"""
+    """Whether the kernel module is in use. (procfs may be another's, and without the driver's file.)"""
     return os.path.exists(f"{sysfs}/module/nvidia/initstate") or os.path.exists(f"{procfs}/driver/nvidia/version")
 
 
 def is_card(name: str) -> bool:
-    """card0, not its connector card0-DP-1."""
+    """Whether it is a card (card0) and not a connector (card0-DP-1)."""
     return name.startswith("card") and name[4:].isdigit()
 
 
 def drm_vendor(sysfs: str, card: str) -> str:
-    """The source that reads a DRM card: "amd", "intel", "drm", or "" for none. NVIDIA's driver has NVML for that."""
+    """The source of a DRM card's readings: "amd", "intel", "drm", or "" for none (NVIDIA's are read through NVML)."""
     device = f"{sysfs}/class/drm/{card}/device"
     vendor = VENDORS.get(_read(f"{device}/vendor"), "")
     if vendor in ("amd", "intel"):

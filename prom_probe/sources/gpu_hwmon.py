@@ -9,7 +9,7 @@ from prom_probe.sources.drm_card import read_number, read_text
 class GpuSensor(NamedTuple):
     kind: str  # "temp", "freq"
     label: str
-    path: str  # of the file with its value: thousandths of a degree, hertz
+    path: str  # of the file with its value, in thousandths of a degree or in hertz
 
 
 def find_hwmon(device: str) -> str | None:
@@ -22,7 +22,7 @@ def find_hwmon(device: str) -> str | None:
 
 
 def list_gpu_sensors(hwmon: str) -> list[GpuSensor]:
-    """The temperatures and frequencies, by their labels."""
+    """The sensors of temperatures and frequencies."""
     sensors = []
     for name in sorted(os.listdir(hwmon)):
         kind = name[:4]
@@ -33,7 +33,7 @@ def list_gpu_sensors(hwmon: str) -> list[GpuSensor]:
 
 
 def read_first(hwmon: str, *names: str) -> int | None:
-    """The first of these files that has a reading. Raises as `read_number`."""
+    """The first of these files' readings that exists. Raises as `read_number` does."""
     for name in names:
         value = read_number(f"{hwmon}/{name}")
         if value is not None:

@@ -1,4 +1,4 @@
-"""Reads a page over HTTP, within a deadline and a limit on its size, over a connection that is kept."""
+"""Reads a page over HTTP, within a deadline and a size limit, and keeps the connection."""
 
 import re
 import socket
@@ -23,7 +23,7 @@ _REDIRECT_STATUS = (301, 302, 303, 307, 308)
 
 
 class PageError(Exception):
-    """No page; `reason` is one of "connect", "timeout", "http", "size"."""
+    """The page could not be read; `reason` is "connect", "timeout", "http" or "size"."""
 
     def __init__(self, reason: str, text: str) -> None:
         super().__init__(text)
@@ -48,7 +48,7 @@ class Endpoint(NamedTuple):
 
 
 class Page(NamedTuple):
-    """What came: the body, decompressed, and the Content-Type header, "" where there was none."""
+    """The decompressed body, and the Content-Type header ("" where there was none)."""
 
     body: bytes
     content_type: str
@@ -84,17 +84,17 @@ class HttpPage:
         max_bytes: int,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`max_bytes` bounds the body, decompressed too; `headers` go with every request."""
+        """`max_bytes` limits the decompressed body; `headers` are sent with every request."""
         self._endpoint = endpoint
         self._headers = dict(headers)
         self._max_bytes = max_bytes
         self._monotonic = monotonic
         self._sock: socket.socket | None = None
-        self._peer: tuple[str, str, int, str] | None = None  # whom the connection is to
+        self._peer: tuple[str, str, int, str] | None = None  # the endpoint that the connection is to
         self._tls: ssl.SSLContext | None = None
 
     def read(self, timeout_s: float) -> Page:
-        """The page, all of it within `timeout_s`. Raises PageError; a few redirects are followed."""
+        """The whole page, within `timeout_s`; follows a few redirects. Raises PageError."""
         deadline_s = self._monotonic() + timeout_s
         self._headers["X-Prometheus-Scrape-Timeout-Seconds"] = f"{timeout_s:g}"
         endpoint = self._endpoint
@@ -109,13 +109,13 @@ class HttpPage:
         raise PageError("http", f"more than {_REDIRECTS} redirects")
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         if self._sock is not None:
             self._sock.close()
             self._sock = None
 
     def _ask(self, endpoint: Endpoint, deadline_s: float) -> "_Answer":
-        """One request, one whole answer; on a kept connection that the peer has closed, once more on a new one."""
+        """Send a request and read the whole answer; if the peer has closed the kept connection, on a new one."""
         while True:
             kept = self._sock is not None and self._peer == endpoint[:4]
             answer = _Answer(self._max_bytes)
@@ -126,12 +126,12 @@ class HttpPage:
                 self._exchange(endpoint, answer, deadline_s)
             except TimeoutError:
                 self.close()
-                raise PageError("timeout", "the deadline passed before the page was whole") from None
+                raise PageError("timeout", "the deadline passed before the page was complete") from None
             except _Closed:
                 self.close()
                 if kept and not answer.begun:
                     continue
-                raise PageError("http", "the connection was closed before the page was whole") from None
+                raise PageError("http", "the connection was closed before the page was complete") from None
             except OSError as error:
                 self.close()
                 if kept and not answer.begun:
@@ -168,7 +168,7 @@ class HttpPage:
             answer.feed(data)
 
     def _left(self, sock: socket.socket, deadline_s: float) -> None:
-        """Let the next call on `sock` take what is left; TimeoutError where nothing is."""
+        """Give the next call on `sock` the time that is left; raises TimeoutError if there is none."""
         left_s = deadline_s - self._monotonic()
         if left_s <= 0:
             raise TimeoutError
@@ -218,7 +218,7 @@ class _Closed(Exception):
 
 
 class _Answer:
-    """An HTTP response as it comes in: the callbacks of httptools, the body's limit and its decompression."""
+    """An HTTP response as it arrives: httptools' callbacks, the body's size limit and decompression."""
 
     def __init__(self, max_bytes: int) -> None:
         self._parser = httptools.HttpResponseParser(self)
@@ -250,7 +250,7 @@ class _Answer:
 
     @property
     def ends_with_connection(self) -> bool:
-        """Whether the body, neither counted nor in chunks, is whole when the connection is closed."""
+        """Whether the end of the connection is the end of the body, as it has no length and no chunks."""
         return self._in_body and "content-length" not in self.headers and "transfer-encoding" not in self.headers
 
     def on_status(self, status: bytes) -> None:
@@ -275,7 +275,7 @@ class _Answer:
             self._add(data)
             return
         while data:
-            if self._gzip.eof:  # several members follow each other
+            if self._gzip.eof:  # another gzip member follows
                 self._gzip = zlib.decompressobj(wbits=31)
             try:
                 self._add(self._gzip.decompress(data, self._max_bytes - self._size + 1))
@@ -299,7 +299,7 @@ class _Answer:
 
 
 def _follow(endpoint: Endpoint, location: str) -> Endpoint:
-    """Where a redirect leads."""
+    """The endpoint that a redirect leads to."""
     if endpoint.path:
         if not location.startswith("/"):
             raise PageError("http", f"a redirect from a Unix socket to {location!r}")
@@ -308,11 +308,11 @@ def _follow(endpoint: Endpoint, location: str) -> Endpoint:
         led = parse_endpoint(urljoin(f"{endpoint.scheme}://{endpoint.instance}{endpoint.resource}", location))
     except ValueError as error:
         raise PageError("http", f"a redirect to nowhere: {error}") from None
-    if led.path:  # a server must not choose among this machine's sockets
+    if led.path:  # a server must not make us connect to this machine's sockets
         raise PageError("http", f"a redirect to a Unix socket: {location!r}")
     return led
 
 
 def _quoted(resource: str) -> str:
-    """`resource` with what may not stand in a request line percent-encoded."""
+    """`resource`, percent-encoding what a request line must not contain."""
     return _UNPRINTABLE.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), resource)

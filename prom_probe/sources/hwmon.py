@@ -11,12 +11,12 @@ SOURCE = "/sys/class/hwmon"
 
 
 class Sensor(NamedTuple):
-    name: str  # of one sensor of the machine, "coretemp Package id 0"
+    name: str  # unique on the machine, such as "coretemp Package id 0"
     path: str  # of the file with its temperature
 
 
 def list_sensors(sysfs: str) -> list[Sensor]:
-    """Those of hwmon, then the thermal zones that hwmon does not show. Raises FileNotFoundError where there is none."""
+    """The sensors of hwmon, then thermal zones that it does not show. Raises FileNotFoundError if there are none."""
     found: dict[str, str] = {}
     chips: set[str] = set()
     for chip in _entries(f"{sysfs}/class/hwmon", "hwmon"):
@@ -35,7 +35,7 @@ def list_sensors(sysfs: str) -> list[Sensor]:
 
 
 def read_temperature(path: str) -> int:
-    """Thousandths of a degree Celsius. Raises OSError (a disk that sleeps has none), ParseError."""
+    """Thousandths of a degree Celsius. Raises OSError (such as that of a sleeping disk), ParseError."""
     return parse_temperature(read_once(path))
 
 
@@ -48,7 +48,7 @@ def parse_temperature(data: bytes) -> int:
 
 
 def _add(found: dict[str, str], name: str, place: str, path: str) -> None:
-    """Of two of the same name the second says where it is."""
+    """Add a sensor; where its name is taken, with its place."""
     if name in found:
         name = f"{name} {place}"
     found.setdefault(name, path)

@@ -1,6 +1,6 @@
-"""/sys/class/kfd/kfd: what ROCm processes use (drivers/gpu/drm/amd/amdkfd). PIDs are the machine's.
+"""/sys/class/kfd/kfd: what ROCm processes use, by the machine's PIDs (drivers/gpu/drm/amd/amdkfd).
 
-`sdma_*` is left alone: reading it stops the queues for a moment.
+`sdma_*` is not read: reading it stops the queues for a moment.
 """
 
 import os
@@ -32,7 +32,7 @@ def read_kfd_addresses(sysfs: str) -> dict[str, str]:
 
 
 def parse_kfd_properties(data: bytes) -> dict[str, int]:
-    """Lines of a name and a number; others are left out."""
+    """Lines of a name and a number; other lines are skipped."""
     fields = {}
     for line in data.decode("ascii", "replace").splitlines():
         name, _, value = line.partition(" ")
@@ -42,7 +42,7 @@ def parse_kfd_properties(data: bytes) -> dict[str, int]:
 
 
 def read_kfd_memory(sysfs: str) -> dict[str, dict[int, int]]:
-    """Bytes of device memory by gpu_id and host PID; none where there is no KFD. Raises OSError."""
+    """Bytes of device memory by gpu_id and host PID; empty on a machine without KFD. Raises OSError."""
     root = f"{sysfs}/class/kfd/kfd/proc"
     used: dict[str, dict[int, int]] = {}
     try:

@@ -1,4 +1,4 @@
-"""/proc/PID/mountinfo: where a process sees which cgroup hierarchy, and what of it (proc_pid_mountinfo(5))."""
+"""/proc/PID/mountinfo: where a process sees cgroup hierarchies, and which part of them (proc_pid_mountinfo(5))."""
 
 import os
 from typing import NamedTuple
@@ -11,10 +11,10 @@ SOURCE = "/proc/PID/mountinfo"
 class CgroupMount(NamedTuple):
     """A mount of a cgroup hierarchy."""
 
-    root: str  # the cgroup that the mount point shows, as seen from our cgroup namespace ("/../other" beside it)
+    root: str  # the cgroup at the mount point, as seen from our cgroup namespace ("/../other": outside it)
     point: str
-    device: int  # st_dev of what is below the mount point
-    options: frozenset[str]  # of version 1: its controllers, its name; empty for version 2
+    device: int  # st_dev below the mount point
+    options: frozenset[str]  # version 1: the controllers or the name; version 2: empty
 
 
 def parse_mountinfo(data: bytes) -> list[CgroupMount]:
@@ -38,7 +38,7 @@ def parse_mountinfo(data: bytes) -> list[CgroupMount]:
 
 
 def unescape(text: bytes) -> bytes:
-    """Spaces and the like are written as octal escapes, \\040. Raises ValueError."""
+    """Undo the octal escapes (\\040) that stand for spaces and the like. Raises ValueError."""
     if b"\\" in text:
         first, *rest = text.split(b"\\")
         text = first + b"".join(bytes([int(part[:3], 8)]) + part[3:] for part in rest)

@@ -1,7 +1,7 @@
 """NVIDIA's management library (NVML) through nvidia-ml-py: calls that work with every driver from 450 on, raw units.
 
-The package is imported with the first `Nvml`, and only the GPU worker makes one: import and library cost 20 MB, which
-stay. Reference: docs.nvidia.com/deploy/nvml-api.
+Only the GPU worker makes an `Nvml`, which imports the package: import and library take 20 MB that are never released.
+Reference: docs.nvidia.com/deploy/nvml-api.
 """
 
 import struct
@@ -11,19 +11,19 @@ from typing import Any, NamedTuple, TypeAlias
 
 Handle: TypeAlias = Any
 
-# Return codes (nvmlReturn_t) that are looked at by number.
+# Return codes (nvmlReturn_t) that are compared by number.
 NOT_SUPPORTED = 3
 NOT_FOUND = 6
 TIMEOUT = 10
 FUNCTION_NOT_FOUND = 13
 
-_INIT_FLAG_NO_GPUS = 1  # initialise without a device too
+_INIT_FLAG_NO_GPUS = 1  # initialise even without a device
 _MEMORY_V2 = 0x02000028
 _XID_CRITICAL_ERROR = 0x8
 
 
 class NvmlError(Exception):
-    """A call that failed: its name, nvmlReturn_t, and that as its constant is named ("GPU_IS_LOST")."""
+    """A call that failed: its name, the nvmlReturn_t as a number and by name ("GPU_IS_LOST"), and a text."""
 
     def __init__(self, call: str, number: int, code: str, text: str) -> None:
         super().__init__(f"{call}: {text}")
@@ -57,7 +57,7 @@ class ProcessUse(NamedTuple):
 
 
 class Nvml:
-    """One use of the library. Raises NvmlError; any call may block. One thread at a time."""
+    """The library. Raises NvmlError; any call may block. To be used by one thread at a time."""
 
     def __init__(self) -> None:
         import pynvml
@@ -75,7 +75,7 @@ class Nvml:
         return str(self._codes.get(number, number))
 
     def call(self, name: str, *arguments: object) -> Any:
-        """nvidia-ml-py's wrapper of this name. A function that the driver lacks is looked for once."""
+        """Call nvidia-ml-py's function of this name. A function that the driver lacks is tried only once."""
         if name in self._lacking:
             raise NvmlError(name, FUNCTION_NOT_FOUND, "FUNCTION_NOT_FOUND", "the driver does not have it")
         try:
@@ -108,7 +108,7 @@ class Nvml:
         return str(self.call("nvmlSystemGetDriverVersion"))
 
     def handles(self) -> list[tuple[int, Handle | NvmlError]]:
-        """(index, handle) of each device, or why it has none."""
+        """Each device's index, with its handle or the error that says why it has none."""
         found: list[tuple[int, Handle | NvmlError]] = []
         for index in range(self.call("nvmlDeviceGetCount")):
             try:
@@ -118,7 +118,7 @@ class Nvml:
         return found
 
     def address(self, handle: Handle) -> int:
-        """What tells one handle from another."""
+        """A number by which handles can be compared."""
         import ctypes
 
         return ctypes.cast(handle, ctypes.c_void_p).value or 0
@@ -136,7 +136,9 @@ class Nvml:
             if error.number != FUNCTION_NOT_FOUND:
                 raise
         finally:
-            self._lacking.discard("nvmlDeviceGetMemoryInfo")  # two functions behind one name
+            self._lacking.discard(
+                "nvmlDeviceGetMemoryInfo"
+            )  # one name in Python stands for two functions of the driver
         info = self.call("nvmlDeviceGetMemoryInfo", handle)
         return GpuMemory(info.total, info.used, None)
 
@@ -146,7 +148,7 @@ class Nvml:
 
     def fields(self, handle: Handle, numbers: Sequence[int]) -> list[tuple[int, float | int, bool]]:
         """(return code, value, whether it has 32 bits) of each field (NVML_FI_DEV_*), in one call."""
-        # Scopes are given because nvidia-ml-py finds out by an exception a field that there is none.
+        # With scopes given, nvidia-ml-py does not have to raise an exception for each field.
         data = bytes(self.call("nvmlDeviceGetFieldValues", handle, [(number, 0) for number in numbers]))
         return [
             (code, value if kind == _UNSIGNED_LONG_LONG else _FIELD_TYPES[kind](value), kind == _UNSIGNED_INT)
@@ -154,7 +156,7 @@ class Nvml:
         ]
 
     def processes(self, handle: Handle) -> list[ProcessMemory]:
-        """Compute, MPS and graphics processes; one that is several of these is there several times."""
+        """Compute, MPS and graphics processes; a process may be listed as more than one of these."""
         found = []
         for kind in ("Compute", "MPSCompute", "Graphics"):
             name = f"nvmlDeviceGet{kind}RunningProcesses"
@@ -168,21 +170,21 @@ class Nvml:
         return found
 
     def process_utilization(self, handle: Handle, since_us: int) -> list[ProcessUse]:
-        """The samples since then (the driver's clock). None of an idle GPU."""
+        """The samples since `since_us` of the driver's clock; none for an idle GPU."""
         try:
             samples = self.first(
                 ("nvmlDeviceGetProcessesUtilizationInfo", handle, since_us),
                 ("nvmlDeviceGetProcessUtilization", handle, since_us),
             )
         except NvmlError as error:
-            # 0: nvidia-ml-py raises it where asking for the number of samples succeeds, there being none.
+            # nvidia-ml-py raises 0 where there are no samples.
             if error.number in (0, NOT_FOUND):
                 return []
             raise
         return [ProcessUse(s.pid, s.timeStamp, s.smUtil, s.encUtil, s.decUtil) for s in samples]
 
     def mig_handles(self, handle: Handle) -> list[Handle]:
-        """The MIG devices that there are now; none where MIG is off or unknown. They change at any time."""
+        """The current MIG devices; none where MIG is off or not supported. They may change at any time."""
         try:
             if not self.call("nvmlDeviceGetMigMode", handle)[0]:
                 return []
@@ -207,7 +209,7 @@ class Nvml:
         self.call("nvmlDeviceRegisterEvents", handle, _XID_CRITICAL_ERROR, events)
 
     def next_xid(self, events: Any) -> tuple[int, int] | None:
-        """(address of the device's handle, Xid) of the next event that waits; None where none does."""
+        """(address of the device's handle, Xid) of the next pending event; None where there is none."""
         try:
             data = self.call("nvmlEventSetWait_v2", events, 0)
         except NvmlError as error:
@@ -227,7 +229,7 @@ _UNSIGNED_LONG_LONG = 3
 
 
 def _reinterpreted(code: str) -> Callable[[int], float | int]:
-    """What the union's first bytes are as another type; a little-endian machine, as all are that NVML is for."""
+    """Reads the union's first bytes as another type. Every machine that NVML supports is little-endian."""
     kind = struct.Struct(f"<{code}")
 
     def read(value: int) -> float | int:
@@ -237,7 +239,7 @@ def _reinterpreted(code: str) -> Callable[[int], float | int]:
     return read
 
 
-# By nvmlValueType_t. A type that is new is taken for its eight bytes.
+# By nvmlValueType_t. An unknown type is read as eight bytes.
 _FIELD_TYPES: dict[int, Callable[[int], float | int]] = defaultdict(
     lambda: _reinterpreted("Q"),
     {kind: _reinterpreted(code) for kind, code in enumerate(("d", "I", "Q", "Q", "q", "i", "H"))},

@@ -1,4 +1,4 @@
-"""/proc/self: whose PIDs a procfs has (pid_namespaces(7))."""
+"""/proc/self: which PID namespace a procfs belongs to (pid_namespaces(7))."""
 
 import os
 
@@ -15,7 +15,7 @@ def is_own_namespace(procfs: str) -> bool:
 
 
 def has_host_pids(procfs: str) -> bool:
-    """Whether the PIDs in `procfs` are the machine's: it is not ours, or ours is the machine's namespace."""
+    """Whether the PIDs in `procfs` are the machine's: it is not of our namespace, or ours is the machine's."""
     return not is_own_namespace(procfs) or is_initial_namespace(procfs)
 
 

@@ -5,12 +5,12 @@ import os
 import time
 from collections.abc import Callable
 
-# What a priority other than "normal" is: a nice value, or SCHED_RR at its lowest priority.
+# Priorities other than "normal": a nice value, or SCHED_RR at its lowest priority.
 NICE = {"high": -10}
 REALTIME = "realtime"
 _REALTIME_PRIORITY = 1
 
-# The kernel lets one unprivileged process in 100 ms change an autogroup; others get EAGAIN.
+# The kernel lets unprivileged processes change an autogroup once in 100 ms; more often gives EAGAIN.
 _AUTOGROUP_TRIES = 5
 _AUTOGROUP_PAUSE_S = 0.1
 
@@ -60,7 +60,7 @@ def set_priority(
 
 
 def has_priority(pid: int, priority: str) -> bool:
-    """Whether the process runs with this priority or a better one."""
+    """Whether the process runs with this priority or a higher one."""
     try:
         if priority == REALTIME:
             return os.sched_getscheduler(pid) & ~os.SCHED_RESET_ON_FORK == os.SCHED_RR

@@ -1,4 +1,4 @@
-"""/proc/loadavg: the load, the count of threads, and the newest PID, which tells whether anything has forked."""
+"""/proc/loadavg: the load, the number of threads, and the newest PID, which changes with every fork."""
 
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ def parse_proc_loadavg(data: bytes) -> ProcLoadavg:
 
 
 def parse_last_pid(data: bytes) -> int:
-    """The newest PID of our PID namespace; threads take PIDs too. Raises ParseError."""
+    """The newest PID of our PID namespace; threads use PIDs too. Raises ParseError."""
     try:
         return int(data[data.rindex(b" ") :])
     except ValueError:

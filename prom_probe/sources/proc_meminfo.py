@@ -13,14 +13,14 @@ _NEWLINE = 10
 def parse_proc_meminfo(data: bytes, keys: Sequence[bytes]) -> list[int | None]:
     """The values of `keys` ("MemFree:"), KiB, in the order of `keys`; None where the kernel has none.
 
-    Keys in the file's order are read four times as fast. Raises ParseError.
+    Keys in the order of the file are read four times as fast. Raises ParseError.
     """
     if not data.startswith(b"MemTotal:"):
         raise ParseError(SOURCE, data)
     try:
-        all_of_them = _pattern(tuple(keys)).match(data)
-        if all_of_them is not None:
-            return list(map(int, all_of_them.groups()))
+        match = _pattern(tuple(keys)).match(data)
+        if match is not None:
+            return list(map(int, match.groups()))
         return [_find(data, key) for key in keys]
     except ValueError:
         raise ParseError(SOURCE, data) from None
@@ -28,12 +28,12 @@ def parse_proc_meminfo(data: bytes, keys: Sequence[bytes]) -> list[int | None]:
 
 @lru_cache(maxsize=4)
 def _pattern(keys: tuple[bytes, ...]) -> re.Pattern[bytes]:
-    """Matches where all keys are there, in this order, whatever lines are between."""
+    """Matches if all keys are present in this order, with any lines between them."""
     return re.compile(b"".join(rb"(?:(?!%b).*\n)*?%b +(\d+) kB\n" % (key, key) for key in map(re.escape, keys)))
 
 
 def _find(data: bytes, key: bytes) -> int | None:
     at = data.find(key)
-    while at > 0 and data[at - 1] != _NEWLINE:  # the end of another key ("Cached:" of "SwapCached:")
+    while at > 0 and data[at - 1] != _NEWLINE:  # the end of a longer key ("Cached:" in "SwapCached:")
         at = data.find(key, at + 1)
     return None if at < 0 else int(data[at + len(key) : data.index(b" kB", at)])

@@ -1,10 +1,10 @@
-"""/proc/self/mountinfo: with which options procfs is mounted (proc(5): hidepid, subset)."""
+"""/proc/self/mountinfo: the options with which procfs is mounted (proc(5): hidepid, subset)."""
 
 import os
 
 
 def parse_proc_options(data: bytes, procfs: str) -> dict[str, str]:
-    """The options of the procfs at `procfs`, the newest mount there; none where it is no mount point."""
+    """The options of the newest procfs mount at `procfs`; empty where it is not a mount point."""
     options: dict[str, str] = {}
     for line in data.splitlines():
         left, _, right = line.partition(b" - ")

@@ -7,7 +7,7 @@ from prom_probe.sources.errors import ParseError
 SOURCE = "/proc/net/dev"
 _COLON = ord(":")
 
-# The columns that are taken, in this order.
+# The columns that are used, in this order.
 FIELDS = (
     "receive_bytes",
     "receive_packets",
@@ -30,7 +30,7 @@ def parse_proc_net_dev(data: bytes) -> dict[str, list[int]]:
         fields = line.split()
         try:
             name = fields[0]
-            if name[-1] != _COLON:  # the last: an alias's name holds one
+            if name[-1] != _COLON:  # only the last colon ends the name: an alias's name contains one
                 raise ParseError(SOURCE, line)
             devices[name[:-1].decode("utf-8", "backslashreplace")] = list(map(int, _pick(fields)))
         except (ValueError, IndexError):

@@ -21,7 +21,7 @@ def read_proc_pid_cgroup(procfs: str, pid: int | str) -> bytes:
 
 
 def parse_proc_pid_cgroup(data: bytes) -> list[Membership]:
-    """One Membership a line. Raises ParseError."""
+    """One Membership for each line. Raises ParseError."""
     found = []
     for line in data.decode("utf-8", "surrogateescape").splitlines():
         parts = line.split(":", 2)

@@ -9,7 +9,7 @@ def read_proc_pid_cmdline(procfs: str, pid: int) -> bytes:
 
 
 def parse_proc_pid_cmdline(data: bytes) -> list[str]:
-    """The arguments; none for a kernel thread or a zombie. Bytes that are no UTF-8 become \\xNN."""
+    """The arguments; none for a kernel thread or a zombie. Bytes that are not UTF-8 become \\xNN."""
     if not data:
         return []
     return data.rstrip(b"\0").decode("utf-8", "backslashreplace").split("\0")

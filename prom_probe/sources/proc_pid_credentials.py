@@ -1,4 +1,4 @@
-"""/proc/PID/status: as whom a process runs, and with which capabilities (proc_pid_status(5), capabilities(7))."""
+"""/proc/PID/status: a process's user and group IDs and its capabilities (proc_pid_status(5), capabilities(7))."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ SOURCE = "/proc/PID/status"
 class Credentials(NamedTuple):
     uids: tuple[int, ...]  # real, effective, saved, file system
     gids: tuple[int, ...]
-    permitted: int  # a bit a capability
+    permitted: int  # one bit for each capability
     effective: int
 
 

@@ -1,4 +1,4 @@
-"""/proc/PID/io: bytes that a process and its reaped children moved (proc_pid_io(5)); another uid is denied."""
+"""/proc/PID/io: bytes that a process and its reaped children read and wrote (proc_pid_io(5)); denied to other uids."""
 
 from prom_probe.sources.errors import ParseError
 
@@ -6,7 +6,7 @@ SOURCE = "/proc/PID/io"
 
 
 def parse_proc_pid_io(data: bytes) -> tuple[int, int]:
-    """(read_bytes, write_bytes): what went to and from storage, page cache hits left out. Raises ParseError."""
+    """(read_bytes, write_bytes): transfers from and to storage, without page cache hits. Raises ParseError."""
     f = data.split()
     try:
         if f[8] != b"read_bytes:" or f[10] != b"write_bytes:":

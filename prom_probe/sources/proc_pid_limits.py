@@ -1,4 +1,4 @@
-"""/proc/PID/limits: a process's resource limits (proc_pid_limits(5)); every user may read it."""
+"""/proc/PID/limits: a process's resource limits (proc_pid_limits(5)); readable by every user."""
 
 from prom_probe.sources.errors import ParseError
 

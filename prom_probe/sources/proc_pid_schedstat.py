@@ -1,5 +1,4 @@
-"""/proc/PID/schedstat: how long a thread waited for a CPU (scheduler/sched-stats.rst); a process's is that of its
-main thread alone."""
+"""/proc/PID/schedstat: how long a process's main thread waited for a CPU (scheduler/sched-stats.rst)."""
 
 from prom_probe.sources.errors import ParseError
 
@@ -7,7 +6,7 @@ SOURCE = "/proc/PID/schedstat"
 
 
 def parse_proc_pid_schedstat(data: bytes) -> int:
-    """Nanoseconds that the thread was ready to run and did not. Raises ParseError."""
+    """Nanoseconds for which the thread was ready to run but did not run. Raises ParseError."""
     try:
         _, waited, _ = data.split(None, 2)
         return int(waited)

@@ -9,16 +9,16 @@ SOURCE = "/proc/PID/stat"
 
 
 class ProcPidStat(NamedTuple):
-    comm: bytes  # the thread's name, at most 15 bytes of any kind: parentheses, newlines, no UTF-8
+    comm: bytes  # the thread's name: at most 15 bytes, which may be parentheses, newlines or invalid UTF-8
     state: bytes  # R, S, D, Z (zombie), T, t, I, X
     ppid: int
     minflt: int  # page faults without IO
-    cminflt: int  # the same of reaped children and theirs
+    cminflt: int  # the same for reaped children, recursively
     majflt: int
     cmajflt: int
-    utime: int  # clock ticks, all threads, dead ones included
+    utime: int  # clock ticks of all threads, including ended ones
     stime: int  # clock ticks
-    cutime: int  # clock ticks of reaped children and theirs
+    cutime: int  # clock ticks of reaped children, recursively
     cstime: int  # clock ticks
     num_threads: int
     starttime: int  # clock ticks since boot
@@ -32,7 +32,7 @@ def read_proc_pid_stat(procfs: str, pid: int) -> bytes:
 def parse_proc_pid_stat(data: bytes) -> ProcPidStat:
     """Raises ParseError."""
     try:
-        close = data.rindex(b")")  # the last one: the name itself may hold some
+        close = data.rindex(b")")  # the last one: the name may contain some
         f = data[close + 2 :].split(None, 20)
         return ProcPidStat(
             data[data.index(b"(") + 1 : close],
@@ -54,9 +54,9 @@ def parse_proc_pid_stat(data: bytes) -> ProcPidStat:
 
 
 def parse_is_thread(data: bytes) -> bool:
-    """Whether the ID is that of a thread which is no process: it sends its parent no signal at its end.
+    """Whether the ID is that of a thread and not of a process: a thread sends its parent no signal when it ends.
 
-    /proc lists processes alone, but it has a directory for each thread too. Raises ParseError.
+    /proc lists only processes, but has a directory for each thread too. Raises ParseError.
     """
     try:
         return data[data.rindex(b")") + 2 :].split(None, 36)[35] == b"-1"

@@ -1,4 +1,4 @@
-"""/proc/PID/statm: a process's memory in pages, exact where /proc/PID/stat's rss is not (proc_pid_statm(5))."""
+"""/proc/PID/statm: a process's memory in pages; unlike /proc/PID/stat's rss it is exact (proc_pid_statm(5))."""
 
 from prom_probe.sources.errors import ParseError
 
@@ -6,7 +6,7 @@ SOURCE = "/proc/PID/statm"
 
 
 def parse_proc_pid_statm(data: bytes) -> tuple[int, int, int]:
-    """(size, resident, shared), pages; `shared` is of files and of shared memory, the rest is anonymous.
+    """(size, resident, shared) in pages; resident pages that are not `shared` (files, shared memory) are anonymous.
 
     Raises ParseError.
     """

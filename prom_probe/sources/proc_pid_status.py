@@ -1,4 +1,4 @@
-"""/proc/PID/status: what a process's memory is made of; /proc/PID/task/TID/status: a thread's switches
+"""/proc/PID/status: the parts of a process's memory; /proc/PID/task/TID/status: a thread's context switches
 (proc_pid_status(5))."""
 
 from typing import NamedTuple
@@ -11,9 +11,9 @@ SOURCE = "/proc/PID/status"
 class MemoryStatus(NamedTuple):
     """In KiB. A kernel thread and a zombie have no memory: None."""
 
-    peak: int | None  # VmHWM: the most that was ever resident
+    peak: int | None  # VmHWM: the largest resident size so far
     shmem: int | None  # RssShmem: resident pages of shared memory and tmpfs
-    swap: int | None  # VmSwap: private pages in swap; those of shared memory are left out
+    swap: int | None  # VmSwap: private pages in swap, without shared memory
 
 
 def parse_proc_pid_status(data: bytes) -> MemoryStatus:

@@ -6,7 +6,7 @@ SOURCE = "/proc/pressure"
 
 
 def parse_pressure(data: bytes) -> tuple[int, int | None]:
-    """(some, full) totals, microseconds: some task waited, all did. Old kernels have no full for the CPU.
+    """Total microseconds in which some task waited, and in which all did (None where old kernels lack it, for the CPU).
 
     Raises ParseError.
     """

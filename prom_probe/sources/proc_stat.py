@@ -10,7 +10,7 @@ _COUNTS = [b"ctxt", b"btime", b"processes", b"procs_running", b"procs_blocked"]
 
 
 class ProcStat(NamedTuple):
-    cpu: tuple[int, ...]  # ticks of all CPUs: user, nice, system, idle, iowait, irq, softirq, steal; user has guest's
+    cpu: tuple[int, ...]  # ticks of all CPUs: user (with guests), nice, system, idle, iowait, irq, softirq, steal
     interrupts: int
     context_switches: int
     boot_time: int  # unix second
@@ -20,7 +20,7 @@ class ProcStat(NamedTuple):
 
 
 def parse_proc_stat(data: bytes) -> ProcStat:
-    """Only what is used is looked at: the line of interrupts alone has thousands of numbers. Raises ParseError."""
+    """Parses only what is used, as the line of interrupts has thousands of numbers. Raises ParseError."""
     try:
         cpu = data[: data.index(b"\n")].split()
         if cpu[0] != b"cpu" or len(cpu) < 9:

@@ -2,7 +2,7 @@
 
 from prom_probe.sources.errors import ParseError
 
-# What fs/file-max is set to where nobody wants a limit; some set half of it.
+# Values from here on stand for "no limit" in fs/file-max: 2^63 - 1, and half of it, are common.
 _NO_LIMIT = 1 << 62
 
 
@@ -15,7 +15,7 @@ def parse_sysctl(data: bytes) -> int:
 
 
 def parse_file_nr(data: bytes) -> tuple[int, int | None]:
-    """(open files in use, the most there may be or None for no limit). Raises ParseError."""
+    """(open files, the limit or None where there is none). Raises ParseError."""
     try:
         allocated, free, most = map(int, data.split())
     except ValueError:

@@ -1,30 +1,30 @@
-"""The files of one process, kept open: a kept descriptor says ESRCH once its process is reaped, reused PID or not."""
+"""The files of one process, kept open: once it is reaped, a kept descriptor gives ESRCH, even if the PID is reused."""
 
 import os
 import threading
 
 from prom_probe.sources.descriptors import Descriptors, read_first, read_once
 
-# A descriptor whose fstat gives the size of a directory; O_PATH needs no permission to list it.
+# With O_PATH a directory can be opened, for fstat, without the permission to list it.
 _O_PATH = getattr(os, "O_PATH", 0)
 _NOT_OPEN = -2
 _NOT_KEPT = -1
 
 
 def fd_size_counts(procfs: str) -> bool:
-    """Whether the size of /proc/PID/fd is the count of descriptors (Linux 6.2 and on), tried on ourselves."""
+    """Whether the size of /proc/PID/fd is the number of descriptors (since Linux 6.2), tried on our own."""
     try:
         size = os.stat(f"{procfs}/self/fd").st_size
-        listed = len(os.listdir(f"{procfs}/self/fd")) - 1  # the listing has a descriptor itself
+        listed = len(os.listdir(f"{procfs}/self/fd")) - 1  # without the listing's own descriptor
     except OSError:
         return False
-    # A thread that waits in accept() has one already, which is counted and not listed.
+    # A thread that waits in accept() already has a descriptor that is counted but not listed.
     return 0 < listed <= size < listed + threading.active_count()
 
 
 class ProcessFiles:
-    """Reads a process's files; at most five kept descriptors. Methods raise OSError: ProcessLookupError or
-    FileNotFoundError where the process is gone, PermissionError where the file is another uid's."""
+    """Reads a process's files and keeps at most five descriptors. Methods raise OSError: ProcessLookupError or
+    FileNotFoundError where the process is gone, PermissionError where access is denied."""
 
     __slots__ = ("_base", "_descriptors", "_fd", "_io", "_schedstat", "_stat", "_statm")
 
@@ -69,7 +69,7 @@ class ProcessFiles:
         return os.pread(self._schedstat, 128, 0)
 
     def status(self) -> bytes:
-        """Not kept, like what follows: it is read seldom."""
+        """Read rarely, so no descriptor is kept; the same holds for the files below."""
         return read_once(f"{self._base}/status", read_first)
 
     def limits(self) -> bytes:

@@ -130,7 +130,7 @@ def test_one_gpu_is_lost_and_the_other_lives(library: Path, state: State, number
         assert sidecar.metric("gpu_power_watts", uuid="GPU-fake-1") is None
         state.unset("code all 1")
         wait_for("the return", lambda: up(sidecar, 1) == 1)
-        wait_for("a line", lambda: f"no {code} any more" in sidecar.stderr)
+        wait_for("a line", lambda: f"{code} is over" in sidecar.stderr)
         assert sidecar.stderr.count("level=warn") == 1, sidecar.stderr
 
 

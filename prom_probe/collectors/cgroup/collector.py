@@ -20,11 +20,11 @@ from prom_probe.sources.cgroup_path import CgroupLocator, Directories, locate_na
 from prom_probe.sources.descriptors import Descriptors, KeptFile, read_first, read_once
 from prom_probe.sources.errors import ParseError
 
-# Collections after which a tree's cgroup is looked for again: a process can be moved.
+# A tree's cgroup is located again after this many collections: a process can be moved to another.
 _LOCATE_EVERY = 30
-# Seconds between two readings of limits, which change seldom.
+# Seconds between two readings of limits, which rarely change.
 _LIMITS_EVERY_S = 5.0
-# A file that was open, and one that was not, of a cgroup that was removed, or of a controller that was taken away.
+# An open file, and a file that has to be opened, of a cgroup that was removed or a controller that was disabled.
 _GONE = (errno.ENODEV, errno.ENOENT)
 
 _NAMES = tuple(FAMILIES)
@@ -33,7 +33,7 @@ _ALL_FILES: tuple[CgroupFile | IoFile, ...] = (*FILES, *IO_FILES)
 
 
 class CgroupCollector:
-    """See `Collector`. It runs beside the process collector, which tells it where the trees are."""
+    """See `Collector`. Runs in the process collector's worker, and takes each tree's oldest PID from it."""
 
     name = "cgroup"
 
@@ -63,7 +63,7 @@ class CgroupCollector:
         self.layout.row[self._readable.start] = readable
 
     def _locate(self, tree: str, pid: int, cgroup: "_Cgroup") -> bool:
-        """Find the tree's cgroup where that is due; False where it is denied."""
+        """Locate the tree's cgroup if that is due; False where access is denied."""
         cgroup.wait -= 1
         if pid == cgroup.pid and cgroup.wait > 0:
             return cgroup.readable
@@ -81,7 +81,7 @@ class CgroupCollector:
         except (OSError, ParseError) as error:
             if not isinstance(error, (ProcessLookupError, FileNotFoundError)):
                 self._say(f"cgroup of tree {tree!r}: {error}")
-            return cgroup.readable  # gone: what is known of it stands until it has a successor
+            return cgroup.readable  # gone: the last values stay until the tree has a process again
         cgroup.pid, cgroup.wait = pid, _LOCATE_EVERY
         cgroup.open(directories, context)
         return cgroup.readable
@@ -114,14 +114,14 @@ class CgroupCollector:
         cgroup.devices.keep(cgroup.io)
 
     def _device_name(self, number: str) -> str:
-        """Of "8:0", "sda"; the number itself where nothing tells."""
+        """The name of device "8:0", such as "sda"; the number itself where the name is not known."""
         name = self._device_names.get(number)
         if name is None:
             name = self._device_names[number] = read_device_name(self._context.sysfs, number) or number
         return name
 
     def _is_over(self, cgroup: "_Cgroup") -> bool:
-        """Whether the tree has been without a process for so long that its cgroup is of no interest any more."""
+        """Whether the tree has been without a process for `hold_s`, so that its series can end."""
         now = self._context.monotonic()
         if cgroup.left_s is None:
             cgroup.left_s = now
@@ -155,14 +155,14 @@ class _Cgroup:
     """The files of one tree's cgroup."""
 
     def __init__(self) -> None:
-        self.pid = 0  # whose cgroup it is
-        self.wait = 0  # collections until it is looked for again
-        self.left_s: float | None = None  # when the tree's last process was gone
+        self.pid = 0  # the process that it was located by
+        self.wait = 0  # collections until it is located again
+        self.left_s: float | None = None  # when the tree's last process ended
         self.readable = True
         self.directories: Directories = {}
         self.group: Group | None = None
         self.devices: Devices | None = None
-        self.io: dict[str, dict[str, float]] = {}  # by device and short name; of a removed cgroup, the last
+        self.io: dict[str, dict[str, float]] = {}  # by device and short name; after a removal, the last values
         self.problems: list[str] = []  # of the newest readings
         self._present: list[CgroupFile | IoFile] = []
         self._files: list[tuple[KeptFile, CgroupFile]] = []
@@ -225,14 +225,14 @@ class _Cgroup:
             if error.errno in _GONE:
                 if not os.path.exists(f"{os.path.dirname(file.path)}/cgroup.procs"):
                     raise _Removed from None
-                self.wait = 0  # its controller was taken away: look again at what there is
-            elif error.errno != errno.EOPNOTSUPP:  # a kernel that keeps no pressure
+                self.wait = 0  # its controller was disabled: locate the cgroup again
+            elif error.errno != errno.EOPNOTSUPP:  # a kernel without pressure stall information
                 self.problems.append(str(error))
         except (ParseError, OverflowError) as error:
             self.problems.append(f"{file.path}: {error}")
 
     def _read_io(self, values: dict[str, float]) -> None:
-        """Fill `io`, and the sums over devices. A cgroup that has done no IO has no line."""
+        """Fill `io`, and the sums over devices. A cgroup that has done no IO has an empty file."""
         io: dict[str, dict[str, float]] = {}
         for file, reading in self._io:
 
@@ -249,8 +249,8 @@ class _Cgroup:
         self.io = io
 
     def _read_limits(self, context: Context) -> None:
-        """Of a cgroup that was found through a process's root they are what they were once the process has ended,
-        while the files that were kept open still tell of its end."""
+        """A cgroup that was located through a process's root keeps its last limits once the process has ended: these
+        files are opened for each reading, while the kept ones can still be read."""
         others, self.problems = self.problems, []
         limits: dict[str, float] = {}
         try:
@@ -264,12 +264,12 @@ class _Cgroup:
         self._limit_problems, self.problems = self.problems, others
 
     def _read_effective(self, context: Context, limits: dict[str, float]) -> None:
-        """What takes several files, and cgroups above."""
+        """Limits that need several files, and the cgroups above."""
         directories = self.directories
-        if not directories:  # the affinity alone would say nothing of a quota that we may not see
+        if not directories:  # without the quota, which we may not see, the affinity alone would mislead
             return
         try:
-            if "cpu" in directories:  # version 1's quota stands in two files
+            if "cpu" in directories:  # version 1 has the quota in two files
                 quota = parse_number(read_once(f"{directories['cpu']}/cpu.cfs_quota_us"), "cpu.cfs_quota_us")
                 period = parse_number(read_once(f"{directories['cpu']}/cpu.cfs_period_us"), "cpu.cfs_period_us")
                 limits.update(cpu_limits(quota, period))
@@ -304,4 +304,4 @@ def _exists(directories: Directories, reading: CgroupFile | IoFile) -> bool:
 
 
 class _Removed(Exception):
-    """The cgroup is no more."""
+    """The cgroup was removed."""

@@ -23,7 +23,7 @@ def _pressure(name: str, resource: str, kind: str, help: str) -> Definition:
     return _cgroup(name, "counter", "seconds", help, f"{resource}.pressure {kind}", definition)
 
 
-# By a short name that the readings below use.
+# By the short name that `cgroup/files.py` uses.
 FAMILIES: dict[str, Definition] = {
     "cpu_usage": _cgroup(
         "cgroup_cpu_usage_seconds_total",
@@ -31,7 +31,7 @@ FAMILIES: dict[str, Definition] = {
         "seconds",
         "CPU time used by the tree's cgroup.",
         "cpu.stat usage_usec; cpuacct.usage",
-        "All processes of the cgroup, those that nobody waited for included.",
+        "All processes of the cgroup, including those that no process waited for.",
     ),
     "cpu_user": _cgroup(
         "cgroup_cpu_user_seconds_total",
@@ -139,7 +139,7 @@ FAMILIES: dict[str, Definition] = {
         "bytes",
         "Memory that the cgroup may use.",
         "memory.max; memory.limit_in_bytes",
-        "Absent where there is no limit; limits of cgroups above are not looked at. Read every 5 s.",
+        "Absent where there is no limit; limits of cgroups above are ignored. Read every 5 s.",
     ),
     "memory_limit_effective": _cgroup(
         "cgroup_memory_limit_effective_bytes",

@@ -14,23 +14,23 @@ from prom_probe.sources.cgroup_files import (
 from prom_probe.sources.cpu_limit import parse_cpu_max
 from prom_probe.sources.proc_pressure import parse_pressure
 
-# Not a metric, but needed for one.
+# Not a metric itself: the working set is computed from it.
 INACTIVE_FILE = "inactive_file"
 
 Values = Iterator[tuple[str, float]]
 
 
 class CgroupFile(NamedTuple):
-    """A file of a controller's directory ("" for version 2), and what it gives, by short name, in base units."""
+    """A file in a controller's directory ("" for version 2), and its values by short name, in base units."""
 
     controller: str
     file: str
     take: Callable[[bytes], Values]
-    seldom: bool = False  # every few seconds is enough: a limit
+    seldom: bool = False  # a limit: read every few seconds
 
 
 class IoFile(NamedTuple):
-    """A file with a line or more a device: the short names of its keys."""
+    """A file with one or more lines for each device, and the short names of its keys."""
 
     controller: str
     file: str
@@ -39,7 +39,7 @@ class IoFile(NamedTuple):
 
 
 def _keyed(source: str, names: Mapping[bytes, tuple[str, float]]) -> Callable[[bytes], Values]:
-    """Of a flat keyed file: by key, the short name and how many of its units make a base unit."""
+    """Of a flat keyed file: for each key the short name, and how many of the file's units make a base unit."""
 
     def take(data: bytes) -> Values:
         numbers = parse_flat_keyed(data, source)
@@ -68,7 +68,7 @@ def _cpu_max(data: bytes) -> Values:
 
 
 def cpu_limits(quota_us: int, period_us: int) -> Values:
-    """What a CPU quota gives; none is below 0."""
+    """The series of a CPU quota; a negative quota is no limit."""
     if quota_us >= 0 < period_us:
         yield "cpu_quota", quota_us / 1e6
         yield "cpu_period", period_us / 1e6

@@ -12,7 +12,7 @@ class Caller(Generic[T]):
     """One call at a time in a thread of its own, which starts with the first call.
 
     Owned by one thread. `on_late` is called in the other one when a call ends that `wait` had given up on. The thread
-    is a daemon: a call that never returns holds up nobody's end.
+    is a daemon: a call that never returns does not keep the process from ending.
     """
 
     def __init__(self, on_late: Callable[[], None]) -> None:

@@ -7,7 +7,7 @@ SavedMaxima = list[tuple[list[str], list[tuple[int, float]]]]
 
 
 class GpuState(msgspec.Struct, array_like=True, tag="gpu1"):
-    """What a successor goes on from."""
+    """What a successor continues from."""
 
     faults: list[tuple[str, str, int]] = []  # call, code, count
     wrapped: list[tuple[str, str, str, float]] = []  # uuid, family, label, total

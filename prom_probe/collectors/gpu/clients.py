@@ -8,20 +8,20 @@ from prom_probe.collectors.gpu.source import GpuError, GpuProcess, Trees
 from prom_probe.sources.drm_fdinfo import DrmClient, list_drm_fds, read_drm_client
 from prom_probe.sources.errors import ParseError
 
-# A process's descriptors are looked through when it is new and then in each so manieth collection: a DRM file that is
-# opened later is found with that.
+# A process's descriptors are listed when it is new and then every 10th collection: that is when a DRM file that it has
+# opened since is found.
 _LIST_EVERY = 10
 _GONE = (FileNotFoundError, ProcessLookupError)
 
 
-# Of a client that is no longer seen the last values are kept for so many collections.
+# The last values of a client that is no longer seen are kept for this many collections.
 _FORGET = 60
 
 _Engine: TypeAlias = tuple[str, str, str]  # device, client, engine
 
 
 class _Held:
-    """What a process has used so far, by client."""
+    """What a process has used so far."""
 
     def __init__(self) -> None:
         self.fds: list[str] = []
@@ -31,19 +31,19 @@ class _Held:
 
 
 class DrmClients:
-    """`read` once a collection."""
+    """Call `read` once in each collection."""
 
     def __init__(self, procfs: str) -> None:
         self._procfs = procfs
         self._held: dict[int, _Held] = {}
-        # Each client's highest reading, and the collection that saw it: only what is above it is anybody's increase,
-        # also when the client passes from one process to another.
+        # Each client's highest reading, and the last collection that saw it. Only what exceeds it is an increase, even
+        # when the client passes from one process to another.
         self._highest: dict[_Engine, tuple[int, int]] = {}
         self._number = 0
         self.denied: list[GpuError] = []
 
     def read(self, trees: Trees, wants: Callable[[str], bool]) -> dict[str, dict[int, GpuProcess]]:
-        """By device and PID. A client that several processes share is the first's. `wants` says which devices count."""
+        """By device and PID. A shared client counts for its first process. `wants` chooses the devices."""
         self.denied = []
         self._number += 1
         pids = [pid for members in trees.values() for pid in members]
@@ -97,7 +97,7 @@ class DrmClients:
 
 
 def device_memory(client: DrmClient) -> int:
-    """Resident bytes in the device's own memory; of a device that has none, in all regions."""
+    """Resident bytes in the device's own memory; in all regions where the device has none of its own."""
     regions = client.resident or client.total
     own = [size for region, size in regions.items() if region.startswith(("vram", "local", "device"))]
     return sum(own) if own else sum(regions.values())

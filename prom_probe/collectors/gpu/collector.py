@@ -1,4 +1,4 @@
-"""The GPU collector: every GPU of every vendor that is there, and what the watched trees use of them."""
+"""The GPU collector: the GPUs of all vendors, and what the watched trees use of them."""
 
 import msgspec
 
@@ -19,14 +19,14 @@ from prom_probe.sources.descriptors import read_once
 from prom_probe.sources.errors import ParseError
 from prom_probe.sources.proc_pid_statm import parse_proc_pid_statm
 
-# How often it is looked for GPUs that have come.
+# Seconds between two searches for new GPUs.
 _LOOK_S = 60.0
-# The worker ends itself when it has grown by so much since its first sample: a library that leaks.
+# The worker ends itself when it has grown by this much since its first sample: the driver's library leaks.
 _LEAK_BYTES = 256 << 20
 
 
 class GpuCollector:
-    """See `Collector`. Sources are called in threads of their own, so that a driver that hangs holds up no beat."""
+    """See `Collector`. Each source is called in its own thread, so that a hanging driver does not hold up a beat."""
 
     name = "gpu"
 
@@ -41,7 +41,7 @@ class GpuCollector:
         self._first_sample_s: float | None = None
         self._known: dict[str, dict[str, GpuInfo]] = {}  # by source and uuid
         self._wrapped: dict[tuple[str, str, str], float] = {}
-        self._raw: dict[tuple[str, str, str], tuple[int, int]] = {}  # with how often the source had been opened
+        self._raw: dict[tuple[str, str, str], tuple[int, int]] = {}  # and how often the source had been opened by then
         self._xids: dict[tuple[str, int], int] = {}
         self._maxima = GpuMaxima(context)
         self._processes = GpuProcesses(context, self._series, self._maxima)
@@ -67,12 +67,12 @@ class GpuCollector:
         self._series.end()
 
     def _look(self) -> None:
-        """Find the sources that there ought to be. What has gone keeps its source: it tells that it is not up."""
+        """Add the sources of new GPUs. A GPU that has gone keeps its source, which shows that it is not up."""
         for source in make_sources(self._context, self._feeds.keys()):
             self._feeds[source.name] = Feed(source, self._context, self._faults)
 
     def _write_feed(self, feed: Feed) -> float:
-        """Seconds that its sample took."""
+        """Write the series of a source's GPUs; returns the seconds that its sample took."""
         known = self._known.setdefault(feed.source.name, {})
         self._series.write(READABLE, feed.is_open and not feed.hung, f"gpu_{feed.source.name}")
         if feed.samples is None:
@@ -121,13 +121,13 @@ class GpuCollector:
         self._series.write(definition, value, *labels)
 
     def _unwrap(self, key: tuple[str, str, str], raw: int, modulus: int, opened: int) -> float:
-        """Add what the counter has gained. From one driver's life to the next nothing can be said of it."""
+        """The counter's total, with what it has gained; the gain during a reload of the driver is not known."""
         before = self._raw.get(key)
         self._raw[key] = raw, opened
         if before is None or before[1] != opened:
             total = self._wrapped.get(key, 0.0 if before else float(raw))
         else:
-            # A value that fell from below 2^32 has wrapped there, whatever its type has room for.
+            # A value that fell from below 2^32 wrapped at 2^32, even where its type is wider.
             wraps_at = 1 << 32 if raw < before[0] < 1 << 32 else modulus
             total = self._wrapped[key] + (raw - before[0]) % wraps_at
         self._wrapped[key] = total

@@ -1,4 +1,4 @@
-"""Two GPUs that do not exist, with a workload of which the watched trees get the credit: to try dashboards anywhere."""
+"""Two imaginary GPUs, with a workload that is attributed to the watched trees: to try dashboards on any machine."""
 
 import math
 from collections.abc import Callable
@@ -6,12 +6,12 @@ from collections.abc import Callable
 from prom_probe.collectors.gpu.source import GpuInfo, GpuProcess, GpuSample, Trees
 
 _GIB = 1 << 30
-# A training run: epochs of so many seconds, the last part of each an evaluation, a pause between two.
+# A training run: epochs of this many seconds, each ending with an evaluation and a pause.
 _EPOCH_S = 60.0
 
 
 class DemoSource:
-    """See `GpuSource`. Its numbers follow from the clock alone, its counters from when it was made."""
+    """See `GpuSource`. Its readings depend on the clock alone; its counters start at 0."""
 
     name = "demo"
 
@@ -52,7 +52,7 @@ class DemoSource:
             ("power_watts", ""): round(power, 1),
             ("power_limit_watts", ""): 700.0,
             ("fan_speed_ratio", ""): round(0.3 + 0.5 * busy, 2),
-            # The mean load times the time, and what the load's swing adds: it never falls.
+            # The integral of the power, so that it never falls.
             ("energy_joules_total", ""): round(70 * t + 600 * _work(t, number * 7.0), 3),
             ("clock_hertz", "sm"): round(1_980e6 - 200e6 * min(1.0, hot)) if busy > 0.05 else 345e6,
             ("clock_hertz", "memory"): 2_619e6,

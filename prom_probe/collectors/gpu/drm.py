@@ -1,4 +1,4 @@
-"""GPUs that the kernel shows in sysfs: AMD's, Intel's, and others by what their processes' open files tell."""
+"""GPUs that the kernel shows in sysfs: AMD's and Intel's; of others, what their processes' open files show."""
 
 import errno
 from collections.abc import Callable
@@ -15,12 +15,12 @@ from prom_probe.sources.gpu_hwmon import GpuSensor, find_hwmon, list_gpu_sensors
 from prom_probe.sources.kfd import read_kfd_addresses, read_kfd_memory
 from prom_probe.sources.pid_namespace import has_host_pids
 
-# Samples between two looks for cards that came or went.
+# Samples between two listings of the cards, which come and go.
 _LIST_EVERY = 60
 
 
 class File(NamedTuple):
-    """A file with one number: the first of `names` that is there, and what it is divided by."""
+    """A file with one number: the first of `names` that exists, and the divisor that gives base units."""
 
     key: Key
     names: tuple[str, ...]
@@ -55,12 +55,12 @@ INTEL_HWMON = (
 
 
 class _Card:
-    """A card and what is kept of it while it is there."""
+    """A card, and what is known of it."""
 
     def __init__(self, card: DrmCard, sysfs: str) -> None:
         self.card = card
         self.hwmon: str | None = None
-        self.sensors: list[GpuSensor] | None = None  # None until a sample finds the card awake
+        self.sensors: list[GpuSensor] | None = None  # None until the first sample for which the card is awake
         device = card.device
         uuid = read_text(f"{device}/unique_id") or card.address
         name = read_text(f"{device}/product_name") or f"{card.source} {read_text(f'{device}/device')}".strip()
@@ -70,7 +70,7 @@ class _Card:
 
 
 class DrmSource:
-    """See `GpuSource`. `name`: the cards of "amd", of "intel", or the others'."""
+    """See `GpuSource`. `name`: "amd" and "intel" for these vendors' cards, "drm" for others."""
 
     def __init__(self, name: str, context: Context) -> None:
         self.name = name
@@ -94,7 +94,7 @@ class DrmSource:
             self._list()
         samples = [self._sample(card) for card in self._cards]
         by_address = {sample.info.pci_bus_id: sample for sample in samples}
-        # A device that is not on PCI says nothing of its address: all of it belongs to the one card that there is.
+        # Clients of a device that is not on PCI give no address: they belong to the only card.
         alone = samples[0].info.pci_bus_id if len(samples) == 1 and ":" not in samples[0].info.pci_bus_id else None
         used = self._clients.read(trees, lambda device: device in by_address or (alone is not None and not device))
         for sample in samples:
@@ -138,7 +138,7 @@ class DrmSource:
         card.sensors = list_gpu_sensors(card.hwmon) if card.hwmon is not None else []
 
     def _add_kfd(self, by_address: dict[str, GpuSample]) -> None:
-        """ROCm processes: their PIDs are the machine's, so they count only where procfs has these too."""
+        """Add ROCm processes. They have the machine's PIDs, so they are used only where procfs has these too."""
         if not self._kfd or not has_host_pids(self._context.procfs):
             return
         try:

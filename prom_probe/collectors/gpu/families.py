@@ -20,7 +20,7 @@ UP = define(
     labels="uuid",
     source="NVML; sysfs",
     definition="1 if the last sample of the GPU worked, a suspended one's too; 0 if the GPU is lost, needs a reset, or "
-    "its driver has not answered for 5 s or cannot be initialised any more.",
+    "its driver has not answered for 5 s or can no longer be initialised.",
 )
 SUSPENDED = define(
     "gpu_suspended",
@@ -39,7 +39,7 @@ ERRORS = define(
     labels="call code",
     source="NVML return codes; errno",
     definition="Count by call and by the name of the error, a call that has not returned for 5 s as HUNG. What a GPU "
-    "or driver does not support is no error, nor is an idle GPU without utilisation samples.",
+    "or driver does not support is not an error, nor is an idle GPU without utilisation samples.",
 )
 SAMPLE_DURATION = define(
     "gpu_sample_duration_seconds",
@@ -58,7 +58,7 @@ FIRST_SAMPLE = define(
     definition="Importing the driver's library and its initialisation included; absent until there is a sample.",
 )
 
-# A GPU's own readings, by the name that the sources give them. A label besides `uuid` is the second of a reading's key.
+# A GPU's own readings, by the name in a `Key`. The key's second part is the value of the label besides `uuid`.
 READINGS: dict[str, Definition] = {
     "utilization_ratio": define(
         "gpu_utilization_ratio",

@@ -1,4 +1,4 @@
-"""One source of GPU readings kept going: opened, sampled with a deadline, closed and opened again after a failure."""
+"""Keeps one source of GPU readings going: opens it, samples it with a deadline, reopens it after a failure."""
 
 from collections.abc import Callable
 
@@ -7,13 +7,13 @@ from prom_probe.collectors.gpu.caller import Caller
 from prom_probe.collectors.gpu.faults import Faults
 from prom_probe.collectors.gpu.source import GpuError, GpuSample, GpuSource, Trees
 
-# A call that takes longer hangs: a fault, and the source's GPUs are not up. Initialising may take longer.
+# A call that takes longer hangs: it counts as a fault, and the GPUs are not up. Initialising may take longer.
 HUNG_S = 5.0
 HUNG_OPEN_S = 30.0
-# The worker ends itself after so long, in the hope that a new one fares better. (Where the kernel holds on to the
-# call it cannot end, and the supervisor starts no other.)
+# After this long the worker ends itself, and a new one tries again. (A call that the kernel does not let go of keeps
+# the worker from ending; the supervisor starts no other then.)
 RESTART_S = 120.0
-# From one attempt to open to the next.
+# Seconds between two attempts to open the source.
 BACKOFF_FIRST_S = 1.0
 BACKOFF_MAX_S = 60.0
 CLOSE_S = 2.0
@@ -22,11 +22,11 @@ MISMATCH = "LIB_RM_VERSION_MISMATCH"
 
 
 class Renew(BaseException):
-    """Only a new process helps; no Exception, so that it ends the worker."""
+    """Only a new process helps. A BaseException, so that it ends the worker."""
 
 
 class Feed:
-    """`samples` are the newest, None while there are none: the source is closed, opening, late or hanging."""
+    """`samples` are those of the newest collection; None while the source is closed, opening, late or hanging."""
 
     def __init__(self, source: GpuSource, context: Context, faults: Faults) -> None:
         self.source = source
@@ -34,7 +34,7 @@ class Feed:
         self.took_s = 0.0
         self.hung = False
         self.is_open = False
-        self.opened = 0  # how often
+        self.opened = 0  # how many times
         self._context = context
         self._faults = faults
         self._caller: Caller[object] = Caller(context.wake)
@@ -45,18 +45,18 @@ class Feed:
         self._backoff_s = BACKOFF_FIRST_S
 
     def collect(self, trees: Trees) -> None:
-        """Go on by a sample, or by what has to come before it. Raises Renew."""
+        """Take a sample, or the next step towards one. Raises Renew."""
         self.samples = None
         deadline_s = self._context.monotonic() + self._context.gpu_patience_s
         while not self._advance(trees, deadline_s):
             pass
 
     def _advance(self, trees: Trees, deadline_s: float) -> bool:
-        """One step; True where there is no more to do in this collection."""
+        """One step; returns True where there is nothing left to do in this collection."""
         now_s = self._context.monotonic()
         if not self._caller.busy:
             if not self.is_open and now_s < self._open_at_s:
-                if self._error is not None:  # it has not gone by not being looked at
+                if self._error is not None:  # while the source is closed the fault persists
                     self._faults.note(self.source.name, self._error, count=False)
                 return True
             self._take = self._sampled if self.is_open else self._opened
@@ -87,7 +87,7 @@ class Feed:
         samples = self._caller.take()
         assert isinstance(samples, list)
         self._backoff_s = BACKOFF_FIRST_S
-        # A late sample stands unless there is a newer one in the same collection; its events are told only once.
+        # A newer sample of the same collection replaces a late one, but takes over its events: each comes only once.
         events = {sample.info.uuid: sample.xids for sample in self.samples or ()}
         for sample in samples:
             sample.xids[:0] = events.get(sample.info.uuid, [])
@@ -128,7 +128,7 @@ class Feed:
         self._caller.take()
 
     def close(self) -> None:
-        """Close the source if it answers."""
+        """Close the source, unless it hangs."""
         if self.is_open and not self._caller.busy:
             self._caller.start(self.source.close)
             self._caller.wait(CLOSE_S)

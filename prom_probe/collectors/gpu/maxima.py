@@ -1,4 +1,4 @@
-"""The most memory that a GPU and a tree had in the rolling window: a peak between two scrapes shows in the next."""
+"""The largest GPU memory of GPUs and trees in the rolling window, so that the next scrape shows a peak."""
 
 from prom_probe.collectors.base import Context
 from prom_probe.collectors.gpu import families
@@ -8,14 +8,14 @@ from prom_probe.collectors.window import WindowMax
 
 
 class GpuMaxima:
-    """`add` what a collection reads, then `write`. What is gone keeps its maximum for one window."""
+    """Call `add` for each reading of a collection, then `write`. A GPU or tree that is gone keeps its maximum."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._windows: dict[tuple[str, ...], WindowMax] = {}
 
     def add(self, value: float, *labels: str) -> None:
-        """`labels`: a GPU's uuid, or a tree and a uuid."""
+        """`labels` are a GPU's uuid, or a tree and a GPU's uuid."""
         window = self._windows.get(labels)
         if window is None:
             window = self._windows[labels] = WindowMax(self._context.max_window_s)

@@ -7,28 +7,28 @@ from typing import Any, NamedTuple
 from prom_probe.collectors.gpu.source import GpuError, GpuInfo, GpuProcess, GpuSample, Key, MigDevice, Trees
 from prom_probe.sources.nvml import FUNCTION_NOT_FOUND, NOT_SUPPORTED, Handle, Nvml, NvmlError
 
-# What a device or a driver does not have is asked for again after so many samples: MIG comes and goes.
+# A reading that a device or driver does not support is tried again after this many samples: MIG comes and goes.
 _ASK_AGAIN = 60
-# Samples between two looks for devices that came or went.
+# Samples between two listings of the devices; more often while one is lost.
 _LIST_EVERY = 60
 _LIST_LOST_EVERY = 5
-# Events taken at once.
+# The most Xid events that one sample takes.
 _MOST_XIDS = 100
 
 _INVALID_ARGUMENT = 2
 _QUIET = (NOT_SUPPORTED, FUNCTION_NOT_FOUND, _INVALID_ARGUMENT)
-# The GPU is gone for now, others may live.
+# This GPU is gone for now; others may work.
 _LOST = {"GPU_IS_LOST", "RESET_REQUIRED", "GPU_NOT_FOUND"}
-# The driver is gone, or our access to it, as after a reload of systemd in a container.
+# The driver, or our access to it, is gone, as in a container after a reload of systemd.
 _BROKEN = {"UNINITIALIZED", "DRIVER_NOT_LOADED", "LIB_RM_VERSION_MISMATCH", "UNKNOWN"}
 
-# From this driver on, PIDs of process lists are those of our PID namespace, before they are the machine's. (Those of
-# utilisation are ours only since 570.86; they are believed only if they are also in the list.)
+# Since this driver version, process lists have the PIDs of our own PID namespace; older drivers give the machine's.
+# (Utilisation samples do so only since 570.86; a sample whose PID is not in the list is ignored.)
 _OWN_PIDS_SINCE = (535, 113)
 
 
 class Field(NamedTuple):
-    """A field of nvmlDeviceGetFieldValues: NVML_FI_DEV_*, where it goes, and what makes base units of it."""
+    """A field of nvmlDeviceGetFieldValues: NVML_FI_DEV_*, the reading that it gives, and the divisor for base units."""
 
     number: int
     key: Key
@@ -57,7 +57,7 @@ _MEMORY_TEMPERATURE = ("temperature_celsius", "memory")
 
 
 class NvmlReading(NamedTuple):
-    """A call and what it gives: nvidia-ml-py's function, or a method of Nvml, and its further arguments."""
+    """A call and the readings that it gives. `call` is a function of nvidia-ml-py or a method of `Nvml`."""
 
     call: str
     arguments: tuple[object, ...]
@@ -84,7 +84,7 @@ def _take_rates(result: Any, values: dict[Key, float]) -> None:
 
 
 def _take_memory(result: Any, values: dict[Key, float]) -> None:
-    if result.total:  # unified memory has none of its own
+    if result.total:  # a GPU with unified memory has none of its own
         values["memory_total_bytes", ""] = result.total
         values["memory_used_bytes", ""] = result.used
         if result.reserved is not None:
@@ -117,16 +117,16 @@ READINGS = (
 
 
 class _Device:
-    """What is kept of one GPU."""
+    """One GPU, and what is known of it."""
 
     def __init__(self, info: GpuInfo, handle: Handle, nvml: Nvml) -> None:
         self.info = info
         self.calls = [(reading, _bind(nvml, reading, handle)) for reading in READINGS]
         self.handle = handle
         self.address = nvml.address(handle)
-        self.lacks: dict[object, int] = {}  # what it does not have: the sample that asks again
+        self.lacks: dict[object, int] = {}  # unsupported readings: the number of the sample that tries again
         self.fields: tuple[Field, ...] = FIELDS
-        self.since_us = 0  # the newest utilisation sample seen
+        self.since_us = 0  # time of the newest utilisation sample
         self.xids: list[int] = []
 
 
@@ -138,7 +138,7 @@ class NvidiaSource:
     def __init__(self) -> None:
         self._nvml: Nvml | None = None
         self._devices: dict[str, _Device] = {}  # by PCI address
-        self._lost: dict[int, NvmlError] = {}  # by index: devices that have no handle
+        self._lost: dict[int, NvmlError] = {}  # by index: devices without a handle
         self._number = 0
         self._events: Any = None
         self._version = ""
@@ -176,7 +176,7 @@ class NvidiaSource:
         return samples + [self._without_handle(index, error) for index, error in self._lost.items()]
 
     def _without_handle(self, index: int, error: NvmlError) -> GpuSample:
-        """A GPU that was lost before it could say who it is."""
+        """The sample of a GPU that was lost before it could be identified."""
         info = GpuInfo(f"nvidia-{index}", str(index), "nvidia", "", "", self._version)
         return GpuSample(info, up=False, faults=[GpuError(error.call, error.code, error.text)])
 
@@ -193,10 +193,10 @@ class NvidiaSource:
         try:
             nvml.shutdown()
         except NvmlError:
-            pass  # it is not initialised, or gone
+            pass  # not initialised, or gone
 
     def _list(self, nvml: Nvml) -> None:
-        """Look for devices. One that has been seen stays: without a handle it is lost, not forgotten."""
+        """List the devices. A device that has been seen stays known: without a handle it is lost."""
         self._lost = {}
         for index, handle in nvml.handles():
             if isinstance(handle, NvmlError):
@@ -225,7 +225,7 @@ class NvidiaSource:
                 self._events = nvml.event_set()
             nvml.register_xids(handle, self._events)
         except NvmlError:
-            pass  # no events, no Xids
+            pass  # this driver has no events, so there are no Xids
         return device
 
     def _take_xids(self, nvml: Nvml) -> None:
@@ -236,7 +236,7 @@ class NvidiaSource:
             try:
                 event = nvml.next_xid(self._events)
             except NvmlError:
-                return  # a lost GPU's call says so as well
+                return  # a lost GPU; its other calls report that
             if event is None:
                 return
             device = by_address.get(event[0])
@@ -254,7 +254,7 @@ class NvidiaSource:
         attempt.read("nvmlDeviceGetFieldValues", lambda: self._read_fields(nvml, device, sample))
         attempt.read("processes", lambda: self._read_processes(nvml, device, sample, attempt))
         if sample.faults and not sample.values and not sample.wrapping:
-            sample.up = False  # one reading may fail for reasons of its own, all of them have one reason
+            sample.up = False  # one failed reading may be a special case; when all fail, the GPU is down
         return sample
 
     def _read_fields(self, nvml: Nvml, device: _Device, sample: GpuSample) -> None:
@@ -299,7 +299,7 @@ class NvidiaSource:
             sample.values["mig_memory_used_bytes", instance] = memory.used
             _add_processes(nvml, mig, processes)
         except NvmlError as error:
-            if error.number not in _QUIET:  # an invalid handle: it was removed just now
+            if error.number not in _QUIET:  # an invalid handle: it has just been removed
                 raise
 
     def _read_utilization(self, nvml: Nvml, device: _Device, processes: dict[int, GpuProcess]) -> bool:
@@ -321,7 +321,7 @@ class NvidiaSource:
 
 
 class _Attempts:
-    """The calls of one sample of one device: what fails is noted, and after a loss nothing more is tried."""
+    """The calls of one device's sample: failures are recorded, and once the GPU is lost no more calls are made."""
 
     def __init__(self, number: int, device: _Device, sample: GpuSample) -> None:
         self._number = number
@@ -329,7 +329,7 @@ class _Attempts:
         self._sample = sample
 
     def read(self, what: object, call: Callable[[], Any]) -> Any:
-        """What `call` gives; None where it fails, or has been found not to be supported."""
+        """The result of `call`; None where it fails or is known not to be supported."""
         lacks = self._device.lacks
         if not self._sample.up or lacks.get(what, 0) > self._number:
             return None
@@ -354,7 +354,7 @@ def _bind(nvml: Nvml, reading: NvmlReading, handle: Handle) -> Callable[[], Any]
 
 
 def _add_processes(nvml: Nvml, handle: Handle, processes: dict[int, GpuProcess]) -> None:
-    """A device's processes. One that is in two of its lists has the same memory in both; MIG devices add up."""
+    """Add a device's processes. A process in several of its lists counts once; the memory of MIG devices adds up."""
     used: dict[int, int | None] = {}
     for process in nvml.processes(handle):
         before = used.get(process.pid)
@@ -366,13 +366,13 @@ def _add_processes(nvml: Nvml, handle: Handle, processes: dict[int, GpuProcess])
 
 
 def _advice(error: NvmlError) -> str:
-    """What to say of an initialisation that failed."""
+    """The text for a failed initialisation, with advice."""
     return f"{error.text}{_ADVICE.get(error.code, '')}"
 
 
 _ADVICE = {
     "LIBRARY_NOT_FOUND": ": libnvidia-ml.so.1 is not here; a container gets it with NVIDIA_DRIVER_CAPABILITIES=utility",
-    "LIB_RM_VERSION_MISMATCH": ": the library and the kernel's driver are of different versions; a reboot helps",
+    "LIB_RM_VERSION_MISMATCH": ": the library and the kernel's driver are of different versions; rebooting helps",
     "NO_PERMISSION": ": /dev/nvidiactl cannot be opened",
-    "UNKNOWN": ": a container loses access to its GPUs when systemd is reloaded; starting it anew helps",
+    "UNKNOWN": ": a container loses access to its GPUs when systemd is reloaded; restarting it helps",
 }

@@ -1,4 +1,4 @@
-"""What the watched trees use of the GPUs: each tree's sum, and its processes' own series."""
+"""What the watched trees use of the GPUs: the series of each tree and of its processes."""
 
 from prom_probe.collectors.base import Context
 from prom_probe.collectors.gpu import families
@@ -10,7 +10,7 @@ from prom_probe.sources.pid_namespace import has_host_pids, is_own_namespace
 
 
 class GpuProcesses:
-    """Between `begin` and `end` takes the samples of one collection."""
+    """Takes the samples of one collection between `begin` and `end`."""
 
     def __init__(self, context: Context, series: SeriesWriter, maxima: GpuMaxima) -> None:
         self._context = context
@@ -25,8 +25,8 @@ class GpuProcesses:
         self._now: dict[tuple[int, str], float] = {}
         self._memory: dict[str, float] = {}  # of all GPUs, by tree
         self._peaks: dict[str, float] = {}
-        self._began = False  # what processes had used before is nobody's increase
-        # The numbers in procfs are those of our own PID namespace, or of the machine, or both.
+        self._began = False  # what processes used before the first collection does not count
+        # Whether PIDs of each kind match those in procfs.
         self._fits: dict[PidKind, bool] = {
             "procfs": True,
             "own": is_own_namespace(context.procfs),

@@ -1,4 +1,4 @@
-"""What a source of GPU readings is, and what it gives: base units, whatever the vendor."""
+"""The interface of a source of GPU readings, and its samples: base units for every vendor."""
 
 from collections.abc import Mapping
 from typing import Literal, Protocol, TypeAlias
@@ -8,17 +8,17 @@ import msgspec
 # A reading's name in `families.READINGS`, and the value of its label besides `uuid` ("" where it has none).
 Key: TypeAlias = tuple[str, str]
 
-# Whose numbers the PIDs of a sample are: our PID namespace's, the machine's, or procfs's own, which always fit.
+# Where the PIDs of a sample are from: our own PID namespace, the machine's, or procfs, where they always match.
 PidKind = Literal["own", "host", "procfs"]
 
-# The members of each watched tree.
+# The PIDs of each watched tree.
 Trees: TypeAlias = Mapping[str, list[int]]
 
 
 class GpuError(Exception):
-    """A driver call that failed: its name, the error's name ("GPU_IS_LOST", "EACCES") and what to say of it.
+    """A driver call that failed: its name, the error's name ("GPU_IS_LOST", "EACCES") and a text for the log.
 
-    Out of `open` or `sample` it means that nothing of the source works; it is closed then, and opened again later.
+    Raised by `open` or `sample`, it means that the whole source failed; it is closed, and opened again later.
     """
 
     def __init__(self, call: str, code: str, text: str) -> None:
@@ -29,7 +29,7 @@ class GpuError(Exception):
 
 
 class GpuInfo(msgspec.Struct, frozen=True, array_like=True):
-    """Which GPU it is; the labels of `gpu_info`."""
+    """A GPU's identity; the labels of `gpu_info`."""
 
     uuid: str
     index: str
@@ -40,11 +40,11 @@ class GpuInfo(msgspec.Struct, frozen=True, array_like=True):
 
 
 class GpuProcess(msgspec.Struct):
-    """What one process uses of one GPU. None and empty: not known."""
+    """What one process uses of one GPU; None and empty where it is not known."""
 
     memory: float | None = None  # bytes
     utilization: dict[str, float] = {}  # ratio by engine
-    engine_seconds: dict[str, float] = {}  # by engine, ever growing
+    engine_seconds: dict[str, float] = {}  # by engine; never falls
 
 
 class MigDevice(msgspec.Struct, frozen=True):
@@ -54,32 +54,32 @@ class MigDevice(msgspec.Struct, frozen=True):
 
 
 class GpuSample(msgspec.Struct):
-    """One GPU now."""
+    """One GPU's newest readings."""
 
     info: GpuInfo
     up: bool = True
-    suspended: bool | None = None  # None where it cannot be
+    suspended: bool | None = None  # None where the device cannot be suspended
     values: dict[Key, float] = {}
-    # Counters of the driver's that wrap: the raw value and where it does; the collector adds up.
+    # Counters that wrap: the raw value, and the value at which it wraps; the collector adds up the increases.
     wrapping: dict[Key, tuple[int, int]] = {}
-    xids: list[int] = []  # that came since the last sample
+    xids: list[int] = []  # reported since the last sample
     mig: list[MigDevice] = []
     processes: dict[int, GpuProcess] | None = None  # by PID; None where they are not known
-    denied: bool = False  # they are not known because one of the trees' processes may not be looked at
+    denied: bool = False  # the processes are not known because one of the trees' processes denies access
     pids: PidKind = "procfs"
     faults: list[GpuError] = []
 
 
 class GpuSource(Protocol):
-    """A driver's GPUs. One thread calls it, which is not the collector's: any call may block for ever."""
+    """A driver's GPUs. Called by one thread, not the collector's: any call may block for ever."""
 
     name: str
 
     def open(self) -> None:
-        """Make ready; raises GpuError. Called again some time after it failed."""
+        """Prepare for `sample`; raises GpuError. Called again some time after a failure."""
 
     def sample(self, trees: Trees) -> list[GpuSample]:
-        """Every GPU, the lost ones too; raises GpuError where nothing answers any more."""
+        """A sample of every GPU, lost ones included; raises GpuError where the driver no longer answers."""
 
     def close(self) -> None:
-        """Give back what `open` took; never raises."""
+        """Release what `open` acquired; never raises."""

@@ -1,4 +1,4 @@
-"""The one table of GPU sources, and which of them a machine needs."""
+"""The table of GPU sources, and which of them a machine needs."""
 
 from collections.abc import Callable, Collection
 
@@ -28,7 +28,7 @@ def _drm(vendor: str) -> Callable[[Context], GpuSource]:
     return make
 
 
-# Each imports what it needs when it is made.
+# Each function imports its source's module when it is called.
 SOURCES: dict[str, Callable[[Context], GpuSource]] = {
     "nvidia": _nvidia,
     "amd": _drm("amd"),
@@ -39,6 +39,6 @@ SOURCES: dict[str, Callable[[Context], GpuSource]] = {
 
 
 def make_sources(context: Context, have: Collection[str]) -> list[GpuSource]:
-    """Those that `--gpu` names, or that detection finds, and that are not there yet."""
+    """The sources that `--gpu` names or detection finds, without those that exist already (`have`)."""
     wanted = detect_gpus(context.procfs, context.sysfs) if context.gpu == "auto" else {context.gpu}
     return [make(context) for name, make in SOURCES.items() if name in wanted and name not in have]

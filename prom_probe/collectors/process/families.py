@@ -4,8 +4,8 @@ from prom_probe.model.definition import define
 
 _ANY = "Linux, macOS"
 _REAPED = (
-    "of all live processes of the tree and of the children they reaped, held: what a process used stays counted when "
-    "it is gone, whoever reaped it, and is never counted twice"
+    "of all live processes of the tree and of the children they reaped. What a process used stays counted after its "
+    "end, whichever process reaped it, and never counts twice"
 )
 
 PROCESSES = define(
@@ -25,7 +25,7 @@ THREADS = define(
     "Threads of the tree's processes.",
     labels="tree",
     source="/proc/PID/stat num_threads",
-    definition="Sum over the tree's processes that are no zombies.",
+    definition="Sum over the tree's processes that are not zombies.",
     platforms=_ANY,
 )
 CPU = define(
@@ -161,8 +161,8 @@ WITHOUT_PSS = define(
     "Processes of the tree that are not in its PSS and USS.",
     labels="tree",
     source="/proc/PID/smaps_rollup",
-    definition="Count of those that are resident with more than --collect.pss-max-rss, deny it, or have not had their "
-    "turn yet. With --collect.pss-interval.",
+    definition="Processes with more resident memory than --collect.pss-max-rss, that deny access, or that have not had "
+    "their turn yet. With --collect.pss-interval.",
 )
 FAULTS = define(
     "proctree_page_faults_total",
@@ -181,8 +181,8 @@ WAITED = define(
     labels="tree",
     source="/proc/PID/schedstat; with --collect.context-switches /proc/PID/task/TID/schedstat",
     definition="Run-queue delay of the main threads of the tree's processes; of all their threads with "
-    "--collect.context-switches. Held when a process or a thread is gone, up to its last reading; who lives shorter "
-    "than a collection is not in it. Absent where the kernel keeps no such account.",
+    "--collect.context-switches. What a process or thread had waited by its last reading stays counted after its end; "
+    "those that live for less than a collection are left out. Absent where the kernel keeps no such account.",
 )
 CONTEXT_SWITCHES = define(
     "proctree_context_switches_total",
@@ -192,8 +192,8 @@ CONTEXT_SWITCHES = define(
     labels="tree type",
     source="/proc/PID/task/TID/status voluntary_ctxt_switches, nonvoluntary_ctxt_switches",
     definition='Because the thread waited for something (type="voluntary") or its time was up (type="nonvoluntary"), '
-    "over all threads of the tree's processes, held when one is gone, up to its last reading. A process that ran is "
-    "read again in its turn, 256 threads a collection. With --collect.context-switches.",
+    "over all threads of the tree's processes. What a thread had by its last reading stays counted after its end. A "
+    "process that ran is read again in its turn, 256 threads a collection. With --collect.context-switches.",
 )
 STATE = define(
     "proctree_processes_state",
@@ -233,8 +233,8 @@ UNATTRIBUTED = define(
     labels="tree",
     source="cpu.stat usage_usec; cpuacct.usage; cgroup.procs",
     definition="What the cgroup used while all its processes were the tree's, less what the tree's counter gained, as "
-    "far as that is more than its rounding (two ticks a process): of processes that lived shorter than a collection "
-    "and that nobody in the tree waited for. Absent while the cgroup has other processes.",
+    "far as that is more than its rounding (two ticks a process): of processes that lived for less than a "
+    "collection and that no process of the tree waited for. Absent while the cgroup has other processes.",
 )
 WITHOUT_SERIES = define(
     "proctree_processes_without_series",
@@ -243,8 +243,8 @@ WITHOUT_SERIES = define(
     "Processes of the tree that have no series of their own.",
     labels="tree",
     source="/proc",
-    definition="Count of those that came when --collect.max-processes others had them (who ends makes room), or that "
-    "have been seen in fewer than three collections. They are in the tree's sums all the same.",
+    definition="Processes that started while --collect.max-processes others had series (one that ends makes room), or "
+    "that have been seen in fewer than three collections. The tree's sums include them.",
     platforms=_ANY,
 )
 _WINDOW = "in the last --expose.max-window; kept for as long when the tree is gone"

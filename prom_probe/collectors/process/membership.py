@@ -1,4 +1,4 @@
-"""Which processes belong to which tree, as the process collector tells other workers."""
+"""Which processes belong to which tree: the message that the process collector publishes for other workers."""
 
 from collections.abc import Iterable
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 def encode_members(members: Iterable[tuple[str, int]], trees: Iterable[str]) -> bytes:
-    """(tree, PID) of each member, and the trees that may have none."""
+    """`members` are (tree, PID) pairs; `trees` also names trees without any."""
     by_tree: dict[str, list[int]] = {tree: [] for tree in trees}
     for tree, pid in members:
         by_tree.setdefault(tree, []).append(pid)
@@ -14,7 +14,7 @@ def encode_members(members: Iterable[tuple[str, int]], trees: Iterable[str]) -> 
 
 
 def decode_members(data: bytes) -> dict[str, list[int]]:
-    """The PIDs by tree; none for bytes that are not a list of members."""
+    """The PIDs by tree; empty for bytes that are not such a message."""
     try:
         return msgspec.msgpack.decode(data, type=dict[str, list[int]]) if data else {}
     except msgspec.DecodeError:

@@ -34,7 +34,7 @@ class PageSource(Protocol):
 
 
 class Target(NamedTuple):
-    """Whom to scrape; `job` is a name that no other target has."""
+    """What to scrape; no other target has the same `job`."""
 
     job: str
     instance: str
@@ -43,15 +43,15 @@ class Target(NamedTuple):
 
 
 def collector_name(job: str) -> str:
-    """What the collector of a target is called."""
+    """The name of a target's collector."""
     return f"scrape:{job}"
 
 
 class ScrapeCollector:
     """See `Collector`. The page's series are local, except those that `exposed` chooses.
 
-    A scrape that fails ends all of the target's series; one that the page has no more ends at once. Timestamps in the
-    page are not looked at: a row has one, the scrape's.
+    A failed scrape ends all of the target's series; a series that the page no longer has ends at once. Timestamps in
+    the page are ignored: a row has one timestamp, the scrape's.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class ScrapeCollector:
         self._page = ExpositionPage(target.limits)
         self._failures = dict.fromkeys(REASONS, 0)
         self._up: bool | None = None
-        self._versions = (-1, -1)  # the page's epoch and the choice's version that the layout is of
+        self._versions = (-1, -1)  # the page's epoch and the version of `exposed` that the layout was made for
         self._unexposed = 0
         self._labels = {"job": target.job, "instance": target.instance}
         self._own = [
@@ -102,14 +102,14 @@ class ScrapeCollector:
             row[self._first :] = array("d", [STALE]) * (len(row) - self._first)
         else:
             self._page.maybe_compact()
-            self._follow()
+            self._update_layout()
             self.layout.row[self._first :] = self._page.values
-        self._note(failure)
+        self._log_change(failure)
         report = (float(not failure), self._monotonic() - started_s, samples, kept, added)
         self.layout.row[: self._first] = array("d", [*report, *self._failures.values(), self._unexposed])
 
-    def _follow(self) -> None:
-        """Bring the layout up to the page's series."""
+    def _update_layout(self) -> None:
+        """Give the page's new series their columns, or all of them new ones."""
         versions = (self._page.epoch, self._exposed.version)
         if versions != self._versions:
             self._versions = versions
@@ -130,8 +130,8 @@ class ScrapeCollector:
             return Column(series.family, labels, False)
         return Column(series.family, labels, True, shown)
 
-    def _note(self, failure: str) -> None:
-        """A line where the target goes down or comes back."""
+    def _log_change(self, failure: str) -> None:
+        """Log that the target went down or came back."""
         up = not failure
         if up != self._up and (failure or self._up is not None):
             level, what = ("info", "is scraped again") if up else ("warn", f"cannot be scraped: {failure}")
@@ -142,12 +142,12 @@ class ScrapeCollector:
         return b""
 
     def restore(self, state: bytes) -> None:
-        """Nothing: what the page has is read anew."""
+        """Nothing to restore: the next page has it all."""
 
     def close(self) -> None:
         self._source.close()
 
 
 def is_openmetrics(content_type: str) -> bool:
-    """Whether a Content-Type asks for the OpenMetrics parser; whatever else it says, the page is taken for text."""
+    """Whether the page is OpenMetrics; with any other Content-Type it is read as the text format."""
     return content_type.partition(";")[0].strip().lower() == "application/openmetrics-text"

@@ -1,4 +1,4 @@
-"""Which scraped series go on to `/metrics`, and under which labels."""
+"""Which scraped series `/metrics` shows, and with which labels."""
 
 import re
 import threading
@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from prom_probe.collectors.scrape.page import PageSeries
 from prom_probe.model.labels import Labels, make_labels
 
-# Our own names: another program's metric that begins so could pass for one of ours.
+# Prefixes of our own metrics: another program's metric that has one could be mistaken for ours.
 _OURS = ("proctree_", "cgroup_", "system_", "gpu_", "prom_probe_")
-_UNCLASSIC = re.compile(r"[^a-zA-Z0-9_:]")  # written as an underscore to who does not read UTF-8 names
+_UNCLASSIC = re.compile(r"[^a-zA-Z0-9_:]")  # written as an underscore for clients that do not read UTF-8 names
 
 
 class Exposed:
     """The choice of `--scrape.expose`, shared by all targets; any thread may call.
 
-    A family that one target has goes without `job` and `instance`. Once a second target has it too, each keeps its
-    `job` for as long as we run; `version` changes then.
+    A family that only one target has is shown without `job` and `instance`. Once a second target has it too, the series
+    of both keep `job` for the rest of the run, and `version` changes.
     """
 
     def __init__(self, patterns: Sequence[str]) -> None:
@@ -32,7 +32,7 @@ class Exposed:
         return fits is not None and (fits(series.name) is not None or fits(series.family.name) is not None)
 
     def maybe_labels(self, series: PageSeries, target: str, job: str) -> Labels | None:
-        """What `target`'s chosen series is called on `/metrics`, None where it may not be there."""
+        """The labels of `target`'s chosen series on `/metrics`; None where its name is one of ours."""
         if any(_UNCLASSIC.sub("_", name).startswith(_OURS) for name in (series.name, series.family.name)):
             return None
         with self._lock:
@@ -46,7 +46,7 @@ class Exposed:
 
 
 def attached(labels: dict[str, str], own: dict[str, str]) -> dict[str, str]:
-    """A page's labels with the target's `own`, which win: the page's become `exported_...`, as in Prometheus."""
+    """A page's labels and the target's `own`; a page's label of the same name becomes `exported_...`."""
     merged = {key: value for key, value in labels.items() if key not in own}
     for key in own:
         if key in labels:

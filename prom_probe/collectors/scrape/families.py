@@ -1,4 +1,4 @@
-"""The metrics of scraping: what Prometheus adds to each target's own, and what we tell of ourselves."""
+"""The metrics of scraping: those that Prometheus adds to each target's own, and our own."""
 
 from prom_probe.model.definition import Definition, define
 
@@ -16,7 +16,7 @@ def _report(name: str, help: str, definition: str, unit: str = "") -> Definition
     )
 
 
-# Prometheus's own, local: at the /metrics of another program they would be taken for its scraper's.
+# Prometheus adds these to each target. They are local: on /metrics they would be mistaken for our own scraper's.
 REPORT = (
     _report(
         "up",
@@ -41,7 +41,7 @@ REPORT = (
     ),
     _report(
         "scrape_series_added",
-        "Series that the page before had not.",
+        "Series that the previous page did not have.",
         "Count of series that are new since the last page, whether or not they have been there earlier.",
     ),
 )

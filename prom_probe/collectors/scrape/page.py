@@ -1,8 +1,7 @@
-"""Reads pages of an exposition format, each much like the one before: values by place, series by their text.
+"""Reads pages of an exposition format, each much like the one before it: values by place, series by their text.
 
-What a line is, is decided by the grammar of Prometheus's own lexers; what a series' text means, by prometheus_client's
-parser, once: a text that was on the page before is known by itself. A page whose lines have the same series in the same
-order is read without looking at what has not changed.
+The grammar of Prometheus's own lexers decides what a line is. prometheus_client's parser decides what a series' text
+means, once for each text. On a page with the same series on the same lines only the changed lines are read.
 """
 
 import re
@@ -26,7 +25,7 @@ _NUMBER_TEXT = f"(?:{_DECIMAL_TEXT}|{_SPECIAL_TEXT})"
 
 
 def _series(space: str, trailing_comma: str) -> str:
-    """A series: a name with or without labels, or a name among the labels, with `space` where it may be."""
+    """A series: a name with or without labels, or a name among the labels, with `space` where spaces are allowed."""
     term = f"(?:(?:{_LABEL}|{_QUOTED}){space}={space}{_QUOTED}|{_QUOTED})"
     braces = rf"\{{{space}(?:{term}{space}(?:,{space}{term}{space})*{trailing_comma})?\}}"
     return f"(?:{_NAME}(?:{space}{braces})?|{braces})"
@@ -36,7 +35,7 @@ _WITH_EXEMPLARS = ("_total", "_bucket")
 
 
 class _Format(NamedTuple):
-    """How the lines of a format look."""
+    """What the lines of a format look like."""
 
     sample: re.Pattern[str]  # groups: series, value, exemplar
     comment: re.Pattern[str]  # groups: HELP, TYPE or UNIT; name; text
@@ -44,7 +43,7 @@ class _Format(NamedTuple):
     strict: bool  # no line of another kind; "# EOF" at the end
 
     def match(self, line: str) -> tuple[str, str] | None:
-        """The series and the value in a line, None where it is no sample."""
+        """The series and the value in a line; None where it is not a sample."""
         match = self.sample.fullmatch(line)
         if match is None or (match[3] and not match[1].partition("{")[0].endswith(_WITH_EXEMPLARS)):
             return None
@@ -88,10 +87,10 @@ _DECIMAL = re.compile(_DECIMAL_TEXT)
 _SPECIAL = re.compile(_SPECIAL_TEXT)
 _INFINITIES = (float("inf"), float("-inf"))
 
-# What a comment of the text format may not look like.
+# A line of the text format that looks like this and is no valid comment is an error.
 _BAD_COMMENT = re.compile(r"[ \t]*#[ \t]+(?:HELP|TYPE)[ \t].*")
 
-# Where a sample's name is its family's with an ending: the family's types, and whether the family has many such names.
+# Endings that a sample's name adds to its family's: the types of such families, and whether one has several names.
 _ENDINGS: dict[str, tuple[tuple[MetricType, ...], bool]] = {
     "_bucket": (("histogram",), True),
     "_sum": (("histogram", "summary"), True),
@@ -101,9 +100,9 @@ _ENDINGS: dict[str, tuple[tuple[MetricType, ...], bool]] = {
 }
 
 _ESCAPES = {"n": "\n"}
-_MAX_HELP = 1024  # characters kept of one
+_MAX_HELP = 1024  # characters of a help text that are kept
 
-# The places are renumbered when more series are gone than left, and at least this many.
+# Places are renumbered when more series are gone than present, and at least this many.
 _COMPACT_GONE = 256
 
 
@@ -111,7 +110,7 @@ class PageLimits(NamedTuple):
     """What a page may have; one that has more is refused as a whole, as Prometheus does."""
 
     samples: int = 10_000
-    labels: int = 64  # of a series, its name apart
+    labels: int = 64  # of a series, without its name
     label_name: int = 256  # characters
     label_value: int = 4096  # characters
 
@@ -119,8 +118,8 @@ class PageLimits(NamedTuple):
 class ExpositionError(Exception):
     """A page that cannot be used; `reason` is "parse", "samples" or "labels".
 
-    `samples` is how many samples were found before, `kept` how many of them were good, `added` how many of their series
-    were new.
+    `samples` is how many samples came before the error, `kept` how many of them were good, `added` how many of their
+    series were new.
     """
 
     def __init__(self, reason: str, text: str, samples: int = 0) -> None:
@@ -131,7 +130,7 @@ class ExpositionError(Exception):
 
 
 class PageSeries(NamedTuple):
-    """A series of a page; its labels as the page has them, without empty ones, `__name__` apart."""
+    """A series of a page: its labels as the page has them, without empty ones and without `__name__`."""
 
     family: Family
     name: str
@@ -150,7 +149,7 @@ _Meaning = tuple[str, dict[str, str]]  # a series' name and labels
 
 
 class _Scan(NamedTuple):
-    """A page's lines, and of each its series' text, None where it is no sample, and its place, -1 for a duplicate."""
+    """A page's lines; for each line its series' text (None: not a sample) and its place (-1: a duplicate)."""
 
     form: _Format
     lines: list[str]
@@ -161,8 +160,8 @@ class _Scan(NamedTuple):
 class ExpositionPage:
     """The newest page of one target. Not thread-safe.
 
-    `values` has one float64 per place, the staleness marker where the page does not have the series; `series` what is
-    at each place. A place keeps its series until `epoch` changes.
+    `values` has one float64 for each place, the staleness marker where the page lacks the series; `series` has the
+    series of each place. A place keeps its series until `epoch` changes.
     """
 
     def __init__(self, limits: PageLimits) -> None:
@@ -183,9 +182,9 @@ class ExpositionPage:
         self._scan = _Scan(_TEXT, [], [], [])
 
     def read(self, body: bytes, openmetrics: bool) -> tuple[int, int]:
-        """Take a page: how many samples it has, and how many of their series the page before had not.
+        """Take a page; returns how many samples it has, and how many of their series the page before did not have.
 
-        Raises ExpositionError; then nothing has changed.
+        Raises ExpositionError, and then changes nothing.
         """
         form = _OPENMETRICS if openmetrics else _TEXT
         if body.count(b"\n") > 10 * self._limits.samples + 1000:
@@ -199,7 +198,7 @@ class ExpositionPage:
         return self._read_any(lines, form)
 
     def _read_same(self, lines: list[str]) -> bool:
-        """Take a page with the same series in the same lines; False, and nothing has changed, where it is another."""
+        """Take a page with the same series on the same lines; for another page changes nothing and returns False."""
         form, before, texts, places = self._scan
         changed: list[tuple[int, float]] = []
         for i, line in enumerate(lines):
@@ -229,7 +228,7 @@ class ExpositionPage:
     def _read_any(self, lines: list[str], form: _Format) -> tuple[int, int]:
         """Take any page, line by line."""
         if form is not self._scan.form and self._places:
-            before, self._places = self._places, {}  # what is a series in one format may be none in the other
+            before, self._places = self._places, {}  # a series' text of one format need not be one of the other
         else:
             before = self._places
         reading = _PageReader(form, self._places, self._unused, self._limits)
@@ -243,7 +242,7 @@ class ExpositionPage:
         self._unused = {}
         if any(self._families.get(name, found) != found for name, found in reading.families.items()):
             self._families = {}
-            self._forget()  # a type or a help is another now: all series begin anew
+            self._forget()  # a type or a help text has changed: all series start over
             return self._read_any(lines, form)
         self._families = reading.families
         return self._adopt(lines, reading)
@@ -270,18 +269,18 @@ class ExpositionPage:
             places.append(place)
             values[place] = number
         added = self._count_new(reading.texts)
-        if lines != [""]:  # an empty page forgets no more than a failed scrape
+        if lines != [""]:  # after an empty page the series count as known, as after a failed scrape
             self._counted = reading.texts
         self.values, self._present = values, present
         self._scan = _Scan(reading.form, lines, reading.texts, places)
         return reading.samples, added
 
     def _count_new(self, texts: Sequence[str | None]) -> int:
-        """How many of these texts Prometheus's cache would not have."""
+        """How many of these texts are not in the cache that Prometheus would have."""
         return len(set(texts).difference(self._counted, (None,)))
 
     def _place(self, name: str, labels: dict[str, str]) -> int:
-        """The place of a series, a new one where it has none."""
+        """The place of a series; a new one if it has none."""
         labels = {key: value for key, value in labels.items() if value}
         key = (name, frozenset(labels.items()))
         place = self._by_labels.get(key)
@@ -291,7 +290,7 @@ class ExpositionPage:
         return place
 
     def maybe_compact(self) -> None:
-        """Renumber without the series that are gone, if they are many: a new epoch."""
+        """If many series are gone, renumber the rest and begin a new epoch."""
         gone = len(self.series) - len(self._present)
         if gone < _COMPACT_GONE or gone <= len(self._present):
             return
@@ -307,7 +306,7 @@ class ExpositionPage:
 
 
 class _PageReader:
-    """One page being read: of each line the series' text (None where it is no sample) and value, and the families."""
+    """One page being read: each line's series text (None: not a sample) and value, and the page's families."""
 
     def __init__(self, form: _Format, known: dict[str, int], unused: dict[str, _Meaning], limits: PageLimits) -> None:
         self.form = form
@@ -355,7 +354,7 @@ class _PageReader:
         return error
 
     def _comment(self, line: str, following: list[str]) -> None:
-        """Take a line that is no sample; `following` has the two after it."""
+        """Take a line that is not a sample; `following` has the two lines after it."""
         match = self.form.comment.fullmatch(line)
         if match is not None:
             self._describe(match[1], _unquoted(match[2]), match[3])

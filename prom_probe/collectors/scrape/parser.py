@@ -13,8 +13,8 @@ _PACKAGE = "prometheus_client"
 def load_parser() -> Callable[[str], Iterable[Any]]:
     """`text_string_to_metric_families`: a page's text -> its `Metric`s.
 
-    Where the package is not loaded yet, an empty one stands for it while its parser is imported, and is taken away
-    again; the parser needs no more of it.
+    Where the package is not loaded yet, an empty one takes its place while the parser is imported, and is removed
+    afterwards: the parser needs nothing else of the package.
     """
     spec = None if _PACKAGE in sys.modules else importlib.util.find_spec(_PACKAGE)
     places = spec.submodule_search_locations if spec is not None else None

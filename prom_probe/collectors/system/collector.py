@@ -1,4 +1,4 @@
-"""The system collector: the sections that make up the whole machine, each at its pace."""
+"""The system collector: the sections that make up the whole machine, each read at its own interval."""
 
 from prom_probe.collectors.base import Context
 from prom_probe.collectors.system import families, kernel
@@ -11,7 +11,7 @@ from prom_probe.model.family import column
 from prom_probe.model.layout import Layout
 from prom_probe.sources.errors import ParseError
 
-# Beats come a little early or late: what is due within this time is read now.
+# Beats come a little early or late: a section that is due within this time is read now.
 _EARLY_S = 0.05
 
 
@@ -59,7 +59,7 @@ class SystemCollector:
             try:
                 section.collect()
                 readable = section.complete
-            except (OSError, ParseError, OverflowError) as error:  # the last: a number beyond all floats
+            except (OSError, ParseError, OverflowError) as error:  # OverflowError: a number too large for a float
                 section.end()
                 readable = False
                 if not (section.optional and isinstance(error, FileNotFoundError)):
@@ -68,7 +68,7 @@ class SystemCollector:
         self._begun = True
 
     def _wait_s(self, number: int) -> float:
-        """After the first collection, which reads everything, those of one pace get a beat of their own each."""
+        """Seconds until the section is read again. The first wait differs, so that sections share out the beats."""
         every_s = self._sections[number].every_s
         shift = 0.0 if self._begun else every_s * number / len(self._sections)
         return every_s + shift - _EARLY_S

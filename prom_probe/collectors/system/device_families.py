@@ -13,7 +13,7 @@ FREQUENCIES = (
         "hertz",
         "Clock frequency of the CPUs, their mean.",
         source="/sys/devices/system/cpu/cpufreq/policy*/scaling_cur_freq",
-        definition="Over the CPUs online, every 5 s; the driver's last request where the hardware does not tell.",
+        definition="Over the CPUs online, every 5 s; the driver's last request where the hardware does not report it.",
     ),
     define(
         "system_cpu_frequency_fastest_hertz",

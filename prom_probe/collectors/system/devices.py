@@ -1,4 +1,4 @@
-"""The columns of a machine's devices, which come and go."""
+"""The columns of devices, which come and go."""
 
 from array import array
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from prom_probe.model.definition import Definition
 from prom_probe.model.family import Column
 from prom_probe.model.layout import Group, Layout
 
-# Devices of a kind that get series; a node may have hundreds of virtual ones.
+# The most devices of a kind that get series; a node may have hundreds of virtual ones.
 MAX_DEVICES = 64
 
 
@@ -17,7 +17,7 @@ class MakeColumns(Protocol):
 
 
 class Devices:
-    """A group of columns a device, of the same families for each, labelled `device` if not told otherwise."""
+    """A group of columns for each device, with the same families, and the label `device` unless others are given."""
 
     def __init__(self, layout: Layout, make_columns: MakeColumns, definitions: Iterable[Definition]) -> None:
         self._layout = layout
@@ -26,7 +26,7 @@ class Devices:
         self._groups: dict[str, Group] = {}
 
     def write(self, device: str, values: Iterable[float], /, **labels: str) -> None:
-        """One value a family, in their order. `labels` count when the device is new."""
+        """One value for each family, in their order. `labels` are used when the device is new."""
         group = self._groups.get(device)
         if group is None:
             if len(self._groups) >= MAX_DEVICES:
@@ -37,6 +37,6 @@ class Devices:
         self._layout.row[group.start : group.start + len(self._definitions)] = array("d", values)
 
     def keep(self, devices: Iterable[str]) -> None:
-        """End the series of all others."""
+        """End the series of all other devices."""
         for gone in self._groups.keys() - devices:
             self._layout.retire(self._groups.pop(gone))

@@ -59,7 +59,7 @@ THREADS = define(
     "system_threads",
     "gauge",
     "",
-    "Threads that there are.",
+    "Threads of all processes.",
     source="/proc/loadavg",
     definition="All threads of all processes, and the kernel's own.",
 )

@@ -1,4 +1,4 @@
-"""The system collector's filesystems: how full they are, asked so that a dead mount keeps nobody waiting."""
+"""The system collector's filesystems: how full they are, read so that a dead mount holds up nothing else."""
 
 import os
 
@@ -30,7 +30,7 @@ class Filesystems(RoundsSection[Mount, os.statvfs_result]):
     def show(self, answers: dict[Mount, os.statvfs_result]) -> None:
         seen = []
         for mount, answer in answers.items():
-            if answer.f_blocks:  # else it is no filesystem that could be full
+            if answer.f_blocks:  # without blocks it cannot be full
                 labels = {"device": mount.device, "fstype": mount.fstype, "mountpoint": mount.mountpoint}
                 seen.append("\0".join(labels.values()))
                 self._devices.write(seen[-1], _values(mount, answer), **labels)
@@ -41,7 +41,7 @@ class Filesystems(RoundsSection[Mount, os.statvfs_result]):
 
 
 def _values(mount: Mount, answer: os.statvfs_result) -> tuple[float, ...]:
-    """In the order of the families. Some filesystems make inodes as they need them, and have no count of them."""
+    """In the order of the families. Filesystems that allocate inodes on demand have no count of them."""
     unit = answer.f_frsize
     files = (answer.f_files, answer.f_ffree) if answer.f_files else (STALE, STALE)
     return answer.f_blocks * unit, answer.f_bfree * unit, answer.f_bavail * unit, *files, mount.readonly

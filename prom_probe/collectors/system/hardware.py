@@ -1,4 +1,4 @@
-"""The system collector's hardware: clock frequencies and temperatures, which some devices take long to tell."""
+"""The system collector's hardware: clock frequencies and temperatures, which some devices are slow to give."""
 
 from prom_probe.collectors.system import device_families as families
 from prom_probe.collectors.system.devices import Devices
@@ -60,7 +60,7 @@ class Temperatures(RoundsSection[Sensor, float | None]):
 
 
 def _celsius(sensor: Sensor) -> float | None:
-    """None where what the sensor is in is asleep. Raises PermissionError, ParseError."""
+    """None while the sensor's device sleeps. Raises PermissionError, ParseError."""
     try:
         return read_temperature(sensor.path) / 1e3
     except PermissionError:

@@ -1,4 +1,4 @@
-"""The system collector's sections that are one or two small files of /proc each."""
+"""The system collector's sections that read one or two small files of /proc."""
 
 from prom_probe.collectors.system import families
 from prom_probe.collectors.system.section import FileSection, Host, Section
@@ -66,7 +66,7 @@ class Meminfo(FileSection):
 
 
 class Vmstat(FileSection):
-    """The file is as long as the kernel is new, and takes as long as three others: not every second."""
+    """Not read every second: the kernel takes as long to make this file as for three others."""
 
     source = "proc_vmstat"
     every_s = 5.0
@@ -84,7 +84,7 @@ class Vmstat(FileSection):
 
 
 class Pressure(FileSection):
-    """Where nobody waits the file stays as it is, and so do the series."""
+    """While nothing waits, the file does not change, and neither do the series."""
 
     def __init__(self, host: Host, resource: str, definitions: tuple[Definition, ...]) -> None:
         super().__init__(host, f"{host.context.procfs}/pressure/{resource}")
@@ -106,7 +106,7 @@ class Pressure(FileSection):
 
 
 class Sockets(FileSection):
-    """IPv4's file has what both versions share; of those in use each version has its own."""
+    """sockstat has what IPv4 and IPv6 share; the sockets in use are counted for each version in a file of its own."""
 
     source = "proc_net_sockstat"
     every_s = 5.0

@@ -1,4 +1,4 @@
-"""The system collector's sections of devices that come and go: network interfaces and disks."""
+"""The system collector's network interfaces and disks, which come and go."""
 
 from prom_probe.collectors.system import device_families as families
 from prom_probe.collectors.system.devices import MAX_DEVICES, Devices

@@ -1,4 +1,4 @@
-"""The system collector where there is no /proc: what psutil gives by the same definition, and no series else."""
+"""The system collector without /proc: the series that psutil gives by the same definition, and no others."""
 
 import os
 from array import array
@@ -22,7 +22,7 @@ _DISK = tuple(definition for _, _, definition in device_families.DISK if "macOS"
 
 class _Filesystems(Filesystems):
     def list_items(self) -> list[Mount]:
-        """Those on devices, each once, where its path is the shortest."""
+        """Filesystems on devices, each once, at its shortest path."""
         mounts: dict[str, Mount] = {}
         for part in sorted(psutil.disk_partitions(), key=lambda part: (len(part.mountpoint), part.mountpoint)):
             shown = part.mountpoint.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,4 +1,4 @@
-"""Sections whose readings may hang for ever (a dead mount, a dead sensor): read in a thread that is given up on."""
+"""Sections whose readings may hang for ever (a dead mount, a dead sensor): read in a thread that can be abandoned."""
 
 import threading
 from collections.abc import Callable, Collection, Iterable
@@ -13,23 +13,23 @@ V = TypeVar("V")
 
 # Seconds that one reading may take.
 LIMIT_S = 2.0
-# Threads that may hang at once. With as many, only what has answered the last time is asked.
+# Threads that may hang at once. At this number, only items that answered the last time are read.
 MAX_HUNG = 8
-# Beats come a little early or late: what is due within this time is read now.
+# Beats come a little early or late: a round that is due within this time begins now.
 _EARLY_S = 0.05
 
 
 class _Round(threading.Thread, Generic[K, V]):
-    """Reads one item after the other. A daemon: the end of the process does not wait for it.
+    """Reads one item after the other. A daemon thread: the process can end while it hangs.
 
-    (Nor does the kernel keep a process for it: waits for NFS and FUSE end with SIGKILL.)
+    (The kernel does not keep the process for it either: waits for NFS and FUSE end with SIGKILL.)
     """
 
     def __init__(self, read: Callable[[K], V], items: Iterable[K]) -> None:
         super().__init__(name="rounds", daemon=True)
         self._read = read
-        self.left = list(items)  # not asked yet
-        self.at: K | None = None  # being asked
+        self.left = list(items)  # not read yet
+        self.at: K | None = None  # being read
         self.answers: dict[K, V | Exception] = {}
         self.given_up = False
 
@@ -39,7 +39,7 @@ class _Round(threading.Thread, Generic[K, V]):
             del self.left[0]
             try:
                 answer: V | Exception = self._read(item)
-            except Exception as error:  # whatever it is, it is told where the answers are taken
+            except Exception as error:  # reported where the answers are taken
                 answer = error
             if not self.given_up:
                 self.answers[item] = answer
@@ -47,10 +47,9 @@ class _Round(threading.Thread, Generic[K, V]):
 
 
 class Rounds(Generic[K, V]):
-    """Reads all items every `every_s` seconds; never more than one thread for an item that hangs.
+    """Reads all items every `every_s` seconds; an item that hangs has at most one thread.
 
-    Owned by one thread, which waits at most `patience_s` in a call; `hung` is what has not answered in time and still
-    does not.
+    Owned by one thread, which waits at most `patience_s` in a call; `hung` are the items that still have not answered.
     """
 
     def __init__(self, read: Callable[[K], V], every_s: float, patience_s: float) -> None:
@@ -60,7 +59,7 @@ class Rounds(Generic[K, V]):
         self._round: _Round[K, V] | None = None
         self._due_s = -inf
         self._at: K | None = None
-        self._since_s = 0.0  # since when it stands there
+        self._since_s = 0.0  # since when that item is being read
         self._answers: dict[K, V | Exception] = {}
         self._answered: Collection[K] = ()
         self._hung: dict[K, _Round[K, V]] = {}
@@ -71,11 +70,11 @@ class Rounds(Generic[K, V]):
 
     @property
     def due_s(self) -> float:
-        """When there is something to do: at once while a round is under way, else when the next should begin."""
+        """When there is something to do: at once during a round, else when the next is due."""
         return -inf if self._round is not None else self._due_s
 
     def is_due(self, now: float) -> bool:
-        """Whether a round should begin; it says so once every `every_s`."""
+        """Whether a round should begin: True once every `every_s`."""
         if self._round is not None or now < self._due_s:
             return False
         self._due_s = now + self._every_s - _EARLY_S
@@ -88,7 +87,7 @@ class Rounds(Generic[K, V]):
         self._start(now, [item for item in items if item not in self._hung])
 
     def take(self, now: float) -> dict[K, V | Exception] | None:
-        """The round's answers once it is over, None before and after that."""
+        """The answers, once, when the round is over; otherwise None."""
         thread = self._round
         if thread is None:
             return None
@@ -119,22 +118,22 @@ class Rounds(Generic[K, V]):
 
 
 class RoundsSection(Section, Generic[K, V]):
-    """A section that reads many items now and then."""
+    """A section that reads many items every few seconds."""
 
     def __init__(self, host: Host, read: Callable[[K], V], every_s: float) -> None:
         super().__init__(host)
         self._rounds = Rounds(read, every_s, host.context.patience_s)
 
     def list_items(self) -> list[K]:
-        """What there is to read. Raises OSError, ParseError."""
+        """The items to read. Raises OSError, ParseError."""
         raise NotImplementedError
 
     def name(self, item: K) -> str:
-        """What the log calls it."""
+        """The item's name in the log."""
         raise NotImplementedError
 
     def show(self, answers: dict[K, V]) -> None:
-        """Write the series of what could be read, and end all others."""
+        """Write the series of the items that could be read, and end all others."""
         raise NotImplementedError
 
     def collect(self) -> None:

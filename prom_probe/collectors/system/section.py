@@ -1,4 +1,4 @@
-"""What a section of the system collector is: the series of one source, with a pace of its own."""
+"""A section of the system collector: the series of one source, read at its own interval."""
 
 from array import array
 from collections.abc import Callable, Iterable
@@ -13,7 +13,7 @@ from prom_probe.sources.descriptors import KeptFile, read_first
 
 
 class Host:
-    """What the sections of a collector share."""
+    """What the sections of a collector share: the context, the layout, the log."""
 
     def __init__(self, context: Context, layout: Layout) -> None:
         self.context = context
@@ -37,16 +37,16 @@ class Host:
 
 
 class Section:
-    """The series of one source; those in `_group` are always there."""
+    """The series of one source; those in `_group` have their columns from the start."""
 
     source: str
-    # Seconds between two readings; what costs much or changes seldom has more than 0, which is every collection.
+    # Seconds between two readings, 0 for each collection; more where a reading is expensive or changes are rare.
     every_s = 0.0
-    # When it wants to be read again, by the monotonic clock.
+    # When it is due again, by the monotonic clock.
     due_s = -inf
-    # Many machines do not have it, which is no reason for a line in the log.
+    # Many machines lack it: that is not logged.
     optional = False
-    # Whether all of it could be read the last time; if none of it could, `collect` raises.
+    # Whether the last reading was complete; where nothing could be read, `collect` raises.
     complete = True
     _group: Group
 
@@ -63,7 +63,7 @@ class Section:
         self._layout.row[start : start + len(self._group.columns)] = array("d", values)
 
     def end(self) -> None:
-        """The source cannot be read: end its series."""
+        """End the series: the source cannot be read."""
         self.write([STALE] * len(self._group.columns))
 
     def close(self) -> None:

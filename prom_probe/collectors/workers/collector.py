@@ -79,7 +79,7 @@ class WorkersCollector:
 
 
 class _Worker:
-    """A worker's columns, its present process, and the ticks that its former processes used."""
+    """A worker's columns, its current process, and the ticks that its earlier processes used."""
 
     def __init__(self, group: Group, held: int) -> None:
         self.group = group
@@ -89,7 +89,7 @@ class _Worker:
         self.files: ProcessFiles | None = None
 
     def read(self) -> int:
-        """Read the process's files; its resident pages, 0 where it is gone."""
+        """Read the process's files; returns its resident pages, 0 where it is gone."""
         if self.files is None:
             return 0
         try:

@@ -58,7 +58,7 @@ def test_what_answers_is_ok(body: bytes, content_type: str, detail: str) -> None
         (answer(b"<html>\n"), "line 1: neither a sample nor a comment: '<html>'", "path"),
         (answer(b"a 1\nb 2\nc 3\n"), "3 samples, more than 2", "--scrape.sample-limit"),
         (answer(b"a 1\n" * 300), "the body has more than 1000 bytes", "--scrape.body-size-limit"),
-        (say_nothing, "the deadline passed before the page was whole", "--interval.scrape"),
+        (say_nothing, "the deadline passed before the page was complete", "--interval.scrape"),
     ],
 )
 def test_what_does_not_is_missing(said: object, reason: str, change: str) -> None:
