@@ -34,8 +34,8 @@ class CgroupLocator:
     our mounts are the same, because a cgroup with a process in it cannot be removed.
     """
 
-    def __init__(self, procfs: str, cgroupfs: str, stat: Callable[[str], os.stat_result] = os.stat) -> None:
-        self._stat = stat
+    def __init__(self, procfs: str, cgroupfs: str, stat: Callable[[str], os.stat_result] | None = None) -> None:
+        self._stat = stat or os.stat
         self._procfs = procfs
         self._cgroupfs = cgroupfs
         self._mounts = b""  # our mountinfo, for which `_found` is valid
