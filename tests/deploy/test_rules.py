@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from prom_probe.collectors.catalogue import DEFINITIONS
-from tests.deploy.tools import CHART, HERE, KUSTOMIZE, ROOT, parse, run
+from tests.deploy.tools import CHART, HERE, KUSTOMIZE, parse, run
+from tests.support.dashboards import LABELS
 from tests.support.programs import program
 
 RULES = CHART / "rules.yaml"
@@ -20,13 +20,6 @@ ALERTS: dict[str, dict[str, Any]] = {rule["alert"]: rule for group in GROUPS for
 NOT_YET: set[str] = set()
 
 _METRIC = re.compile(r"\b(?:proctree|cgroup|system|gpu|prom_probe)_\w+")
-_OWN_FAMILY = re.compile(r'Family\(\s*"(prom_probe_\w+)"')
-
-
-def known_metrics() -> set[str]:
-    """The catalogue's, and those that the aggregator and the web server measure themselves by."""
-    own = {name for file in (ROOT / "prom_probe").rglob("*.py") for name in _OWN_FAMILY.findall(file.read_text())}
-    return {definition.family.name for definition in DEFINITIONS} | own
 
 
 def test_promtool_checks_the_rules() -> None:
@@ -56,11 +49,11 @@ def test_metrics_of_an_alert_exist(alert: str) -> None:
     """In the catalogue or among our own."""
     names = set(_METRIC.findall(ALERTS[alert]["expr"]))
     assert names
-    assert names <= known_metrics() | NOT_YET
+    assert names <= LABELS.keys() | NOT_YET
 
 
 def test_what_is_not_yet_there_is_not() -> None:
     """And is used, else its name is to be taken out of NOT_YET."""
     used = {name for rule in ALERTS.values() for name in _METRIC.findall(rule["expr"])}
-    assert NOT_YET & known_metrics() == set()
+    assert NOT_YET & LABELS.keys() == set()
     assert used >= NOT_YET

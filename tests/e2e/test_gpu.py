@@ -13,7 +13,7 @@ import pytest
 
 from prom_probe.sources.pid_namespace import is_initial_namespace
 from tests.support.fake_nvml import State, build
-from tests.support.sidecar import Sidecar, alive
+from tests.support.sidecar import Sidecar, alive, command
 from tests.support.waiting import DEADLINE_S, wait_for
 
 FLAGS = ("--gpu=nvidia", "--interval=200ms")
@@ -469,11 +469,6 @@ def test_off_is_off(library: Path, state: State, tmp_path: Path) -> None:
 
 def test_a_wrong_kind_is_one_line() -> None:
     """With what would be right."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "prom_probe", "run", "--gpu=voodoo"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ended = command("run", "--gpu=voodoo")
     assert ended.returncode == 2
     assert "auto, off, nvidia, amd, intel, demo" in ended.stderr

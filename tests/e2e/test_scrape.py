@@ -25,7 +25,7 @@ from tests.support.http_peer import Peer
 from tests.support.peers import free_port, node_exporter, prometheus
 from tests.support.programs import program
 from tests.support.replay import OPENMETRICS, Answer, Replay, page
-from tests.support.sidecar import Sidecar
+from tests.support.sidecar import Sidecar, command
 from tests.support.waiting import DEADLINE_S, wait_for
 
 GOOD = 'a_total{x="1"} 5\na_total{x="2"} 6\nb 7\n'
@@ -517,20 +517,7 @@ def test_once_reads_targets_too() -> None:
     """Their series, and by how much their counters grew."""
     peer = Peer(*(sized(b"# TYPE n_total counter\nn_total %d\n" % n) for n in (1, 2, 100)))
     try:
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "prom_probe.cli.main",
-                "once",
-                f"--scrape=app={peer.url}",
-                "--interval=100ms",
-                "--json",
-            ],
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_S,
-        )
+        done = command("once", f"--scrape=app={peer.url}", "--interval=100ms", "--json")
         assert done.returncode == 0, done.stderr
         found = {row["name"]: row for row in json.loads(done.stdout) if row["labels"].get("job") == "app"}
         assert found["up"]["value"] == 1

@@ -16,21 +16,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.sidecar import FREE, Sidecar
+from tests.support.sidecar import FREE, Sidecar, command
 from tests.support.waiting import DEADLINE_S, wait_for
 
 TREE = 'proctree_processes{tree="sleep"}'
 
 
-def prom_probe(*args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "prom_probe", *args], capture_output=True, text=True, timeout=DEADLINE_S
-    )
-
-
 def stored_times(path: Path) -> list[float]:
     """When the tree was sampled, by `prom-probe query` over the directory."""
-    done = prom_probe("query", "--json", f"--storage.tsdb.path={path}", f"{TREE}[1h]")
+    done = command("query", "--json", f"--storage.tsdb.path={path}", f"{TREE}[1h]")
     assert done.returncode == 0, done.stderr
     (series,) = json.loads(done.stdout)["data"]["result"]
     return [t for t, _ in series["values"]]
@@ -44,7 +38,7 @@ def test_a_finished_run_is_studied_afterwards(tmp_path: Path) -> None:
     times = stored_times(path)
     assert len(times) > 30
     assert max(b - a for a, b in pairwise(times)) < 1
-    table = prom_probe("query", f"--storage.tsdb.path={path}", f"max_over_time({TREE}[1m])")
+    table = command("query", f"--storage.tsdb.path={path}", f"max_over_time({TREE}[1m])")
     assert table.stdout == '{tree="sleep"}  1\n'
     before = {entry.name: entry.stat().st_mtime_ns for entry in os.scandir(path)}
     args = ["serve", "--web.listen-address=", f"--api.listen-address={FREE}", f"--storage.tsdb.path={path}"]
@@ -70,7 +64,7 @@ def test_a_finished_run_is_studied_afterwards(tmp_path: Path) -> None:
 
 def test_serve_tells_of_what_it_heeds() -> None:
     """Its help has no flags of probes and of writing."""
-    told = set(re.findall(r"^  (--[a-z.-]+)", prom_probe("serve", "--help").stdout, re.MULTILINE))
+    told = set(re.findall(r"^  (--[a-z.-]+)", command("serve", "--help").stdout, re.MULTILINE))
     assert {"--storage.tsdb.path", "--query.timeout", "--api.listen-address", "--log.level"} < told
     assert not {flag for flag in told if re.match("--(watch|interval|collect|scrape|expose|gpu|path|run)", flag)}
     assert not told & {"--web.enable-remote-write-receiver", "--storage.tsdb.retention.time"}
@@ -116,7 +110,7 @@ def test_a_directory_in_use_or_unusable_is_one_clear_line(tmp_path: Path) -> Non
             ["run", f"--web.listen-address={FREE}", f"--storage.tsdb.path={path}", "--", "true"],
             ["query", f"--storage.tsdb.path={path}", "up"],
         ):
-            done = prom_probe(*args)
+            done = command(*args)
             assert done.returncode == 1
             assert done.stderr.count("\n") == 1
             assert "in use" in done.stderr
@@ -126,7 +120,7 @@ def test_a_directory_in_use_or_unusable_is_one_clear_line(tmp_path: Path) -> Non
         (["query", f"--storage.tsdb.path={tmp_path}/none", "up"], f"{tmp_path}/none: "),
         (["serve"], "serve needs --storage.tsdb.path"),
     ):
-        done = prom_probe(*args)
+        done = command(*args)
         assert done.returncode in (1, 2)
         assert done.stderr.startswith(f"prom-probe: {text}"), done.stderr
         assert done.stderr.count("\n") == 1

@@ -9,7 +9,6 @@ import os
 import socket
 import ssl
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 import warnings
@@ -23,7 +22,7 @@ import pytest
 from tests.support.paths import ROOT
 from tests.support.peers import prometheus
 from tests.support.programs import program
-from tests.support.sidecar import Sidecar
+from tests.support.sidecar import Sidecar, command
 from tests.support.tls import TLS, Authority, context, get, write
 from tests.support.waiting import DEADLINE_S, wait_for
 
@@ -164,13 +163,7 @@ def test_the_query_command_takes_a_user_of_the_url(folder: Path, user: str, stat
     with Sidecar(flags=[f"--web.config.file={file}"]) as sidecar:
         host = sidecar.api.partition("://")[2]
         url = f"https://{user.replace('PASSWORD', quote(PASSWORD, safe=''))}{host}"
-        done = subprocess.run(
-            [sys.executable, "-m", "prom_probe", "query", "1"],
-            env={**os.environ, "PROM_PROBE_URL": url, "SSL_CERT_FILE": str(folder / "ca.crt")},
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_S,
-        )
+        done = command("query", "1", PROM_PROBE_URL=url, SSL_CERT_FILE=str(folder / "ca.crt"))
     assert (done.returncode, done.stdout + done.stderr) == (status, printed.replace("HOST", host))
 
 
@@ -243,16 +236,7 @@ def test_the_doctor_knows_a_prom_probe_behind_tls(folder: Path, text: str, detai
 
         def findings() -> dict[str, Any]:
             flags = [f"--web.listen-address={sidecar.web.partition('://')[2]}", "--api.listen-address="]
-            argv = [
-                sys.executable,
-                "-m",
-                "prom_probe.cli.main",
-                "doctor",
-                "--json",
-                f"--web.config.file={file}",
-                *flags,
-            ]
-            done = subprocess.run(argv, capture_output=True, text=True, timeout=DEADLINE_S)
+            done = command("doctor", "--json", f"--web.config.file={file}", *flags)
             return {one["source"]: one for one in json.loads(done.stdout)["findings"]}
 
         found = findings()

@@ -36,6 +36,12 @@ time.sleep(86400)
 """
 
 
+def command(*args: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """`prom-probe` with these arguments, run to its end."""
+    argv = [sys.executable, "-m", "prom_probe", *args]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=DEADLINE_S, env={**os.environ, **environ})
+
+
 class Sidecar:
     """`prom-probe run` with these further arguments, its log in `stderr`."""
 
