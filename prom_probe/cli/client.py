@@ -1,4 +1,4 @@
-"""Asks a Prometheus query API over HTTP and prints its answer as a table."""
+"""Asks a Prometheus query API over HTTP."""
 
 from __future__ import annotations
 
@@ -6,70 +6,20 @@ import http.client
 import re
 import socket
 from base64 import b64encode
-from datetime import UTC, datetime
-from typing import Any, NamedTuple
 from urllib.parse import SplitResult, unquote, urlencode, urlsplit
 
 import msgspec
 
-from prom_probe.config.units import parse_duration
-
-_POINTS = 60
-
-
-class ClientError(Exception):
-    """No answer, or an error as the answer; `status` is the exit status that fits (2 for bad input)."""
-
-    def __init__(self, message: str, status: int = 1) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class Span(NamedTuple):
-    """When to evaluate: at `end_s`, or, with `start_s`, from there every `step_s` (Unix seconds)."""
-
-    start_s: float | None
-    end_s: float
-    step_s: float
-
-
-def parse_span(start: str | None, end: str | None, step: str | None, now: float) -> Span:
-    """The span that the flags ask for; `now` is what "now" and -DURATION are counted from. ClientError for bad ones."""
-    end_s = _time(end or "now", now, "--end")
-    if start is None:
-        if step is not None:
-            raise ClientError("--step goes with --start", 2)
-        return Span(None, end_s, 0.0)
-    start_s = _time(start, now, "--start")
-    return Span(start_s, end_s, _step(step, end_s - start_s))
+from prom_probe.cli.error import ClientError
+from prom_probe.cli.span import Span
 
 
 def fetch(url: str, expr: str, span: Span) -> bytes:
-    """The API's JSON for an instant query, or, with a start, a range query. ClientError for anything else."""
+    """The API's JSON for an instant query, or for a range query if the span has a start. Raises ClientError."""
     if span.start_s is None:
         return _post(url, "/api/v1/query", {"query": expr, "time": f"{span.end_s:.3f}"})
     times = {"start": f"{span.start_s:.3f}", "end": f"{span.end_s:.3f}", "step": f"{span.step_s:.3f}"}
     return _post(url, "/api/v1/query_range", {"query": expr, **times})
-
-
-def _time(text: str, now: float, flag: str) -> float:
-    if text == "now":
-        return now
-    try:
-        if text.startswith("-") and not re.fullmatch(r"-[0-9.]+", text):
-            return now - parse_duration(text[1:])
-        return float(text) if re.fullmatch(r"[0-9.]+", text) else datetime.fromisoformat(text).timestamp()
-    except ValueError:
-        raise ClientError(f"{flag}: not Unix seconds, RFC 3339 or -DURATION: {text!r}", 2) from None
-
-
-def _step(text: str | None, span_s: float) -> float:
-    if text is None:
-        return max(1.0, round(span_s / _POINTS))
-    try:
-        return float(text) if re.fullmatch(r"[0-9.]+", text) else parse_duration(text)
-    except ValueError as error:
-        raise ClientError(f"--step: {error}", 2) from None
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -104,7 +54,7 @@ def _post(url: str, path: str, form: dict[str, str]) -> bytes:
 
 
 def _connection(url: str) -> tuple[http.client.HTTPConnection, str, dict[str, str]]:
-    """The connection, what its paths begin with, and the headers that a user in the URL asks for."""
+    """The connection, the prefix of its paths, and the headers for the URL's user."""
     if url.startswith("unix:"):
         return UnixConnection(url[5:]), "", {}
     try:
@@ -113,18 +63,18 @@ def _connection(url: str) -> tuple[http.client.HTTPConnection, str, dict[str, st
     except ValueError as error:
         raise ClientError(f"--url: {error}: {_without_user(url)!r}", 2) from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ClientError(f"--url: not http://HOST:PORT or unix:PATH: {_without_user(url)!r}", 2)
+        raise ClientError(f"--url: neither http://HOST:PORT nor unix:PATH: {_without_user(url)!r}", 2)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     return kind(parts.hostname, port, timeout=60), parts.path.rstrip("/"), _credentials(parts)
 
 
 def _without_user(url: str) -> str:
-    """The URL as it may be printed."""
+    """The URL without its password, for messages."""
     return re.sub(r"//[^/]*@", "//", url)
 
 
 def _credentials(parts: SplitResult) -> dict[str, str]:
-    """Basic authentication by the user and the password of a URL, both percent-encoded there."""
+    """Basic authentication with the user and password of a URL, which are percent-encoded there."""
     if parts.username is None:
         return {}
     pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
@@ -137,50 +87,3 @@ def _reason(body: bytes) -> str:
         return f"{answer['errorType']}: {answer['error']}"
     except (msgspec.DecodeError, KeyError, TypeError):
         return ""
-
-
-def render(answer: bytes) -> str:
-    """The answer as text: a line a series, for ranges its points below it. ClientError if it is no API's answer."""
-    try:
-        decoded = msgspec.json.decode(answer)
-        data = decoded["data"]
-        lines = _RENDERERS[data["resultType"]](data["result"])
-    except (msgspec.DecodeError, KeyError, TypeError, ValueError):
-        raise ClientError("the answer is not Prometheus's JSON") from None
-    notes = [f"{kind[:-1]}: {text}" for kind in ("warnings", "infos") for text in decoded.get(kind) or ()]
-    return "\n".join([*(lines or ["(no data)"]), *notes])
-
-
-def _series_name(metric: dict[str, str]) -> str:
-    inner = ", ".join(f"{k}={msgspec.json.encode(v).decode()}" for k, v in sorted(metric.items()) if k != "__name__")
-    return f"{metric.get('__name__', '')}{{{inner}}}" if inner or "__name__" not in metric else metric["__name__"]
-
-
-def _clock(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(sep=" ", timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _render_value(result: Any) -> list[str]:
-    return [str(result[1])]
-
-
-def _render_vector(result: Any) -> list[str]:
-    rows = [(_series_name(series["metric"]), series["value"][1]) for series in result]
-    width = max((len(name) for name, _ in rows), default=0)
-    return [f"{name:<{width}}  {value}" for name, value in rows]
-
-
-def _render_matrix(result: Any) -> list[str]:
-    lines = []
-    for series in result:
-        lines.append(_series_name(series["metric"]))
-        lines += [f"  {_clock(t)}  {value}" for t, value in series["values"]]
-    return lines
-
-
-_RENDERERS = {
-    "scalar": _render_value,
-    "string": _render_value,
-    "vector": _render_vector,
-    "matrix": _render_matrix,
-}

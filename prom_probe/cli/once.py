@@ -1,13 +1,15 @@
-"""One look at what `run` would serve: collects twice in this process, an interval apart."""
+"""`prom-probe once`: collects twice in this process, an interval apart, and prints what `run` would serve."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import click
 import msgspec
 
+from prom_probe.cli.settings_flags import settings_flags, settings_source
 from prom_probe.config.settings import Config
 from prom_probe.config.units import human_value
 from prom_probe.model.family import Column
@@ -18,15 +20,24 @@ if TYPE_CHECKING:
     from prom_probe.collectors.base import Collector
 
 
-class Reading(NamedTuple):
-    """A series' newest value and, for counters, its increase per second since the first collection."""
+@click.command()
+@settings_flags
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, an object for each series.")
+def once(as_json: bool, **flags: Any) -> None:
+    """Collect twice, an interval apart, print the values and what changed, and exit."""
+    readings = collect_once(settings_source(flags).read())
+    click.echo(render_json(readings) if as_json else render_table(readings))
+
+
+class OnceReading(NamedTuple):
+    """A series: its newest value and, for a counter, its increase per second since the collection before."""
 
     column: Column
     value: float
     rate: float | None
 
 
-def collect_once(config: Config) -> list[Reading]:
+def collect_once(config: Config) -> list[OnceReading]:
     """All series of all collectors, in the collectors' order."""
     from prom_probe.collectors.registry import COLLECTORS
     from prom_probe.log import Log
@@ -38,7 +49,7 @@ def collect_once(config: Config) -> list[Reading]:
     names = ("process", "system", *(("gpu",) if wants_gpu(config) else ()))
     collectors = [*(COLLECTORS[name](context) for name in names), *_targets(config, log)]
     before: dict[tuple[tuple[str, str], ...], float] = {}
-    # A process gets series of its own in its third collection: the first two come one right after the other.
+    # A process gets series of its own in its third collection: do the first two at once.
     for collector in collectors:
         collector.collect()
         collector.collect()
@@ -56,7 +67,7 @@ def collect_once(config: Config) -> list[Reading]:
             earlier = before.get(column.labels)
             known = column.family.type == "counter" and earlier is not None and not is_stale(earlier)
             readings.append(
-                Reading(column, value, (value - earlier) / elapsed if known and earlier is not None else None)
+                OnceReading(column, value, (value - earlier) / elapsed if known and earlier is not None else None)
             )
         collector.close()
     return readings
@@ -70,8 +81,8 @@ def _targets(config: Config, log: Callable[[str, str], None]) -> Sequence[Collec
     return make_collectors(config, log)
 
 
-def render_json(readings: list[Reading]) -> str:
-    """A JSON array, an object a series: name, type, unit, labels, value, and per_second for counters."""
+def render_json(readings: list[OnceReading]) -> str:
+    """A JSON array of series: name, type, unit, labels, value, and per_second for counters."""
     rows = []
     for reading in readings:
         family = reading.column.family
@@ -83,7 +94,7 @@ def render_json(readings: list[Reading]) -> str:
     return msgspec.json.format(msgspec.json.encode(rows)).decode()
 
 
-def render_table(readings: list[Reading]) -> str:
+def render_table(readings: list[OnceReading]) -> str:
     """Three columns: series, value, increase per second."""
     rows = [("SERIES", "VALUE", "PER SECOND")]
     for reading in readings:

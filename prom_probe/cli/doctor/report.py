@@ -34,6 +34,11 @@ class Report(msgspec.Struct):
     findings: list[Finding]
 
     @property
+    def exit_status(self) -> int:
+        """1 if something is missing."""
+        return 0 if self.ok else 1
+
+    @property
     def ok(self) -> bool:
         """Whether nothing is missing that was asked for."""
         return all(finding.status != "missing" for finding in self.findings)

@@ -283,15 +283,16 @@ def test_a_worker_that_crashes_is_started_again_ever_later() -> None:
     assert host.restarts("probe") == len(backoffs) + (not sim.times("SIGTERM probe"))  # it may end in a backoff
 
 
-@pytest.mark.parametrize(("lived_s", "pause_s"), [(60.0, 0.2), (60.5, 0.1)])
+@pytest.mark.parametrize(("lived_s", "pause_s"), [(60.0, 8.0), (60.5, 0.1)])
 def test_a_worker_that_was_healthy_starts_its_backoff_from_the_beginning(lived_s: float, pause_s: float) -> None:
     """It was healthy if it ran for more than a minute."""
     sim = Sim()
-    sim.after(1, lambda: sim.end("probe"))
-    sim.after(1.1 + lived_s, lambda: sim.end("probe"))
+    crashing = worker()
+    crashing.backoff_s = 8.0
+    sim.after(lived_s, lambda: sim.end("probe"))
     sim.signal_after(200, TERM)
-    Host(sim, worker()).run()
-    assert sim.times("start probe") == pytest.approx([0, 1.1, 1.1 + lived_s + pause_s])
+    Host(sim, crashing).run()
+    assert sim.times("start probe") == pytest.approx([0, lived_s + pause_s])
 
 
 @pytest.mark.parametrize(("status", "how"), [(STATUS_1, "status 1"), (0, "status 0"), (int(KILL), "signal 9")])
@@ -319,9 +320,12 @@ def test_a_worker_that_keeps_crashing_is_given_up(
         at_s += lived_s
         sim.after(at_s, lambda: sim.end("gpu"))
         at_s += 0.1 if not given_up else 0.1 * 2**crash
+    pids: list[int] = []
+    sim.after(400, lambda: pids.extend(row.pid for row in host.board.rows() if row.name == "gpu"))
     sim.signal_after(500, HUP)
     sim.signal_after(510, TERM)
     host.run()
+    assert (pids == [0]) == given_up
     starts = sim.times("start gpu")
     assert len(starts) == 4
     assert (starts[3] == 500) == given_up
@@ -394,6 +398,39 @@ def test_a_reload_replaces_the_workers_that_it_names(by_bell: bool) -> None:
     assert sim.times("start a") == [0, 8]
     assert sim.times("start b") == [0]
     assert host.restarts("a") == 0
+
+
+def test_a_worker_that_was_replaced_is_restarted_after_a_crash() -> None:
+    """The replacement is over with its start."""
+    sim = Sim()
+    host = Host(sim, worker())
+    host.replaced = ("probe",)
+    sim.signal_after(5, HUP)
+    sim.after(20, lambda: sim.end("probe"))
+    sim.signal_after(50, TERM)
+    host.run()
+    assert sim.times("start probe") == pytest.approx([0, 5, 20.1])
+    assert host.restarts("probe") == 1
+
+
+def test_a_reload_can_take_a_workers_work_away() -> None:
+    """Then it has ended, and its row says that nothing runs."""
+    sim = Sim()
+    there = True
+    host = Host(sim, worker(wanted=lambda: there))
+    host.replaced = ("probe",)
+
+    def vanish() -> None:
+        nonlocal there
+        there = False
+
+    sim.after(5, vanish)
+    sim.signal_after(5, HUP)
+    sim.signal_after(50, TERM)
+    host.run()
+    row = next(host.board.rows())
+    assert sim.times("start probe") == [0]
+    assert (row.pid, row.started_ns, row.restarts) == (0, 0, 0)
 
 
 def test_a_reload_does_not_wait_for_a_backoff() -> None:
@@ -572,10 +609,14 @@ def test_a_worker_that_is_stuck_in_the_kernel_is_left_there(capfd: pytest.Captur
     sim.ends_after_s["gpu"] = float("inf")
     sim.unkillable = {"gpu"}
     sim.signal_after(1, TERM)
-    Host(sim, worker("gpu", grace_s=10)).run()
+    host = Host(sim, worker("gpu", grace_s=10))
+    host.supervisor._log = Log("warn")
+    host.run()
     assert sim.times("SIGKILL gpu") == pytest.approx([11])
     assert sim.times("SIGTERM aggregator")[0] == pytest.approx(11 + rules.KILLED_S)
-    assert "stuck in the kernel" in capfd.readouterr().err
+    late, stuck = capfd.readouterr().err.splitlines()
+    assert 'msg="worker did not end in time" worker=gpu' in late
+    assert 'msg="worker is stuck in the kernel and left there" worker=gpu pid=100' in stuck
 
 
 def test_a_worker_that_waits_for_its_start_needs_no_end() -> None:
