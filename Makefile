@@ -4,11 +4,13 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 TESTS ?=
+WORKERS ?= 2
+RANDOM ?=
 # PYTHON with a dot for a version of its own: make test VENV=.venv-3.13 PYTHON=python3.13
 VERSIONS := 3.11 3.12 3.13 3.14
 STAMP := $(VENV)/installed
 
-.PHONY: run test test-all lint bench docs dashboards pictures golden checkov debootstrap clean
+.PHONY: run quick test test-all lint bench docs dashboards pictures golden checkov debootstrap clean
 
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
@@ -28,9 +30,14 @@ $(STAMP)-lint: $(STAMP)
 run: $(STAMP) ## Watch a small demo workload: /metrics on :19990, the query API on 127.0.0.1:19991
 	$(BIN)/prom-probe run -- $(BIN)/python -m prom_probe.demo
 
-test: $(STAMP)-test ## All tests; TESTS=path... for some. Two at a time, but for those that need the machine for themselves
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not alone" $(TESTS)
-	$(BIN)/python -m pytest -m alone $(TESTS) || [ $$? = 5 ] # none of them
+# A file's tests stay with one worker: they share what the file starts. RANDOM=SEED shuffles files and tests.
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(if $(RANDOM),--random-order=$(RANDOM))
+
+quick: $(STAMP)-test ## Unit tests: nothing but this code, within a minute
+	$(PYTEST) tests/unit
+
+test: $(STAMP)-test ## All tests, some minutes; TESTS=path... for some
+	$(PYTEST) $(TESTS)
 
 test-all: ## All tests on every installed Python from 3.11 up
 	@for version in $(VERSIONS); do \

@@ -1,45 +1,57 @@
-"""Which tests need the machine for themselves (`make test` runs the others first, two at a time), which begin first."""
+"""The order of the tests: files that take long begin first; `--random-order` shuffles files, and tests within them."""
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
 
 _TESTS = Path(__file__).parent
 
-# What they measure depends on who else has the CPUs: deadlines of queries, beats, CPU time to the percent.
-ALONE = {
-    "e2e/test_abuse.py",
-    "e2e/test_cadence.py",
-    "e2e/test_guard.py",
-    "e2e/test_limits.py",
-    "e2e/test_prometheus.py",
-    "e2e/test_run.py",
-    "e2e/test_process_collector.py",
-    "e2e/test_unattributed.py",
-}
-
-# What takes 20 s and more comes first, so that no worker is left with it when the others have done.
-LONG = {
-    "deploy/test_pod.py",
+# What takes 10 s and more comes first, so that no worker is left with it when the others have done.
+LONG = (
     "e2e/test_dashboards.py",
-    "e2e/test_gpu.py",
+    "e2e/test_guard.py",
+    "e2e/test_readers.py",
+    "deploy/test_pod.py",
     "docs/test_docs.py",
+    "e2e/test_gpu.py",
     "e2e/test_containers.py",
     "e2e/test_scrape.py",
+    "e2e/test_run.py",
+    "e2e/test_web_config.py",
     "unit/tsdb/disk/test_kill.py",
     "e2e/test_machines.py",
     "unit/tsdb/disk/test_fuzz.py",
-}
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--random-order", type=int, metavar="SEED", help="shuffle files, and the tests of each file")
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    seed = config.getoption("--random-order")
+    return None if seed is None else f"random order: {seed}"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark and order them by their file."""
+    """The tests of a file stay together, since what they share is made once for the file."""
+    seed = config.getoption("--random-order")
+    if seed is None:
+        ranks = {file: rank for rank, file in enumerate(LONG)}
+        items.sort(key=lambda item: ranks.get(_file(item), len(LONG)))
+        return
+    chance = random.Random(seed)
+    files: dict[str, list[pytest.Item]] = {}
     for item in items:
-        if _file(item) in ALONE:
-            item.add_marker(pytest.mark.alone)
-    items.sort(key=lambda item: _file(item) not in LONG)
+        files.setdefault(_file(item), []).append(item)
+    shuffled = list(files.values())
+    chance.shuffle(shuffled)
+    for some in shuffled:
+        chance.shuffle(some)
+    items[:] = [item for some in shuffled for item in some]
 
 
 def _file(item: pytest.Item) -> str:

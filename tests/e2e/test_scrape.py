@@ -273,7 +273,6 @@ def both(sequences: dict[str, list[Answer]]) -> Iterator[tuple[Api, Api]]:
             yield Api(peer.url), Api(sidecar.api)
 
 
-@pytest.mark.e2e
 @pytest.mark.parametrize("name", [*SEQUENCES, "node"])
 def test_what_is_stored_is_what_prometheus_stores(
     name: str, both: tuple[Api, Api], sequences: dict[str, list[Answer]]
@@ -325,7 +324,6 @@ class UnixPage(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.mark.e2e
 def test_real_applications_are_scraped(tmp_path: Path) -> None:
     """A prometheus_client application, Debian's node_exporter and a Unix socket, each second, and one that ends."""
     program("prometheus-node-exporter")
@@ -406,7 +404,6 @@ def has_failed(sidecar: Sidecar, key: tuple[str, frozenset[tuple[str, str]]]) ->
     return sidecar.metrics().get(key, 0) >= 3
 
 
-@pytest.mark.e2e
 def test_bad_targets_cost_their_own_samples_only() -> None:
     """Beside targets that send 100 MB, half a line, nothing, ..., a good one is scraped at each beat."""
     good = Peer(sized(b"fine 1\n"))
@@ -438,7 +435,6 @@ def label_sets(sidecar: Sidecar) -> list[dict[str, str]]:
     return [dict(labels) for _, labels in sidecar.metrics()]
 
 
-@pytest.mark.e2e
 def test_without_targets_there_is_nothing_of_it() -> None:
     """No worker, no series, no library; what counts our own readings of /metrics is another thing."""
     with Sidecar(flags=["--interval=200ms"]) as sidecar:
@@ -449,7 +445,6 @@ def test_without_targets_there_is_nothing_of_it() -> None:
         assert all(name.startswith("prom_probe_scrape_duration_seconds") for name in names)
 
 
-@pytest.mark.e2e
 def test_a_reload_adds_changes_and_removes_targets(tmp_path: Path) -> None:
     """From none to two to none and back: nobody counts as restarted, and what is removed is as if it had never been."""
     one, two = Peer(sized(b"fine 1\n")), Peer(sized(b"fine 2\n"))
@@ -494,7 +489,6 @@ def test_a_reload_adds_changes_and_removes_targets(tmp_path: Path) -> None:
         two.close()
 
 
-@pytest.mark.e2e
 def test_a_killed_aggregator_goes_on_with_targets_that_a_reload_has_added(tmp_path: Path) -> None:
     """Its successor knows their ring too."""
     peer = Peer(sized(b"fine 1\n"))
@@ -512,7 +506,6 @@ def test_a_killed_aggregator_goes_on_with_targets_that_a_reload_has_added(tmp_pa
         peer.close()
 
 
-@pytest.mark.e2e
 def test_once_reads_targets_too() -> None:
     """Their series, and by how much their counters grew."""
     peer = Peer(*(sized(b"# TYPE n_total counter\nn_total %d\n" % n) for n in (1, 2, 100)))
