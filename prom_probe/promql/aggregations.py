@@ -16,7 +16,7 @@ from prom_probe.promql.lexer import quote
 from prom_probe.promql.quantile import go_float, note_bad_quantiles, quantile
 from prom_probe.promql.query import Evaluation
 from prom_probe.promql.result import QueryError
-from prom_probe.promql.values import Bools, Floats, Ints, Vector, empty
+from prom_probe.promql.values import LABELS_BYTES, Bools, Floats, Ints, Vector, empty
 from prom_probe.promql.windows import BLOCK
 
 Reduction: TypeAlias = "Callable[[Groups, Floats, Bools], Floats]"
@@ -27,7 +27,6 @@ _SCALE = 2.0**-64
 _CANCELLED = 4.0  # a sum this much smaller than that of its parts' magnitudes is computed again, compensated
 _INT64 = 2.0**63
 _WORKING = 64  # bytes of temporary arrays for a point
-_NAME_BYTES = 500  # of labels that are made for a row
 
 
 class Groups:
@@ -346,7 +345,7 @@ def _count_values(ev: Evaluation, node: Aggregate) -> Vector:
                 group = key(make_labels("", {**dict(labels), label: _plain(float(value))}))
                 row = rows.get(group)
                 if row is None:
-                    ev.query.budget.hold(_NAME_BYTES + 25 * ev.steps)  # the row, and what becomes of it
+                    ev.query.budget.hold(LABELS_BYTES + 25 * ev.steps)  # the row, and what becomes of it
                     row = rows[group] = np.zeros(ev.steps, np.int64)
                 row += here
     if not rows:

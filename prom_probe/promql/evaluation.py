@@ -42,6 +42,7 @@ from prom_probe.promql.values import (
 from prom_probe.promql.windows import BLOCK, is_stale, make_windows
 
 _SUBQUERY_STEP_MS = 60_000
+_MAPPED_ARRAYS = 2  # temporary ones that a function of values makes at most
 
 # What arrays come to while the values of a batch are looked up: of each step, and of each step of each series.
 _STEP_BYTES, _POINT_BYTES = 64, 32
@@ -106,7 +107,7 @@ class Evaluator:
 
     def mapped(self, values: Floats, compute: Callable[[Floats], Any]) -> Floats:
         """`compute` of `values` ([series, steps]), some rows at a time so that temporary arrays stay small."""
-        self.query.budget.hold(values.size * 8)
+        self.query.budget.hold(8 * (values.size + _MAPPED_ARRAYS * min(values.size, BLOCK)))
         if values.size <= BLOCK:
             return np.asarray(compute(values), np.float64)
         out = np.empty(values.shape)

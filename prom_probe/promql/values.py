@@ -17,6 +17,8 @@ Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
 Bools: TypeAlias = NDArray[np.bool_]
 
+LABELS_BYTES = 500  # about what a new set of labels takes
+
 
 @dataclass(slots=True)
 class Vector:

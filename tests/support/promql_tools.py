@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from prom_probe.model.labels import Labels, label_value, make_labels
 from prom_probe.model.matcher import Matcher
@@ -96,3 +97,51 @@ class Memory:
                 if within:
                     found.append((labels, within))
         return found
+
+
+class Grid:
+    """A Queryable over arrays: `labels[i]` has `values[i]` ([series, times]) at common `times` (ms).
+
+    Staleness markers among the values are absent samples.
+    """
+
+    def __init__(self, labels: Sequence[Labels], times: Sequence[int], values: NDArray[np.float64]) -> None:
+        self._labels = list(labels)
+        self._times = np.array(times, np.int64)
+        self._values = values
+
+    def select(
+        self, mint: int, maxt: int, matchers: Sequence[Matcher], *, batch: int = 128, deadline: float | None = None
+    ) -> Iterator[SeriesGroup]:
+        rows = self._rows(matchers)
+        within = slice(*self._times.searchsorted((mint, maxt + 1)).tolist())
+        for at in range(0, len(rows), batch):
+            some = rows[at : at + batch]
+            values = self._values[some, within]
+            dense = not bool((values.view(np.int64) == STALE_BITS).any())
+            yield SeriesGroup([self._labels[i] for i in some], self._times[within], _Table(values), dense)
+
+    def count(
+        self, mint: int, maxt: int, matchers: Sequence[Matcher], *, deadline: float | None = None
+    ) -> tuple[int, int]:
+        first, end = self._times.searchsorted((mint, maxt + 1)).tolist()
+        series = len(self._rows(matchers))
+        return series, series * (end - first)
+
+    def series(
+        self, mint: int, maxt: int, matchers: Sequence[Matcher], *, deadline: float | None = None
+    ) -> list[Labels]:
+        return sorted(self._labels[i] for i in self._rows(matchers))
+
+    def label_names(
+        self, mint: int, maxt: int, matchers: Sequence[Matcher], *, deadline: float | None = None
+    ) -> list[str]:
+        return sorted({name for labels in self.series(mint, maxt, matchers) for name, _ in labels})
+
+    def label_values(
+        self, name: str, mint: int, maxt: int, matchers: Sequence[Matcher], *, deadline: float | None = None
+    ) -> list[str]:
+        return sorted({label_value(labels, name) for labels in self.series(mint, maxt, matchers)} - {""})
+
+    def _rows(self, matchers: Sequence[Matcher]) -> list[int]:
+        return [i for i, labels in enumerate(self._labels) if all(matches(one, labels, None) for one in matchers)]

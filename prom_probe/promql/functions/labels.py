@@ -15,7 +15,7 @@ from prom_probe.promql.budget import timed_out
 from prom_probe.promql.functions.base import Function
 from prom_probe.promql.query import Evaluation
 from prom_probe.promql.result import QueryError
-from prom_probe.promql.values import Value, Vector, merged
+from prom_probe.promql.values import LABELS_BYTES, Value, Vector, merged
 
 _STRING = Type.STRING
 _DIGITS = re.compile(r"([0-9]+)")
@@ -33,6 +33,7 @@ def _strings(node: Call, first: int = 1) -> list[str]:
 def _relabelled(ev: Evaluation, vector: Vector, name: str, value_of: Callable[[Labels], str | None]) -> Vector:
     """`vector` with label `name` set to `value_of` each series' labels; None leaves a series as it is."""
     labels, drops = [], []
+    ev.query.budget.hold(LABELS_BYTES * len(vector.labels))
     for one, drop in zip(vector.labels, vector.drop, strict=True):
         ev.query.budget.check()
         value = value_of(one)

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from prom_probe.model.labels import Labels
+from prom_probe.model.sample import STALE
 from prom_probe.promql.engine import Engine
 from prom_probe.promql.limits import QueryLimits
 from prom_probe.promql.result import QueryError, Result
-from tests.support.promql_tools import Memory, Sample, series
+from prom_probe.promql.values import without_name
+from tests.support.promql_tools import Grid, Memory, Sample, series
 
 
 def counters(number: int, samples: int, step_ms: int = 1000) -> dict[Labels, list[Sample]]:
@@ -357,3 +359,27 @@ def test_hashes_of_limit_ratio_split_the_series() -> None:
     rest = engine.instant(store, "count(limit_ratio(-0.7, x))", 0).values[0, 0]
     assert some + rest == 200
     assert 30 < some < 90
+
+
+@pytest.mark.parametrize("gaps", [False, True], ids=["dense", "gaps"])
+def test_series_give_the_same_together_as_alone(gaps: bool) -> None:
+    """More series than are worked on at a time, all with resets, with the same timestamps or their own."""
+    random = np.random.default_rng(7)
+    values = random.integers(0, 1000, (150, 3600)).astype(float)
+    values[:, 1200:1500] = 5.0
+    if gaps:
+        values[random.random(values.shape) < 0.01] = STALE
+    labels = [series("x_total", i=str(i)) for i in range(len(values))]
+    times = range(0, 3_600_000, 1000)
+    every = Grid(labels, times, values)
+    for call in ("increase", "irate", "resets", "changes", "deriv", "stddev_over_time", "sum_over_time"):
+        expr = f"{call}(x_total[20m])"
+        together = dict(zip(*_rows(every, expr), strict=True))
+        for i in (0, 35, 36, 37, 99, 149):
+            alone = dict(zip(*_rows(Grid(labels[i : i + 1], times, values[i : i + 1]), expr), strict=True))
+            assert alone == {without_name(labels[i]): together[without_name(labels[i])]}
+
+
+def _rows(store: Grid, expr: str) -> tuple[list[Labels], list[list[float]]]:
+    result = Engine().range(store, expr, 1_200_000, 3_600_000, 600_000)
+    return result.labels, result.values.tolist()
