@@ -264,4 +264,3 @@ class Supervisor:
         self._kernel.send(worker.pid, signal.SIGKILL)
         if not self._wait_for_end(worker, self._kernel.now_s() + KILLED_S):
             self._log("error", "worker is stuck in the kernel and left there", worker=worker.name, pid=worker.pid)
-            worker.pid = 0

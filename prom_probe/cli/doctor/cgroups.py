@@ -1,4 +1,4 @@
-"""Whether a tree's own cgroup can be read, and which controllers it has."""
+"""Checks whether a tree's cgroup can be read, and which controllers it has."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from prom_probe.cli.doctor.access import ACCESS, Access
 from prom_probe.cli.doctor.finding import Finding, Status
 from prom_probe.cli.doctor.identity import Identity
 from prom_probe.cli.doctor.processes import Member, deny
 from prom_probe.collectors.base import Context
-from prom_probe.sources.cgroup_path import Directories, locate_cgroups, locate_named_cgroup
-from prom_probe.sources.descriptors import read_once
+from prom_probe.sources.cgroup_path import CgroupLocator, Directories, locate_named_cgroup
 from prom_probe.sources.errors import ParseError
 from prom_probe.sources.mountinfo import parse_mountinfo
 from prom_probe.sources.proc_pid_cgroup import parse_proc_pid_cgroup, read_proc_pid_cgroup
 
 
 class _Controller(NamedTuple):
-    """A controller, a file of each version that is there with it, and the metrics that need it."""
+    """A controller, a file that each cgroup version has with it, and the metrics that need it."""
 
     name: str
     v2: str
@@ -39,8 +39,10 @@ _NONE = "no cgroup_* metrics"
 _ROOT = "start it in a cgroup of its own: a container, a systemd service, systemd-run --scope COMMAND"
 
 
-def check_cgroup(context: Context, us: Identity, tree: str, members: list[Member]) -> Iterator[Finding]:
-    """The findings for a tree's cgroup, which is its oldest process's, or the one that is watched."""
+def check_cgroup(
+    context: Context, us: Identity, tree: str, members: list[Member], access: Access = ACCESS
+) -> Iterator[Finding]:
+    """The findings for a tree's cgroup: the one that is watched, or that of its oldest process."""
     subject = f"tree {tree}"
     watched = next((watch.value for watch in context.watches if watch.name == tree and watch.kind == "cgroup"), None)
     pid = members[0].pid
@@ -48,15 +50,15 @@ def check_cgroup(context: Context, us: Identity, tree: str, members: list[Member
         if watched is not None:
             directories = locate_named_cgroup(context.cgroupfs, watched)
         else:
-            directories = locate_cgroups(context.procfs, pid, context.cgroupfs)
+            directories = CgroupLocator(context.procfs, context.cgroupfs, access.stat).locate(pid)
         if not directories:
-            yield _explain_nowhere(context, subject, pid)
+            yield _explain_nowhere(context, subject, pid, access)
             return
         for controller in _CONTROLLERS:
-            yield _check_controller(controller, directories, subject)
+            yield _check_controller(controller, directories, subject, access)
     except PermissionError:
         try:
-            denial = deny(context.procfs, us, pid)
+            denial = deny(context.procfs, us, pid, access)
         except OSError:
             return  # gone
         yield Finding(subject, "cgroup", "missing", "it is below a /proc/PID/root that is denied", *denial, _NONE)
@@ -66,9 +68,9 @@ def check_cgroup(context: Context, us: Identity, tree: str, members: list[Member
         yield Finding(subject, "cgroup", "missing", reason=str(error), without=_NONE)
 
 
-def _explain_nowhere(context: Context, subject: str, pid: int) -> Finding:
+def _explain_nowhere(context: Context, subject: str, pid: int, access: Access) -> Finding:
     memberships = parse_proc_pid_cgroup(read_proc_pid_cgroup(context.procfs, pid))
-    if not parse_mountinfo(read_once(f"{context.procfs}/self/mountinfo")):
+    if not parse_mountinfo(access.read(f"{context.procfs}/self/mountinfo")):
         reason = f"no cgroup file system is mounted at {context.cgroupfs}"
         change = f"mount it there, read-only, or say where it is by --path.cgroupfs (now {context.cgroupfs})"
         return Finding(subject, "cgroup", "missing", "", reason, change, _NONE)
@@ -76,17 +78,17 @@ def _explain_nowhere(context: Context, subject: str, pid: int) -> Finding:
         reason = "it is in the root of every hierarchy, which is the whole machine"
         return Finding(subject, "cgroup", "absent", "", reason, _ROOT, _NONE)
     where = next(membership.path for membership in memberships if membership.path != "/")
-    reason = f"its cgroup {where} is beside our cgroup namespace, and its own mounts do not show it"
+    reason = f"its cgroup {where} is outside our cgroup namespace, and its own mounts do not show it"
     change = "let the runtime mount /sys/fs/cgroup into its container (read-only), or mount the machine's into ours"
     return Finding(subject, "cgroup", "missing", "", reason, f"{change} and use --path.cgroupfs", _NONE)
 
 
-def _check_controller(controller: _Controller, directories: Directories, subject: str) -> Finding:
+def _check_controller(controller: _Controller, directories: Directories, subject: str, access: Access) -> Finding:
     source = f"cgroup {controller.name}"
     unified, (hierarchy, file) = directories.get(""), controller.v1
     for directory, name in ((unified, controller.v2), (directories.get(hierarchy) if hierarchy else None, file)):
         if directory is not None and os.path.exists(f"{directory}/{name}"):
-            read_once(f"{directory}/{name}")
+            access.read(f"{directory}/{name}")
             return Finding(subject, source, "ok", f"{directory}/{name}")
     status: Status = "absent" if controller.optional else "missing"
     if controller.name == "pressure":

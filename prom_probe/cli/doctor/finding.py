@@ -1,4 +1,4 @@
-"""What the doctor says of one source."""
+"""What the doctor has found out about one source."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Literal
 
 import msgspec
 
-# "missing" was asked for and is not there; "absent" is not there, and nobody asked for it.
+# "missing" is what the settings ask for, "absent" is what they do not.
 Status = Literal["ok", "missing", "absent"]
 
 
 class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One source of one subject: whether it can be read, else why not, what to change, and what goes without it."""
+    """A source: whether it can be read; if not, why, what to change, and what is lost without it."""
 
     subject: str
     source: str

@@ -1,4 +1,4 @@
-"""Who we are, what of the machine we see, and why the kernel denies us a process."""
+"""Our user and capabilities, what we see of the machine, and why the kernel denies us a process."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _CAPABILITIES = (
     "SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE "
     "MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE"
 )
-# Root reads another user's process with both; one of them alone is not enough for all files.
+# Root needs both to read all files of another user's process.
 _NEEDED = ("SYS_PTRACE", "DAC_READ_SEARCH")
 
 
 class Identity(NamedTuple):
-    """What decides over what we may read."""
+    """What decides what we may read."""
 
     credentials: Credentials
     container: bool  # we are in one
@@ -45,14 +45,14 @@ class Identity(NamedTuple):
 
 
 class Denial(NamedTuple):
-    """Why, and what to change."""
+    """The reason, and what to change."""
 
     reason: str
     change: str
 
 
 def read_identity(procfs: str) -> Identity:
-    """Ours. What cannot be read is taken to be as usual."""
+    """Our identity. What cannot be read is assumed to be as usual."""
     try:
         credentials = parse_proc_pid_credentials(read_proc_pid_credentials(procfs, "self"))
     except (OSError, ParseError):
@@ -73,7 +73,7 @@ def read_identity(procfs: str) -> Identity:
 
 
 def name_capabilities(mask: int) -> list[str]:
-    """The names of a mask's capabilities; one that is not known by its number."""
+    """The names of a mask's capabilities; an unknown one has its number."""
     bits = [bit for bit in range(mask.bit_length()) if mask >> bit & 1]
     names = _CAPABILITIES.split()
     return [names[bit] if bit < len(names) else str(bit) for bit in bits]
@@ -82,7 +82,7 @@ def name_capabilities(mask: int) -> list[str]:
 def explain_denial(us: Identity, theirs: Credentials, dumpable: bool) -> Denial:
     """Why we may not read a process with these credentials (ptrace(2), "Ptrace access mode checking").
 
-    `dumpable`: whether its files in /proc are its own; the kernel gives those of a protected process to root.
+    `dumpable`: whether it owns its files in /proc; the kernel gives those of a protected process to root.
     """
     ours = us.credentials
     uid, gid = theirs.uids[1], theirs.gids[1]
@@ -112,8 +112,8 @@ def explain_denial(us: Identity, theirs: Credentials, dumpable: bool) -> Denial:
         )
     if not dumpable:
         return Denial(
-            "the kernel protects it: its user may not read its program's file, or it asked for that (PR_SET_DUMPABLE)",
-            f"make the program's file readable for its user; or {as_root}",
+            "the kernel protects it: its user may not read its executable, or it asked for that (PR_SET_DUMPABLE)",
+            f"make the executable readable for its user; or {as_root}",
         )
     return Denial(
         "a security module (AppArmor, SELinux) or a user namespace denies it",

@@ -1,36 +1,34 @@
-"""Whether each watch finds its processes, and which of their files can be read."""
+"""Checks whether each watch finds processes, and which of their files can be read."""
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from prom_probe.cli.doctor.access import ACCESS, Access
 from prom_probe.cli.doctor.finding import Finding, Status
 from prom_probe.cli.doctor.identity import Denial, Identity, explain_denial
 from prom_probe.collectors.base import Context
 from prom_probe.collectors.process.roster import Roster
 from prom_probe.model.watch import Watch
 from prom_probe.sources.cgroup_procs import find_cgroup
-from prom_probe.sources.descriptors import Descriptors, read_once
 from prom_probe.sources.errors import ParseError
-from prom_probe.sources.proc_pid_credentials import parse_proc_pid_credentials, read_proc_pid_credentials
+from prom_probe.sources.proc_pid_credentials import parse_proc_pid_credentials
 from prom_probe.sources.proc_pid_stat import parse_proc_pid_stat, read_proc_pid_stat
-from prom_probe.sources.process_files import ProcessFiles, fd_size_counts
 
 _GONE = (ProcessLookupError, FileNotFoundError)
-# Different reasons for one source that are told; more are counted.
+# How many different reasons are shown for one source.
 _MAX_REASONS = 3
 
 
 class _File(NamedTuple):
-    """A file of a process: what needs it, and which kernels do not have it."""
+    """A file of a process: what is missing without it, and which kernels lack it."""
 
     name: str
     without: str
     kernel: str
-    optional: bool = False  # nobody asks for it by watching a tree
+    optional: bool = False  # watching a tree does not ask for it
 
 
 _FILES = (
@@ -42,7 +40,7 @@ _FILES = (
     _File("schedstat", "no run-queue delay", "the kernel is built without CONFIG_SCHED_INFO", True),
 )
 
-_WAIT = "nothing, if it is yet to start"
+_WAIT = "nothing, if it has not started yet"
 _POD = (
     "set shareProcessNamespace: true in the pod's spec (docker run --pid=container:NAME); or start the program by "
     "prom-probe run -- COMMAND"
@@ -57,7 +55,7 @@ class Member(NamedTuple):
 
 
 def find_trees(context: Context) -> dict[str, list[Member]]:
-    """The members of each watched tree as a collector finds them, the oldest first."""
+    """The processes of each watched tree as a collector finds them, the oldest first."""
     roster = Roster(context)
     try:
         trees: dict[str, list[Member]] = {}
@@ -104,14 +102,18 @@ def _explain_empty(context: Context, us: Identity, watch: Watch) -> Denial:
         )
     if watch.kind == "pid":
         return Denial(f"there is no process {watch.value} in our PID namespace", "give the PID as ps shows it here")
-    what = "name (the first 15 bytes of it are known)" if watch.kind == "comm" else "command line"
-    return Denial(f"no process's whole {what} matches {watch.value!r}", f"{_WAIT}; else see what ps shows here")
+    what = "name (of which the kernel keeps 15 bytes)" if watch.kind == "comm" else "command line"
+    return Denial(
+        f"no process has a {what} that matches {watch.value!r} as a whole", f"{_WAIT}; else see what ps shows here"
+    )
 
 
-def check_files(context: Context, us: Identity, tree: str, members: Iterable[Member], pss: bool) -> Iterator[Finding]:
+def check_files(
+    context: Context, us: Identity, tree: str, members: Iterable[Member], pss: bool, access: Access = ACCESS
+) -> Iterator[Finding]:
     """A finding for each file of a tree's processes, or one for each reason why it cannot be read.
 
-    `pss`: whether the proportional memory is asked for.
+    `pss`: whether the settings ask for PSS.
     """
     pids = [member.pid for member in members if not _is_zombie(context.procfs, member.pid)]
     for file in _FILES:
@@ -119,7 +121,7 @@ def check_files(context: Context, us: Identity, tree: str, members: Iterable[Mem
         readable = 0
         for pid in pids:
             try:
-                denial = _check(context, us, pid, file)
+                denial = _check(context, us, pid, file, access)
             except _GONE:
                 continue
             if denial is None:
@@ -137,7 +139,7 @@ def check_files(context: Context, us: Identity, tree: str, members: Iterable[Mem
 
 
 def _is_zombie(procfs: str, pid: int) -> bool:
-    """What has ended has no files left to read."""
+    """A process that has ended has no files left to read."""
     try:
         return parse_proc_pid_stat(read_proc_pid_stat(procfs, pid)).state in (b"Z", b"X")
     except (OSError, ParseError):
@@ -148,15 +150,15 @@ def _count(number: int) -> str:
     return f"{number} process" if number == 1 else f"{number} processes"
 
 
-def _check(context: Context, us: Identity, pid: int, file: _File) -> Denial | None:
-    """None where the file can be read. Raises ProcessLookupError or FileNotFoundError where the process is gone."""
+def _check(context: Context, us: Identity, pid: int, file: _File, access: Access) -> Denial | None:
+    """None if the file can be read. Raises ProcessLookupError or FileNotFoundError if the process is gone."""
     base = f"{context.procfs}/{pid}"
     try:
-        _OPEN.get(file.name, _read)(context.procfs, pid, file.name)
+        access.try_process_file(context.procfs, pid, file.name)
     except PermissionError:
-        return deny(context.procfs, us, pid)
+        return deny(context.procfs, us, pid, access)
     except FileNotFoundError:
-        os.stat(f"{base}/stat")  # raises where it is the process that is gone
+        access.stat(f"{base}/stat")  # raises if the process is gone
         return Denial(file.kernel or f"the kernel does not have {file.name}", "take another kernel")
     except ProcessLookupError:
         if file.name == "smaps_rollup":
@@ -167,10 +169,10 @@ def _check(context: Context, us: Identity, pid: int, file: _File) -> Denial | No
     return None
 
 
-def deny(procfs: str, us: Identity, pid: int) -> Denial:
-    """Why the process denies us its files. Raises ProcessLookupError or FileNotFoundError where it is gone."""
+def deny(procfs: str, us: Identity, pid: int, access: Access) -> Denial:
+    """Why a process's files are denied to us. Raises ProcessLookupError or FileNotFoundError if it is gone."""
     try:
-        theirs = parse_proc_pid_credentials(read_proc_pid_credentials(procfs, pid))
+        theirs = parse_proc_pid_credentials(access.read(f"{procfs}/{pid}/status"))
     except (PermissionError, ParseError):
         if us.hidepid:
             return Denial(
@@ -180,24 +182,4 @@ def deny(procfs: str, us: Identity, pid: int) -> Denial:
         return Denial(
             "even /proc/PID/status is denied, by a security module or a mount option", "see how /proc is mounted"
         )
-    return explain_denial(us, theirs, os.stat(f"{procfs}/{pid}/status").st_uid == theirs.uids[1])
-
-
-def _read(procfs: str, pid: int, name: str) -> None:
-    read_once(f"{procfs}/{pid}/{name}")
-
-
-def _open_only(procfs: str, pid: int, name: str) -> None:
-    """Reading would stop the process while its memory is walked; opening asks for the same permission."""
-    os.close(os.open(f"{procfs}/{pid}/{name}", os.O_RDONLY))
-
-
-def _count_fds(procfs: str, pid: int, name: str) -> None:
-    files = ProcessFiles(procfs, pid, Descriptors(), fd_size=fd_size_counts(procfs))
-    try:
-        files.open_fds()
-    finally:
-        files.close()
-
-
-_OPEN: dict[str, Callable[[str, int, str], None]] = {"smaps_rollup": _open_only, "fd": _count_fds}
+    return explain_denial(us, theirs, access.stat(f"{procfs}/{pid}/status").st_uid == theirs.uids[1])

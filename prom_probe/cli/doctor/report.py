@@ -1,4 +1,4 @@
-"""All findings, and how they are told."""
+"""Collects all findings, and prints them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _WORDS = {"ok": "ok", "missing": "MISSING", "absent": "absent"}
 
 
 class Report(msgspec.Struct):
-    """What was found, and as whom."""
+    """All findings, and the identity that we had."""
 
     identity: Identity | None
     findings: list[Finding]
@@ -40,12 +40,12 @@ class Report(msgspec.Struct):
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is missing that was asked for."""
+        """Whether nothing is missing that the settings ask for."""
         return all(finding.status != "missing" for finding in self.findings)
 
 
 def examine(config: Config) -> Report:
-    """Look at everything once. Nothing is started, and nothing written but a store's folder that is there already."""
+    """Check everything once. Nothing is started; nothing is written, except to an existing storage directory."""
     identity = read_identity(config.path_procfs) if os.path.isdir(config.path_procfs) else None
     return Report(identity, [*_check_sources(config, identity), *_check_settings(config)])
 
@@ -57,7 +57,7 @@ def _check_sources(config: Config, identity: Identity | None) -> Iterator[Findin
     if identity is None:
         reason = f"there is no procfs at {config.path_procfs}"
         if config.path_procfs == "/proc":
-            yield Finding("processes", "/proc", "absent", "psutil is asked", reason, "", "no IO, no cgroup_*")
+            yield Finding("processes", "/proc", "absent", "psutil is used", reason, "", "no IO, no cgroup_*")
         else:
             yield Finding("processes", "/proc", "missing", "", reason, "mount it there, or change --path.procfs")
         return
@@ -94,7 +94,7 @@ def render_json(report: Report) -> str:
 
 
 def render_text(report: Report) -> str:
-    """A paragraph for each subject, and a last line that says whether all is well."""
+    """A paragraph for each subject, and a last line with the result."""
     lines = [f"prom-probe: {report.identity}"] if report.identity else []
     for subject, findings in groupby(report.findings, key=lambda finding: finding.subject):
         lines += ["", subject]

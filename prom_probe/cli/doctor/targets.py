@@ -1,4 +1,4 @@
-"""Whether the targets of --scrape can be reached, answer in time, and say what can be read."""
+"""Checks whether the targets of --scrape can be reached, answer in time, and serve what can be parsed."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from prom_probe.config.units import format_duration, format_size
 
 # What to change, by the reason of a failed scrape.
 _CHANGES = {
-    "connect": "start what is to answer there, or give another place by --scrape; only the containers of a pod share "
+    "connect": "start what should answer there, or give another URL with --scrape; only the containers of a pod share "
     "127.0.0.1",
-    "timeout": "give it more time by a longer --interval.scrape (it has nine tenths of it), or make its page cheaper",
-    "http": "give the path of its metrics by --scrape, and let it answer there without a password",
-    "size": "allow more by --scrape.body-size-limit, or let it say less",
-    "parse": "give the path of its metrics by --scrape; if this is it, it is no text or OpenMetrics format",
-    "samples": "allow more by --scrape.sample-limit, or let it say less",
-    "labels": "let it use fewer or shorter labels",
+    "timeout": "give it more time with a longer --interval.scrape (it gets nine tenths of that), or make it cheaper",
+    "http": "give the path of its metrics with --scrape, and let it answer there without a password",
+    "size": "allow more with --scrape.body-size-limit, or make the page smaller",
+    "parse": "give the path of its metrics with --scrape; if this is it, its format is neither text nor OpenMetrics",
+    "samples": "allow more with --scrape.sample-limit, or make the page smaller",
+    "labels": "make it use fewer or shorter labels",
 }
 
 
 def check_targets(config: Config) -> Iterator[Finding]:
-    """A finding for each target, which are all asked at the same time."""
+    """A finding for each target; all are scraped at the same time."""
     if not config.scrape:
         return
     from concurrent.futures import ThreadPoolExecutor

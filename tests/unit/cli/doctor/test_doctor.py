@@ -15,14 +15,15 @@ from prom_probe.cli.doctor.finding import Finding
 from prom_probe.cli.doctor.identity import Identity, explain_denial, name_capabilities, read_identity
 from prom_probe.cli.doctor.report import Report, examine, render_json, render_text
 from prom_probe.config.address import Address
+from prom_probe.config.error import ConfigError
 from prom_probe.config.settings import Config
-from prom_probe.run.listening import close, listen
+from prom_probe.run.listening import ListeningSocket, close, listen
 from prom_probe.sources.errors import ParseError
 from prom_probe.sources.proc_mount import parse_proc_options
 from prom_probe.sources.proc_pid_credentials import Credentials, parse_proc_pid_credentials
 from prom_probe.tsdb.disk import folder
 from tests.support.collector_harness import Machine
-from tests.support.doctor_tools import credentials, identity, status_text
+from tests.support.doctor_tools import DeniedAccess, credentials, identity, status_text
 
 PTRACE, SEARCH, CHOWN = 1 << 19, 1 << 2, 1 << 0
 
@@ -108,28 +109,27 @@ def taken() -> Iterator[Address]:
         yield Address("127.0.0.1", sock.getsockname()[1])
 
 
-def test_an_address_in_use_is_told(taken: Address, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_in_use_is_told(taken: Address) -> None:
     """A free one is fine."""
-    monkeypatch.setattr(service, "_TIMEOUT_S", 0.05)
     config = Config(web_listen_address=(taken,), api_listen_address=(Address("127.0.0.1", 0),))
-    used, free = service.check_addresses(config)
+    used, free = service.check_addresses(config, timeout_s=0.05)
     assert used.status == "missing"
     assert "Address already in use" in used.reason
     assert "--web.listen-address" in used.change
     assert free.status == "ok"
 
 
-def test_a_low_port_needs_a_capability(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_low_port_needs_a_capability() -> None:
     """Or another port."""
 
-    def refuse(*args: object, **kwargs: object) -> socket.socket:
-        raise PermissionError(13, "Permission denied")
+    def refuse(address: Address, api: bool) -> ListeningSocket:
+        raise ConfigError(f"cannot listen on {address}: Permission denied")
 
-    monkeypatch.setattr(socket, "create_server", refuse)
-    monkeypatch.setattr(service, "_ask", lambda address: b"")
-    config = Config(web_listen_address=(Address("127.0.0.1", 80),), api_listen_address=())
-    (finding,) = service.check_addresses(config)
+    # Nothing listens at port 1 of this machine.
+    config = Config(web_listen_address=(Address("127.0.0.1", 1),), api_listen_address=())
+    (finding,) = service.check_addresses(config, refuse)
     assert finding.status == "missing"
+    assert "Permission denied" in finding.reason
     assert "NET_BIND_SERVICE" in finding.change
 
 
@@ -156,7 +156,7 @@ def test_an_address_that_a_prom_probe_has_is_no_fault(tmp_path: Path) -> None:
         thread.join(5)
         close(listener)
     assert finding.status == "ok"
-    assert finding.detail == "a prom-probe that runs already has it"
+    assert finding.detail == "in use by a running prom-probe"
 
 
 def storage(path: Path, **settings: object) -> Finding:
@@ -182,7 +182,7 @@ def test_a_store_in_use_is_no_fault(tmp_path: Path) -> None:
     assert f"in use by process {os.getpid()}" in finding.detail
 
 
-def test_a_store_that_cannot_be_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_cannot_be_used_is_told(tmp_path: Path) -> None:
     """No parent, a file, something else's folder, no right to write, no room."""
     (tmp_path / "file").touch()
     (tmp_path / "other").mkdir()
@@ -191,28 +191,25 @@ def test_a_store_that_cannot_be_is_told(tmp_path: Path, monkeypatch: pytest.Monk
     assert "not a directory" in storage(tmp_path / "file").reason
     assert "not a prom_probe store" in storage(tmp_path / "other").reason
     assert "are free" in storage(tmp_path / "new", storage_tsdb_retention_size=1 << 60).reason
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
-    finding = storage(tmp_path / "new")
+    (finding,) = service.check_storage(Config(storage_tsdb_path=str(tmp_path / "new")), DeniedAccess())
     assert finding.status == "missing"
     assert "permission denied" in finding.reason
     assert "fsGroup" in finding.change
 
 
-def test_shared_memory_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shared_memory_is_looked_at(tmp_path: Path) -> None:
     """Nothing of ours needs it."""
     assert service.check_shared_memory(str(tmp_path)).status == "ok"
     missing = service.check_shared_memory(str(tmp_path / "none"))
     assert (missing.status, "emptyDir" in missing.change) == ("absent", True)
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
-    assert "cannot be written" in service.check_shared_memory(str(tmp_path)).reason
+    assert "cannot be written" in service.check_shared_memory(str(tmp_path), DeniedAccess()).reason
 
 
-def test_a_missing_extra_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_is_told() -> None:
     """With what to install."""
     config = Config(web_enable_remote_write_receiver=True)
     assert [finding.status for finding in service.check_packages(config)] == ["ok"]
-    monkeypatch.setattr(service, "find_spec", lambda name: None)
-    (finding,) = service.check_packages(config)
+    (finding,) = service.check_packages(config, lambda name: None)
     assert finding.status == "missing"
     assert finding.change == "pip install 'prom-probe[remote]'"
 

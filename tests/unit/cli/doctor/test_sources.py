@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from prom_probe.cli.doctor import cgroups, machine, processes
+from prom_probe.cli.doctor.access import ACCESS, Access
 from prom_probe.cli.doctor.finding import Finding
 from prom_probe.cli.doctor.identity import Identity
 from prom_probe.model.watch import Watch
 from tests.support.collector_harness import Machine
-from tests.support.doctor_tools import identity, status_text
+from tests.support.doctor_tools import DeniedAccess, identity, status_text
 from tests.support.paths import HOST
 
 
@@ -33,30 +33,11 @@ def application(made: Machine, pid: int = 100, uid: int = 1000) -> None:
         (made.proc.root / str(pid) / name).write_text(text)
 
 
-@pytest.fixture
-def deny(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Have the kernel refuse every path that ends so, for this test."""
-    endings: list[str] = []
-    real_open, real_stat, real_listdir = os.open, os.stat, os.listdir
-
-    def guarded(real: Callable[..., object]) -> Callable[..., object]:
-        def call(path: object, *args: object, **kwargs: object) -> object:
-            if any(str(path).endswith(ending) for ending in endings):
-                raise PermissionError(13, "Permission denied", str(path))
-            return real(path, *args, **kwargs)
-
-        return call
-
-    for name, real in (("open", real_open), ("stat", real_stat), ("listdir", real_listdir)):
-        monkeypatch.setattr(os, name, guarded(real))
-    return endings.append
-
-
-def files(made: Machine, us: Identity, *, pss: bool = False) -> dict[str, Finding]:
+def files(made: Machine, us: Identity, *, pss: bool = False, access: Access = ACCESS) -> dict[str, Finding]:
     """What is said of the files of process 100 and its tree, by name."""
     context = made.context(Watch("job", "pid", "100"))
     trees = processes.find_trees(context)
-    found = processes.check_files(context, us, "job", trees["job"], pss)
+    found = processes.check_files(context, us, "job", trees["job"], pss, access)
     return {finding.source.rpartition("/")[2]: finding for finding in found}
 
 
@@ -69,35 +50,31 @@ def test_all_files_of_a_process_are_looked_at(box: Machine) -> None:
 
 
 @pytest.mark.parametrize("name", ["stat", "statm", "io", "smaps_rollup", "schedstat"])
-def test_a_denied_file_is_explained(box: Machine, deny: Callable[[str], None], name: str) -> None:
+def test_a_denied_file_is_explained(box: Machine, name: str) -> None:
     """Only what was asked for is missing."""
     application(box)
-    context = box.context(Watch("job", "pid", "100"))
-    trees = processes.find_trees(context)
-    deny(f"/100/{name}")
-    found = {f.source: f for f in processes.check_files(context, identity(2000, 2000), "job", trees["job"], False)}
-    finding = found.pop(f"/proc/PID/{name}")
+    found = files(box, identity(2000, 2000), access=DeniedAccess(f"/100/{name}"))
+    finding = found.pop(name)
     assert finding.status == ("absent" if name in ("smaps_rollup", "schedstat") else "missing")
     assert finding.detail == "1 of 1 process denies it"
     assert finding.reason == "it runs as uid 1000, gid 1000, and we as uid 2000, gid 2000"
     assert {other.status for other in found.values()} == {"ok"}
 
 
-def test_a_denied_listing_of_descriptors_is_explained(box: Machine, deny: Callable[[str], None]) -> None:
+def test_a_denied_listing_of_descriptors_is_explained(box: Machine) -> None:
     """Where the kernel does not give their count otherwise."""
     application(box)
-    deny("/100/fd")
-    assert files(box, identity(2000, 2000))["fd"].status == "missing"
+    assert files(box, identity(2000, 2000), access=DeniedAccess("/100/fd"))["fd"].status == "missing"
 
 
-def test_pss_is_missing_where_it_is_asked_for(box: Machine, deny: Callable[[str], None]) -> None:
+def test_pss_is_missing_where_it_is_asked_for(box: Machine) -> None:
     """By its interval."""
     application(box)
-    deny("/100/smaps_rollup")
-    assert files(box, identity(2000, 2000), pss=True)["smaps_rollup"].status == "missing"
+    access = DeniedAccess("/100/smaps_rollup")
+    assert files(box, identity(2000, 2000), pss=True, access=access)["smaps_rollup"].status == "missing"
 
 
-def test_processes_are_counted_and_their_reasons_told_apart(box: Machine, deny: Callable[[str], None]) -> None:
+def test_processes_are_counted_and_their_reasons_told_apart(box: Machine) -> None:
     """Two of one user, one of another; one that can be read."""
     for pid, uid in ((100, 1000), (101, 1000), (102, 3000), (103, 2000)):
         application(box, pid, uid)
@@ -106,10 +83,11 @@ def test_processes_are_counted_and_their_reasons_told_apart(box: Machine, deny: 
             whose = status.read_text()
             box.proc.process(pid, 100, b"app")
             status.write_text(whose)
-    for pid in (100, 101, 102):
-        deny(f"/{pid}/io")
+    access = DeniedAccess("/100/io", "/101/io", "/102/io")
     context = box.context(Watch("job", "pid", "100"))
-    found = processes.check_files(context, identity(2000, 2000), "job", processes.find_trees(context)["job"], False)
+    found = processes.check_files(
+        context, identity(2000, 2000), "job", processes.find_trees(context)["job"], False, access
+    )
     told = [(f.detail, f.reason[:19]) for f in found if f.source == "/proc/PID/io"]
     assert told == [
         ("2 of 4 processes deny it", "it runs as uid 1000"),
@@ -142,12 +120,10 @@ def test_zombies_and_those_that_end_meanwhile_deny_nothing(box: Machine) -> None
     assert {(finding.status, finding.detail) for finding in found} == {("ok", "of 1 process")}
 
 
-def test_hidepid_is_told_where_processes_are_closed(box: Machine, deny: Callable[[str], None]) -> None:
+def test_hidepid_is_told_where_processes_are_closed(box: Machine) -> None:
     """Then not even their status can be read."""
     application(box)
-    deny("/100/io")
-    deny("/100/status")
-    finding = files(box, identity(hidepid="1"))["io"]
+    finding = files(box, identity(hidepid="1"), access=DeniedAccess("/100/io", "/100/status"))["io"]
     assert "hidepid=1" in finding.reason
     assert "hidepid=0" in finding.change
 
@@ -158,12 +134,17 @@ def test_hidepid_is_told_where_processes_are_closed(box: Machine, deny: Callable
         (Watch("job", "pid", "77"), identity(), "no process 77 in our PID namespace", "as ps shows it"),
         (Watch("job", "pid", "77"), identity(container=True), "its own processes alone", "shareProcessNamespace: true"),
         (Watch("job", "comm", "web"), identity(hidepid="2"), "hidepid=2", "hidepid=0"),
-        (Watch("job", "comm", "web"), identity(0, 0, hidepid="2"), "15 bytes", "yet to start"),
-        (Watch("job", "cmdline", "x y"), identity(), "whole command line matches 'x y'", "yet to start"),
+        (Watch("job", "comm", "web"), identity(0, 0, hidepid="2"), "15 bytes", "has not started yet"),
+        (
+            Watch("job", "cmdline", "x y"),
+            identity(),
+            "command line that matches 'x y' as a whole",
+            "has not started yet",
+        ),
         (Watch("job", "cgroup", "/gone"), identity(), "no such cgroup", "as /proc/PID/cgroup has it"),
         (Watch("job", "cgroup", "/gone"), identity(container=True), "no such cgroup", "its own cgroups alone"),
-        (Watch("job", "cgroup", "/empty"), identity(), "has no process", "yet to start"),
-        (Watch("", "containers"), identity(container=True, shared=True), "no other container", "yet to start"),
+        (Watch("job", "cgroup", "/empty"), identity(), "has no process", "has not started yet"),
+        (Watch("", "containers"), identity(container=True, shared=True), "no other container", "has not started yet"),
     ],
 )
 def test_a_watch_without_processes_is_explained(
@@ -187,10 +168,10 @@ def test_no_watch_is_no_fault(box: Machine, container: bool, change: str) -> Non
     assert change in finding.change
 
 
-def cgroup_findings(made: Machine, us: Identity, *watches: Watch) -> dict[str, Finding]:
+def cgroup_findings(made: Machine, us: Identity, *watches: Watch, access: Access = ACCESS) -> dict[str, Finding]:
     """What is said of the cgroup of process 100's tree, by source."""
     context = made.context(*(watches or (Watch("job", "pid", "100"),)))
-    found = cgroups.check_cgroup(context, us, "job", processes.find_trees(context)["job"])
+    found = cgroups.check_cgroup(context, us, "job", processes.find_trees(context)["job"], access)
     return {finding.source: finding for finding in found}
 
 
@@ -268,18 +249,18 @@ def test_a_cgroup_beside_our_namespace_is_told(box: Machine) -> None:
     (box.proc.root / "100" / "cgroup").write_text("0::/../other\n")
     finding = cgroup_findings(box, identity())["cgroup"]
     assert finding.status == "missing"
-    assert "/../other is beside our cgroup namespace" in finding.reason
+    assert "/../other is outside our cgroup namespace" in finding.reason
     assert "mount /sys/fs/cgroup" in finding.change
 
 
-def test_a_denied_root_of_another_container_is_told(box: Machine, deny: Callable[[str], None]) -> None:
+def test_a_denied_root_of_another_container_is_told(box: Machine) -> None:
     """Its cgroup is to be read through it."""
     put_in_cgroup(box, "/app", *ALL)
     (box.proc.root / "100" / "cgroup").write_text("0::/../other\n")
     text = (box.proc.root / "self" / "mountinfo").read_text()
     (box.proc.root / "100" / "mountinfo").write_text(text.replace(" / ", " /../other ", 1))
-    deny(f"/100/root{box.cgroupfs}")
-    finding = cgroup_findings(box, identity(2000, 2000))["cgroup"]
+    access = DeniedAccess(f"/100/root{box.cgroupfs}")
+    finding = cgroup_findings(box, identity(2000, 2000), access=access)["cgroup"]
     assert finding.status == "missing"
     assert "runAsUser: 1000" in finding.change
 
@@ -302,9 +283,9 @@ def test_the_root_cgroup_is_no_fault(box: Machine) -> None:
     assert "systemd-run" in finding.change
 
 
-def system(made: Machine, procfs: str, us: Identity) -> dict[str, Finding]:
+def system(made: Machine, procfs: str, us: Identity, access: Access = ACCESS) -> dict[str, Finding]:
     context = made.context(procfs=procfs, sysfs=str(HOST / "sys"))
-    return {finding.source: finding for finding in machine.check_system(context, us)}
+    return {finding.source: finding for finding in machine.check_system(context, us, access)}
 
 
 def test_the_systems_sources_are_those_of_its_collector(box: Machine) -> None:
@@ -332,12 +313,11 @@ def test_a_system_file_that_is_not_there_is_told(
     assert reason in finding.reason
 
 
-def test_a_masked_system_file_is_told(box: Machine, deny: Callable[[str], None]) -> None:
-    """As a runtime or AppArmor does it."""
-    deny("proc/meminfo")
-    finding = system(box, str(HOST / "proc"), identity())["proc_meminfo"]
+def test_a_masked_system_file_is_told(box: Machine) -> None:
+    """A runtime or AppArmor can deny it."""
+    finding = system(box, box.proc.path, identity(), DeniedAccess("/meminfo"))["proc_meminfo"]
     assert finding.status == "missing"
-    assert finding.reason.endswith("proc/meminfo is denied")
+    assert finding.reason.endswith("/meminfo is denied")
     assert "maskedPaths" in finding.change
 
 
@@ -368,9 +348,8 @@ def test_gpus_are_told_by_their_files(box: Machine, tmp_path: Path) -> None:
     assert machine.check_gpus(context, str(dev)).detail == f"{dev / 'nvidia0'}, card0 (AMD)"
 
 
-def test_a_gpu_that_is_denied_names_the_group(box: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_that_is_denied_names_the_group(box: Machine, tmp_path: Path) -> None:
     """Device files of another group."""
     for name in ("nvidia0", "nvidiactl"):
         (tmp_path / name).touch()
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
-    assert "supplementalGroups" in machine.check_gpus(box.context(sysfs="/none"), str(tmp_path)).change
+    assert "supplementalGroups" in machine.check_gpus(box.context(sysfs="/none"), str(tmp_path), DeniedAccess()).change
