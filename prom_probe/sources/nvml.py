@@ -59,13 +59,16 @@ class ProcessUse(NamedTuple):
 class Nvml:
     """The library. Raises NvmlError; any call may block. To be used by one thread at a time."""
 
-    def __init__(self) -> None:
-        import pynvml
+    def __init__(self, library: Any = None) -> None:
+        """`library` is nvidia-ml-py's module."""
+        if library is None:
+            import pynvml
 
-        self._nvml: Any = pynvml
+            library = pynvml
+        self._nvml = library
         self._codes = {
             value: name.removeprefix("NVML_ERROR_")
-            for name, value in vars(pynvml).items()
+            for name, value in vars(library).items()
             if name.startswith("NVML_ERROR_") and isinstance(value, int)
         }
         self._lacking: set[str] = set()  # functions that this driver does not have

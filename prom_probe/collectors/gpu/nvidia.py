@@ -135,7 +135,8 @@ class NvidiaSource:
 
     name = "nvidia"
 
-    def __init__(self) -> None:
+    def __init__(self, make_nvml: Callable[[], Nvml] = Nvml) -> None:
+        self._make_nvml = make_nvml
         self._nvml: Nvml | None = None
         self._devices: dict[str, _Device] = {}  # by PCI address
         self._lost: dict[int, NvmlError] = {}  # by index: devices without a handle
@@ -144,7 +145,7 @@ class NvidiaSource:
         self._version = ""
 
     def open(self) -> None:
-        nvml = self._nvml or Nvml()
+        nvml = self._nvml or self._make_nvml()
         self._nvml = nvml
         try:
             nvml.init()
