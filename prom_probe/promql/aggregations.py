@@ -1,4 +1,4 @@
-"""Aggregations: the series of a vector -> one per group, or some of each group."""
+"""Aggregations: a vector's series -> one series per group, or some series of each group."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Choice: TypeAlias = Callable[[Floats, Bools, Floats], tuple[Bools, Ints | None]]
 
 _HUGE = 2.0**1000
 _SCALE = 2.0**-64
-_CANCELLED = 4.0  # a sum this much smaller than that of its parts' magnitudes is computed again, compensated
+_CANCELLATION = 4.0  # a sum smaller than its parts' magnitudes by this factor is recomputed, compensated
 _INT64 = 2.0**63
-_WORKING = 64  # bytes of temporary arrays for a point
+_WORKING = 64  # bytes of temporary arrays per point
 
 
 class Groups:
-    """Which series of a vector (it has some) are in which group; `order` puts those of a group together."""
+    """The groups of a vector's series (it is not empty); `order` puts the series of a group together."""
 
     def __init__(self, vector: Vector, grouping: tuple[str, ...], without: bool, budget: Budget) -> None:
         numbers: dict[Labels, int] = {}
@@ -46,7 +46,7 @@ class Groups:
         self.drop: list[bool] = np.logical_or.reduceat(drop, self.starts).tolist()
 
     def slices(self, vector: Vector) -> Iterator[tuple[slice, Floats, Bools]]:
-        """The vector in groups, some steps at a time so that temporary arrays stay small: steps, values, presence."""
+        """(steps, values, presence) in the groups' order, some steps at a time so that temporary arrays stay small."""
         width = max(1, BLOCK // len(vector.labels))
         steps = vector.values.shape[1]
         self._budget.hold(_WORKING * min(width, steps) * len(vector.labels))
@@ -63,23 +63,23 @@ class Groups:
         return operation.reduceat(rows, self.starts, axis=0)
 
     def each(self) -> Iterator[slice]:
-        """The rows of each group: there may be as many as series."""
+        """The rows of each group; checks the deadline for each, as there may be many."""
         for start, size in zip(self.starts.tolist(), self.sizes.tolist(), strict=True):
             self._budget.check()
             yield slice(start, start + size)
 
     def count(self, present: Bools) -> Ints:
-        """Present series of each group: [groups, steps]."""
+        """The number of present series in each group: [groups, steps]."""
         found: Ints = self.reduce(np.add, present.astype(np.int64))
         return found
 
     def spread(self, rows: Any) -> Any:
-        """A row of each group, repeated for its series."""
+        """Each group's row repeated for every series in it."""
         return np.repeat(rows, self.sizes, axis=0)
 
 
 def group_key(grouping: tuple[str, ...], without: bool) -> Callable[[Labels], Labels]:
-    """Gives the labels of the group that a series is in."""
+    """A function from a series' labels to those of its group."""
     if without:
         left_out = {*grouping, METRIC_NAME}
         return lambda labels: tuple(pair for pair in labels if pair[0] not in left_out)
@@ -114,7 +114,7 @@ def aggregate(ev: Evaluation, node: Aggregate) -> Vector:
     return Vector(groups.labels, values, present, groups.drop)
 
 
-# -- one value a group: (groups, values, presence), the latter [series, steps] in the groups' order -> [groups, steps]
+# -- one value per group: (groups, values, presence), both [series, steps] in the groups' order -> [groups, steps]
 
 
 def _sum(groups: Groups, values: Floats, present: Bools) -> Floats:
@@ -125,14 +125,14 @@ def _sums(groups: Groups, values: Floats) -> Floats:
     """The sum of each group's rows, compensated where much cancels out."""
     total: Floats = groups.reduce(np.add, values)
     size = groups.reduce(np.add, np.abs(values))
-    doubtful = np.isfinite(size) & (size > _CANCELLED * np.abs(total))
+    doubtful = np.isfinite(size) & (size > _CANCELLATION * np.abs(total))
     if doubtful.any():
         total = np.where(doubtful, _compensated(groups, values), total)
     return total
 
 
 def _compensated(groups: Groups, values: Floats) -> Floats:
-    """Neumaier's sum, the n-th rows of all groups at once."""
+    """Neumaier's sum, for the nth rows of all groups at once."""
     total = np.zeros((len(groups.labels), values.shape[1]))
     error = np.zeros(total.shape)
     for n in range(int(groups.sizes.max())):
@@ -150,13 +150,13 @@ def _avg(groups: Groups, values: Floats, present: Bools) -> Floats:
     values = np.where(present, values, 0.0)
     count = groups.count(present)
     finite = np.where(np.isfinite(values), values, 0.0)
-    if np.abs(finite).max(initial=0.0) > _HUGE:  # the sum may overflow where the mean does not
+    if np.abs(finite).max(initial=0.0) > _HUGE:  # the sum may overflow although the mean does not
         return _sums(groups, values * _SCALE) / count / _SCALE
     return _sums(groups, values) / count
 
 
 def _extreme(choose: Any) -> Reduction:
-    """NaN only where there is nothing else."""
+    """Minimum or maximum; NaN only where all values are."""
 
     def reduction(groups: Groups, values: Floats, present: Bools) -> Floats:
         found: Floats = groups.reduce(choose, np.where(present, values, np.nan))
@@ -174,7 +174,7 @@ def _group(groups: Groups, values: Floats, present: Bools) -> Floats:
 
 
 def _variance(groups: Groups, values: Floats, present: Bools) -> Floats:
-    """Of the differences from the group's first value: exactly zero for equal values."""
+    """The variance of the differences from the group's first value: exactly zero for equal values."""
     base = np.empty((len(groups.labels), values.shape[1]))
     for i, rows in enumerate(groups.each()):
         first = present[rows].argmax(axis=0)[None, :]
@@ -215,7 +215,7 @@ _REDUCTIONS: dict[str, Reduction] = {
 }
 
 
-# -- some series of each group: (groups, vector) -> (values, presence, parameter) -> which, and perhaps in what order
+# -- some series of each group: (groups, vector) -> (values, presence, parameter) -> which ones, and maybe their order
 
 
 def _choose(ev: Evaluation, node: Aggregate, param: Floats, vector: Vector) -> Vector:
@@ -231,7 +231,7 @@ def _choose(ev: Evaluation, node: Aggregate, param: Floats, vector: Vector) -> V
     for steps, values, present in groups.slices(vector):
         chosen[:, steps], rank = choice(values, present, param[steps])
     rows = np.flatnonzero(chosen.any(axis=1))
-    if ev.steps == 1 and rank is not None:  # an instant query's answer is in order, group by group
+    if ev.steps == 1 and rank is not None:  # an instant query's result is ordered within each group
         number = np.repeat(np.arange(len(groups.sizes)), groups.sizes)
         rows = rows[np.lexsort((rank[rows, 0], number[rows]))]
     ev.query.budget.hold(9 * len(rows) * ev.steps)
@@ -240,7 +240,7 @@ def _choose(ev: Evaluation, node: Aggregate, param: Floats, vector: Vector) -> V
 
 
 def _check_choice(ev: Evaluation, node: Aggregate, param: Floats) -> bool:
-    """Whether the parameter lets anything be chosen; raises QueryError where it makes no sense."""
+    """Whether the parameter selects anything; raises QueryError where it is invalid."""
     start = node.param.start if node.param is not None else node.start
     if node.op == "limit_ratio":
         if (param == 0).all():
@@ -266,7 +266,7 @@ def _check_choice(ev: Evaluation, node: Aggregate, param: Floats) -> bool:
 
 
 def _top(sign: float) -> Callable[[Groups, Vector], Choice]:
-    """The k largest (or smallest) of each group, NaN only where nothing else is left; the first of equal ones."""
+    """The k largest (or smallest) of each group; NaN comes last, and the first of equal ones wins."""
 
     def prepare(groups: Groups, vector: Vector) -> Choice:
         def choice(values: Floats, present: Bools, k: Floats) -> tuple[Bools, Ints | None]:
@@ -297,7 +297,7 @@ def _limitk(groups: Groups, vector: Vector) -> Choice:
 
 
 def _limit_ratio(groups: Groups, vector: Vector) -> Choice:
-    """A share of the series, always the same ones: by a hash of their labels. A negative share is the others."""
+    """A share of the series, always the same ones, by a hash of their labels. A negative share is the complement."""
     offset = np.array([_unit_hash(vector.labels[i]) for i in groups.order])[:, None]
 
     def choice(values: Floats, present: Bools, ratio: Floats) -> tuple[Bools, Ints | None]:
@@ -308,7 +308,7 @@ def _limit_ratio(groups: Groups, vector: Vector) -> Choice:
 
 
 def _unit_hash(labels: Labels) -> float:
-    """0 up to 1, evenly spread and the same in every process."""
+    """From 0 up to, not including, 1: evenly spread, and the same in every process."""
     text = "\xff".join(part for pair in labels for part in pair).encode(errors="surrogateescape")
     return ((zlib.crc32(text) * 0x9E3779B1) & 0xFFFFFFFF) / 2**32
 
@@ -325,7 +325,7 @@ _CHOICES: dict[str, Callable[[Groups, Vector], Choice]] = {
 
 
 def _count_values(ev: Evaluation, node: Aggregate) -> Vector:
-    """For each group and value a series that counts the group's series with that value, the value in a label."""
+    """For each group and value, the number of the group's series with that value, which goes into a label."""
     assert isinstance(node.param, String)
     label = node.param.value
     if not is_label_name(label):
@@ -345,7 +345,7 @@ def _count_values(ev: Evaluation, node: Aggregate) -> Vector:
                 group = key(make_labels("", {**dict(labels), label: _plain(float(value))}))
                 row = rows.get(group)
                 if row is None:
-                    ev.query.budget.hold(LABELS_BYTES + 25 * ev.steps)  # the row, and what becomes of it
+                    ev.query.budget.hold(LABELS_BYTES + 25 * ev.steps)  # the row, and its part of the result
                     row = rows[group] = np.zeros(ev.steps, np.int64)
                 row += here
     if not rows:
@@ -355,7 +355,7 @@ def _count_values(ev: Evaluation, node: Aggregate) -> Vector:
 
 
 def _plain(value: float) -> str:
-    """A float without an exponent, as short as it goes."""
+    """The shortest decimal text of a float, without an exponent."""
     if value != value:
         return "NaN"
     if value in (np.inf, -np.inf):

@@ -1,4 +1,4 @@
-"""The nodes of a parsed PromQL expression; immutable, so that parsed queries can be cached and shared."""
+"""The nodes of a parsed PromQL expression: immutable, so that they can be cached and shared."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from prom_probe.model.matcher import Matcher
 
 
 class Type(StrEnum):
-    """The type of an expression's value; the text is the one that users read."""
+    """The type of an expression's value, with the text that users read."""
 
     SCALAR = "scalar"
     VECTOR = "instant vector"
@@ -20,8 +20,9 @@ class Type(StrEnum):
 
 At: TypeAlias = int | Literal["start", "end"] | None  # the @ modifier: ms, start(), end(), or none
 
-# In each node: `start` is the offset of its first character in the query; `invariant` says that its value is the same
-# at every step, so that it is evaluated once. Both that and the type are found once: chains of operators are deep.
+# In each node, `start` is the offset of its first character in the query, and `invariant` says that its value is the
+# same at every step, so that it is evaluated once. The type and `invariant` are stored, not derived from the children
+# each time, as chains of operators can be deep.
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ class Aggregate:
 
 @dataclass(frozen=True, slots=True)
 class Matching:
-    """How the series of two vectors find each other. `group`: which side may have many, "" for one-to-one."""
+    """How the series of two vectors are matched. `group`: the side that may have many, "" for one-to-one."""
 
     on: bool = False
     labels: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Binary operators: arithmetic, comparison and set operations, and how two vectors' series are matched."""
+"""Binary operators: arithmetic, comparison and set operations, and the matching of two vectors' series."""
 
 from __future__ import annotations
 
@@ -32,8 +32,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     ">=": np.greater_equal,
 }
 
-
-_WORKING = 32  # bytes of temporary arrays for a point
+_WORKING = 32  # bytes of temporary arrays per point
 
 
 def binary(ev: Evaluation, node: Binary) -> Value:
@@ -67,7 +66,7 @@ def _with_scalar(ev: Evaluation, node: Binary, vector: Vector, scalar: Floats, *
 
 
 def _signature(matching: Matching) -> Callable[[Labels], Labels]:
-    """The labels of a series that its match must have too."""
+    """A function from a series' labels to those by which it is matched."""
     names = frozenset(matching.labels)
     if matching.on:
         return lambda labels: tuple(pair for pair in labels if pair[0] in names)
@@ -76,7 +75,7 @@ def _signature(matching: Matching) -> Callable[[Labels], Labels]:
 
 
 def _numbered(matching: Matching, *vectors: Vector) -> tuple[int, list[Ints]]:
-    """How many signatures there are, and which each series of each vector has."""
+    """The number of distinct signatures, and the signature's number for each series of each vector."""
     signature = _signature(matching)
     numbers: dict[Hashable, int] = {}
     found = [
@@ -87,7 +86,7 @@ def _numbered(matching: Matching, *vectors: Vector) -> tuple[int, list[Ints]]:
 
 
 def _any_present(size: int, signatures: Ints, present: Bools, budget: Budget) -> Bools:
-    """Which signatures some series has at a step: [signatures, steps]."""
+    """Which signatures have a series at each step: [signatures, steps]."""
     found = np.zeros((size, present.shape[1]), np.bool_)
     for signature, here in zip(signatures.tolist(), present, strict=True):
         found[signature] |= here
@@ -119,7 +118,7 @@ def _set_operation(ev: Evaluation, node: Binary, lhs: Vector, rhs: Vector) -> Ve
 
 
 def _matched(ev: Evaluation, node: Binary, lhs: Vector, rhs: Vector) -> Vector:
-    """An operator between each series of the "many" side and its match on the "one" side, step by step."""
+    """The operator applied to each series of the "many" side and its match on the "one" side, step by step."""
     matching = node.matching
     many, one = (rhs, lhs) if matching.group == "right" else (lhs, rhs)
     if not many.labels or not one.labels:
@@ -146,7 +145,7 @@ def _matched(ev: Evaluation, node: Binary, lhs: Vector, rhs: Vector) -> Vector:
 
 
 def _computed(ev: Evaluation, node: Binary, many: Vector, one: Vector, pairs: Ints) -> tuple[Bools, Floats, Bools]:
-    """For each pair and step: whether there are both, the result, and whether that is kept. Some pairs at a time."""
+    """For each pair and step: whether both are present, the result, and whether it is kept. Some pairs at a time."""
     operator = _OPERATORS[node.op]
     filters = node.op in COMPARISONS and not node.returns_bool
     there = np.empty((len(pairs), ev.steps), np.bool_)
@@ -171,14 +170,14 @@ def _computed(ev: Evaluation, node: Binary, many: Vector, one: Vector, pairs: In
 
 
 def _pairs(many: Vector, many_signatures: Ints, one: Vector, one_signatures: Ints, budget: Budget) -> Ints:
-    """The places (many, one) of series that match at some step: [pairs, 2]."""
+    """The rows (many, one) of the series that match at some step: [pairs, 2]."""
     partners: dict[int, list[int]] = {}
     for j, signature in enumerate(one_signatures.tolist()):
         partners.setdefault(signature, []).append(j)
     found: list[tuple[int, int]] = []
     for i, signature in enumerate(many_signatures.tolist()):
         some = partners.get(signature, [])
-        if len(some) > 1:  # they take turns
+        if len(some) > 1:  # at different steps
             budget.check()
             some = [j for j in some if (many.present[i] & one.present[j]).any()]
         found += [(i, j) for j in some]
@@ -200,7 +199,7 @@ def _result_labels(many: Labels, one: Labels, matching: Matching, *, drops_name:
 
 
 def _check_unique(ev: Evaluation, node: Binary, many: Vector, one: Vector, signatures: Ints, size: int) -> None:
-    """No two series of the "one" side may match the same, at a step at which there is something to match."""
+    """Raise QueryError if two series of the "one" side have the same signature at a step where anything can match."""
     if len(np.unique(signatures)) == len(signatures):
         return
     twice = _twice(size, signatures, one.present, ev.query.budget) & many.present.any(axis=0)
@@ -227,7 +226,7 @@ def _braced(labels: Labels) -> str:
 
 
 def _twice(size: int, signatures: Ints, present: Bools, budget: Budget) -> Bools:
-    """Which signatures more than one series has at a step: [signatures, steps]."""
+    """Which signatures have more than one series at each step: [signatures, steps]."""
     budget.hold(3 * size * present.shape[1])
     once = np.zeros((size, present.shape[1]), np.bool_)
     twice = np.zeros(once.shape, np.bool_)
@@ -239,7 +238,7 @@ def _twice(size: int, signatures: Ints, present: Bools, budget: Budget) -> Bools
 
 
 def _check_single(there: Bools, signatures: Ints, budget: Budget) -> None:
-    """One-to-one: no two series of the left side may have a match in the same group at the same step."""
+    """One-to-one: raise QueryError if two series of the left side match in the same group at the same step."""
     if len(np.unique(signatures)) == len(signatures):
         return
     if _twice(int(signatures.max()) + 1, signatures, there, budget).any():
@@ -250,7 +249,7 @@ def _check_single(there: Bools, signatures: Ints, budget: Budget) -> None:
 
 
 def _check_distinct(there: Bools, signatures: Ints, labels: list[Labels], budget: Budget) -> None:
-    """Many-to-one: the results of one group must differ in their labels at each step."""
+    """Many-to-one: raise QueryError if two results of a group have the same labels at the same step."""
     seen: dict[tuple[int, Labels], Bools] = {}
     for signature, one, here in zip(signatures.tolist(), labels, there, strict=True):
         budget.check()

@@ -1,4 +1,4 @@
-"""What a query may use: time, samples, and a share of the memory that all running queries have together."""
+"""What one query may use: time, samples, and memory that all running queries share."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from prom_probe.promql.result import QueryError
 
 
 class Accountant:
-    """The bytes that running queries hold together; safe to use from any thread."""
+    """The bytes that all running queries hold together; safe to use from any thread."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._used = 0
-        self._lock = threading.RLock()  # a finalizer may run inside
+        self._lock = threading.RLock()  # reentrant: a finalizer may run inside
 
     @property
     def used(self) -> int:
         return self._used
 
     def take(self, size: int) -> None:
-        """Book `size` bytes (negative: give them back); raises QueryError (execution) beyond the limit."""
+        """Book `size` bytes (negative: release them); raises QueryError (execution) beyond the limit."""
         with self._lock:
             if size > 0 and self._used + size > self._limit:
                 raise QueryError(
@@ -33,7 +33,7 @@ class Accountant:
 
 
 class Booking:
-    """So many bytes, booked for as long as this lives."""
+    """Bytes that stay booked as long as this object lives."""
 
     __slots__ = ("_accountant", "_size")
 
@@ -48,18 +48,17 @@ class Booking:
         self._accountant.take(-self._size)
 
 
-# A query that calls many small C functions releases the interpreter and takes it back before another thread has woken
-# up; that thread never waits as long without a signal as it must to have it (sys.setswitchinterval), and the loop stood
-# still until the query's end. So a query sleeps for a moment now and then.
+# A thread that makes many short C calls releases the interpreter and takes it back before a waiting thread wakes up,
+# which can starve the loop for the whole query (sys.setswitchinterval does not help). So a query sleeps now and then.
 _GIVE_WAY_EVERY_S = 0.005
 _GIVE_WAY_S = 0.00005
 
-# The accountant is told of what a query holds in grains of so many bytes: it is asked a few times a query then.
+# A query books with the accountant in units of this many bytes, so that it rarely has to ask.
 _GRAIN = 1 << 16
 
 
 class Budget:
-    """One query's: owned by the thread that evaluates it. `release` when it ends."""
+    """The budget of one query, owned by the thread that evaluates it. To be released at the end."""
 
     def __init__(self, accountant: Accountant, timeout_s: float, max_samples: int) -> None:
         now = time.monotonic()
@@ -72,7 +71,7 @@ class Budget:
         self._max_samples = max_samples
 
     def check(self) -> None:
-        """To be called often. Raises QueryError (timeout) past the deadline; gives way to other threads."""
+        """To be called often: raises QueryError (timeout) past the deadline, gives way to other threads."""
         now = time.monotonic()
         if now >= self.deadline:
             raise timed_out()
@@ -81,7 +80,7 @@ class Budget:
             self._give_way_at = time.monotonic() + _GIVE_WAY_EVERY_S
 
     def read(self, samples: int) -> None:
-        """Count samples that were read; raises QueryError (execution) beyond the limit, (timeout) past the deadline."""
+        """Count samples read; raises QueryError (execution) beyond the limit, (timeout) past the deadline."""
         self.samples += samples
         if self.samples > self._max_samples:
             raise QueryError(
@@ -92,7 +91,7 @@ class Budget:
         self.check()
 
     def hold(self, size: int) -> None:
-        """Book `size` more bytes, or give them back where it is negative."""
+        """Book `size` more bytes (negative: release them)."""
         held = self.held + size
         if not held <= self._booked <= held + 2 * _GRAIN:
             self._book(held)
@@ -101,7 +100,7 @@ class Budget:
             self.peak = held
 
     def _book(self, held: int) -> None:
-        """Book a grain more than `held`, or just that where there is no room for more."""
+        """Book one grain more than `held`, or exactly `held` where there is no room for more."""
         try:
             self._accountant.take(held + _GRAIN - self._booked)
         except QueryError:
@@ -111,15 +110,15 @@ class Budget:
             self._booked = held + _GRAIN
 
     def hold_only(self, held: int) -> None:
-        """Give back all but `held` bytes."""
+        """Book exactly `held` bytes from now on."""
         self.hold(held - self.held)
 
     def leave(self, size: int) -> Booking:
-        """Keep `size` bytes booked beyond the end of the query, until nobody has the booking any more."""
+        """Keep `size` bytes booked beyond the end of the query, until the booking is dropped."""
         return Booking(self._accountant, size)
 
     def release(self) -> None:
-        """Give everything back."""
+        """Release everything."""
         self._accountant.take(-self._booked)
         self.held = self._booked = 0
 

@@ -17,11 +17,11 @@ from prom_probe.promql.queryable import Queryable
 from prom_probe.promql.result import QueryError, Result, Timings
 from prom_probe.promql.values import Ints, Samples, Scalar, Text, Value, Vector, named
 
-_MAX_NOTES = 10  # warnings, and infos, of one answer
+_MAX_NOTES = 10  # warnings of one answer, and infos
 
 
 class Engine:
-    """Evaluates queries. Its methods may be called from several threads at once; the memory limit is theirs together.
+    """Evaluates queries. Its methods may be called from several threads at once, which share the memory limit.
 
     They raise QueryError: bad_data (the query or its times), execution, timeout.
     """
@@ -44,7 +44,7 @@ class Engine:
         lookback_ms: int | None = None,
         timeout_s: float | None = None,
     ) -> Result:
-        """The value of `expr` at `t_ms`: a scalar, string, vector, or matrix with its samples as they are."""
+        """The value of `expr` at `t_ms`: a scalar, string, vector, or matrix of raw samples."""
         began = time.monotonic()
         node = parse(expr)
         times = np.array([t_ms], np.int64)
@@ -151,7 +151,7 @@ def _range_result(value: Value, times: Ints, budget: Budget) -> Result:
 
 
 def _finished(result: Result, query: Query) -> Result:
-    """`result` with its notes; its memory is counted as long as it lives."""
+    """`result` with its notes; its memory stays booked as long as it lives."""
     size = result.values.nbytes + (0 if result.present is None else result.present.nbytes)
     size += sum(t.nbytes + v.nbytes for t, v in result.raw or ())
     query.budget.release()

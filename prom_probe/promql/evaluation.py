@@ -1,4 +1,4 @@
-"""Evaluates an expression's nodes, each for all steps and series at once."""
+"""Evaluates the nodes of an expression, each for all steps and series at once."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from prom_probe.promql.windows import BLOCK, is_stale, make_windows
 _SUBQUERY_STEP_MS = 60_000
 _MAPPED_ARRAYS = 2  # temporary ones that a function of values makes at most
 
-# What arrays come to while the values of a batch are looked up: of each step, and of each step of each series.
+# The size of temporary arrays while a batch's values are looked up: per step, and per step and series.
 _STEP_BYTES, _POINT_BYTES = 64, 32
 
 
@@ -132,7 +132,7 @@ class Evaluator:
     # -- selectors
 
     def _ends(self, at: At, offset_ms: int) -> Ints:
-        """The time that a selector looks at in each step."""
+        """The time that a selector refers to at each step."""
         if at is None:
             return self.times - offset_ms if offset_ms else self.times
         if isinstance(at, str):
@@ -149,7 +149,7 @@ class Evaluator:
         return rows.replace(np.concatenate(times)) if times else rows
 
     def _latest(self, node: Selector, *, with_times: bool) -> tuple[Vector, list[Floats]]:
-        """The newest sample of each series within the lookback; on demand their times (seconds), batch by batch."""
+        """The newest sample of each series within the lookback; on request their times (seconds), batch by batch."""
         query = self.query
         ends = self._ends(node.at, node.offset_ms)
         budget = query.budget
@@ -162,7 +162,7 @@ class Evaluator:
             working = _POINT_BYTES * len(group.labels) * self.steps
             budget.hold(working)
             there = group.timestamps.searchsorted(ends, "right") - 1
-            none = int(there.searchsorted(0))  # so many steps, the first ones, have no sample before them
+            none = int(there.searchsorted(0))  # the number of first steps without any sample before them
             if none:
                 there[:none] = 0
             when = group.timestamps.take(there)
@@ -175,12 +175,12 @@ class Evaluator:
             kept = rows.add(group.labels, [False] * len(group.labels), found, here)
             budget.hold(-working)
             if with_times:
-                budget.hold(2 * 8 * kept * self.steps)  # they are joined at the end
+                budget.hold(2 * 8 * kept * self.steps)  # twice: they are concatenated at the end
                 times.append(np.repeat((when / 1000)[None, :], kept, axis=0))
         return rows.vector(), times
 
     def windows(self, node: Node, *, sparse: bool = False) -> tuple[int, Iterator[Batch]]:
-        """How many series a range selector or subquery gives at most, and them, batch by batch.
+        """The most series that a range selector or subquery may give, and the series batch by batch.
 
         `sparse`: few values of each window will be asked for.
         """
@@ -232,24 +232,24 @@ class Evaluator:
         range_ms: int,
     ) -> Iterator[Batch]:
         budget = self.query.budget
-        size = 0 if absent is None else 48 * absent.size  # what moving each row's samples together takes
+        size = 0 if absent is None else 48 * absent.size  # for moving each row's samples together
         budget.hold(size)
         yield labels, drop, make_windows(times, table, len(labels), absent, ends, range_ms, budget.check)
         budget.hold(-size)
 
     def _subquery(self, node: Subquery, ends: Ints) -> tuple[Vector, Ints]:
-        """The inner expression at all multiples of the step that some window covers, and those times."""
+        """The inner expression's value at every multiple of the step that a window covers, and those times."""
         step_ms = node.step_ms or _SUBQUERY_STEP_MS
         start = ((int(ends[0]) - node.range_ms) // step_ms + 1) * step_ms
         steps = max(0, (int(ends[-1]) - start) // step_ms + 1)
-        self.query.budget.hold(24 * steps)  # before there are arrays of that many steps
+        self.query.budget.hold(24 * steps)  # before arrays of that size are made
         times = start + step_ms * np.arange(steps, dtype=np.int64)
         if not steps:
             return empty(0), times
         return Evaluator(self.query, times).vector(node.expr), times
 
     def _samples(self, node: Matrix | Subquery) -> Samples:
-        """A range vector as such, at the only step: what an instant query `x[5m]` asks for."""
+        """A range vector at the only step: the value of an instant query such as `x[5m]`."""
         labels: list[Labels] = []
         samples: list[tuple[Ints, Floats]] = []
         budget = self.query.budget

@@ -1,4 +1,4 @@
-"""Bounds on a query's size, checked before it is parsed: the grammar's recursion kills the process without."""
+"""Bounds on a query's size, checked before it is parsed: without them the parser's recursion can kill the process."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def check_length(text: str) -> None:
 
 
 def check_shape(text: str, tokens: Sequence[Token]) -> int:
-    """How deep the tree of `tokens` may be; raises QueryError (bad_data) at the place where that is too much."""
+    """The greatest depth that the tree of `tokens` may have; raises QueryError (bad_data) where that is too deep."""
     depth = deepest = operators = ranges = 0
-    braces = False  # the signs between braces are matchers, not operators
+    braces = False  # between braces, operators are matchers'
     for token in tokens:
         word = token.text.lower() if token.kind in ("op", "identifier") else ""
         if word and word in "([{":
             depth += 1
             deepest = max(deepest, depth)
-            ranges += word == "["  # subqueries nest to the left, without brackets inside each other
+            ranges += word == "["  # subqueries nest to the left, not inside each other's brackets
             braces = word == "{"
         elif word and word in ")]}":
             depth -= 1

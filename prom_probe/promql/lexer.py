@@ -1,4 +1,4 @@
-"""PromQL's words: a query's text -> tokens with their places."""
+"""PromQL's tokens: a query's text -> tokens with their places."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _TOKEN = r"""
   | (?P<op> ==|!=|=~|!~|<=|>=|[-+*/%%^<>=@(){},:[\]] )
 """
 _OUTSIDE = re.compile(_TOKEN % "[A-Za-z_:][A-Za-z0-9_:]*", re.X)
-_INSIDE = re.compile(_TOKEN % "[A-Za-z_][A-Za-z0-9_]*", re.X)  # braces, and brackets, where a colon is a word
+_INSIDE = re.compile(_TOKEN % "[A-Za-z_][A-Za-z0-9_]*", re.X)  # in braces and brackets: no colons
 _BAD_NUMBER = re.compile(r"\.?[0-9]\w*", re.ASCII)
 _CLOSERS = {"(": ")", "[": "]", "{": "}"}
 _UNCLOSED = {
@@ -61,7 +61,7 @@ def lex(text: str) -> list[Token]:
         inside = opened[-1] if opened else ""
         found = (_INSIDE if inside in ("{", "[") else _OUTSIDE).match(text, at)
         if not found:
-            raise parse_error(text, at, _unknown(text, at, inside))
+            raise parse_error(text, at, _why_no_token(text, at, inside))
         kind, word = found.lastgroup, found[0]
         if kind == "identifier" and inside != "{" and word.lower() in ("inf", "nan"):
             kind = "number"
@@ -78,8 +78,8 @@ def lex(text: str) -> list[Token]:
     return tokens
 
 
-def _unknown(text: str, at: int, inside: str) -> str:
-    """What is wrong with the word at `at`."""
+def _why_no_token(text: str, at: int, inside: str) -> str:
+    """Why no token starts at `at`."""
     char = text[at]
     if bad := _BAD_NUMBER.match(text, at):
         return f'bad number or duration syntax: "{bad[0]}"'
@@ -106,7 +106,7 @@ _UNITS_MS = {"y": 31_536_000_000, "w": 604_800_000, "d": 86_400_000, "h": 3_600_
 
 
 def duration_ms(text: str) -> int:
-    """`1h30m` in milliseconds; raises ValueError for units out of order or repeated, and for too long ones."""
+    """`1h30m` in milliseconds; raises ValueError for units out of order or repeated, and if it is too long."""
     parts = _PART.findall(text)
     sizes = [_UNITS_MS[unit] for _, unit in parts]
     if sizes != sorted(set(sizes), reverse=True):

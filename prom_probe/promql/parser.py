@@ -1,4 +1,4 @@
-"""A query's text -> nodes: promql-parser's grammar, behind the guard."""
+"""A query's text -> nodes, by promql-parser's grammar."""
 
 from __future__ import annotations
 
@@ -46,22 +46,22 @@ GROUPS: dict[str, Literal["", "left", "right"]] = {
 }
 _BOUNDS: dict[str, At] = {"AtModifierType.Start": "start", "AtModifierType.End": "end"}
 _SHALLOW = 32  # trees of at most this depth need no stack of their own
-_STACK_BYTES = 2 << 20  # what the guard lets through needs less than 512 KiB, measured
+_STACK_BYTES = 2 << 20  # trees within the guard's bounds need less than 512 KiB
 _stack_lock = threading.Lock()
 
 
 @lru_cache(maxsize=256)
 def parse(text: str) -> Node:
-    """The expression that `text` is; raises QueryError (bad_data), with the place where it is known.
+    """The expression in `text`; raises QueryError (bad_data), with the place where it is known.
 
-    Results are shared: never change one. May be called from several threads at once.
+    Results are cached and shared: never change one. May be called from several threads at once.
     """
     node: Node = read(text, Reader)
     return node
 
 
 def read(text: str, reader: type[Reader]) -> Any:
-    """What `reader` makes of the expression; errors as `parse` has them."""
+    """What `reader` makes of the expression; raises QueryError as `parse` does."""
     check_length(text)
     tokens = lex(text)
     depth = check_shape(text, tokens)
@@ -79,7 +79,7 @@ def read(text: str, reader: type[Reader]) -> Any:
 
 
 def parse_selector(text: str) -> list[Matcher]:
-    """The matchers of a selector such as `up{job="x"}`, as `match[]` has it; raises QueryError (bad_data)."""
+    """The matchers of a selector such as `up{job="x"}`; raises QueryError (bad_data)."""
     node = parse(text)
     tokens = lex(text)
     alone = len(tokens) == 2 or (tokens[0].text != "+" and tokens[-2].text == "}")
@@ -93,14 +93,14 @@ def _read(text: str, tokens: Sequence[Token], reader: type[Reader]) -> Any:
     try:
         tree = promql_parser.parse(words)
     except ValueError as error:
-        raise _refusal(text, tokens, str(error)) from None
+        raise _rejection(text, tokens, str(error)) from None
     return reader(text, tokens, operands).node(tree)
 
 
 _AGGREGATIONS = frozenset(("sum", "avg", "count", "min", "max", "group", "stddev", "stdvar")) | {
     *("quantile", "topk", "bottomk", "limitk", "limit_ratio", "count_values")
 }
-# By what promql-parser's error says: the words, one of which it is about. Others quote their word.
+# A part of promql-parser's error text -> the words it may be about. Other errors quote the word.
 _ABOUT: dict[str, frozenset[str]] = {
     "ON and GROUP": frozenset(("group_left", "group_right")),
     "in aggregation": _AGGREGATIONS,
@@ -122,7 +122,7 @@ _TYPE = re.compile(rf"\b(type|or|on|an|between|got):? ({'|'.join(_TYPES)})")
 _QUOTED = re.compile("'([^']*)'")
 
 
-def _refusal(text: str, tokens: Sequence[Token], message: str) -> QueryError:
+def _rejection(text: str, tokens: Sequence[Token], message: str) -> QueryError:
     """promql-parser's error in Prometheus's words, with the place if only one word of the query can be meant."""
     about = next((words for part, words in _ABOUT.items() if part in message), _QUOTED.findall(message)[:1])
     places = [token.start for token in tokens if token.kind != "string" and token.text.lower() in about]
@@ -136,8 +136,8 @@ def _refusal(text: str, tokens: Sequence[Token], message: str) -> QueryError:
 class Reader:
     """Reads promql-parser's tree, whose leaves are in the order of the text's operands.
 
-    In the tree, the number of its token stands for each literal (see `Outline`). Signs are not all in the tree:
-    promql-parser drops each "+", and makes one number of a literal and the signs before it.
+    In the tree, each literal is replaced by the number of its token (see `Outline`). Not all signs are in the tree:
+    promql-parser drops each "+", and merges a number with the signs before it.
     """
 
     def __init__(self, text: str, tokens: Sequence[Token], operands: Sequence[Token]) -> None:
@@ -158,13 +158,13 @@ class Reader:
         return node
 
     def next(self, signs: str = "+-") -> Token:
-        """The operand's own token; the signs before it are in no node (+) or in the number (-)."""
+        """The operand's own token, after the signs before it: they are in no node (+) or in the number (-)."""
         while self.operands[self.at].text in signs:
             self.at += 1
         self.at += 1
         return self.operands[self.at - 1]
 
-    # -- one reader for each kind of node; `start` is where it starts, signs included
+    # -- one method for each kind of node; `start` is the node's offset, signs included
 
     def number(self, expr: Any, start: int) -> Number:
         self.next()
@@ -218,7 +218,7 @@ class Reader:
         by = expr.modifier
         labels = tuple(sorted(self.words(by.labels))) if by else ()
         op = str(expr.op)
-        if param is not None and param.type != (Type.STRING if op == "count_values" else Type.SCALAR):  # limitk's
+        if param is not None and param.type != (Type.STRING if op == "count_values" else Type.SCALAR):
             self.fail(param.start, f"expected type scalar in aggregation parameter, got {param.type}")
         without = by is not None and by.type == promql_parser.AggModifierType.Without
         return Aggregate(op, self.node(expr.expr), param, labels, without, start)
@@ -237,7 +237,7 @@ class Reader:
 
     def matcher(self, matcher: Any) -> Matcher:
         at = int(matcher.value)
-        op = _MATCH_OPS.get(self.tokens[at - 1].text, "=")  # none before a name that stands alone: {"up"}
+        op = _MATCH_OPS.get(self.tokens[at - 1].text, "=")  # a name alone, {"up"}, has none
         found = Matcher(self.word(matcher.name), op, self.word(matcher.value))
         if op in ("=~", "!~"):
             try:
@@ -250,7 +250,7 @@ class Reader:
         return tuple(self.word(label) for label in labels)
 
     def word(self, word: str) -> str:
-        """A label or text: itself, or that of the token whose number it is."""
+        """A label or string: `word` itself, or the text of the token whose number it is."""
         if not word.isdigit():
             return word
         token = self.tokens[int(word)]
@@ -289,7 +289,7 @@ class Reader:
         return offset_ms, at
 
     def signed(self, at: float, bound: int, message: str) -> float:
-        """Seconds, within `bound` on both sides of zero."""
+        """A number of seconds, possibly negative, whose magnitude must be below `bound`."""
         token = self.tokens[int(at)]
         seconds = self.seconds(token)
         if not abs(seconds) < bound:
@@ -297,7 +297,7 @@ class Reader:
         return -seconds if self.tokens[int(at) - 1].text == "-" else seconds
 
 
-# The reader's method for each kind of node.
+# The type of a node in promql-parser's tree -> the reader's method.
 METHODS = {
     "NumberLiteral": "number",
     "StringLiteral": "string",
@@ -319,7 +319,7 @@ def _matches_empty(matcher: Matcher) -> bool:
 
 
 def selectors(node: Node) -> Sequence[Selector]:
-    """The selectors of an expression, in the text's order."""
+    """The selectors of an expression, in the order of the text."""
     match node:
         case Selector():
             return [node]

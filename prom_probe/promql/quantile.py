@@ -1,4 +1,4 @@
-"""Quantiles of values, as upstream interpolates them."""
+"""Quantiles, interpolated as in Prometheus."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prom_probe.promql.values import Floats
 def quantile(values: Floats, q: Floats) -> Floats:
     """The `q`-quantile over the last axis of `values`, which may be reordered in place.
 
-    `q` is broadcast to the other axes. NaN counts as the smallest value; q below 0 gives -Inf, above 1 +Inf.
+    `q` is broadcast to the other axes. NaN counts as the smallest value. A q below 0 gives -Inf, above 1 +Inf.
     """
     size = values.shape[-1]
     nan = np.isnan(values)
@@ -41,12 +41,12 @@ def quantile(values: Floats, q: Floats) -> Floats:
 
 
 def outside(q: Floats, found: Floats) -> Floats:
-    """`found`, but what a quantile is where `q` is none."""
+    """`found`, but NaN or an infinity where `q` is not between 0 and 1."""
     return np.where(np.isnan(q), np.nan, np.where(q < 0, -np.inf, np.where(q > 1, np.inf, found)))
 
 
 def note_bad_quantiles(ev: Evaluation, q: Floats, argument: Node) -> None:
-    """Warn of each kind of quantile outside of 0..1."""
+    """Warn once of each kind of quantile outside 0..1."""
     for bad in (q[np.isnan(q)][:1], q[q > 1].max(initial=1.0, keepdims=True), q[q < 0].min(initial=0.0, keepdims=True)):
         for one in bad:
             if not 0 <= one <= 1:

@@ -47,11 +47,10 @@ class Query:
     def read(
         self, matchers: Sequence[Matcher], mint: int, maxt: int, steps: int, *, sparse: bool
     ) -> tuple[int, Iterator[SeriesGroup]]:
-        """How many series there are at most, and them, as many at a time as keep a batch's arrays small.
+        """The most series that there may be, and the series in batches that keep arrays small.
 
-        `steps`: how many values of each will be asked for or made.
-        `sparse`: few of a series' values are asked for, so that most batches are never decoded as a whole. A batch's
-        memory is booked while there are some.
+        `steps`: how many values of each series will be asked for or made. `sparse`: so few that most batches are never
+        decoded as a whole. The memory of one batch is booked until the last one is done.
         """
         budget = self.budget
         try:
@@ -61,7 +60,7 @@ class Query:
         batch = (_SPARSE_FACTOR if sparse else 1) * BLOCK * series // max(samples, 1)
         batch = max(1, min(MAX_BATCH, batch, BLOCK // steps, series))
         size = 8 * batch * samples // max(series, 1)
-        size += 2 * min(8 * BLOCK, size)  # what decoding it takes
+        size += 2 * min(8 * BLOCK, size)  # for decoding it
         return series, self._batches(matchers, mint, maxt, batch, size) if series else iter(())
 
     def _batches(

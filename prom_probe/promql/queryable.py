@@ -1,6 +1,6 @@
-"""What the engine needs of a store; it knows no other part of one.
+"""The only part of a store that the engine knows.
 
-`deadline` is a time.monotonic() second after which a regex matcher gives up with `model.regex.RegexTimeout`.
+`deadline` is in seconds of time.monotonic(); after it, a regex matcher raises `model.regex.RegexTimeout`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class Queryable(Protocol):
     ) -> Iterator[SeriesGroup]:
         """The matching series' samples with mint <= t <= maxt (ms), groups of at most `batch` series.
 
-        Lazily, so that memory follows the batch and not the selection. Series without samples in the range are left
-        out. Each series comes once.
+        Lazy: memory depends on the batch, not on the selection. Series without samples in the range are left out, each
+        series comes once.
         """
 
     def count(

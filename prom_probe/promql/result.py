@@ -1,4 +1,4 @@
-"""What a query gives: a Result, or a QueryError of one of Prometheus's kinds."""
+"""The outcome of a query: a Result, or a QueryError of one of Prometheus's kinds."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ class QueryError(Exception):
 
 
 class Timings(NamedTuple):
-    """Where a query's seconds went, for `stats`."""
+    """Where a query's time went, for `stats`."""
 
-    preparation_s: float = 0.0  # reading the expression
+    preparation_s: float = 0.0  # parsing
     inner_eval_s: float = 0.0
-    result_sort_s: float = 0.0  # of what it gave, what is there, in order
+    result_sort_s: float = 0.0  # selecting and sorting what is present
 
 
 @dataclass(slots=True)
 class Result:
-    """A query's answer. The engine counts its memory among that of running queries for as long as it lives.
+    """A query's answer. As long as it lives, its memory counts towards that of running queries.
 
     vector: `timestamps` int64[1], `values` float64[len(labels), 1]. matrix of a range query: `timestamps` int64[steps],
     `values` float64[series, steps], `present` bool of the same shape (a series without any present value is left out).
@@ -51,6 +51,6 @@ class Result:
     warnings: list[str] = field(default_factory=list)
     infos: list[str] = field(default_factory=list)
     samples: int = 0  # samples read, for `stats`
-    peak_bytes: int = 0  # the most that it held at once
+    peak_bytes: int = 0  # the most that it held at a time
     timings: Timings = field(default_factory=Timings)
-    booking: object = None  # of its memory, given back with it
+    booking: object = None  # of its memory, released with it

@@ -1,6 +1,6 @@
-"""An expression as it was written, parentheses and signs included: as JSON, and in Prometheus's layout.
+"""An expression as written, with parentheses and signs: as JSON, and in Prometheus's layout.
 
-What `parse_query` and `format_query` give; the engine has no use for it.
+For `parse_query` and `format_query`; the engine does not use it.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from prom_probe.promql.parser import GROUPS, METHODS, Reader, parse, read
 
 Json: TypeAlias = dict[str, Any]
 
-_LINE = 100  # bytes; what is longer is split
+_LINE = 100  # bytes; longer lines are split
 _INDENT = "  "
 _PLAIN_LABEL = re.compile("[a-zA-Z_][a-zA-Z0-9_]*")
 _CARDS = {"": "one-to-one", "left": "many-to-one", "right": "one-to-many"}
 _TYPES = {Type.SCALAR: "scalar", Type.VECTOR: "vector", Type.MATRIX: "matrix", Type.STRING: "string"}
 _UNITS_MS = (
-    ("y", 31_536_000_000, True),  # only where nothing is left over
+    ("y", 31_536_000_000, True),  # only if nothing is left over
     ("w", 604_800_000, True),
     ("d", 86_400_000, False),
     ("h", 3_600_000, False),
@@ -39,35 +39,35 @@ _UNITS_MS = (
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A node: its JSON, itself on one line, and itself split over lines that begin at a level."""
+    """A node: its JSON, its text on one line, and its text split into lines from an indentation level on."""
 
     type: Type
     json: Json
     text: str
-    split: Callable[[int], str] | None = None  # None: it cannot be
+    split: Callable[[int], str] | None = None  # None: it cannot be split
 
     def pretty(self, level: int = 0) -> str:
-        """The node in lines, indented for `level`, as Prometheus's `Pretty` has it."""
+        """The node in lines, indented by `level`, as by Prometheus's `Pretty`."""
         if self.split is None or len(self.text.encode(errors="surrogateescape")) <= _LINE:
-            # Prometheus forgets the indentation of subqueries.
+            # Prometheus omits the indentation of subqueries.
             return ("" if self.json["type"] == "subquery" else _INDENT * level) + self.text
         return self.split(level)
 
 
 def written(text: str) -> Written:
-    """The expression that `text` is; raises QueryError (bad_data) as `parse` does."""
+    """The expression in `text`; raises QueryError (bad_data) as `parse` does."""
     parse(text)
     found: Written = read(text, _Writer)
     return found
 
 
 class _Writer(Reader):
-    """Reads what `parse` has found good."""
+    """Reads expressions that `parse` accepts."""
 
     def node(self, expr: Any) -> Any:
         kind = type(expr).__name__
         first = self.operands[self.at]
-        # A sign binds less than ^, and more than all other operators; before a number it is the number's.
+        # A sign binds less tightly than ^ and more tightly than all other operators; before a number it is part of it.
         if first.text == "+" and kind != "NumberLiteral" and not (kind == "BinaryExpr" and str(expr.op) != "^"):
             self.at += 1
             return _unary("+", self.node(expr))
@@ -178,7 +178,7 @@ class _Writer(Reader):
         return Written(kind, json, f"{lhs.text} {words} {rhs.text}", split)
 
     def _matching(self, op: str, how: Any) -> tuple[Json, str]:
-        """How the two vectors of an operator find each other, as JSON and in words."""
+        """How an operator's two vectors are matched, as JSON and as text."""
         labels: Sequence[str] = ()
         include: Sequence[str] = ()
         on, group = False, ""
@@ -243,7 +243,7 @@ def _when_json(offset_ms: int, at: At) -> Json:
 
 
 def _when(offset_ms: int, at: At) -> str:
-    """` @ 1.000 offset 5m`, or what of it there is."""
+    """` @ 1.000 offset 5m`, or the part of it that applies."""
     text = "" if at is None else f" @ {at}()" if isinstance(at, str) else f" @ {at / 1000:.3f}"
     if offset_ms:
         text += f" offset {'-' if offset_ms < 0 else ''}{duration(abs(offset_ms))}"
@@ -259,12 +259,12 @@ def _label(name: str) -> str:
 
 
 def _utf8(text: str) -> str:
-    """`text` with bytes that are not UTF-8 as JSON has them in Go."""
+    """`text` with bytes that are not UTF-8 replaced, as Go does for JSON."""
     return text.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def duration(ms: int) -> str:
-    """`1h30m`; days rather than weeks where something is left over."""
+    """`1h30m`; weeks and years only if nothing is left over."""
     if not ms:
         return "0s"
     text = ""

@@ -1,4 +1,4 @@
-"""Which word may follow which in PromQL: finds the place of a mistake, and where the operands start."""
+"""Which token may follow which in PromQL: finds the place of a syntax error, and the start of each operand."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from prom_probe.promql.lexer import Token, parse_error, quote
 
 
 class Outline(NamedTuple):
-    """`words`: the query with numbers of tokens for literals and matchers' labels: a grammar need not read those.
+    """`words`: the query with literals and matchers' labels replaced by the numbers of their tokens.
 
-    Label matching operators are "=" there, and signs after `offset` and `@` left out: they stand beside the literal.
-    `operands`: the tokens that start an operand (a sign or a parenthesis, too), in order.
+    Label matching operators are "=" in it, and signs after `offset` and `@` are omitted: the tokens beside the literal
+    have them. `operands`: the tokens that start an operand (also a sign or a parenthesis), in order.
     """
 
     words: str
     operands: list[Token]
 
 
-def _row(words: str, following: str) -> dict[str, str]:
-    return dict.fromkeys(words.split(), following)
+def _row(words: str, next_state: str) -> dict[str, str]:
+    return dict.fromkeys(words.split(), next_state)
 
 
-# By state, what may follow (a word, or a kind of token) and the state after it. An opening bracket has two: inside it,
-# and behind its end. "" is the latter of the innermost bracket.
+# State -> what may follow (a word, or a kind of token) -> the next state. An opening bracket has two next states: the
+# one inside it and the one after its end. A closing bracket has "": the second state of the bracket that it closes.
 _OPERAND = {
     **_row("number duration string", "value"),
     "identifier": "name",
@@ -43,7 +43,7 @@ _VALUE = {
 }
 _LENGTH = _row("number duration", "value")
 _MATCH = _row("= != =~ !~", "text")
-_FOLLOWING = {
+_NEXT = {
     "operand": _OPERAND,
     "argument": {**_OPERAND, ")": ""},
     "right": {**_OPERAND, "bool": "compared", **_MATCHING},
@@ -75,7 +75,7 @@ _FOLLOWING = {
     "bound": {"(": "bounded value"},
     "bounded": {")": ""},
 }
-_STARTS = {state for state, row in _FOLLOWING.items() if row.items() >= {"number": "value", "{": "label value"}.items()}
+_STARTS = {state for state, row in _NEXT.items() if row.items() >= {"number": "value", "{": "label value"}.items()}
 _NOT_METRICS = frozenset({"bool", "on", "ignoring", "group_left", "group_right", "atan2"})
 _EXPECTED = {
     "aggregation": 'aggregation, expected "("',
@@ -96,39 +96,40 @@ _EXPECTED = {
 
 
 def outline(text: str, tokens: Sequence[Token]) -> Outline:
-    """`tokens` of `text`, brackets matched, put as a grammar and a tree's reader want them.
+    """The outline of `tokens`, whose brackets match, for a grammar and a reader of its tree.
 
-    Raises QueryError (bad_data) at the first that may not stand where it stands. What passes may still be no PromQL.
+    Raises QueryError (bad_data) at the first token that may not follow the one before it. What passes may still be
+    invalid PromQL.
     """
     state = "operand"
-    behind: list[str] = []  # the states behind the open brackets
+    after_brackets: list[str] = []  # the states after the open brackets
     words: list[str] = []
     operands: list[Token] = []
     for number, token in enumerate(tokens):
-        row = _FOLLOWING[state]
+        row = _NEXT[state]
         word = token.text.lower() if token.kind in ("op", "identifier") else "$" if token.kind == "end" else token.kind
-        following = row.get(word, row.get(token.kind))
-        if word == "," and row.get("@") and behind and behind[-1] in ("called", "aggregated"):
-            following = "operand"
-        if state in _STARTS and following == _OPERAND.get(word, _OPERAND.get(token.kind)):
+        next_state = row.get(word, row.get(token.kind))
+        if word == "," and row.get("@") and after_brackets and after_brackets[-1] in ("called", "aggregated"):
+            next_state = "operand"
+        if state in _STARTS and next_state == _OPERAND.get(word, _OPERAND.get(token.kind)):
             operands.append(token)
             if word in _NOT_METRICS:
-                following = None
-        if following is None:
+                next_state = None
+        if next_state is None:
             raise _unexpected(text, token, state)
         if token.kind in ("number", "duration"):
             words.append(str(number))
-        elif token.kind == "string" or following == "match":
+        elif token.kind == "string" or next_state == "match":
             words.append(f'"{number}"')
         elif row.get(word) == "text":
             words.append("=")
-        elif following != "length":
+        elif next_state != "length":
             words.append(token.text)
-        state, _, after = following.partition(" ")
+        state, _, after = next_state.partition(" ")
         if after and word in "([{":
-            behind.append(after)
-        elif not state and behind:
-            state = behind.pop()
+            after_brackets.append(after)
+        elif not state and after_brackets:
+            state = after_brackets.pop()
     return Outline(" ".join(words), operands)
 
 

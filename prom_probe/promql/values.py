@@ -1,4 +1,4 @@
-"""What an expression evaluates to: arrays over all steps at once."""
+"""The values of expressions: arrays over all steps."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ LABELS_BYTES = 500  # about what a new set of labels takes
 
 @dataclass(slots=True)
 class Vector:
-    """Series over the steps. `values`, `present`: [series, steps], read-only for whoever gets them.
+    """Series over the steps. `values`, `present`: [series, steps]; receivers must not write to them.
 
-    `drop[i]`: series i loses its name at the end of the query (until then matching can still use it).
+    `drop[i]`: series i loses its name at the end of the query; until then matching can use it.
     """
 
     labels: list[Labels]
@@ -50,7 +50,7 @@ class Vector:
         )
 
     def rows(self, index: Sequence[int] | Ints) -> Vector:
-        """The series at these places."""
+        """The series in these rows."""
         return Vector(
             [self.labels[i] for i in index], self.values[index], self.present[index], [self.drop[i] for i in index]
         )
@@ -77,7 +77,7 @@ class Text:
 
 @dataclass(slots=True)
 class Samples:
-    """A range vector at one time: each series' samples, (int64[n] ms, float64[n])."""
+    """A range vector at one time: each series' samples as (int64[n] ms, float64[n])."""
 
     labels: list[Labels]
     samples: list[tuple[Ints, Floats]]
@@ -87,16 +87,16 @@ class Samples:
         return sum(t.nbytes + v.nbytes for t, v in self.samples)
 
 
-# The labels that say what a metric is: a function's result is something else.
+# The labels that say what a metric is: they do not apply to a function's result.
 NAMING = frozenset({METRIC_NAME, "__type__", "__unit__"})
 
 Value: TypeAlias = Vector | Scalar | Text | Samples
 
 
 class VectorBuilder:
-    """Collects the rows of a vector batch by batch, in arrays made for `most` of them: nothing is copied at the end.
+    """Builds a vector batch by batch, in arrays with room for `most` rows: nothing is copied at the end.
 
-    `hold` books memory as rows come.
+    `hold` books memory as rows are added.
     """
 
     def __init__(self, most: int, steps: int, hold: Callable[[int], None]) -> None:
@@ -108,9 +108,9 @@ class VectorBuilder:
         self._hold = hold
 
     def add(self, labels: Sequence[Labels], drop: Sequence[bool], values: Floats, present: Bools) -> int:
-        """Add the series that have some value, and give their number. `present`: [series, steps] or [steps].
+        """Add the series that have any value, and return their number. `present`: [series, steps] or [steps].
 
-        The arrays are nobody else's from now on.
+        Takes ownership of the arrays.
         """
         if present.ndim == 1:
             keep = list(range(len(labels))) if np.count_nonzero(present) else []
@@ -131,7 +131,7 @@ class VectorBuilder:
             self._present = np.empty(self._shape, np.bool_)
         self._present[stop - len(keep) : stop] = present
         if self._values is None and values.shape == self._shape:
-            self._values = values  # all there will be
+            self._values = values  # the only batch
             return len(keep)
         if self._values is None:
             self._values = np.empty(self._shape)
@@ -146,7 +146,7 @@ class VectorBuilder:
 
 
 def held(array: NDArray[Any]) -> int:
-    """The bytes that an array holds; a broadcast one holds a single step."""
+    """The bytes that an array occupies; one broadcast over the steps occupies a single step."""
     if array.ndim and array.strides[-1] == 0:
         return int(array.nbytes // max(array.shape[-1], 1))
     return int(array.nbytes)
@@ -157,14 +157,14 @@ def empty(steps: int) -> Vector:
 
 
 def without_name(labels: Labels) -> Labels:
-    """`labels` without the name, and without the type and unit that go with it."""
+    """`labels` without the name, and the type and unit that go with it."""
     return tuple(pair for pair in labels if pair[0] not in NAMING)
 
 
 def merged(vector: Vector, budget: Budget) -> Vector:
-    """`vector` with the series made one that have equal labels, names to be dropped or not told apart.
+    """`vector` with series of equal labels merged, if they also agree on dropping the name.
 
-    An error where two of them have a value at the same step.
+    Raises QueryError where two of them have a value at the same step.
     """
     places: dict[tuple[Labels, bool], int] = {}
     target = [places.setdefault(key, len(places)) for key in zip(vector.labels, vector.drop, strict=True)]
@@ -184,7 +184,7 @@ def merged(vector: Vector, budget: Budget) -> Vector:
 
 
 def named(vector: Vector, budget: Budget) -> Vector:
-    """`vector` as the user sees it: names dropped where they are to be, equal series made one."""
+    """`vector` as the user sees it: marked names dropped, equal series merged."""
     if not any(vector.drop):
         return vector
     labels = [without_name(one) if drop else one for one, drop in zip(vector.labels, vector.drop, strict=True)]

@@ -1,4 +1,4 @@
-"""Range vectors: the samples of some series, and for each step the window of them that a function sees."""
+"""Range vectors: the samples of some series, and for each step the window that a function sees."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BLOCK = 1 << 17  # elements of a temporary array: 1 MiB, less than a millisecond
 
 
 def is_stale(values: Floats) -> Bools:
-    """Which values are the staleness marker, told by their bits."""
+    """Which values are the staleness marker, by their bits."""
     found: Bools = values.view(np.int64) == STALE_BITS
     return found
 
@@ -26,11 +26,11 @@ def is_stale(values: Floats) -> Bools:
 class Windows:
     """`values`: [series, n]. Window w of series i is its samples `first[i, w]` up to, not including, `end[i, w]`.
 
-    Where all series have all timestamps, `first`, `end` ([1, steps]) and `times` ([1, n], ms) are shared; else
-    there is a row for each, and a row's samples are its leftmost. `count`: samples in each window, [series or 1,
-    steps]. These are the `frame`'s. `check` raises past the deadline.
+    Where all series have all timestamps, they share `first`, `end` ([1, steps]) and `times` ([1, n], ms); otherwise
+    each has a row of its own, with its samples at the left. `count`: samples in each window, [series or 1, steps].
+    These are the `frame`'s. `check` raises past the deadline.
 
-    What needs a few values of each window only asks for those: the others are not decoded then.
+    Functions that need only a few values of each window ask for those, so that the others are not decoded.
     """
 
     __slots__ = ("_table", "_values", "check", "count", "end", "first", "frame", "range_ms", "series", "times")
@@ -55,12 +55,12 @@ class Windows:
 
     @property
     def monotonic(self) -> bool:
-        """Whether no series has a decrease; False if not known."""
+        """Whether no series decreases anywhere; False if that is unknown."""
         return self._table.rising()
 
     @property
     def nbytes(self) -> int:
-        """What the values take."""
+        """The size of the values."""
         samples: int = self.times.shape[1]
         return 8 * self.series * samples
 
@@ -75,7 +75,7 @@ class Windows:
         return found if len(found) > 1 else found[0]
 
     def values_at(self, *indexes: Ints) -> list[Floats]:
-        """The values at each index ([series or 1, steps]), which is clipped to what there is: [series, steps]."""
+        """The values at each index ([series or 1, steps], clipped to the samples there are): [series, steps]."""
         return self.samples_at(*indexes)[1]
 
     def samples_at(self, *indexes: Ints) -> tuple[Ints, list[Floats]]:
@@ -105,13 +105,13 @@ class Windows:
         return times
 
     def over(self, running: Any) -> Any:
-        """What a running total ([series, n + 1], 0 before the first sample) grows by in each window."""
+        """The growth of a running total ([series, n + 1], 0 before the first sample) over each window."""
         return pick(running, self.end) - pick(running, self.first)
 
     def blocks(self, least: int = 1, *, without: Ints | None = None) -> Iterator[WindowBlock]:
-        """The windows with at least `least` samples, copied out, those of equal length together.
+        """Copies of the windows with at least `least` samples, those of equal length together.
 
-        Those of the steps `without` are left out.
+        The windows of the steps `without` are left out.
         """
         lengths = self.count
         if without is not None:
@@ -151,7 +151,7 @@ class Windows:
 class WindowBlock:
     """Windows of one length. `values`, `times`: [..., length]; `out[place] = ...` puts their results in place.
 
-    `place[1]` has the windows' steps.
+    `place[1]` are the windows' steps.
     """
 
     place: tuple[Any, Ints]
@@ -162,8 +162,8 @@ class WindowBlock:
 def sums_between(values: Floats, first: Ints, end: Ints) -> Floats:
     """The sums of `values[i, first:end]` for finite values, first and end being [series or 1, steps].
 
-    From running totals; the exact rounding error of each of their steps is kept apart (TwoSum), so that a sum is as
-    good as a compensated one whatever came before it.
+    From running totals. The exact rounding error of each addition is kept separately (TwoSum), so that a sum is as
+    accurate as a compensated one, whatever precedes it.
     """
     total = np.zeros((len(values), values.shape[1] + 1))
     error = np.zeros(total.shape)
@@ -190,13 +190,13 @@ def make_windows(
 ) -> Windows:
     """The windows (end - range, end] over samples with common timestamps.
 
-    `absent`: which values are no samples; None where all are. `ends` ascends.
+    `absent`: which values are not samples; None if all are. `ends` ascends.
     """
     frame = frame_of(times, ends, range_ms)
     if absent is None:
         return Windows(table, series, frame, range_ms, check)
     values = table.whole()
-    # Move each row's samples to its left; the windows move as much as there were samples before them.
+    # Move each row's samples to the left; a window moves by the number of gaps before it.
     before = np.zeros((len(values), len(times) + 1), np.int64)
     np.cumsum(~absent, axis=1, out=before[:, 1:])
     row, column = np.nonzero(~absent)

@@ -1,4 +1,4 @@
-"""The table of PromQL's functions, put together from the families in the files beside it."""
+"""The table of PromQL's functions, from the families in the other files."""
 
 from prom_probe.promql.functions.base import Function
 from prom_probe.promql.functions.dates import DATES
@@ -11,5 +11,5 @@ from prom_probe.promql.functions.scalars import SCALARS
 
 FUNCTIONS: dict[str, Function] = {**RATE, **OVER_TIME, **MATH, **DATES, **SCALARS, **LABELS, **HISTOGRAM}
 
-# Their values vary from step to step even where their arguments do not.
+# Functions whose values vary from step to step even if their arguments do not.
 VARYING = frozenset({*DATES, "time", "timestamp", "predict_linear"})

@@ -1,4 +1,4 @@
-"""What a PromQL function is, and the two common ways to make one: value by value, and window by window."""
+"""What a PromQL function is, and the two common kinds: of each value, and of each window."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from prom_probe.promql.values import Bools, Floats, Value, Vector, VectorBuilder
 from prom_probe.promql.windows import BLOCK
 
 Evaluate: TypeAlias = Callable[[Evaluation, Call], Value]
-# (windows, the scalar arguments: [steps]) -> values and which there are, both [series, steps].
+# (windows, the scalar arguments: [steps]) -> values and presence, both [series, steps].
 Kernel: TypeAlias = Callable[..., tuple[Floats, Bools]]
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A row of the table. `optional`: how many more arguments of the last type there may be (-1: any number),
-    the last one in `args` being then optional itself.
+    """A row of the table. `optional`: how many more arguments of the last type there may be (-1: any number); if not
+    0, the last one in `args` is optional too.
     """
 
     call: Evaluate
@@ -30,7 +30,7 @@ class Function:
 
 
 def elementwise(compute: Callable[[Floats], Floats]) -> Function:
-    """A function of a vector's values; names are dropped."""
+    """A function of each value of a vector; names are dropped."""
 
     def call(ev: Evaluation, node: Call) -> Value:
         vector = ev.vector(node.args[0])
@@ -42,7 +42,7 @@ def elementwise(compute: Callable[[Floats], Floats]) -> Function:
 def windowed(
     kernel: Kernel, *scalars: Type, keep_name: bool = False, sparse: bool = False, experimental: bool = False
 ) -> Function:
-    """A function of a range vector and then of scalars."""
+    """A function of each window of a range vector, with scalar arguments after it."""
 
     def call(ev: Evaluation, node: Call) -> Value:
         return over_windows(ev, node, kernel, keep_name=keep_name, sparse=sparse)
@@ -55,7 +55,7 @@ def over_windows(
 ) -> Vector:
     """`kernel` over the windows of the call's range vector, batch by batch; series without any value are left out.
 
-    `sparse`: the kernel looks at a few values of each window (`Windows.values_at`), at others only in slices.
+    `sparse`: the kernel uses few values of each window (`Windows.values_at`), or works on slices.
     """
     scalars = [ev.scalar(argument) for argument in node.args if argument.type == Type.SCALAR]
     matrix = next(argument for argument in node.args if argument.type == Type.MATRIX)
@@ -63,7 +63,7 @@ def over_windows(
     most, batches = ev.windows(matrix, sparse=sparse)
     rows = VectorBuilder(most, ev.steps, budget.hold)
     for labels, drop, windows in batches:
-        # What a kernel's own arrays come to.
+        # An estimate of the kernel's own arrays.
         working = 4 * (min(8 * BLOCK, windows.nbytes) if sparse else windows.nbytes) + 64 * len(labels) * ev.steps
         budget.hold(working)
         values, present = kernel(windows, *scalars)

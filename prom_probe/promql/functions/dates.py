@@ -1,4 +1,4 @@
-"""Functions of dates: a vector's values, or the steps' times, read as seconds since 1970 in UTC."""
+"""Functions of dates: of a vector's values, or the steps' times, as seconds since 1970 in UTC."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prom_probe.promql.query import Evaluation
 from prom_probe.promql.values import Floats, Ints, Value, Vector
 
 _DAY_S = 86_400
-_LIMIT_S = 2.0**55  # beyond it dates are nonsense; keeps the arithmetic within int64
+_LIMIT_S = 2.0**55  # keeps the arithmetic within int64; dates beyond it make no sense
 
 
 def _days(seconds: Ints) -> Any:
@@ -44,7 +44,7 @@ def _days_in_month(seconds: Ints) -> Ints:
 
 
 def _since(unit: str) -> Callable[[Ints], Ints]:
-    """The day within its month or year, from 1."""
+    """The day of the month or year, from 1."""
 
     def days(seconds: Ints) -> Ints:
         found: Ints = (_days(seconds) - _first_of(seconds, unit)).astype(np.int64) + 1

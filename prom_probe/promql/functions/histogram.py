@@ -1,4 +1,4 @@
-"""Functions of classic histograms: buckets with an `le` label. Native ones have no samples here."""
+"""Functions of classic histograms, which are buckets with an `le` label. Native histograms are not stored."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from prom_probe.promql.query import Evaluation
 from prom_probe.promql.result import QueryError
 from prom_probe.promql.values import Bools, Floats, Value, Vector, empty
 
-_WORKING = 100  # bytes of temporary arrays for a histogram and step
-_TOLERANCE = 1e-12  # differences of counts below this are rounding
+_WORKING = 100  # bytes of temporary arrays per histogram and step
+_TOLERANCE = 1e-12  # smaller relative differences of counts are rounding errors
 
 
 @dataclass(slots=True)
@@ -32,7 +32,7 @@ class _Histograms:
 
     @property
     def complete(self) -> Bools:
-        """Where there is a histogram with its highest bucket: [histograms, steps]."""
+        """Where the +Inf bucket is present: [histograms, steps]."""
         if self.bounds[-1] != np.inf:
             return np.zeros((len(self.labels), self.counts.shape[2]), np.bool_)
         found: Bools = self.present[:, -1]
@@ -40,7 +40,7 @@ class _Histograms:
 
 
 def _bound(text: str) -> float | None:
-    """The number of an `le` label, None where it is none."""
+    """The value of an `le` label, None if it is not a number."""
     try:
         return None if "_" in text or text != text.strip() else float(text)
     except ValueError:
@@ -74,7 +74,7 @@ def _histograms(ev: Evaluation, vector: Vector, argument: Node) -> Iterator[_His
         for i, key in enumerate(keys):
             ev.query.budget.check()
             for j, bound in enumerate(bounds):
-                for row in rows[key][bound]:  # more than one where "1" and "1.0" both occur
+                for row in rows[key][bound]:  # several, where both "1" and "1.0" occur
                     counts[i, j] += np.where(vector.present[row], vector.values[row], 0.0)
                     present[i, j] |= vector.present[row]
         yield _Histograms(keys, list(bounds), counts, present)
@@ -82,7 +82,7 @@ def _histograms(ev: Evaluation, vector: Vector, argument: Node) -> Iterator[_His
 
 @dataclass(slots=True)
 class _Forced:
-    """Where counts had to be raised to be monotonic."""
+    """Where a histogram's counts had to be raised to be monotonic."""
 
     name: str
     low: float
@@ -94,8 +94,8 @@ class _Forced:
 
 
 def _monotonic(ev: Evaluation, found: _Histograms) -> list[_Forced]:
-    """Make the counts ascend, absent buckets taking those before them; tells what had to be changed and was no
-    rounding error.
+    """Make the counts ascend in place, absent buckets taking the count before them; gives the changes that were more
+    than rounding errors.
     """
     counts = found.counts
     forced = np.zeros((len(found.labels), counts.shape[2]), np.bool_)
@@ -149,19 +149,19 @@ def _inform_forced(ev: Evaluation, forced: list[_Forced], argument: Node) -> Non
 
 
 def _quantile(found: _Histograms, q: Floats) -> Floats:
-    """The q-quantile of each histogram: [histograms, steps]. Counts ascend."""
+    """The q-quantile of each histogram: [histograms, steps]. The counts must ascend."""
     counts, present, bounds = found.counts, found.present, found.bounds
     total = counts[:, -1]
     rank = np.clip(np.nan_to_num(q), 0.0, 1.0) * total
     shape = rank.shape
     out = np.full(shape, np.nan)
-    open_ = np.ones(shape, np.bool_)  # steps whose bucket is still to be found
-    below = np.zeros(shape)  # bound and count of the bucket before
+    open_ = np.ones(shape, np.bool_)  # steps whose bucket has not been found yet
+    below = np.zeros(shape)  # bound and count of the previous bucket
     below_count = np.zeros(shape)
     any_below = np.zeros(shape, np.bool_)
     for j, bound in enumerate(bounds):
         here = present[:, j]
-        if j == len(bounds) - 1:  # the highest bucket has no upper end: the bound before it is the answer
+        if j == len(bounds) - 1:  # the highest bucket has no upper end: the bound below it is the answer
             out = np.where(open_ & any_below, below, out)
             break
         hit = open_ & here & (counts[:, j] >= rank)
@@ -177,7 +177,7 @@ def _quantile(found: _Histograms, q: Floats) -> Floats:
 
 
 def _fraction(found: _Histograms, lower: Floats, upper: Floats) -> Floats:
-    """The share of each histogram's observations between two values: [histograms, steps]. Not made monotonic."""
+    """The share of observations between two values: [histograms, steps]. The counts need not ascend."""
     counts, present, bounds = found.counts, found.present, found.bounds
     total = counts[:, -1]
     shape = total.shape
@@ -233,7 +233,7 @@ def _histogram_fraction(ev: Evaluation, node: Call) -> Value:
 
 
 def _of_native(ev: Evaluation, node: Call) -> Value:
-    """histogram_sum and its kin look at native histograms only, which we do not have: better an error than nothing."""
+    """histogram_sum and others apply to native histograms only: an error is better than an empty result."""
     raise QueryError("execution", f"{node.name}() needs native histograms, which are not supported")
 
 

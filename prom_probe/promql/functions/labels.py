@@ -1,4 +1,4 @@
-"""Functions of labels and of order: label_replace, label_join, sort and its kin."""
+"""Functions of labels and order: label_replace, label_join, sort and its variants."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DIGITS = re.compile(r"([0-9]+)")
 
 
 def is_label_name(name: str) -> bool:
-    """Whether `name` can be a label's: any text that is not empty and is UTF-8."""
+    """Whether `name` is a valid label name: any UTF-8 text that is not empty."""
     return name != "" and not any("\ud800" <= char <= "\udfff" for char in name)
 
 
@@ -81,7 +81,7 @@ def _label_join(ev: Evaluation, node: Call) -> Value:
 
 
 def _sorted(sign: float) -> Function:
-    """By value, NaN last. Only an instant query has an order."""
+    """Sort by value, NaN last. Only an instant query has an order."""
 
     def call(ev: Evaluation, node: Call) -> Value:
         vector = ev.vector(node.args[0])
@@ -96,7 +96,7 @@ def _natural(text: str) -> list[Any]:
 
 
 def _sorted_by_label(descending: bool) -> Function:
-    """By the labels given, then by all of them."""
+    """Sort by the given labels, then by all of them."""
 
     def call(ev: Evaluation, node: Call) -> Value:
         vector = ev.vector(node.args[0])

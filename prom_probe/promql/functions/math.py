@@ -1,4 +1,4 @@
-"""Functions of the values of an instant vector, one by one: arithmetic, trigonometry, rounding, clamping."""
+"""Functions of each value of an instant vector: arithmetic, trigonometry, rounding, clamping."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _sgn(values: Floats) -> Floats:
 
 
 def _round(ev: Evaluation, node: Call) -> Value:
-    """To the nearest multiple of the second argument, halves upwards."""
+    """Round to the nearest multiple of the second argument, halves up."""
     vector = ev.vector(node.args[0])
     inverse = 1.0 / (ev.scalar(node.args[1]) if len(node.args) > 1 else np.ones(ev.steps))
     return vector.replace(

@@ -1,4 +1,4 @@
-"""Functions that make one value of each window of a range vector: sum_over_time and its kin."""
+"""Functions of each window of a range vector: sum_over_time and the other `_over_time` functions."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from prom_probe.promql.query import Evaluation
 from prom_probe.promql.values import Bools, Floats, Value, Vector, empty
 from prom_probe.promql.windows import Windows, sums_between
 
-_HUGE = 2.0**1000  # sums of larger values are made of scaled ones
+_HUGE = 2.0**1000  # larger values are scaled down before they are summed
 _SCALE = 2.0**64
 
 
 def _sums(windows: Windows) -> tuple[Floats, float]:
-    """The sum of each window, and the power of two by which it is to be multiplied (1 unless values are huge)."""
+    """The sum of each window, and the power of two to multiply it by (1 unless values are huge)."""
     values = windows.values
     finite = np.isfinite(values)
     special = not finite.all()
@@ -34,7 +34,7 @@ def _sums(windows: Windows) -> tuple[Floats, float]:
 
 
 def _with_infinities(windows: Windows, sums: Floats) -> Floats:
-    """The sums of windows that have infinities or NaN among their values."""
+    """`sums`, corrected for windows that contain infinities or NaN."""
 
     def holding(which: Bools) -> Bools:
         running = np.zeros((len(which), which.shape[1] + 1), np.int64)
@@ -85,7 +85,8 @@ def _last_time(windows: Windows) -> tuple[Floats, Bools]:
 def _extreme(choose: Any) -> Callable[[Windows], tuple[Floats, Bools]]:
     """The minimum or maximum of each window (NaN only where all are), by `choose`: np.fmin or np.fmax.
 
-    A window of 2^k up to 2^(k+1) samples is covered by two runs of 2^k; the runs' extremes double in length.
+    A window of 2^k to 2^(k+1) - 1 samples is covered by two runs of 2^k, whose extremes are those of pairs of shorter
+    runs.
     """
 
     def kernel(windows: Windows) -> tuple[Floats, Bools]:
@@ -111,13 +112,13 @@ def _extreme(choose: Any) -> Callable[[Windows], tuple[Floats, Bools]]:
 
 
 def _extreme_time(sign: float) -> Callable[[Windows], tuple[Floats, Bools]]:
-    """When each window's extreme was last seen, in seconds."""
+    """The last time of each window's extreme, in seconds."""
 
     def kernel(windows: Windows) -> tuple[Floats, Bools]:
         out = np.zeros(windows.shape)
         for block in windows.blocks():
             values = np.where(np.isnan(block.values), -np.inf, block.values * sign)
-            # NaN is passed over, unless all are: then the last one.
+            # NaN is ignored unless all values are: then the last one counts.
             last = values.shape[-1] - 1 - values[..., ::-1].argmax(axis=-1)
             times = np.broadcast_to(block.times, values.shape)
             out[block.place] = np.take_along_axis(times, last[..., None], axis=-1)[..., 0] / 1000

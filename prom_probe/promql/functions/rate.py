@@ -1,4 +1,4 @@
-"""Functions of how fast a range vector moves: rate and its family, resets, changes, trends."""
+"""Functions of the change within a range vector: rate and its family, resets, changes, trends."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _COUNTER_ENDINGS = ("_total", "_sum", "_count", "_bucket")
 
 
 def _drops(windows: Windows) -> Floats | float:
-    """What counter resets took away within each window: the sum of the values before them."""
-    begin = np.minimum(windows.first + 1, windows.end)  # a window's first sample has none before it in there
+    """What counter resets removed within each window: the sum of the values before them."""
+    begin = np.minimum(windows.first + 1, windows.end)  # a window's first sample has no predecessor in it
     found: Floats | None = None
     height = max(1, BLOCK // windows.values.shape[1])
     for top in range(0, windows.series, height):
@@ -44,7 +44,7 @@ def _lost(values: Floats, fell: Bools, begin: Ints, end: Ints) -> Floats:
 
 
 def _extrapolated(windows: Windows, *, counter: bool, per_second: bool) -> tuple[Floats, Bools]:
-    """The change over each window, extrapolated towards its ends; that of a counter not to below zero."""
+    """The change over each window, extrapolated towards its ends; a counter's not below zero."""
     first, last = windows.edges()
     covered, to_start, to_end = windows.frame.reach
     change = last - first
@@ -56,7 +56,7 @@ def _extrapolated(windows: Windows, *, counter: bool, per_second: bool) -> tuple
         to_zero *= covered
         if not rising or not (first[:, 0] >= 0).all():
             to_zero[~((change > 0) & (first >= 0))] = np.nan
-        to_start = np.fmin(to_zero, to_start)  # NaN, as 0 / 0 is, leaves what there was
+        to_start = np.fmin(to_zero, to_start)  # NaN, such as 0 / 0, has no effect
     factor = to_start + covered
     factor += to_end
     factor /= covered
@@ -90,7 +90,7 @@ def _idelta(windows: Windows) -> tuple[Floats, Bools]:
 
 
 def _counted(windows: Windows, events: Bools) -> tuple[Floats, Bools]:
-    """How many `events` ([series, n - 1], between a sample and the one before it) each window has."""
+    """The number of `events` ([series, n - 1], between a sample and the one before it) in each window."""
     running = np.zeros(windows.values.shape, np.int64)
     np.cumsum(events, axis=1, out=running[:, 1:])
     limit = windows.values.shape[1] - 1
@@ -110,9 +110,9 @@ def _changes(windows: Windows) -> tuple[Floats, Bools]:
 
 
 def _regression(windows: Windows, now: Ints | None = None, seconds_ahead: Floats | None = None) -> tuple[Floats, Bools]:
-    """The slope of the least-squares line through each window, or its value that many seconds after `now` (ms).
+    """The slope of the least-squares line through each window, or its value `seconds_ahead` of `now` (ms).
 
-    A window of equal values is a flat line, of equal infinities NaN.
+    Equal values give a flat line, equal infinities NaN.
     """
     out = np.zeros(windows.shape)
     for block in windows.blocks(2):
@@ -162,7 +162,7 @@ def _double_exponential_smoothing_call(ev: Evaluation, node: Call) -> Value:
 
 
 def _of_counter(kernel: Kernel) -> Function:
-    """rate and increase: they tell of metrics that are no counters by their names."""
+    """rate and increase, which note metrics whose names are not those of counters."""
 
     def call(ev: Evaluation, node: Call) -> Value:
         vector = over_windows(ev, node, kernel, sparse=True)

@@ -20,7 +20,7 @@ def _vector(ev: Evaluation, node: Call) -> Value:
 
 
 def _scalar(ev: Evaluation, node: Call) -> Value:
-    """The value of the only series there is at a step, NaN where there are none or more."""
+    """The value of the only series at a step, NaN where there is none or more than one."""
     vector = ev.vector(node.args[0])
     ev.query.budget.hold(8 * vector.present.size)
     only = vector.present.sum(axis=0) == 1
@@ -29,7 +29,7 @@ def _scalar(ev: Evaluation, node: Call) -> Value:
 
 
 def _timestamp(ev: Evaluation, node: Call) -> Value:
-    """When a selector's samples were taken, in seconds; for other vectors the steps' times."""
+    """The times of a selector's samples, in seconds; for other vectors the steps' times."""
     argument = node.args[0]
     if isinstance(argument, Selector):
         vector = ev.timestamps(argument)
@@ -46,7 +46,7 @@ def _absent(ev: Evaluation, node: Call) -> Value:
 
 
 def labels_of_absent(node: Node) -> Labels:
-    """The labels that a selector asks for by "=", each once; none for other expressions."""
+    """The labels that a selector matches by "=", unless it has several matchers for one; none for other expressions."""
     if not isinstance(node, Selector):
         return EMPTY
     found: dict[str, str] = {}
