@@ -1,4 +1,4 @@
-"""A small workload to look at: every few seconds a burst of CPU, of memory and of children."""
+"""A small workload to watch: every few seconds a burst of CPU, of memory and of children."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def burn(seconds: float) -> None:
 
 
 def hoard(mebibytes: int, seconds: float) -> None:
-    """Hold memory for a while, every page touched."""
+    """Hold memory for a while, with every page touched."""
     block = bytearray(mebibytes << 20)
     block[::4096] = b"x" * len(block[::4096])
     time.sleep(seconds)
 
 
 def spawn(count: int, seconds: float) -> None:
-    """Have children that each burn a little CPU, and wait for them."""
+    """Start children that each burn a little CPU, and wait for them."""
     children = []
     for _ in range(count):
         pid = os.fork()
@@ -46,7 +46,7 @@ def main() -> None:
             start = time.monotonic()
             burn(1.5)
             hoard(120, 0.8)
-            spawn(4, 1.1)  # longer than the time between two collections, so that they are always seen
+            spawn(4, 1.1)  # longer than an interval, so that each is seen
             time.sleep(max(0.0, _PERIOD_S - (time.monotonic() - start)))
     except KeyboardInterrupt:
         pass

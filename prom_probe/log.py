@@ -1,12 +1,13 @@
-"""Log lines on stderr, logfmt or JSON, one write a line, UTC; the logging package would cost 1 MB a process."""
+"""Log lines on stderr: logfmt or JSON, one write each, UTC. The logging package would cost 1 MB a process."""
 
 import os
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 import msgspec
 
-# The same message is written so often in so many seconds; then it is counted, and the next one tells how often.
+# The same message is written _BURST times in _PERIOD_S; further ones are counted, and the next line has their number.
 _BURST, _PERIOD_S = 10, 10.0
 _MOST_MESSAGES = 100
 
@@ -16,20 +17,33 @@ LEVELS = {"debug": 0, "info": 1, "warn": 2, "error": 3}
 
 
 class Log:
-    """Callable as `log(level, message, **fields)`. Lines below `level` are not written; nor is anything raised."""
+    """Callable as `log(level, message, **fields)`. Lines below `level` are not written; nothing is raised.
 
-    def __init__(self, level: str = "info", fmt: str = "logfmt", component: str = "") -> None:
+    It writes to the descriptor `fd`; `now_s` is the monotonic clock.
+    """
+
+    def __init__(
+        self,
+        level: str = "info",
+        fmt: str = "logfmt",
+        component: str = "",
+        *,
+        fd: int = 2,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._fd = fd
+        self._now_s = now_s
         self._level = level
         self._format = fmt
         self._component = component
-        self._seen: dict[tuple[str, str], tuple[float, int]] = {}  # begin of its period, and how often since
+        self._seen: dict[tuple[str, str], tuple[float, int]] = {}  # the start of its period, and its count since
 
     def named(self, component: str) -> "Log":
-        """The same log for another component (a worker)."""
-        return Log(self._level, self._format, component)
+        """The same log for another component, such as a worker."""
+        return Log(self._level, self._format, component, fd=self._fd, now_s=self._now_s)
 
     def change(self, level: str, fmt: str) -> None:
-        """Go on with another level and format; logs that were named before are their own."""
+        """Use another level and format from now on. Logs that `named` made before do not change."""
         self._level, self._format = level, fmt
 
     def __call__(self, level: str, message: str, **fields: object) -> None:
@@ -48,13 +62,13 @@ class Log:
         else:
             line = " ".join(f"{k}={_quoted(str(v))}" for k, v in record.items()).encode(errors="backslashreplace")
         try:
-            os.write(2, line + b"\n")
+            os.write(self._fd, line + b"\n")
         except OSError:
-            pass  # nobody reads it; that must not end a worker
+            pass  # a closed stderr must not end a worker
 
     def _held_back(self, level: str, message: str) -> int | None:
-        """How many lines like this were not written before it; None if it is not to be written either."""
-        now_s, key = time.monotonic(), (level, message)
+        """How many lines like this were held back before it; None if this one is held back too."""
+        now_s, key = self._now_s(), (level, message)
         began_s, count = self._seen.get(key, (now_s, 0))
         if now_s - began_s >= _PERIOD_S:
             self._seen[key] = (now_s, 1)

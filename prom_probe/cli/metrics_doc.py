@@ -1,4 +1,4 @@
-"""Writes docs/metrics.md: every metric that `/metrics` and the query API may have, from the code's own tables.
+"""Writes docs/metrics.md, every metric of `/metrics` and the query API, from the tables of the code.
 
 `python -m prom_probe.cli.metrics_doc docs/metrics.md`, or `make docs`.
 """
@@ -16,12 +16,12 @@ from prom_probe.collectors.scrape.families import REPORT
 from prom_probe.model.definition import Definition
 from prom_probe.web import families as web
 
-# What is measured in the aggregator's process, which loads no collector.
+# Measured in the aggregator process, which loads no collector.
 OWN: tuple[Definition, ...] = (*aggregate.DEFINITIONS, *web.DEFINITIONS)
 
 
 class _Section(NamedTuple):
-    """The metrics whose names begin with `prefix`, and where they are shown."""
+    """The metrics whose names start with `prefix`, and where they are shown."""
 
     prefix: str
     title: str
@@ -30,7 +30,7 @@ class _Section(NamedTuple):
 
 
 _LOCAL = "local; exposed with `--expose.per-process`"
-# The first prefix that fits a name is its section.
+# A name belongs to the first section whose prefix fits.
 _SECTIONS = (
     _Section("proctree_process_", "Processes", _LOCAL, "One process of a watched tree, once it was seen three times."),
     _Section("proctree_", "Process trees", "exposed", "All processes of a watched tree together."),
@@ -66,7 +66,7 @@ _COLUMNS = ("name", "type", "unit", "labels", "exposed or local", "platforms", "
 
 
 def render(definitions: Iterable[Definition]) -> str:
-    """The page. Families stand under the section of their prefix, in the order in which they come."""
+    """The page: families in the section of their prefix, in their given order."""
     rows: dict[_Section, list[str]] = {section: [] for section in _SECTIONS}
     for definition in definitions:
         family = definition.family
@@ -100,12 +100,12 @@ def _row(*cells: str) -> str:
 
 
 def page() -> str:
-    """docs/metrics.md as it should be."""
+    """The whole of docs/metrics.md."""
     return render(chain(DEFINITIONS, OWN, REPORT))
 
 
 def main() -> None:
-    """Write the page to the file that is named, or to standard output."""
+    """Write the page to the given file, or to standard output."""
     if len(sys.argv) > 1:
         with open(sys.argv[1], "w", encoding="utf-8") as stream:
             stream.write(page())

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Channel:
-    """One collector's way into the ring: announces its columns when needed, then sends rows."""
+    """Sends one collector's rows through the ring, and announces its columns before they are needed."""
 
     def __init__(self, collector: Collector, producer: Producer) -> None:
         self._collector = collector
@@ -30,9 +30,9 @@ class Channel:
         self._generation = -1
 
     def send(self, t_ms: int, took_ns: int, late_ns: int = -1) -> None:
-        """Push the collector's row. What does not fit into the ring is counted there and not sent again.
+        """Push the collector's row. If the ring is full, the row is counted there as dropped.
 
-        `late_ns`: see `Batch`. ValueError for a row that is longer than any frame of the ring.
+        `late_ns`: see `Batch`. Raises ValueError for a row that is longer than any frame of the ring.
         """
         layout, producer = self._collector.layout, self._producer
         if layout.number != self._layout or producer.generation != self._generation:
@@ -40,7 +40,7 @@ class Channel:
         if len(layout.columns) > self._announced:
             self._announce()
         if not self._announced and layout.columns:
-            producer.drop()  # nobody could read it
+            producer.drop()  # without its columns it could not be read
             return
         row = layout.row[: self._announced]
         values = row.tobytes()
@@ -65,10 +65,10 @@ class Channel:
 
 
 class Probe:
-    """Runs collectors on a common beat until told to stop; everything it needs is passed in.
+    """Runs collectors on a common beat until `stop` or the end of the supervisor.
 
     `lifeline` is a descriptor that becomes readable when the supervisor is gone. Ringing `wake` asks for a collection
-    at once, or, after `stop()`, for the end.
+    at once. `slot` has what the worker before left, and keeps what the next one needs.
     """
 
     def __init__(
@@ -98,13 +98,13 @@ class Probe:
         self._wake.ring()
 
     def run(self) -> None:
-        """Collect at every beat of the monotonic clock; a missed beat is recorded and skipped, never made up for."""
+        """Collect at every beat of the monotonic clock. A missed beat is counted and skipped, not made up for."""
         self._restore()
         beat = time.monotonic()
         for collector, channel in self._channels:
             channel.event(Event(collector.name, _now_ms(), "started"))
         self._collect_all()
-        gc.freeze()  # what lives now lives on; looking through it again would cost a tenth of each collection
+        gc.freeze()  # what exists now is kept; scanning it would cost a tenth of each collection
         gc.set_threshold(10_000, 20, 50)
         while not self._stopping:
             beat += self._interval
@@ -121,7 +121,7 @@ class Probe:
             collector.close()
 
     def _wait_until(self, beat: float) -> bool:
-        """Wait for the beat or the wake bell, which asks for a collection at once; False if the supervisor is gone."""
+        """Wait for the beat, and collect whenever the bell rings. Returns False if the supervisor is gone."""
         while (left := beat - time.monotonic()) > 0:
             readable, _, _ = select.select([self._lifeline, self._wake.fd], [], [], left)
             if self._lifeline in readable:
@@ -134,7 +134,7 @@ class Probe:
         return True
 
     def _collect_all(self, late_ns: int = -1) -> None:
-        """`late_ns`: how long after its beat this begins, -1 where no beat asked for it."""
+        """`late_ns`: how long after its beat this starts; -1 for a collection without a beat."""
         for collector, channel in self._channels:
             t_ms, start_ns = _now_ms(), time.monotonic_ns()
             try:
@@ -149,7 +149,7 @@ class Probe:
         self._producer.beat()
 
     def _failed(self, collector: Collector, channel: Channel, error: Exception) -> None:
-        """A collector's failure costs its own samples of this beat, and one log line until it works again."""
+        """A failure costs the collector's own samples of this beat, and one log line until it works again."""
         text = f"{type(error).__name__}: {error}"
         channel.event(Event(collector.name, _now_ms(), "failed", text=text))
         if collector.name not in self._failing:
@@ -157,11 +157,11 @@ class Probe:
             self._log("error", f"collector {collector.name} failed: {text}")
 
     def _restore(self) -> None:
-        """Give each collector what a worker before this one left."""
+        """Give each collector what the worker before this one has left."""
         try:
             left = msgspec.msgpack.decode(self._slot.read() or b"\x80", type=dict[str, bytes])
         except msgspec.DecodeError as error:
-            self._log("error", f"what the last worker left cannot be read: {error}")
+            self._log("error", f"cannot read what the last worker left: {error}")
             return
         for collector, _ in self._channels:
             if collector.name in left:

@@ -1,4 +1,4 @@
-"""The scrape worker's inside: a probe loop a target, each in a thread of its own, so that none waits for another."""
+"""The scrape worker: a probe loop for each target, in a thread of its own, so that none waits for another."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
     from prom_probe.collectors.base import Collector
     from prom_probe.config.settings import Config
 
-# A scrape ends before the next is due: a target that hangs would else cost every second one.
+# The part of an interval that a scrape may take: a target that hangs must not cost the next beat too.
 _SCRAPE_PART = 0.9
 _MAX_SCRAPE_S = 10.0
 
-# How long the targets' scrapes in progress are waited for at the end.
+# How long to wait for scrapes in progress at the end.
 _END_S = 1.0
 
 _STACK_BYTES = 1 << 20
 
 
 def timeout_s(config: Config) -> float:
-    """How long a scrape may take."""
+    """Maximum time of a scrape."""
     return min(_SCRAPE_PART * (config.interval_scrape or config.interval), _MAX_SCRAPE_S)
 
 
 def make_source(config: Config, url: str) -> HttpPage:
-    """Where a target's pages come from."""
+    """The source of a target's pages."""
     headers = {**HEADERS, "User-Agent": f"prom_probe/{__version__}"}
     return HttpPage(parse_endpoint(url), headers, config.scrape_body_size_limit)
 
@@ -54,7 +54,7 @@ def make_collectors(config: Config, log: Callable[[str, str], None]) -> list[Scr
 
 
 class SharedProducer(Producer):
-    """A ring's writing end for several threads of one process."""
+    """A ring's producer for several threads of one process."""
 
     __slots__ = ("_lock",)
 
@@ -76,9 +76,9 @@ class SharedProducer(Producer):
 
 
 class Scraper:
-    """Runs each collector on a beat of its own until told to stop. `wake` and `lifeline` as for a `Probe`.
+    """Runs each collector on a beat of its own until `stop` or the end of the supervisor.
 
-    Threads that do not end with the others are the process's to end.
+    `wake` and `lifeline` as for a `Probe`. Threads that hang end with the process.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Scraper:
         self._wake.ring()
 
     def run(self) -> None:
-        """Until `stop` or the end of the supervisor. Raises what a thread has died of."""
+        """Run the loops. Raises the error that has ended one of the threads."""
         threading.stack_size(_STACK_BYTES)
         threads = [threading.Thread(target=self._run, args=(probe,), daemon=True) for probe in self._probes]
         for thread in threads:

@@ -223,9 +223,9 @@ def test_a_wrong_file_refuses_to_start_with_one_line(folder: Path, text: str, er
 @pytest.mark.parametrize(
     ("text", "detail"),
     [
-        (USERS, "a prom-probe that runs already has it"),
-        (TLS + USERS, "a prom-probe that runs already has it"),
-        (MUTUAL, "a server with TLS that wants a certificate has it already"),
+        (USERS, "in use by a running prom-probe"),
+        (TLS + USERS, "in use by a running prom-probe"),
+        (MUTUAL, "in use by a TLS server that requires a certificate"),
     ],
     ids=["password", "TLS", "client certificate"],
 )
