@@ -21,9 +21,7 @@ LONG = (
     "e2e/test_scrape.py",
     "e2e/test_run.py",
     "e2e/test_web_config.py",
-    "unit/tsdb/disk/test_kill.py",
     "e2e/test_machines.py",
-    "unit/tsdb/disk/test_fuzz.py",
 )
 
 

@@ -1,13 +1,9 @@
-"""The ring: order, wrap-around, overrun, corruption, and ends that are killed at any moment."""
+"""The ring: order, wrap-around, overrun and corruption; the slot and the doorbell."""
 
 import ctypes
 import os
 import re
-import signal
-import struct
-import time
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -156,79 +152,6 @@ def test_what_is_no_ring_is_refused(spoil: Callable[[memoryview], None], text: s
         ring_data(memoryview(bytes(HEADER_BYTES - 1)))
 
 
-def test_killed_producers_leave_no_trace() -> None:
-    """300 producers SIGKILLed in the middle of pushes: nothing corrupt, nothing twice, nothing missing, no stall."""
-    ring = create_ring(1 << 16)
-    consumer = Consumer(ring)
-    numbers: list[int] = []
-    for _ in range(300):
-        pid = os.fork()
-        if pid == 0:
-            producer, number = Producer(ring, BELL), 0
-            cells = ring_cells(ring)
-            while True:
-                # The number goes on where the header says the last producer's last *published* frame was.
-                number = cells[HEAD]
-                producer.push(struct.pack("<Q", number) + bytes(number % 401))
-        before = len(numbers)
-        deadline = time.monotonic() + 10
-        while len(numbers) < before + 3 and time.monotonic() < deadline:
-            numbers += take(consumer)
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        numbers += take(consumer)
-        assert len(numbers) >= before + 3, "stalled"
-    assert consumer.corrupt == 0
-    assert len(set(numbers)) == len(numbers)
-    sizes = [16 + ((8 + n % 401 + 7) & ~7) for n in numbers]
-    assert [b - a for a, b in pairwise(numbers)] == sizes[:-1]
-
-
-def take(consumer: Consumer) -> list[int]:
-    """The numbers in the frames that wait; each payload must be whole."""
-    taken = []
-    for _, payload in consumer.pop():
-        (number,) = struct.unpack_from("<Q", payload)
-        assert payload[8:] == bytes(number % 401)
-        taken.append(number)
-    consumer.commit()
-    return taken
-
-
-def test_killed_consumers_lose_and_repeat_nothing(tmp_path: os.PathLike[str]) -> None:
-    """200 consumers SIGKILLed in the middle of pops: by sequence number every frame is seen, in order."""
-    ring = create_ring(1 << 15)
-    producer = Producer(ring, BELL)
-    Consumer(ring)
-    log = os.open(os.path.join(tmp_path, "seen"), os.O_CREAT | os.O_RDWR | os.O_APPEND)
-    sent = 0
-    for round_number in range(200):
-        pid = os.fork()
-        if pid == 0:
-            consumer = Consumer(ring)
-            while True:
-                for seq, payload in consumer.pop():
-                    os.write(log, struct.pack("<QQ", seq, int(payload)))
-                consumer.commit()
-        deadline = time.monotonic() + 10
-        goal = os.fstat(log).st_size + 16 * 20
-        while os.fstat(log).st_size < goal and time.monotonic() < deadline:
-            if producer.push(b"%020d" % sent):
-                sent += 1
-        assert os.fstat(log).st_size >= goal, f"stalled in round {round_number}"
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-    last = Consumer(ring)
-    rest = [(seq, int(payload)) for seq, payload in last.pop()]
-    raw = os.pread(log, os.fstat(log).st_size, 0)
-    os.close(log)
-    seen: dict[int, int] = {}
-    for seq, number in [*struct.iter_unpack("<QQ", raw), *rest]:
-        assert seen.setdefault(seq, number) == number
-    assert [seen[seq] for seq in sorted(seen)] == list(range(sent))
-    assert last.corrupt == 0
-
-
 def test_a_slot_keeps_its_newest_value_and_refuses_a_longer_one() -> None:
     """Values replace each other; one that does not fit changes nothing."""
     slot = Slot(100)
@@ -238,27 +161,6 @@ def test_a_slot_keeps_its_newest_value_and_refuses_a_longer_one() -> None:
         assert slot.read() == value
     assert not slot.write(b"x" * 200)
     assert slot.read() == b"x" * 100
-
-
-def test_a_slot_survives_its_writers_death() -> None:
-    """SIGKILLed while writing, the writer leaves a whole value."""
-    slot = Slot(4096)
-    for _ in range(50):
-        pid = os.fork()
-        if pid == 0:
-            n = 0
-            while True:
-                n += 1
-                slot.write(b"%d" % n * 700)
-        deadline = time.monotonic() + 10
-        first = slot.read()
-        while slot.read() == first and time.monotonic() < deadline:
-            pass
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        value = slot.read()
-        assert value, "no whole value is left"
-        assert value[: len(value) // 700] * 700 == value
 
 
 def test_the_board_shows_who_runs_and_how_often_it_was_restarted() -> None:

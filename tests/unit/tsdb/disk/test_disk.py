@@ -2,9 +2,7 @@
 
 import errno
 import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import patch
 
@@ -12,10 +10,9 @@ import pytest
 
 from prom_probe.model.labels import make_labels
 from prom_probe.tsdb.block import Block
-from prom_probe.tsdb.disk import file_ops, folder
+from prom_probe.tsdb.disk import file_ops
 from prom_probe.tsdb.store import AppendOutcome, StorageError, Store, StoreOptions
 from tests.support.disk_tools import stored
-from tests.support.paths import ROOT
 from tests.support.tsdb_tools import drain, gauges, local, row, samples_of
 
 
@@ -303,40 +300,6 @@ def test_a_damaged_block_file_is_set_aside(path: Path) -> None:
     again.close()
 
 
-_HOLDER = """
-import sys
-from prom_probe.tsdb.store import Store, StoreOptions
-store = Store(StoreOptions(path=sys.argv[1]))
-print("ready", flush=True)
-sys.stdin.read()
-"""
-
-
-@pytest.fixture
-def holder(path: Path) -> Iterator[int]:
-    """The PID of another process that writes to the store."""
-    with subprocess.Popen(
-        [sys.executable, "-c", _HOLDER, str(path)],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None and process.stdout.readline() == "ready\n"
-        yield process.pid
-        process.kill()
-
-
-def test_a_second_process_is_refused_by_name(path: Path, holder: int) -> None:
-    """Neither a second writer nor a reader gets in while a process writes; the text names it."""
-    with pytest.raises(StorageError, match=rf"store: in use by process {holder}$"):
-        _open(path)
-    with pytest.raises(StorageError, match=rf"store: in use by process {holder}; ask its API instead$"):
-        Store.open_read_only(str(path))
-    with pytest.raises(StorageError, match=rf"in use by process {holder}"):
-        folder.check(str(path))
-
-
 def test_a_dead_process_holds_nothing(path: Path) -> None:
     """The lock ends with its process, however that ended, and with `close`."""
     first = _open(path)
@@ -415,19 +378,3 @@ def test_a_directory_that_the_system_refuses(path: Path, code: int, text: str) -
         _open(path)
     with patch("os.mkdir", lambda path, mode: refuse(path)), pytest.raises(StorageError, match=text):
         _open(path)
-
-
-_LOADED = """
-import sys
-from prom_probe.tsdb.store import Store, StoreOptions
-store = Store()
-store.append((("__name__", "x"),), 0, 1.0)
-store.flush(), store.maintain(0), store.stats(), store.close()
-print([name for name in sys.modules if "tsdb.disk" in name])
-"""
-
-
-def test_without_a_path_nothing_of_this_is_loaded() -> None:
-    """Memory and time of those who store nothing stay theirs."""
-    done = subprocess.run([sys.executable, "-c", _LOADED], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"

@@ -3,11 +3,9 @@
 import errno
 import os
 import shutil
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
@@ -98,64 +96,6 @@ def _beats(store: Store, first: int, count: int) -> None:
 def _wait(store: Store) -> None:
     assert store._journal is not None
     store._journal.wait()
-
-
-@contextmanager
-def _small_disk(folder: Path) -> Iterator[Path]:
-    """A file system of 256 KiB; files that are still mapped keep it alive."""
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount a small file system")
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip(f"no small file system can be mounted here: {mounted.stderr.decode().strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def test_a_full_disk(tmp_path: Path) -> None:
-    """No space: the store serves from memory. Space again: what was only in memory is on the disk, old and new."""
-    reports: list[str] = []
-    with _small_disk(tmp_path / "small") as small, patch("prom_probe.tsdb.disk.journal._RETRY_S", 0.0):
-        store = _open(small / "store", reports)
-        _beats(store, 0, 200)
-        ballast = small / "ballast"
-        with ballast.open("wb", buffering=0) as stream, pytest.raises(OSError, match="No space"):
-            while True:
-                stream.write(b"x" * 4096)
-        _beats(store, 200, 400)
-        assert not store.stats().persistent
-        before = samples_of(store.snapshot())
-        assert len(before[gauges(1)[0].labels]) == 600
-        ballast.unlink()
-        for _ in range(5):
-            _wait(store)
-        assert store.stats().persistent
-        assert [text.split(": ", 2)[2] for text in reports] == [
-            "cannot write: No space left on device; going on in memory, trying again",
-            "writing again, what was kept in memory included",
-        ]
-        copy = tmp_path / "copy"
-        shutil.copytree(small / "store", copy)
-        store.close()
-    assert stored(copy) == before
-
-
-def test_a_disk_that_is_too_small_keeps_nothing_from_working(tmp_path: Path) -> None:
-    """A store larger than its disk goes on in memory for good, within its retention, and opens again."""
-    with _small_disk(tmp_path / "small") as small, patch("prom_probe.tsdb.disk.journal._RETRY_S", 0.0):
-        store = _open(small / "store", [])
-        _beats(store, 0, 3000)
-        before = samples_of(store.snapshot())
-        assert len(before[gauges(1)[0].labels]) == 3000
-        assert not store.stats().persistent
-        store.close()
-        found = stored(small / "store")
-        assert all(set(samples) <= set(before[labels]) for labels, samples in found.items())
-        assert len(found[gauges(1)[0].labels]) > 500
-        _open(small / "store", []).close()
 
 
 def test_it_is_tried_again_now_and_then(tmp_path: Path) -> None:

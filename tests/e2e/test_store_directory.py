@@ -1,0 +1,129 @@
+"""The store's directory: only one process uses it at a time, and a disk without space does not stop the store."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from prom_probe.tsdb.disk import folder
+from prom_probe.tsdb.store import StorageError, Store, StoreOptions
+from tests.support.disk_tools import stored
+from tests.support.paths import ROOT
+from tests.support.tsdb_tools import drain, gauges, row, samples_of
+
+_HOLDER = """
+import sys
+from prom_probe.tsdb.store import Store, StoreOptions
+store = Store(StoreOptions(path=sys.argv[1]))
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[int]:
+    """The PID of another process that writes to the store."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _HOLDER, str(tmp_path / "store")],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        yield process.pid
+        process.kill()
+
+
+def test_a_second_process_is_refused_by_name(tmp_path: Path, holder: int) -> None:
+    """Neither a second writer nor a reader gets in while a process writes; the text names it."""
+    path = str(tmp_path / "store")
+    with pytest.raises(StorageError, match=rf"store: in use by process {holder}$"):
+        Store(StoreOptions(path=path))
+    with pytest.raises(StorageError, match=rf"store: in use by process {holder}; ask its API instead$"):
+        Store.open_read_only(path)
+    with pytest.raises(StorageError, match=rf"in use by process {holder}"):
+        folder.check(path)
+
+
+def _open(path: Path, reports: list[str], **options: int) -> Store:
+    store = Store(StoreOptions(path=str(path), **options), report=lambda level, text: reports.append(text))
+    store.announce("c", 0, 0, gauges(20))
+    return store
+
+
+def _beats(store: Store, first: int, count: int) -> None:
+    for beat in range(first, first + count):
+        store.append_row("c", 0, beat * 1000, row([beat / 7 + i / 3 for i in range(20)]))
+        drain(store, beat * 1000)
+        if beat % 20 == 0:
+            _wait(store)
+
+
+def _wait(store: Store) -> None:
+    assert store._journal is not None
+    store._journal.wait()
+
+
+@contextmanager
+def _small_disk(folder: Path) -> Iterator[Path]:
+    """A file system of 256 KiB; files that are still mapped keep it alive."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a small file system")
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"no small file system can be mounted here: {mounted.stderr.decode().strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    """No space: the store serves from memory. Space again: what was only in memory is on the disk, old and new."""
+    reports: list[str] = []
+    with _small_disk(tmp_path / "small") as small, patch("prom_probe.tsdb.disk.journal._RETRY_S", 0.0):
+        store = _open(small / "store", reports)
+        _beats(store, 0, 200)
+        ballast = small / "ballast"
+        with ballast.open("wb", buffering=0) as stream, pytest.raises(OSError, match="No space"):
+            while True:
+                stream.write(b"x" * 4096)
+        _beats(store, 200, 400)
+        assert not store.stats().persistent
+        before = samples_of(store.snapshot())
+        assert len(before[gauges(1)[0].labels]) == 600
+        ballast.unlink()
+        for _ in range(5):
+            _wait(store)
+        assert store.stats().persistent
+        assert [text.split(": ", 2)[2] for text in reports] == [
+            "cannot write: No space left on device; going on in memory, trying again",
+            "writing again, what was kept in memory included",
+        ]
+        copy = tmp_path / "copy"
+        shutil.copytree(small / "store", copy)
+        store.close()
+    assert stored(copy) == before
+
+
+def test_a_disk_that_is_too_small_keeps_nothing_from_working(tmp_path: Path) -> None:
+    """A store larger than its disk goes on in memory for good, within its retention, and opens again."""
+    with _small_disk(tmp_path / "small") as small, patch("prom_probe.tsdb.disk.journal._RETRY_S", 0.0):
+        store = _open(small / "store", [])
+        _beats(store, 0, 3000)
+        before = samples_of(store.snapshot())
+        assert len(before[gauges(1)[0].labels]) == 3000
+        assert not store.stats().persistent
+        store.close()
+        found = stored(small / "store")
+        assert all(set(samples) <= set(before[labels]) for labels, samples in found.items())
+        assert len(found[gauges(1)[0].labels]) > 500
+        _open(small / "store", []).close()
