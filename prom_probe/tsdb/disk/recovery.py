@@ -170,7 +170,7 @@ class _Recovery:
             return
         bad += reader.damaged
         if bad:
-            self._damage(f"{path}: skipped {bad} damaged records")
+            self._damage(f"{path}: damaged records skipped: {bad}")
         if reader.end < size:
             self._damage(f"{path}: cut off {size - reader.end} bytes at the end, an incomplete write")
             if self._repair:

@@ -90,6 +90,20 @@ def test_a_flipped_byte_costs_one_frame_and_is_counted(laps: int, where: int, fl
     assert pop_all(consumer) == [b"next"]
 
 
+def test_a_frame_of_an_earlier_lap_is_no_frame_of_this_one() -> None:
+    """Bytes with a right CRC whose sequence number is not their position are skipped and counted."""
+    ring, producer, consumer = make_ring()
+    producer.push(b"old")
+    size = ring_cells(ring)[HEAD]
+    stale = bytes(ring_data(ring)[:size])
+    assert pop_all(consumer) == [b"old"]
+    ring_data(ring)[size : 2 * size] = stale
+    ring_cells(ring)[HEAD] = 2 * size
+    assert producer.push(b"new")
+    assert pop_all(consumer) == [b"new"]
+    assert consumer.corrupt == 1
+
+
 @given(st.integers(0, 2**32), st.integers(0, 2**60), st.integers(0, 2**60))
 @settings(max_examples=100, deadline=None)
 def test_a_consumer_survives_any_bytes(seed: int, head: int, tail: int) -> None:

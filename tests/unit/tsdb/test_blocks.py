@@ -8,9 +8,6 @@ import sys
 import pytest
 
 from prom_probe.model.labels import make_labels
-from prom_probe.tsdb.appended import AppendedStream
-from prom_probe.tsdb.index import IndexedSeries
-from prom_probe.tsdb.retention import drop_live
 from prom_probe.tsdb.store import AppendOutcome, Store, StoreOptions
 from tests.support.paths import ROOT
 from tests.support.tsdb_tools import drain, gauges, local, row, samples_of
@@ -131,21 +128,6 @@ def test_a_column_without_samples_keeps_its_series() -> None:
         drain(store, beat * 1000)
     store.append_row("c", 0, 400_000, row([1.0, 2.0]))
     assert gauges(2)[1].labels in samples_of(store.snapshot())
-
-
-def test_what_comes_during_a_sweep_is_not_swept() -> None:
-    """A series without samples that gets one while the pieces are gone through stays in the index."""
-    stream = AppendedStream()
-    old, back = (IndexedSeries(make_labels(name), ref, 0) for ref, name in enumerate(("old", "back"), 1))
-    stream.append(old, 1000, 1.0, lived_ms=0, ahead_ms=None)
-    stream.close()
-    refs = {1, 2, 3}
-    steps = drop_live(refs, [stream])
-    next(steps)
-    stream.append(back, 2000, 1.0, lived_ms=0, ahead_ms=None)
-    stream.close()
-    assert list(steps) == []
-    assert refs == {3}
 
 
 def test_work_is_done_in_small_steps() -> None:

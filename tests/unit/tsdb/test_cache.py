@@ -3,6 +3,8 @@
 import random
 import threading
 
+import pytest
+
 from prom_probe.tsdb.cache import Cache
 
 
@@ -35,6 +37,24 @@ def test_the_oldest_goes_first_and_never_for_an_older_one() -> None:
     assert _fill(cache, [(0, 1), (9, 1)]) == [(0, 1), (9, 1)]
     assert _fill(cache, [(9, 0), (9, 1), (8, 0), (7, 0), (6, 0)]) == [(6, 0)]
     assert cache.bytes <= 4000
+
+
+@pytest.mark.parametrize(
+    ("limit", "keys", "left"),
+    [
+        (1000, [(1, 0), (2, 0)], [(2, 0)]),
+        (1000, [(2, 0), (1, 0)], [(2, 0)]),
+        (2000, [(1, 0), (2, 0)], [(1, 0), (2, 0)]),
+        (2000, [(1, 0), (1, 1), (1, 2)], [(1, 1), (1, 2)]),
+        (3999, [(1, 0), (3, 0), (2, 0), (4, 0)], [(3, 0), (2, 0), (4, 0)]),
+    ],
+)
+def test_no_more_is_evicted_than_must_be(limit: int, keys: list[tuple[int, int]], left: list[tuple[int, int]]) -> None:
+    """A cache of one entry; one that is exactly full; of equally old entries the first one; what remains is found."""
+    cache = Cache(limit)
+    _fill(cache, keys)
+    assert cache.bytes == 1000 * len(left)
+    assert _fill(cache, left) == []
 
 
 def test_what_nobody_asks_for_makes_room_for_older_samples() -> None:

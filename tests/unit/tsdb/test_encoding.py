@@ -72,7 +72,7 @@ def _read(block: Block, refs: list[int], lo: int, hi: int) -> list[list[int]]:
 
 
 @given(_COLUMN)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_a_column_comes_back_bit_for_bit(words: list[int]) -> None:
     """Any bits, decoded with numpy and without, whole and in part; the facts kept beside it hold."""
     block = _block([words])
@@ -224,7 +224,7 @@ def _assert_alike(block: Block, refs: list[int]) -> None:
 
 
 @given(st.data(), st.integers(1, 40))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_many_columns_at_once_are_what_each_is(data: st.DataObject, rows: int) -> None:
     """Any records side by side, also with gaps; where one of them is damaged, so is the whole."""
     writer = BlockWriter()
@@ -365,7 +365,7 @@ _SAMPLE = _block(
 
 
 @given(st.lists(st.tuples(st.integers(0, len(_SAMPLE.data) - 1), st.integers(0, 255)), min_size=1, max_size=4))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_damaged_blocks_give_data_or_a_clear_error(changes: list[tuple[int, int]]) -> None:
     """Any change to a block's bytes: both decoders refuse it, or give the same."""
     data = bytearray(_SAMPLE.data)

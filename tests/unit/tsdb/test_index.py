@@ -41,7 +41,7 @@ def _takes(matcher: Matcher, labels: Labels) -> bool:
 
 
 @given(st.lists(_LABELS, unique=True, max_size=30), st.lists(_MATCHERS, max_size=4), st.integers(0, 30))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_resolve_takes_what_every_matcher_takes(labels: list[Labels], matchers: list[Matcher], bound: int) -> None:
     """All four operators, patterns that match the empty value included, below the reader's bound."""
     expected = [i for i, one in enumerate(labels) if i < bound and all(_takes(m, one) for m in matchers)]

@@ -19,7 +19,7 @@ from prom_probe.tsdb.index import IndexedSeries, Posting
 from prom_probe.tsdb.store import Store, StoreOptions
 from tests.support.tsdb_tools import drain, local, row, samples_of
 
-_SERIES = 6000
+_SERIES = 1200
 _A_PROCESS = 12
 
 

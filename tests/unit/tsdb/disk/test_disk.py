@@ -10,7 +10,7 @@ import pytest
 
 from prom_probe.model.labels import make_labels
 from prom_probe.tsdb.block import Block
-from prom_probe.tsdb.disk import file_ops
+from prom_probe.tsdb.disk import file_ops, wal
 from prom_probe.tsdb.store import AppendOutcome, StorageError, Store, StoreOptions
 from tests.support.disk_tools import stored
 from tests.support.tsdb_tools import drain, gauges, local, row, samples_of
@@ -297,6 +297,66 @@ def test_a_damaged_block_file_is_set_aside(path: Path) -> None:
     assert len(samples_of(again.snapshot())[gauges(1)[0].labels]) in (600, 600 - 256)
     assert _names(path, ".damaged") == [f"{first}.damaged"]
     assert reports == [f"storage: {path / first}: set aside: its checksum is wrong"]
+    again.close()
+
+
+def test_what_cannot_be_set_aside_is_reported(path: Path) -> None:
+    """A repair that fails is a warning; the store opens all the same."""
+    _open(path).close()
+    (path / "0000000000000001-0000000000000002.block").write_bytes(b"junk")
+
+    def refuse(path: str, new: str) -> None:
+        raise OSError(errno.EIO, "")
+
+    reports: list[str] = []
+    with patch.object(file_ops, "rename", refuse):
+        _open(path, reports).close()
+    assert [text.split(": ", 2)[2] for text in reports] == [
+        "set aside: its checksum is wrong",
+        "cannot repair: Input/output error",
+    ]
+
+
+def test_damaged_records_are_counted(path: Path) -> None:
+    """Those that make no sense and those with a wrong CRC; the records around them are read."""
+    store = _open(path)
+    store.announce("c", 0, 0, gauges(1))
+    _beats(store, 5, width=1)
+    store.close()
+    (name,) = _names(path, ".log")
+    unknown, good = b"\xff", wal.entry(wal.SeriesRecord(1000, make_labels("x")))
+    with (path / name).open("ab") as stream:
+        for _ in range(2):
+            stream.write(wal.frame((unknown, b"")))
+        stream.write(wal.FRAME.pack(1, 0) + unknown + wal.frame(good) + good[1])
+    reports: list[str] = []
+    again = _open(path, reports)
+    assert reports == [f"storage: {path / name}: damaged records skipped: 3"]
+    assert again.stats().damaged == 1
+    assert len(samples_of(again.snapshot())[gauges(1)[0].labels]) == 5
+    again.close()
+
+
+def test_what_retention_dropped_does_not_come_back(path: Path) -> None:
+    """Neither a head that is still in the log, nor a block whose file could not be deleted."""
+    store = _open(path, retention_ms=400_000)
+    store.announce("c", 0, 0, gauges(1))
+    _beats(store, 300, width=1)
+    _written(store)
+    blocks = {name: (path / name).read_bytes() for name in _names(path, ".block")}
+    segments = {name: (path / name).read_bytes() for name in _names(path, ".log")}
+    for now_ms in range(300_000, 800_000, 50_000):
+        store.maintain(now_ms)
+    assert blocks and segments and store.stats().samples == 0
+    store.append(make_labels("x"), 800_000, 1.0)
+    store.close()
+    for name, content in (blocks | segments).items():
+        if not (path / name).exists():
+            (path / name).write_bytes(content)
+    again = _open(path)
+    assert list(samples_of(again.snapshot())) == [make_labels("x")]
+    _written(again)
+    assert _names(path, ".block") == []
     again.close()
 
 

@@ -47,7 +47,7 @@ def _steps_of_a_day(folder: Path) -> int:
 
 def test_a_crash_at_any_step(tmp_path: Path) -> None:
     """Killed at any step of writing: what a flush had finished is there, once, and nothing else."""
-    for step in range(0, _steps_of_a_day(tmp_path / "all"), 2):
+    for step in range(0, _steps_of_a_day(tmp_path / "all"), 5):
         with small_pieces(), Disk().beneath() as disk:
             life = Life(tmp_path / "store", disk)
             disk.fail(step, float("inf"), errno.EIO)
@@ -57,8 +57,9 @@ def test_a_crash_at_any_step(tmp_path: Path) -> None:
             shutil.rmtree(life.folder)
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT])
-@pytest.mark.parametrize("steps", [1, 40])
+@pytest.mark.parametrize(
+    ("code", "steps"), [(errno.ENOSPC, 1), (errno.EIO, 40), (errno.EROFS, 1), (errno.EDQUOT, 40)], ids=str
+)
 def test_a_fault_at_any_step_ends(tmp_path: Path, code: int, steps: int) -> None:
     """Whatever fails for a while: it is counted and said once, and then all is on the disk."""
     for step in range(0, _steps_of_a_day(tmp_path / "all"), 7):
