@@ -4,7 +4,7 @@ from prom_probe.model.matcher import Matcher
 from prom_probe.tsdb.store import Store, StoreOptions
 from tests.support.day import LONG_LIVED, START_MS, Feed, Life
 
-_RETENTION_S = 600
+_RETENTION_S = 300
 _CAP = 1500
 
 
@@ -13,14 +13,14 @@ def test_churn_and_a_storm_leave_the_store_as_it_was() -> None:
     store, life = Store(StoreOptions(retention_ms=_RETENTION_S * 1000, max_series=_CAP)), Life()
     feed = Feed(store, life)
     calm = after = 0
-    for beat in range(2400):
-        life.beat(beat, 12 if 900 <= beat < 1200 else int(beat % 5 == 0))
+    for beat in range(1200):
+        life.beat(beat, 12 if 450 <= beat < 600 else int(beat % 5 == 0))
         feed.send(START_MS + beat * 1000, slices=50)
         stats = store.stats()
         assert stats.series <= _CAP + 40, "at most the cap and what is exposed"
-        if beat == 890:
+        if beat == 440:
             calm = stats.bytes
-        if beat == 2399:
+        if beat == 1199:
             after = stats.bytes
     assert after < 1.3 * calm
     assert stats.rejected == {}

@@ -62,7 +62,7 @@ def test_a_crash_at_any_step(tmp_path: Path) -> None:
 )
 def test_a_fault_at_any_step_ends(tmp_path: Path, code: int, steps: int) -> None:
     """Whatever fails for a while: it is counted and said once, and then all is on the disk."""
-    for step in range(0, _steps_of_a_day(tmp_path / "all"), 7):
+    for step in range(0, _steps_of_a_day(tmp_path / "all"), 11):
         with small_pieces(), Disk().beneath() as disk:
             life = Life(tmp_path / "store", disk)
             disk.fail(step, steps, code)

@@ -98,7 +98,7 @@ def _mutated(data: st.DataObject, content: bytes) -> bytes:
 
 
 @given(data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_any_file_of_a_store_may_be_damaged(sample: Path, content: Samples, data: st.DataObject) -> None:
     """What cannot be read is reported; what can be is what was written."""
     with tempfile.TemporaryDirectory() as folder:
@@ -113,7 +113,7 @@ def test_any_file_of_a_store_may_be_damaged(sample: Path, content: Samples, data
 
 
 @given(data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_block_files_with_a_right_checksum_may_say_anything(sample: Path, data: st.DataObject) -> None:
     """A file that was changed on purpose does no harm either."""
     with tempfile.TemporaryDirectory() as folder:
@@ -131,7 +131,7 @@ def _records(path: Path) -> Iterator[bytes]:
 
 
 @given(data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_records_with_a_right_checksum_may_say_anything(sample: Path, data: st.DataObject) -> None:
     """Records changed, left out, doubled and put in another order."""
     with tempfile.TemporaryDirectory() as folder:
@@ -148,7 +148,7 @@ def test_records_with_a_right_checksum_may_say_anything(sample: Path, data: st.D
 
 
 @given(st.binary(max_size=200), st.sampled_from(["0000000000000009.log", "0000000000000001-0000000000000900.block"]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_files_of_any_bytes(content: bytes, name: str) -> None:
     """What is no segment and no block file is set aside, with or without the first bytes of one."""
     with tempfile.TemporaryDirectory() as folder:
