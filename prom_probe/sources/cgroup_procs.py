@@ -66,7 +66,6 @@ class CgroupProcs:
             except PermissionError:
                 raise
             except OSError:  # ENOENT, ENODEV: removed; EOPNOTSUPP: a threaded cgroup's processes are its parent's
-                file.close()
                 del self._files[directory]
         return pids
 

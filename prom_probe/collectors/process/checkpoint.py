@@ -10,7 +10,7 @@ _Counters = Annotated[list[int], msgspec.Meta(min_length=COUNTERS, max_length=CO
 
 
 class TreeSummary(msgspec.Struct, array_like=True):
-    """What a tree used in all, so far."""
+    """What a tree has used in total."""
 
     name: str
     cpu_user_s: float = 0.0
@@ -19,24 +19,24 @@ class TreeSummary(msgspec.Struct, array_like=True):
     io_write_bytes: int = 0
     processes_seen: int = 0
     peak_processes: int = 0
-    peak_resident_bytes: int = 0  # of the whole tree at one collection
+    peak_resident_bytes: int = 0  # of the whole tree, in one collection
 
 
 class TreeState(msgspec.Struct, array_like=True):
-    """A tree's counters and, of the same moment, what its live processes alone added up to (see `Sums`)."""
+    """A tree's counters and, at the same moment, the sums over its live processes alone (see `Sums`)."""
 
     summary: TreeSummary
     counters: _Counters
     live: _Counters
     maxima: list[list[tuple[int, float]]] = []  # see `Maxima`
-    window_s: float = 0.0  # how long their window is
+    window_s: float = 0.0  # length of their window
     peak_process: int = 0  # KiB
     scanned: bool = False
     unattributed_s: float | None = None
     root_start: int = 0  # start time in ticks of a pid watch's process, 0 where none was seen
-    # Members that lineage would not find again: (pid, start time in ticks).
+    # Members that a successor cannot find by their parents: (pid, start time in ticks).
     orphans: list[tuple[int, int]] = []
-    # (pid, start time, read, written bytes) to take off a process's IO: its sampled children's, which it reaped.
+    # (pid, start time, read, written bytes) to subtract from a process's IO: that of reaped children with series.
     absorbed_io: list[tuple[int, int, int, int]] = []
 
 
@@ -53,9 +53,9 @@ def decode_checkpoint(state: bytes) -> list[TreeState]:
 
 
 def read_summaries(state: bytes) -> dict[str, TreeSummary]:
-    """What each tree used, by name, of a worker's state: its collectors' checkpoints by name, in msgpack.
+    """What each tree used, by name, from a worker's state: its collectors' checkpoints by name, in msgpack.
 
-    None for bytes that are not one, and where the process collector has left nothing.
+    Empty for bytes that are not such a state, and where the process collector left nothing.
     """
     try:
         checkpoints = msgspec.msgpack.decode(state, type=dict[str, bytes])

@@ -1,7 +1,7 @@
-"""Trees for a PID namespace that a pod's containers share: one a container, named by its main command.
+"""Trees for a PID namespace that a pod's containers share: one for each container, named by its main command.
 
-A container's main process has no parent that the namespace shows (its parent process ID is 0), and so has what was
-started in it from outside (`kubectl exec`), but later; its processes share a cgroup that no other container is in.
+A container's main process has no parent in the namespace (its parent's PID is 0). The same holds for a process that was
+started in it from outside (`kubectl exec`), but later. A container's processes share a cgroup of their own.
 """
 
 import os
@@ -14,15 +14,15 @@ from prom_probe.sources.proc_pid_cgroup import read_proc_pid_cgroup
 from prom_probe.sources.proc_pid_cmdline import parse_proc_pid_cmdline, read_proc_pid_cmdline
 from prom_probe.sources.proc_pid_stat import parse_proc_pid_stat, read_proc_pid_stat
 
-# What a container's main process is called until it runs its own program.
+# Names of a container's main process until it executes its own program.
 _STARTING = (b"runc", b"crun", b"exe", b"youki")
 _PAUSE = b"pause"
-_COMM_MAX = 15  # bytes that the kernel keeps of a name
+_COMM_MAX = 15  # bytes of a name that the kernel keeps
 _MAX_STRAYS = 1000
 
 
 class ContainersRule:
-    """Every container's processes but our own container's."""
+    """The processes of every container except our own."""
 
     revisit = True
     lists = False
@@ -32,9 +32,9 @@ class ContainersRule:
         self._own: Collection[int] = ()
         self._own_cgroup = self._cgroup("self")
         self._trees: dict[bytes, tuple[str, int]] = {}  # by cgroup: the tree's name, its main process
-        self._strays: set[bytes] = set()  # cgroups that are no container's
-        # Without cgroups to tell containers apart, each process without a parent has a tree of its own.
-        self._told_apart = self._own_cgroup != self._cgroup("1")
+        self._strays: set[bytes] = set()  # cgroups that belong to no container
+        # Where cgroups do not distinguish containers, each process without a parent gets a tree of its own.
+        self._cgroups_differ = self._own_cgroup != self._cgroup("1")
 
     def refresh(self, own: Collection[int]) -> Collection[int]:
         self._own = own
@@ -46,21 +46,21 @@ class ContainersRule:
         cgroup = self._cgroup(found.pid)
         if cgroup is None:
             return None
-        if not self._told_apart:
+        if not self._cgroups_differ:
             if found.ppid == 0 and not _is_starting(found):
                 self._name(b"%d" % found.pid, found)
             known = self._trees.get(b"%d" % found.pid)
             return known[0] if known is not None else None
         if cgroup == self._own_cgroup:
             return None
-        # The process at hand may be an orphan, or from outside: whose it is, and the name, its main process tells.
+        # The process may be an orphan, or started from outside: the container is named by its main process.
         if cgroup not in self._trees and (found.ppid == 0 or cgroup not in self._strays):
             self._name_all(cgroup)
         known = self._trees.get(cgroup)
         return known[0] if known is not None else None
 
     def _name_all(self, wanted: bytes) -> None:
-        """Name all containers that have no name yet, the oldest first: numbers are the same whoever is met first."""
+        """Name all containers without a name, oldest first, so that numbers do not depend on the order of discovery."""
         mains: dict[bytes, Found] = {}
         for name in os.listdir(self._procfs):
             found = self._look(int(name)) if name.isdigit() else None
@@ -108,10 +108,10 @@ class ContainersRule:
         return basename if basename.startswith(comm) else comm
 
     def _number(self, command: str) -> str:
-        """`command`, or `command-2` and on where live containers have that name; a dead one's name is free again."""
+        """`command`, or `command-2` and so on where live containers have that name; a dead one's name is free again."""
         for cgroup, (_, main) in list(self._trees.items()):
             there = self._cgroup(main)
-            if there is None or (self._told_apart and there != cgroup):
+            if there is None or (self._cgroups_differ and there != cgroup):
                 del self._trees[cgroup]
         taken = {name for name, _ in self._trees.values()}
         name, number = command, 1

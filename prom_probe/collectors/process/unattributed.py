@@ -1,4 +1,4 @@
-"""CPU time that a tree's cgroup has used and the tree's counter does not have: of who came and went unseen."""
+"""CPU time that a tree's cgroup used and the tree's counter lacks: that of processes which came and went unseen."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from prom_probe.sources.cgroup_procs import CgroupProcs
 from prom_probe.sources.descriptors import KeptFile, read_first
 from prom_probe.sources.errors import ParseError
 
-# Collections between two looks for the cgroup, and whether it holds strangers; where the tree is not all of one, twice
-# as many with each look, up to so many.
-_LOOK_EVERY = 16
-_LOOK_SELDOM = 256
-# A stat file gives two numbers of whole ticks, rounded down.
+# Collections between two checks that the tree is a whole cgroup; where it is not, the pause doubles with each check, up
+# to the second number.
+_CHECK_EVERY = 16
+_CHECK_SELDOM = 256
+# A process's stat file has two numbers of ticks, each rounded down.
 _ROUNDING_TICKS = 2
 
 
 class Unattributed:
-    """Compares one tree with the cgroup that it is the whole of.
+    """Compares a tree with its cgroup, where all processes of the cgroup are the tree's.
 
-    `seconds` only grows, and stays as it is when the cgroup is gone; None until there has been such a cgroup. `whole`
-    says whether there is one now. What the tree uses while it is being read is never taken for missing: the cgroup is
-    read before the tree's processes are, and after them where it tells what is not missing. While processes end it
-    lags by a collection.
+    `seconds` never falls, and keeps its value when the cgroup is gone; None until there was such a cgroup. `whole` is
+    whether there is one now. CPU time used while the tree is being read does not count as missing: the cgroup is read
+    before the tree's processes, and once more after them to establish how far it is ahead. While processes end,
+    `seconds` lags by a collection.
     """
 
     def __init__(self, name: str, context: Context, locator: CgroupLocator) -> None:
@@ -35,41 +35,41 @@ class Unattributed:
         self._named = next((w.value for w in context.watches if w.kind == "cgroup" and w.name == name), None)
         self._file: KeptFile | None = None
         self._procs: CgroupProcs | None = None
-        self._wait, self._pause = 0, _LOOK_EVERY
+        self._wait, self._pause = 0, _CHECK_EVERY
         self._strangers: set[int] = set()
-        self._base_s: float | None = None  # what the cgroup is ahead of the tree where nothing is missing
-        self._usage_s: float | None = None  # of the cgroup, before the tree was looked at
-        self._previous_s: float | None = None  # the same in the collection before
+        self._base_s: float | None = None  # by how much the cgroup is ahead of the tree without anything missing
+        self._usage_s: float | None = None  # of the cgroup, before the tree was read
+        self._previous_s: float | None = None  # the same in the previous collection
         self.whole = False
         self.seconds: float | None = None
 
     def begin(self) -> None:
-        """Before the processes are looked for and read."""
+        """To be called before the processes are found and read."""
         self._previous_s, self._usage_s = self._usage_s, None
         if self._file is not None and self.whole:
             try:
                 self._usage_s = _usage_s(self._file.read())
-            except (OSError, ParseError):  # it is gone, or denied: the cgroup collector tells of that
+            except (OSError, ParseError):  # gone or denied, which the cgroup collector reports
                 self._leave()
 
     def read(self, tree: Tree, members: Collection[int], *, settled: bool) -> None:
-        """Compare; `members` are the PIDs of all trees' processes. Not `settled`: some have ended, and who reaped them
-        will have their time in the next collection."""
+        """Compare; `members` are the PIDs of all trees' processes. Not `settled`: some processes have just ended, and
+        the process that reaped them shows their time only in the next collection."""
         if not tree.processes:
             return
         self._wait -= 1
         try:
             if self._wait <= 0:
-                self._look(tree, members)
+                self._check(tree, members)
             if self._file is not None and self.whole:
                 self._compare(tree, self._file, self._usage_s if settled else self._previous_s)
         except (OSError, ParseError):
             self._leave()
 
-    def _look(self, tree: Tree, members: Collection[int]) -> None:
+    def _check(self, tree: Tree, members: Collection[int]) -> None:
         context = self._context
         self._wait = self._pause
-        self._pause = min(self._pause * 2, _LOOK_SELDOM)
+        self._pause = min(self._pause * 2, _CHECK_SELDOM)
         if self._named is not None:
             directories = locate_named_cgroup(context.cgroupfs, self._named)
         else:
@@ -85,14 +85,14 @@ class Unattributed:
             self._file = KeptFile(path, context.descriptors, read_first)
         self._procs.walk()
         strangers = set(self._procs.read()).difference(members)
-        # Who has just been forked is a member with the next collection.
+        # A process that has just been forked becomes a member with the next collection.
         lasting = bool(strangers & self._strangers)
         if strangers and not lasting:
             self._wait = 1
         self._strangers = strangers
         whole = not strangers or (self.whole and not lasting)
         if whole:
-            self._pause = _LOOK_EVERY
+            self._pause = _CHECK_EVERY
         if whole != self.whole:
             self.whole, self._base_s = whole, None
 
@@ -102,7 +102,9 @@ class Unattributed:
         known = self.seconds or 0.0
         if self._base_s is None or usage_s is None or usage_s - tree_s - self._base_s < known:
             ahead = _usage_s(file.read()) - tree_s
-            if self._base_s is None or ahead - self._base_s < known:  # at first, or a process has brought time along
+            if (
+                self._base_s is None or ahead - self._base_s < known
+            ):  # the first time, or a process has joined with time that it used before
                 self._base_s = ahead - known
         missing = 0.0
         if usage_s is not None:
@@ -110,7 +112,7 @@ class Unattributed:
         self.seconds = max(known, round(missing, 6))
 
     def _leave(self) -> None:
-        """Without a cgroup to compare with."""
+        """Stop comparing: there is no cgroup that is the tree's alone."""
         self.whole, self._base_s, self._wait = False, None, self._pause
         self._usage_s = self._previous_s = None
         self.close()

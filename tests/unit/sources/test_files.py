@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from prom_probe.sources.cgroup_procs import CgroupProcs
+from prom_probe.sources.cgroup_limits import read_effective_quota
+from prom_probe.sources.cgroup_procs import CgroupProcs, find_cgroup
 from prom_probe.sources.container import in_container, in_shared_pid_namespace
 from prom_probe.sources.cpu_limit import read_cpu_limit
 from prom_probe.sources.descriptors import Descriptors, KeptFile, default_limit, read_all, read_records
@@ -119,16 +120,48 @@ def test_a_thread_that_waits_for_a_connection_does_not_hide_the_count() -> None:
 
 
 def test_a_removed_cgroup_is_forgotten(tmp_path: Path) -> None:
-    """With its descriptor."""
-    for name, pids in (("a", "1\n2\n"), ("a/b", "3\n")):
+    """With its descriptor; version 2's are kept."""
+    for name, pids in (("a", "1\n2\n"), ("a/b", "3\n"), ("a/b/c", "4\n")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "cgroup.procs").write_text(pids)
-    procs = CgroupProcs(str(tmp_path / "a"), Descriptors(0))
+    (tmp_path / "a/cgroup.controllers").touch()
+    descriptors = Descriptors(2)
+    procs = CgroupProcs(str(tmp_path / "a"), descriptors)
     procs.walk()
-    assert sorted(procs.read()) == [1, 2, 3]
+    assert sorted(procs.read()) == [1, 2, 3, 4]
+    assert descriptors.used == 2
+    (tmp_path / "a/b/c/cgroup.procs").unlink()
     (tmp_path / "a/b/cgroup.procs").unlink()
-    assert procs.read() == [1, 2]
+    (tmp_path / "a/b/cgroup.procs").mkdir()  # a reading fails, as of a removed one that is still open
     procs.close()
+    procs.walk()
+    assert procs.read() == [1, 2]
+    assert descriptors.used == 1
+    procs.close()
+    assert procs.read() == []
+    assert descriptors.used == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [("/app", "app"), ("app/", "app"), ("{root}/app", "app"), ("{root}/none", None), ("/other", "memory/other")],
+)
+def test_a_cgroup_is_found_by_its_path(tmp_path: Path, path: str, found: str | None) -> None:
+    """With or without the mount point, in the first hierarchy that has it."""
+    for name in ("app", "memory/app", "memory/other"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "cgroup.procs").touch()
+    directory = find_cgroup(str(tmp_path), path.format(root=tmp_path))
+    assert directory == (None if found is None else str(tmp_path / found))
+
+
+def test_half_a_quota_is_no_limit(tmp_path: Path) -> None:
+    """Version 1's quota and period are in two files, of which one may be hidden."""
+    for name in ("cgroup.procs", "cpu.cfs_quota_us"):
+        (tmp_path / name).write_text("50000\n")
+    assert read_effective_quota({"cpu": str(tmp_path)}) is None
+    (tmp_path / "cpu.cfs_period_us").write_text("100000\n")
+    assert read_effective_quota({"cpu": str(tmp_path)}) == 0.5
 
 
 @pytest.mark.parametrize(
