@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 from prom_probe.promql.result import QueryError
 
@@ -60,8 +61,16 @@ _GRAIN = 1 << 16
 class Budget:
     """The budget of one query, owned by the thread that evaluates it. To be released at the end."""
 
-    def __init__(self, accountant: Accountant, timeout_s: float, max_samples: int) -> None:
-        now = time.monotonic()
+    def __init__(
+        self,
+        accountant: Accountant,
+        timeout_s: float,
+        max_samples: int,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        now = clock()
+        self._clock, self._sleep = clock, sleep
         self.deadline = now + timeout_s  # time.monotonic() seconds
         self._give_way_at = now + _GIVE_WAY_EVERY_S
         self.samples = 0
@@ -72,12 +81,12 @@ class Budget:
 
     def check(self) -> None:
         """To be called often: raises QueryError (timeout) past the deadline, gives way to other threads."""
-        now = time.monotonic()
+        now = self._clock()
         if now >= self.deadline:
             raise timed_out()
         if now >= self._give_way_at:
-            time.sleep(_GIVE_WAY_S)
-            self._give_way_at = time.monotonic() + _GIVE_WAY_EVERY_S
+            self._sleep(_GIVE_WAY_S)
+            self._give_way_at = self._clock() + _GIVE_WAY_EVERY_S
 
     def read(self, samples: int) -> None:
         """Count samples read; raises QueryError (execution) beyond the limit, (timeout) past the deadline."""

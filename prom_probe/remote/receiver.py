@@ -62,9 +62,12 @@ class _QueuedRequest(NamedTuple):
 class Receiver:
     """Owned by the loop's thread. Requests are stored one at a time, in the order of arrival."""
 
-    def __init__(self, store: Appendable, log: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, store: Appendable, log: Callable[[str, str], None], clock: Callable[[], float] = time.perf_counter
+    ) -> None:
         self._store = store
         self._log = log
+        self._clock = clock
         self._decoder = Decoder()
         self._waiting: deque[_QueuedRequest] = deque()
         self._task: asyncio.Task[None] | None = None
@@ -137,16 +140,16 @@ class Receiver:
     async def _append(self, request: WriteRequest) -> None:
         """Append all samples; those that the store refuses are added to `request.refused`."""
         append, times, values, refused = self._store.append, request.times, request.values, request.refused
-        until_s, first = time.perf_counter() + _SLICE_S, 0
+        until_s, first = self._clock() + _SLICE_S, 0
         for labels, end in zip(request.labels, request.ends, strict=True):
             for i in range(first, end):
                 outcome = append(labels, times[i], values[i])
                 if outcome is not AppendOutcome.APPENDED and outcome is not AppendOutcome.DUPLICATE:
                     text = "" if outcome in refused.counts else f"{format_labels(labels)} at {times[i]} ms"
                     refused.add(outcome, 1, text)
-                if not i % _SAMPLES_PER_CLOCK_READ and time.perf_counter() >= until_s:
+                if not i % _SAMPLES_PER_CLOCK_READ and self._clock() >= until_s:
                     await asyncio.sleep(0)
-                    until_s = time.perf_counter() + _SLICE_S
+                    until_s = self._clock() + _SLICE_S
             first = end
 
 

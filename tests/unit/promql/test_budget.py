@@ -50,7 +50,7 @@ def test_what_is_held_is_booked(steps: list[tuple[int, int]]) -> None:
     assert accountant.used == 0
 
 
-def test_a_query_gives_way_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_query_gives_way_now_and_then() -> None:
     """Every five milliseconds, not before; a short one never."""
     now, slept = [50.0], []
 
@@ -58,9 +58,7 @@ def test_a_query_gives_way_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None
         slept.append(round(now[0] - 50, 6))
         now[0] += seconds
 
-    monkeypatch.setattr("prom_probe.promql.budget.time.monotonic", lambda: now[0])
-    monkeypatch.setattr("prom_probe.promql.budget.time.sleep", sleep)
-    budget = _budget(Accountant(_LIMIT))
+    budget = Budget(Accountant(_LIMIT), 10, 1000, lambda: now[0], sleep)
     for _ in range(180):
         now[0] += 0.0001
         budget.check()

@@ -51,7 +51,7 @@ def read(request: WriteRequest) -> list[tuple[Labels, list[tuple[int, bytes]]]]:
     ]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(LABELS, SAMPLES), max_size=4), st.data())
 def test_a_request_comes_out_as_it_went_in(wanted: list[tuple[Labels, list[Sample]]], data: st.DataObject) -> None:
     """Fields in the usual order and in any other; a second time, when the labels are known, the same."""
