@@ -65,7 +65,9 @@ class Aggregator:
         build_info: Mapping[str, str],
         started_s: float,
         log: Callable[[str, str], None],
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._now_s = now_s
         self._store = store
         self.rings: dict[str, Consumer] = {}
         self._meter = meter
@@ -140,7 +142,7 @@ class Aggregator:
         state.runs.add()
         state.success.set(1)
         state.duration.set(batch.took_ns / 1e9)
-        state.last_s = time.monotonic()
+        state.last_s = self._now_s()
         state.alive = True
 
     def _hold(self, state: CollectorState, batch: Batch) -> None:
@@ -162,7 +164,7 @@ class Aggregator:
     def tick(self) -> None:
         """Once a second: end the series of silent collectors, append our own metrics."""
         now_ms = time.time_ns() // 1_000_000
-        now_s = time.monotonic()
+        now_s = self._now_s()
         for name, state in list(self._collectors.items()):
             if state.alive and now_s - state.last_s > STALE_BEATS * self._intervals.get(name, 1.0):
                 state.alive = False

@@ -64,6 +64,23 @@ class Channel:
         self._producer.push(encode(event))
 
 
+class ProbeClock:
+    """The monotonic clock in seconds, the wall clock in milliseconds, and waiting; a test hands in its own."""
+
+    def now_s(self) -> float:
+        return time.monotonic()
+
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def wait(self, fds: Sequence[int], seconds: float) -> Sequence[int]:
+        """Wait until one of the descriptors is readable, for `seconds` at most. Returns those that are."""
+        return select.select(fds, [], [], seconds)[0]
+
+
+_CLOCK = ProbeClock()
+
+
 class Probe:
     """Runs collectors on a common beat until `stop` or the end of the supervisor.
 
@@ -81,7 +98,9 @@ class Probe:
         wake: Doorbell,
         lifeline: int,
         log: Callable[[str, str], None],
+        clock: ProbeClock = _CLOCK,
     ) -> None:
+        self._clock = clock
         self._channels = [(collector, Channel(collector, producer)) for collector in collectors]
         self._interval = interval_s
         self._producer = producer
@@ -100,30 +119,30 @@ class Probe:
     def run(self) -> None:
         """Collect at every beat of the monotonic clock. A missed beat is counted and skipped, not made up for."""
         self._restore()
-        beat = time.monotonic()
+        beat = self._clock.now_s()
         for collector, channel in self._channels:
-            channel.event(Event(collector.name, _now_ms(), "started"))
+            channel.event(Event(collector.name, self._clock.now_ms(), "started"))
         self._collect_all()
         gc.freeze()  # what exists now is kept; scanning it would cost a tenth of each collection
         gc.set_threshold(10_000, 20, 50)
         while not self._stopping:
             beat += self._interval
-            late = time.monotonic() - beat
+            late = self._clock.now_s() - beat
             if late >= 0:
                 missed = int(late / self._interval) + 1
                 beat += missed * self._interval
                 for collector, channel in self._channels:
-                    channel.event(Event(collector.name, _now_ms(), "overran", missed))
+                    channel.event(Event(collector.name, self._clock.now_ms(), "overran", missed))
             if not self._wait_until(beat) or self._stopping:
                 break
-            self._collect_all(round((time.monotonic() - beat) * 1e9))
+            self._collect_all(round((self._clock.now_s() - beat) * 1e9))
         for collector, _ in self._channels:
             collector.close()
 
     def _wait_until(self, beat: float) -> bool:
         """Wait for the beat, and collect whenever the bell rings. Returns False if the supervisor is gone."""
-        while (left := beat - time.monotonic()) > 0:
-            readable, _, _ = select.select([self._lifeline, self._wake.fd], [], [], left)
+        while (left := beat - self._clock.now_s()) > 0:
+            readable = self._clock.wait([self._lifeline, self._wake.fd], left)
             if self._lifeline in readable:
                 return False
             if readable:
@@ -136,7 +155,7 @@ class Probe:
     def _collect_all(self, late_ns: int = -1) -> None:
         """`late_ns`: how long after its beat this starts; -1 for a collection without a beat."""
         for collector, channel in self._channels:
-            t_ms, start_ns = _now_ms(), time.monotonic_ns()
+            t_ms, start_ns = self._clock.now_ms(), time.monotonic_ns()
             try:
                 collector.collect()
                 channel.send(t_ms, time.monotonic_ns() - start_ns, late_ns)
@@ -151,7 +170,7 @@ class Probe:
     def _failed(self, collector: Collector, channel: Channel, error: Exception) -> None:
         """A failure costs the collector's own samples of this beat, and one log line until it works again."""
         text = f"{type(error).__name__}: {error}"
-        channel.event(Event(collector.name, _now_ms(), "failed", text=text))
+        channel.event(Event(collector.name, self._clock.now_ms(), "failed", text=text))
         if collector.name not in self._failing:
             self._failing.add(collector.name)
             self._log("error", f"collector {collector.name} failed: {text}")
@@ -166,7 +185,3 @@ class Probe:
         for collector, _ in self._channels:
             if collector.name in left:
                 collector.restore(left[collector.name])
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
