@@ -33,7 +33,7 @@ from tests.support.waiting import DEADLINE_S, wait_for
 from tests.support.write_tools import message, pack
 
 _READERS = 4
-_ANSWERS = 20  # that each reading thread must compare, twice
+_ANSWERS = 8  # that each reading thread must compare, twice
 _BEFORE = 9000  # beats that are written before the readers begin; about 9500 fill the store
 _KILLED = 6  # more than there are places for queries
 _SLOW = COUNTS + _READERS * THREADS

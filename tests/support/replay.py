@@ -100,7 +100,7 @@ class Replay:
             request.close_connection = True
             return
         if answer.how == "hang":
-            self._ended.wait(3)
+            self._ended.wait()
             request.close_connection = True
             return
         body = gzip.compress(answer.body) if answer.gzipped else answer.body
