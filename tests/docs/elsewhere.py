@@ -43,9 +43,16 @@ def _unit(text: str) -> None:
     assert (ROOT / "deploy" / "systemd" / f"{text.split()[-1]}.service").exists()
 
 
-def _module(text: str) -> str:
-    """A benchmark or a set of tests: it is there, and says how it is called."""
-    return f"{text.split(' --')[0]} --help >/dev/null"
+def _module(text: str) -> None:
+    """A benchmark or a set of tests is there, and its source has each flag that it is given."""
+    _, _, name, *arguments = shlex.split(text, comments=True)
+    if name.partition(".")[0] == "pytest":
+        return
+    path = ROOT / name.replace(".", "/")
+    file = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
+    assert file.exists(), f"there is no module {name}"
+    for flag in (word for word in arguments if word.startswith("--")):
+        assert f'"{flag}"' in file.read_text(), f"{name} has no {flag}"
 
 
 def _container(text: str) -> None:

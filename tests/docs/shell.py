@@ -20,13 +20,18 @@ from tests.docs.pages import Command, Page, commands, pattern
 from tests.support.paths import ROOT
 from tests.support.peers import free_port
 from tests.support.programs import program
-from tests.support.waiting import DEADLINE_S
+from tests.support.sidecar import children, read_comm
+from tests.support.waiting import DEADLINE_S, wait_for
 
 # Commands that go on until they are told to end: they run beside those that follow, up to the next such command.
 _STAYS = re.compile(r"(?:[A-Z_]+=\S+ )*prom-probe (?:run|serve)\b")
 _PORTS = {"19990": "/metrics", "19991": "the query API", "8000": "an application"}
 _BUILTINS = {"echo", "cd", "export", "kill", "test", "true"}
-_PATIENCE_S = DEADLINE_S
+
+
+def wrapped(pid: int) -> list[int]:
+    """What a prom-probe has started beside its workers: COMMAND, while it lives."""
+    return [child for child in children(pid) if not read_comm(child).startswith("pp-")]
 
 
 class Failed(AssertionError):
@@ -40,7 +45,7 @@ class Shell:
     """
 
     def __init__(
-        self, page: Page, folder: Path, rows: Sequence[Elsewhere] = ELSEWHERE, patience_s: float = _PATIENCE_S
+        self, page: Page, folder: Path, rows: Sequence[Elsewhere] = ELSEWHERE, patience_s: float = DEADLINE_S
     ) -> None:
         self._page = page
         self._folder = folder
@@ -157,7 +162,7 @@ class Shell:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        end = time.monotonic() + _PATIENCE_S
+        end = time.monotonic() + DEADLINE_S
         while self._staying.poll() is None and b"msg=listening" not in self._read_output_bytes():
             if time.monotonic() > end:
                 raise self._failed(command, f"it does not listen: {self._read_output()}")
@@ -169,15 +174,14 @@ class Shell:
             return
         process, command = self._staying, self._staying_is
         (self._folder / "enough").touch()
-        wraps = " -- " in command.text
-        try:
-            process.wait(4 if wraps else 0)
-        except subprocess.TimeoutExpired:
+        if " -- " in command.text:
+            wait_for("the end of what it wraps", lambda: process.poll() is not None or not wrapped(process.pid))
+        if " -- " not in command.text or "--run.linger" in command.text:
             process.terminate()
-            try:
-                process.wait(_PATIENCE_S)
-            except subprocess.TimeoutExpired:
-                raise self._failed(command, "it does not end") from None
+        try:
+            process.wait(DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            raise self._failed(command, "it does not end") from None
         (self._folder / "enough").unlink()
         output = self._read_output()
         self._output.close()
