@@ -81,7 +81,7 @@ def test_its_steps_make_a_program_that_runs(image: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=6) as archive:
+    with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=2) as archive:
         archive.add(image, "opt/prom-probe")
     size_mb = len(packed.getvalue()) / 1e6
     print(f"{size_mb:.1f} MB compressed")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import re
@@ -38,7 +37,7 @@ while not os.path.exists("/data/eat"):
 more = []
 while True:
     more.append(b"x" * (1 << 20))
-    time.sleep(0.1)  # 10 MiB a second, so that a collection sees it near its limit
+    time.sleep(0.02)  # so that a collection sees it near its limit
 """
 SHM = {"destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": ["mode=1777", "size=64m"]}
 
@@ -47,16 +46,12 @@ HEAVY = (
     'sum(rate({__name__=~"x|g"}[20m]))',
     "max_over_time(sum(rate(x[1m]))[25m:1s])",
     'quantile_over_time(0.5, {__name__=~"x|g"}[20m])',
-    'stddev_over_time({__name__=~"x|g"}[20m])',
     'label_replace({__name__=~"x|g"}, "b", "$1$1", "instance", "(.*)")',
     'topk(20, {__name__=~"x|g"})',
     'count_values("v", {__name__=~"x|g"})',
     "g * on (job, instance) x / on (job, instance) g + on (job, instance) x",
     'sort_desc({__name__=~"x|g"})',
     'predict_linear({__name__=~"x|g"}[20m], 60)',
-    'quantile by (job) (0.9, {__name__=~"x|g"})',
-    "double_exponential_smoothing(g[20m], 0.5, 0.5)",
-    "changes(x[20m]) + resets(x[20m])",
 )
 
 
@@ -81,6 +76,7 @@ class InPod(Sidecar):
         # The ports are the machine's here, and others may have them.
         environ |= {"PROM_PROBE_WEB_LISTEN_ADDRESS": FREE, "PROM_PROBE_API_LISTEN_ADDRESS": FREE}
         environ["PROM_PROBE_WEB_ENABLE_REMOTE_WRITE_RECEIVER"] = "true"
+        environ["PROM_PROBE_INTERVAL"] = "100ms"
         args = [str(image / "bin" / "prom-probe"), *container["args"]]
         mounts = [bind(str(image), str(image)), SHM]
         pod.start("sidecar", args, *self.user, mounts, env=environ, memory=self.limit)
@@ -144,7 +140,7 @@ def test_an_application_is_killed_and_comes_back(sidecar: InPod, tmp_path: Path)
         again = f'proctree_start_time_seconds{{tree="{tree}"}}'
         wait_for("the next one in Prometheus", lambda: (value(again) or 0) > begun)
         assert sidecar.lives()
-        assert value("min_over_time(up[5m])") == 1
+        assert value("up") == 1
 
 
 SERIES, HOUR = 150, 3600  # counters, and as many gauges, one sample a second
@@ -169,7 +165,7 @@ def test_the_worst_queries_stay_under_the_limit(sidecar: InPod) -> None:
     end_s = load(sidecar)
 
     def ask(expr: str) -> tuple[int, Any]:
-        form = {"query": expr, "start": end_s - HOUR + 1, "end": end_s, "step": 1, "timeout": "10s"}
+        form = {"query": expr, "start": end_s - HOUR + 1, "end": end_s, "step": 1, "timeout": "5s"}
         request = f"{sidecar.api}/api/v1/query_range?{urllib.parse.urlencode(form)}"
         try:
             with urllib.request.urlopen(request, timeout=DEADLINE_S) as answer:
@@ -181,7 +177,7 @@ def test_the_worst_queries_stay_under_the_limit(sidecar: InPod) -> None:
 
     raw = ['{__name__=~"x|g"}'] * 4  # as much as an answer can be
     with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(ask, [*raw, *itertools.islice(itertools.cycle(HEAVY), 16)]))
+        answers = list(pool.map(ask, [*raw, *HEAVY]))
     assert {status for status, _ in answers} <= {200, 422, 503}, answers
     assert 200 in {status for status, _ in answers}
     assert sidecar.lives()
