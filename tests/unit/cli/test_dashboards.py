@@ -1,4 +1,4 @@
-"""The dashboards: the committed files are what the code makes, and every expression is ours and can be parsed."""
+"""The dashboards: the committed files are up to date, every expression parses, every metric is documented."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests.support.dashboards import LABELS, PANELS, filled_in
 
 
 @pytest.mark.parametrize("board", DASHBOARDS, ids=lambda board: board.name)
-def test_the_files_are_in_step(board: Board) -> None:
+def test_the_files_are_up_to_date(board: Board) -> None:
     """`make dashboards` writes them."""
     assert (FOLDER / f"{board.name}.json").read_text() == build(board), "run `make dashboards`"
 
 
-def test_there_is_no_other_file() -> None:
-    """What is not made any more is not left."""
+def test_there_are_no_other_files() -> None:
+    """A dashboard that was removed leaves no file."""
     assert {path.stem for path in FOLDER.iterdir()} == {board.name for board in DASHBOARDS}
 
 
@@ -42,7 +42,7 @@ def test_every_panel_is_described_and_its_expressions_parse(board: Board, row: s
 
 @pytest.mark.parametrize("board", DASHBOARDS, ids=lambda board: board.name)
 def test_every_metric_is_documented_and_has_the_labels(board: Board) -> None:
-    """What panels and variables select is in the metrics page, with the labels that they match."""
+    """The metrics page has what panels and variables select, with the labels that they match."""
     texts = [query for _, _, query in board.variables]
     texts += [expr for _, panels in board.rows for panel in panels for expr, _ in panel.targets]
     for name, matchers in re.findall(r"\b([a-z]\w+)\{([^}]*)\}", " ".join(texts)):
@@ -50,8 +50,8 @@ def test_every_metric_is_documented_and_has_the_labels(board: Board) -> None:
         assert set(re.findall(r"(\w+)!?=", matchers)) <= labels | {"job", "instance"}, name
 
 
-def test_a_limit_is_dashed_and_trouble_has_its_thresholds() -> None:
-    """The tables' wishes are in the JSON."""
+def test_limits_are_dashed_and_thresholds_are_drawn() -> None:
+    """The JSON has what the table of panels says."""
     panels = {
         panel["title"]: panel for panel in json.loads(build(next(b for b in DASHBOARDS if b.name == "gpu")))["panels"]
     }
@@ -65,8 +65,8 @@ def test_a_limit_is_dashed_and_trouble_has_its_thresholds() -> None:
     assert panels["Utilisation"]["fieldConfig"]["defaults"]["max"] == 1
 
 
-def test_variables_take_series_without_job_and_instance() -> None:
-    """Straight to a sidecar nothing has them: All is `.*`, and the data source can be chosen."""
+def test_variables_match_series_without_job_and_instance() -> None:
+    """Series read from a sidecar itself lack them: All is `.*`, and the data source can be chosen."""
     for board in DASHBOARDS:
         found: Any = json.loads(build(board))["templating"]["list"]
         assert found[0]["type"] == "datasource"
@@ -78,7 +78,7 @@ def test_variables_take_series_without_job_and_instance() -> None:
 
 
 def test_export_copies_them(tmp_path: Path) -> None:
-    """Into a folder that is made."""
+    """To a directory that it makes."""
     files = export(str(tmp_path / "a" / "b"))
     assert [Path(file).name for file in files] == sorted(f"{board.name}.json" for board in DASHBOARDS)
     assert all(json.loads(Path(file).read_text())["uid"].startswith("prom-probe-") for file in files)

@@ -1,4 +1,4 @@
-"""docs/metrics.md is what the code's tables say, and the tables have all that the aggregator measures."""
+"""docs/metrics.md matches the tables of the code."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ PAGE = ROOT / "docs" / "metrics.md"
 
 def test_the_page_is_what_the_tables_say() -> None:
     """A metric that was added or changed needs its line."""
-    assert PAGE.read_text() == page(), "docs/metrics.md is not what the code's tables say: run `make docs`"
+    assert PAGE.read_text() == page(), "docs/metrics.md is out of date: run `make docs`"
 
 
 def test_a_row_has_everything() -> None:
-    """Name, type, unit, labels, where it is shown, platforms, source, meaning; a bar does not end its cell."""
+    """Name, type, unit, labels, where it is shown, platforms, source, meaning. A bar is escaped."""
     family = Family("proctree_x_seconds", "gauge", "Time.", "seconds")
     text = render([Definition(family, ("tree", "mode"), "a|b", "As it is.", "Linux")])
     assert text.splitlines()[-1] == (
@@ -38,7 +38,7 @@ def test_a_row_has_everything() -> None:
     ],
 )
 def test_the_prefix_says_where_a_metric_is_shown(name: str, shown: str) -> None:
-    """As the collectors have it."""
+    """As in the collectors."""
     text = render([Definition(Family(name, "gauge", "Help."), (), "x", "As it is.", "all")])
     assert f"| {shown} |" in text
 

@@ -105,6 +105,7 @@ def test_it_collects_at_once_and_with_each_beat(loop: Loop) -> None:
     """Five seconds have six collections; its collectors are closed at the end."""
     loop.run(5.5)
     assert loop.pipeline.samples("a") == [1, 2, 3, 4, 5, 6]
+    assert loop.clock.now == 1005.5, "it ends at once when it is asked to"
     assert loop.numbers.closed
     assert loop.pipeline.aggregator.rings["ring"].beats == 6
 

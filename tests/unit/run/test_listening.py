@@ -1,4 +1,4 @@
-"""Listening sockets: what they pass on to connections, whom they let in, what they leave behind."""
+"""Listening sockets: their options, permissions, files and URLs."""
 
 import os
 import socket
@@ -28,8 +28,8 @@ def test_a_connection_sends_small_pieces_at_once(host: str) -> None:
     close(listener)
 
 
-def test_a_unix_socket_is_ours_alone_and_goes_with_us(tmp_path: Path) -> None:
-    """Mode 0600; the file of a dead process is replaced, a living one's is not."""
+def test_a_unix_socket_is_private_and_its_file_is_removed(tmp_path: Path) -> None:
+    """It has mode 0600. The file of a process that is gone is replaced, that of a running one is not."""
     path = tmp_path / "api.sock"
     left = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     left.bind(str(path))
@@ -43,8 +43,8 @@ def test_a_unix_socket_is_ours_alone_and_goes_with_us(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
-    """One clear line, and the file is still there."""
+def test_a_file_that_is_not_a_socket_is_left_alone(tmp_path: Path) -> None:
+    """The error is one line, and the file is still there."""
     path = tmp_path / "precious"
     path.write_text("data")
     with pytest.raises(ConfigError, match="Address already in use"):
@@ -56,8 +56,8 @@ def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     ("address", "url"),
     [(Address("127.0.0.1", 0), "http://127.0.0.1:"), (Address("", 0), "http://localhost:")],
 )
-def test_the_url_is_what_a_client_here_uses(address: Address, url: str) -> None:
-    """With the port that was given."""
+def test_the_url_is_one_that_a_local_client_can_use(address: Address, url: str) -> None:
+    """It has the port that the kernel chose."""
     listener = listen(address, api=False)
     assert listener.url.startswith(url)
     assert not listener.url.endswith(":0")

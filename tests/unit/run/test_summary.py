@@ -1,0 +1,65 @@
+"""The summary after COMMAND's end: what it says, and what it leaves out."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from prom_probe.collectors.gpu.checkpoint import GpuState
+from prom_probe.collectors.process.checkpoint import ProcessCheckpoint, TreeState, TreeSummary
+from prom_probe.collectors.process.process import COUNTERS
+from prom_probe.ring.slot import Slot
+from prom_probe.run.command import CommandExit
+from prom_probe.run.summary import summarize
+
+MIB = 1 << 20
+
+
+def slot(**checkpoints: msgspec.Struct) -> Slot:
+    """A worker's slot with its collectors' checkpoints."""
+    made = Slot(10_000)
+    if checkpoints:
+        encoded = {name: msgspec.msgpack.encode(state) for name, state in checkpoints.items()}
+        made.write(msgspec.msgpack.encode(encoded))
+    return made
+
+
+def tree(seen: int, at_once: int, peak_bytes: int) -> ProcessCheckpoint:
+    summary = TreeSummary("app", processes_seen=seen, peak_processes=at_once, peak_resident_bytes=peak_bytes)
+    return ProcessCheckpoint([TreeState(summary, [0] * COUNTERS, [0] * COUNTERS)])
+
+
+def test_without_the_probes_it_has_what_the_kernel_reports() -> None:
+    """A probe that never ran costs its part of the line."""
+    ended = CommandExit(0, "exit status 0", 1.234, 0)
+    assert summarize("app", ended, 61.04, slot(), slot()) == "prom-probe: app: exit status 0, ran 1m1s, CPU 1.23 s"
+
+
+@pytest.mark.parametrize(
+    ("tree_peak", "command_peak", "shown"), [(300 * MIB, 100 * MIB, "300 MiB"), (100 * MIB, 300 * MIB, "300 MiB")]
+)
+def test_the_peak_is_the_larger_of_the_trees_and_the_commands_own(
+    tree_peak: int, command_peak: int, shown: str
+) -> None:
+    """Either can miss what the other has seen."""
+    ended = CommandExit(1, "exit status 1", 0, command_peak)
+    line = summarize("app", ended, 1, slot(process=tree(3, 2, tree_peak)), slot())
+    assert line.endswith(f"peak memory {shown}, 2 children seen (at most 2 at once)")
+
+
+@pytest.mark.parametrize(
+    ("seen", "children"), [(0, "0 children"), (1, "0 children"), (2, "1 child"), (3, "2 children")]
+)
+def test_children_are_all_processes_but_the_first(seen: int, children: str) -> None:
+    """In the singular for one."""
+    line = summarize("app", CommandExit(0, "exit status 0", 0, 0), 1, slot(process=tree(seen, 1, 0)), slot())
+    assert line.endswith(f", {children} seen (at most 1 at once)")
+    assert "peak memory" not in line
+
+
+def test_gpu_memory_is_there_for_a_tree_that_used_some() -> None:
+    """Of this tree only."""
+    ended = CommandExit(0, "exit status 0", 0, 0)
+    gpu = slot(gpu=GpuState(tree_peaks={"app": 2.5 * (1 << 30), "other": 1.0}))
+    assert summarize("app", ended, 1, slot(), gpu).endswith(", peak GPU memory 2.5 GiB")
+    assert "GPU" not in summarize("third", ended, 1, slot(), gpu)
