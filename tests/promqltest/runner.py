@@ -1,4 +1,4 @@
-"""Runs a script's commands against a store and an engine, and compares what comes with what is expected."""
+"""Runs a script's commands against a store and an engine, and compares the results with the expected ones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LIMITS = QueryLimits(max_samples=50_000_000, max_memory_bytes=1 << 30)
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """What became of one case."""
+    """The outcome of one case."""
 
     line: int
     expr: str
@@ -34,7 +34,7 @@ class Outcomes:
 
 
 class _Mismatch(Exception):
-    """What came is not what is expected; the text tells both."""
+    """The result differs from the expected one; the text has both."""
 
 
 def run_script(text: str) -> Iterator[Outcomes]:
@@ -66,7 +66,7 @@ def fill(store: Store, load: Load) -> None:
 
 
 def run_case(engine: Engine, queryable: Queryable, case: Eval, native: Sequence[Labels]) -> Outcomes:
-    """Run one case; `native` are the native histograms that the script loaded and the store has not."""
+    """Run one case; `native` are the native histograms that the script loaded, which the store cannot have."""
     reason = why_skipped(case, native)
     if reason:
         return Outcomes(case.line, case.expr, "skipped", reason)
@@ -100,7 +100,7 @@ def _check(engine: Engine, queryable: Queryable, case: Eval) -> None:
 
 
 def _answer(engine: Engine, queryable: Queryable, case: Eval, *, around: bool) -> Result | None:
-    """The query's result; None for an error that is expected."""
+    """The query's result; None for an expected error."""
     wanted = [one for one in case.notes if one.note == "fail"]
     try:
         if around:

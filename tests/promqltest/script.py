@@ -37,7 +37,7 @@ class Clear:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Series whose points are `step_ms` apart, the first at 0. `nhcb`: native ones are to be made of classic ones."""
+    """Series whose points are `step_ms` apart, the first at 0. `nhcb`: make native histograms from classic ones."""
 
     line: int
     step_ms: int
@@ -47,7 +47,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """`expect warn msg: ...`. `text` is to be equal, `pattern` to be found; neither: any."""
+    """`expect warn msg: ...`. The message must equal `text` or contain `pattern`; any message, if neither is given."""
 
     note: Note
     text: str = ""
@@ -60,7 +60,7 @@ class Expectation:
 
 @dataclass(slots=True)
 class Eval:
-    """A query and what it is to give. An instant one has start == end. `rows`: as written, in order."""
+    """A query and its expected result. An instant one has start == end. `rows`: as written, in order."""
 
     line: int
     expr: str

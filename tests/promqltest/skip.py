@@ -12,8 +12,8 @@ from prom_probe.promql.parser import parse, selectors
 from prom_probe.promql.result import QueryError
 from tests.promqltest.script import NATIVE, Eval, Load
 
-# Experimental upstream, behind feature flags there, and not part of our engine. What limit_ratio chooses depends on a
-# hash that is upstream's own.
+# Experimental in Prometheus, behind feature flags, and not part of our engine. What limit_ratio selects depends on
+# Prometheus's own hash.
 _CHOICE = "experimental aggregation"
 _FEATURES = {
     "native histogram function": r"\bhistogram_(?:avg|count|sum|stddev|stdvar)\s*\(",
@@ -40,7 +40,7 @@ def native_series(load: Load) -> list[Labels]:
 
 
 def why_skipped(command: Eval, native: Iterable[Labels]) -> str:
-    """Why a case is not run; "" if it is."""
+    """Why a case is skipped; "" if it is not."""
     if any(NATIVE in points for _, points in command.rows):
         return "native histogram expected"
     plain = re.sub(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|`[^`]*`", '""', command.expr)

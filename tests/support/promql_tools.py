@@ -1,4 +1,4 @@
-"""A store in a few lines, for tests of the engine: series as lists of samples."""
+"""Small stores for tests of the engine: series as lists of samples, or as rows of an array."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def matches(matcher: Matcher, labels: Labels, deadline: float | None) -> bool:
 
 
 class _Table(Whole):
-    """An array that tells whether it rises, as the store's tables do."""
+    """An array that knows whether it rises, as the store's tables do."""
 
     def rising(self) -> bool:
         values = self.whole()
@@ -38,7 +38,7 @@ class _Table(Whole):
 class Memory:
     """A Queryable over dictionaries. `together`: all series share one timeline, absent samples being markers.
 
-    `on_group` is called before each group is given.
+    `on_group` is called before each group is yielded.
     """
 
     def __init__(

@@ -33,7 +33,7 @@ NOW_MS = 1_700_000_000_000
 
 
 def wait_for(condition: Callable[[], object]) -> None:
-    """Until `condition` holds; fails after the deadline."""
+    """Wait until `condition` holds; fail after the deadline."""
     end = time.monotonic() + DEADLINE_S
     while not condition():
         assert time.monotonic() < end, "it did not come true"
@@ -138,7 +138,7 @@ class Client:
 
 @dataclass
 class Site:
-    """A running server: where it is, and what it noted."""
+    """A running server: its address, and what it logged."""
 
     address: tuple[str, int] | str
     store: Any
@@ -207,7 +207,7 @@ def serving(
     remote_write: bool = False,
     cors_origin: str | None = None,
 ) -> Iterator[Site]:
-    """A server with one listener; it must end without a complaint of asyncio's."""
+    """A server with one listener; it must end without an error from asyncio."""
     sock = socket.socket(socket.AF_UNIX if unix else socket.AF_INET)
     sock.bind(str(unix) if unix else ("127.0.0.1", 0))
     sock.listen(16)

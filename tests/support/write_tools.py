@@ -1,4 +1,4 @@
-"""An encoder of remote write requests, as plain as can be, and what their tests share."""
+"""A plain encoder of remote write requests, and what their tests share."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def label(name: str, value: str) -> bytes:
 
 
 def sample(t_ms: int, value: float) -> bytes:
-    """As Go writes it: what is zero is left out."""
+    """As Go writes it: zeros are omitted."""
     packed = struct.pack("<d", value)
     body = b"" if value == 0 else b"\x09" + packed
     return field(2, body + (b"\x10" + varint(t_ms) if t_ms else b""))

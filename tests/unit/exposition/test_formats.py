@@ -56,7 +56,7 @@ PROMETHEUS_3 = (
     ],
 )
 def test_the_preferred_format_is_chosen(accept: str, content_type: str) -> None:
-    """By weight, the first of equal ones; text 0.0.4 where nothing that we write is named."""
+    """By weight, the first of equal ones; text 0.0.4 if none of ours is named."""
     assert choose(accept).content_type == content_type
 
 
@@ -73,7 +73,7 @@ def test_the_preferred_format_is_chosen(accept: str, content_type: str) -> None:
     ],
 )
 def test_names_that_are_not_classic(scheme: str, name: str, escaped: str) -> None:
-    """As Prometheus's `escaping=` means them."""
+    """The schemes of Prometheus's `escaping=`."""
     assert ESCAPING[scheme](name) == escaped
 
 
@@ -96,7 +96,7 @@ ODD = Family("events", "counter", "A counter whose name has no _total.")
 
 
 def test_openmetrics_has_units_types_and_an_end() -> None:
-    """Counters and infos are named without their endings in the head."""
+    """Header lines name counters and infos without their endings."""
     text = render(
         OPENMETRICS, [column(CPU, tree="a"), column(INFO, v="1"), column(RATIO), column(ODD)], [1.5, 1, 0.5, 2]
     )
@@ -162,7 +162,7 @@ def _stored(families: dict[str, Any]) -> tuple[list[Column], list[float], dict[L
         metric_type: MetricType = kind
         family = Family(full, metric_type, help_text)
         for labels, any_value in series:
-            # A counter is not negative, nor NaN: the parser of OpenMetrics refuses it.
+            # OpenMetrics' parser refuses a counter that is negative or NaN.
             value = any_value if kind != "counter" else abs(any_value) if any_value == any_value else 0.0
             one = column(family, **labels)
             if one.labels not in stored:
@@ -193,7 +193,7 @@ def test_parsers_read_back_what_is_stored(families: dict[str, Any], accept: str)
 
 
 def test_the_text_is_prometheus_clients() -> None:
-    """Line by line what its own `generate_latest` writes of the same families, its `1.0` being our `1`."""
+    """Line by line what its `generate_latest` writes for the same families, except for `1.0`, our `1`."""
     registry = CollectorRegistry()
     counter = Counter("jobs", "Jobs \\ done.", ["kind"], registry=registry)
     counter.labels('a "b"\n').inc(3)

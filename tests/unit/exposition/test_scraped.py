@@ -1,4 +1,4 @@
-"""What --scrape.expose passes on: in each exposition format other people's parsers read what the page said."""
+"""What --scrape.expose passes on: in each format, prometheus_client's parsers read what the page had."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FORMATS = ["", TEXT_UTF8, OPENMETRICS, OPENMETRICS_UTF8]
 
 
 class Pages:
-    """A target that always says the same."""
+    """A target whose page never changes."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -38,7 +38,7 @@ class Pages:
 def collector(
     body: bytes | str, content_type: str, job: str = "app", exposed: Exposed | None = None
 ) -> ScrapeCollector:
-    """One that has scraped this page."""
+    """A collector that has scraped this page."""
     page = Page(body.encode() if isinstance(body, str) else body, content_type)
     made = ScrapeCollector(Target(job, "h:1", 1), Pages(page), exposed or Exposed([".*"]), lambda level, text: None)
     made.collect()
@@ -46,7 +46,7 @@ def collector(
 
 
 def render(accept: str, *collectors: ScrapeCollector) -> str:
-    """What `/metrics` has of them, without what we tell of ourselves."""
+    """Their part of `/metrics`, without our own metrics."""
     rows = [Newest(c.name, c.layout.number, c.layout.columns, 1000, c.layout.row.tobytes()) for c in collectors]
     names = {
         c.family.name for one in collectors for c in one.layout.columns if not c.family.name.startswith("prom_probe")
@@ -129,7 +129,7 @@ hits_seen_total 2
 
 @pytest.mark.parametrize("accept", [OPENMETRICS_UTF8, TEXT_UTF8])
 def test_utf8_names_are_as_the_page_has_them(accept: str) -> None:
-    """For who reads them: quoted, with their types."""
+    """Quoted, with their types, for scrapers that accept UTF-8."""
     found = parse(accept, render(accept, collector(ODD.encode(), OPENMETRICS_UTF8)))
     given = parse(OPENMETRICS, ODD)
     assert samples(found) == samples(given)
@@ -139,7 +139,7 @@ def test_utf8_names_are_as_the_page_has_them(accept: str) -> None:
 
 @pytest.mark.parametrize("accept", ["", OPENMETRICS])
 def test_utf8_names_are_escaped_for_others(accept: str) -> None:
-    """Who cannot read them has underscores; where two series are one then, the last counts, and a parser goes on."""
+    """Other scrapers get underscores; where that makes two series equal, the last one counts."""
     found = samples(parse(accept, render(accept, collector(ODD.encode(), OPENMETRICS_UTF8))))
     assert found["gr__e_x_meter", frozenset({("x__", "1"), ("y", 'a"b')})] == 1.5
     assert found["http_requests_total", frozenset({("code", "200")})] == 8
@@ -148,7 +148,7 @@ def test_utf8_names_are_escaped_for_others(accept: str) -> None:
 
 
 def test_a_gauge_and_a_counter_of_one_name() -> None:
-    """Are two families in text; OpenMetrics would call both by one name, so the counter is of unknown type there."""
+    """They are two families in text; in OpenMetrics they would share a name, so there the counter has type unknown."""
     page = b"# TYPE hits gauge\nhits 1\n# TYPE hits_total counter\nhits_total 2\n"
     text = render(OPENMETRICS, collector(page, ""))
     assert {f.name: f.type for f in parse(OPENMETRICS, text)} == {"hits": "gauge", "hits_total": "unknown"}
@@ -158,7 +158,7 @@ def test_a_gauge_and_a_counter_of_one_name() -> None:
 
 @pytest.mark.parametrize("accept", FORMATS)
 def test_two_targets_share_a_head(accept: str) -> None:
-    """A family that both have is there once, metric by metric, whatever their series' order and their help texts."""
+    """A family of both appears once, metric by metric, whatever the order of series and the help texts."""
     exposed = Exposed([".*"])
     pages = [
         b"# HELP a First.\n# TYPE a histogram\n"

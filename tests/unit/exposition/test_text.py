@@ -49,7 +49,7 @@ def test_families_are_sorted_and_grouped_over_collectors() -> None:
 
 
 def test_nothing_stored_is_an_empty_text() -> None:
-    """Before the first collection there is nothing to say."""
+    """Before the first collection the text is empty."""
     assert text() == ""
     assert text(newest([], [])) == ""
 
@@ -78,7 +78,7 @@ def test_local_columns_are_left_out() -> None:
 def test_absent_values_are_left_out_and_families_without_values_entirely(
     values: list[float], expected: list[str]
 ) -> None:
-    """The staleness marker and what lies beyond the payload's end are absent; no HELP stands alone."""
+    """The staleness marker and columns beyond the payload's end are absent; no HELP without samples."""
     columns = [column(CPU, tree="a"), column(CPU, tree="b"), column(MEMORY, tree="a")]
     out = text(newest(columns, values))
     short = {"proctree_cpu_seconds_total": "CPU", "proctree_resident_memory_bytes": "MEM"}
@@ -106,7 +106,7 @@ def test_absent_values_are_left_out_and_families_without_values_entirely(
 )
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_values_are_written_to_the_last_bit(value: float, written: str, place: int) -> None:
-    """Whole numbers go without a point; the special ones have Prometheus's names. First, middle and last alike."""
+    """Whole numbers have no point; special ones have Prometheus's names. First, middle and last line alike."""
     values = [7.0, 8.0, 9.0]
     values[place] = value
     lines = text(newest([column(CPU, tree=tree) for tree in "abc"], values)).splitlines()
@@ -145,7 +145,7 @@ def test_help_and_label_values_are_escaped() -> None:
 
 
 def test_a_layout_that_grows_or_changes_is_followed() -> None:
-    """Lines are prepared once; appended columns, a new layout, a new collector and one that left are noticed."""
+    """Lines are prepared once; appended columns, new layouts, new collectors and removed ones are noticed."""
     exposition = Exposition()
     columns = [column(CPU, tree="a")]
 

@@ -1,4 +1,4 @@
-"""A query's budget: what queries hold together stays within the limit, to the byte, however it is booked."""
+"""A query's budget: what all queries hold stays within the limit, and operators book what they allocate."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _budget(accountant: Accountant) -> Budget:
 
 @given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 300_000)), max_size=40))
 def test_what_is_held_is_booked(steps: list[tuple[int, int]]) -> None:
-    """Two queries take and give back: a refusal only where both together would hold more than there is."""
+    """Two queries book and release: refused only if both together would exceed the limit."""
     accountant = Accountant(_LIMIT)
     budgets = [_budget(accountant), _budget(accountant)]
     held = [0, 0]
@@ -69,7 +69,7 @@ def test_a_query_gives_way_now_and_then() -> None:
     ]
 
 
-def test_one_query_may_have_all_there_is() -> None:
+def test_one_query_may_use_the_whole_limit() -> None:
     """But not a byte more."""
     accountant = Accountant(_LIMIT)
     budget = _budget(accountant)
@@ -82,7 +82,7 @@ def test_one_query_may_have_all_there_is() -> None:
 
 
 def test_a_result_keeps_its_own_bytes() -> None:
-    """As long as somebody has the booking."""
+    """As long as the booking is referenced."""
     accountant = Accountant(_LIMIT)
     budget = _budget(accountant)
     budget.hold(500)

@@ -143,7 +143,7 @@ SELECTORS = [
 
 @pytest.mark.parametrize(("text", "matchers"), SELECTORS)
 def test_selectors(text: str, matchers: list[Matcher]) -> None:
-    """Metric names, all four matchers, all three quotes, names that are no identifiers."""
+    """Metric names, all four matchers, all three quotes, names that are not identifiers."""
     assert parse_selector(text) == matchers
     node = parse(text)
     assert isinstance(node, Selector)
@@ -158,7 +158,7 @@ def test_match_parameters_are_selectors_only(text: str) -> None:
 
 
 def test_modifiers_come_in_any_order() -> None:
-    """Offset and @ stand behind a selector, range or subquery, either first."""
+    """Offset and @ follow a selector, range or subquery, in either order."""
     assert parse("x offset 5m @ 10.5") == parse("x @ 10.5 offset 300")
     node = parse("x[1m] @ end() offset -90s")
     assert isinstance(node, Matrix)
@@ -178,7 +178,7 @@ def test_modifiers_come_in_any_order() -> None:
     ],
 )
 def test_nodes_know_their_places(text: str) -> None:
-    """A node starts where its operand does, whatever signs, parentheses and lists stand around it."""
+    """A node starts where its operand does, whatever signs, parentheses and lists are around it."""
     found = selectors(parse(text))
     assert [text[node.start : node.start + 2] for node in found] == ["a1", "b1", "c1"]
 
@@ -222,7 +222,7 @@ def test_operators_bind_as_upstream(text: str, shape: str) -> None:
 
 
 def test_invariance() -> None:
-    """What does not depend on the step is known to be so, functions of time excepted."""
+    """Expressions that do not depend on the step are marked so, functions of time excepted."""
     assert parse("sum(x @ 10) + 1").invariant
     assert parse("rate(x[5m] @ start())").invariant
     assert not parse("x @ 10 + y").invariant
@@ -242,7 +242,7 @@ STRINGS = [
 
 @pytest.mark.parametrize(("text", "value"), STRINGS)
 def test_strings(text: str, value: str) -> None:
-    """Escapes as in Go, bytes that are no UTF-8 included."""
+    """Escapes as in Go, including bytes that are not UTF-8."""
     node = parse(text)
     assert isinstance(node, String)
     assert node.value == value
@@ -291,7 +291,7 @@ def test_signs_in_strings_comments_and_matchers_do_not_count() -> None:
 
 
 def test_the_largest_queries_permitted_work_in_a_small_thread() -> None:
-    """What the bounds let through needs no more recursion than Python and a small stack have."""
+    """Queries within the bounds need no more recursion than Python and a small stack allow."""
     depth = MAX_NESTING - 1
     texts = [
         "(" * depth + "1" + ")" * depth + "+1" * MAX_OPERATORS,

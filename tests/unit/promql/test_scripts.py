@@ -40,7 +40,7 @@ def test_script(script: Path) -> None:
 
 
 def _altered(case: Eval) -> Iterator[Eval]:
-    """The case with one expectation changed to something that is not so."""
+    """The case with one expectation changed to a wrong one."""
     if case.expects("fail"):
         yield replace(case, notes=[])
         yield replace(case, notes=[Expectation("fail", "quite another error")])
@@ -133,7 +133,7 @@ def test_bad_cases_fail(text: str) -> None:
 
 
 def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Failing cases are printed with what was expected and what came; the last line counts; --json is one document."""
+    """Failing cases are printed with expected and actual values; the last line counts; --json is one document."""
     script = tmp_path / "some.test"
     script.write_text(
         "load 1m\n  x 1\n  h {{count:1}}\n\neval instant at 0 x\n  x 1\n\neval instant at 0 x + 1\n  {} 3\n\n"

@@ -60,7 +60,7 @@ LAYOUTS = [
         f"-({LONG} - ({LONG}))",
         f"-(\n    {LONG}\n  -\n    ({LONG})\n)",
     ),
-    # The indentation that Prometheus forgets before a subquery.
+    # The indentation that Prometheus omits before a subquery.
     (
         f"max_over_time(sum_over_time(rate(prometheus_http_{LONG}[5m])[5m:1m])[10m:1m] @ start())",
         f"max_over_time(\n  sum_over_time(\nrate(prometheus_http_{LONG}[5m])[5m:1m]\n  )[10m:1m] @ start()\n)",
@@ -70,7 +70,7 @@ LAYOUTS = [
 
 @pytest.mark.parametrize(("text", "layout"), LAYOUTS)
 def test_layout(text: str, layout: str) -> None:
-    """Lines of at most 100 bytes where there is a place to split them; what comes stays as it is when given again."""
+    """Lines of at most 100 bytes where they can be split; formatting the result again changes nothing."""
     assert written(text).pretty() == layout
     assert written(layout).pretty() == layout
 
@@ -180,7 +180,7 @@ def test_tree(text: str, tree: dict[str, Any]) -> None:
 
 
 def test_deep_expressions() -> None:
-    """What the guard lets through has a layout."""
+    """Every query within the guard's bounds has a layout."""
     nested = "(" * 100 + "x" + ")" * 100
     assert written(nested).pretty().count("\n") == 50 * 2 + 2
     chain = "x" + " + x" * 200
@@ -189,7 +189,7 @@ def test_deep_expressions() -> None:
 
 @pytest.mark.parametrize("text", ["", "sum(", "rate(x)", "+x[5m]", "nothing(x)"])
 def test_errors(text: str) -> None:
-    """As the engine's parser has them."""
+    """The errors are those of the engine's parser."""
     with pytest.raises(QueryError, match="parse error"):
         written(text)
 
@@ -204,7 +204,7 @@ def test_durations(ms: int, text: str) -> None:
 
 
 def test_signatures() -> None:
-    """What `parse_query` tells of functions with optional arguments."""
+    """What `parse_query` says about functions with optional arguments."""
     optional = {name: function.optional for name, function in FUNCTIONS.items() if function.optional}
     dates = ("hour", "minute", "month", "year", "day_of_month", "day_of_week", "day_of_year", "days_in_month")
     assert optional == {

@@ -1,4 +1,4 @@
-"""`POST /api/v1/write`: what is stored, what is refused and how it is told, and what a client can make us hold."""
+"""`POST /api/v1/write`: what is stored, what is refused and why, and what a client can make us hold."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Notebook:
 
 
 def new_store(max_series: int = 10_000, retention_ms: int = 6 * 3_600_000) -> Store:
-    """A store that lives at NOW."""
+    """A store whose present is NOW."""
     store = Store(StoreOptions(max_series=max_series, retention_ms=retention_ms))
     store.maintain(NOW_MS)
     return store
@@ -121,7 +121,7 @@ def test_values_go_through_bit_by_bit(samples: list[tuple[int, int]]) -> None:
 
 
 def test_the_sender_waits_until_its_samples_are_sealed() -> None:
-    """So that a fast one cannot fill the memory with unsealed ones."""
+    """A fast sender cannot fill the memory with unsealed samples."""
     store = Notebook()
     assert [answer.status for answer in received(store, pack(message((UP, [(NOW_MS, 1.0)]))))] == [204]
     assert store.settled == 3
@@ -152,7 +152,7 @@ PROTO = "application/x-protobuf"
     ],
 )
 def test_types_and_encodings(site: Site, headers: dict[str, str], status: int, reason: str) -> None:
-    """Remote write 2.0 and anything that is not 1.0 in snappy is 415; what a request does not say is assumed."""
+    """Remote write 2.0 and anything that is not 1.0 in snappy is 415; missing headers are taken for the right ones."""
     reply = write(site, message((UP, [(NOW_MS, 1.0)])), **headers)
     assert reply.status == status
     assert reason in reply.text
@@ -183,7 +183,7 @@ def test_a_page_in_a_browser_cannot_write(site: Site) -> None:
         assert reply.status == 403
 
 
-def test_what_can_be_stored_is_stored_and_the_rest_is_told() -> None:
+def test_what_can_be_stored_is_and_the_rest_is_reported() -> None:
     """400 with each reason, how often, and the first sample of each; the counters agree."""
     with serving(new_store(max_series=2, retention_ms=3_600_000), remote_write=True) as site:
         assert write(site, message((UP, [(NOW_MS - 5000, 1.0)]), (X, [(NOW_MS - 5000, 1.0)]))).status == 204
@@ -266,7 +266,7 @@ def test_any_body_is_answered(body: bytes) -> None:
     ],
 )
 def test_unusable_bodies(site: Site, body: bytes, reason: str) -> None:
-    """400, with what is wrong; a size that is too much is refused before anything is unpacked."""
+    """400 with the fault; a size that is too large is refused before anything is decompressed."""
     reply = site.ask(WRITE, method="POST", body=body, **HEADERS)
     assert reply.status == 400
     assert reply.text.startswith(f"not a usable remote write request, nothing of it is stored: {reason}")
@@ -301,7 +301,7 @@ def test_a_large_request_is_decoded_in_a_thread(site: Site, monkeypatch: pytest.
 
 
 def test_the_loop_has_its_turn_while_much_is_stored() -> None:
-    """No slice goes on for longer than a millisecond and a few samples, by a clock that each append moves."""
+    """No slice takes longer than a millisecond and a few samples, by a clock that each append advances."""
     store = Notebook()
     now_s = 0.0
     slices = [0.0]
@@ -335,7 +335,7 @@ def test_requests_are_stored_in_the_order_in_which_they_came() -> None:
 
 
 def test_a_client_that_is_gone_before_its_turn_is_not_served() -> None:
-    """Nobody would learn what became of it."""
+    """Nobody would read the answer."""
     store = Notebook()
 
     async def main() -> None:
@@ -389,7 +389,7 @@ def chunked(target: str, body: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("remote_write", "api", "target", "size", "status"),
     [
-        (True, True, WRITE, 200_000, 400),  # taken, and found not to be snappy
+        (True, True, WRITE, 200_000, 400),  # accepted, and found not to be snappy
         (True, True, "http://localhost" + WRITE + "?x=y", 200_000, 400),
         (True, True, WRITE, 200_001, 413),
         (True, True, "/api/v1/query", 1001, 413),
@@ -411,7 +411,7 @@ def test_only_a_remote_write_may_be_large(
 
 
 def test_few_large_bodies_at_a_time() -> None:
-    """One more is refused for now; when one of them is answered, or its client has gone, there is room again."""
+    """One more is refused; once one is answered, or its client has left, there is room again."""
     with serving(new_store(), remote_write=True, http=SMALL) as site:
         data = request(WRITE, method="POST", body=LARGE)
         first, second = site.client(), site.client()

@@ -37,7 +37,7 @@ def decode(data: bytes, decoder: Decoder | None = None) -> WriteRequest:
 
 
 def bits(samples: Sequence[Sample]) -> list[tuple[int, bytes]]:
-    """Samples that can be compared; Go leaves a zero out, whatever its sign."""
+    """Comparable samples; Go omits a zero of either sign."""
     return [(t_ms, struct.pack("<d", value if value else 0.0)) for t_ms, value in samples]
 
 
@@ -77,7 +77,7 @@ def test_a_request_comes_out_as_it_went_in(wanted: list[tuple[Labels, list[Sampl
 
 @pytest.mark.parametrize("value", [1.0, 0.0])
 def test_labels_between_and_after_samples_count(value: float) -> None:
-    """Also where what stands before a sample is known as another series' labels."""
+    """Even if the bytes before a sample are known as another series' labels."""
     decoder = Decoder()
     plain = make_labels("up", {"a": "1"})
     early = label("__name__", "up") + label("a", "1") + sample(T, value)
@@ -92,7 +92,7 @@ def test_labels_between_and_after_samples_count(value: float) -> None:
 
 
 def test_known_labels_are_one_object() -> None:
-    """So that the store finds their series at once, and nothing is kept twice."""
+    """The store finds their series at once, and nothing is kept twice."""
     decoder = Decoder()
     for value in (1.0, 0.0):
         first, second = (decode(series(UP, [(t_ms, value)]), decoder).labels for t_ms in (T, T + 1))
@@ -133,7 +133,7 @@ def test_labels_are_sorted_and_empty_values_are_absent() -> None:
     ],
 )
 def test_bad_labels_cost_their_own_series_only(fields: bytes, reason: str) -> None:
-    """Its samples are counted, with the reason; what comes before and after is taken."""
+    """Its samples are counted with the reason; those before and after it are stored."""
     bad = field(1, fields + sample(T, 1.0) + sample(T + 1, 0.0))
     request = decode(series(UP, [(T, 1.0)]) + bad + series(UP, [(T + 1, 2.0)]))
     assert read(request) == [(UP, bits([(T, 1.0)])), (UP, bits([(T + 1, 2.0)]))]
@@ -143,7 +143,7 @@ def test_bad_labels_cost_their_own_series_only(fields: bytes, reason: str) -> No
 
 
 def test_histograms_are_refused() -> None:
-    """Counted, named by their series; its other samples are taken."""
+    """They are counted, with the name of the series; its other samples are stored."""
     labels = b"".join(label(*pair) for pair in UP)
     request = decode(field(1, labels + field(4, b"x") + sample(T, 1.0) + field(4, b"y")))
     assert read(request) == [(UP, bits([(T, 1.0)]))]
@@ -186,7 +186,7 @@ def test_malformed_bytes_are_refused_with_their_place(data: bytes, error: str) -
     ],
 )
 def test_limits(monkeypatch: pytest.MonkeyPatch, limit: str, value: int, error: str) -> None:
-    """Up to the limit all is taken, beyond it nothing."""
+    """Up to the limit everything is accepted, beyond it nothing."""
     good = message((UP, [(T, 1.0)]), (UP, [(T + i, 1.0) for i in range(3)]))
     bad = message(*[(UP, [(T + i, 1.0) for i in range(4)])] * 3)
     monkeypatch.setattr(write_request, limit, value)

@@ -135,7 +135,7 @@ def invalid(name: str, reason: str) -> str:
     ],
 )
 def test_bad_data(site: Site, path: str, message: str) -> None:
-    """Prometheus's words for what a client got wrong."""
+    """Prometheus's words for a client's mistakes."""
     reply = site.ask(f"/api/v1/{path}")
     assert (reply.status, reply.headers["content-type"]) == (400, "application/json"), reply.text
     assert (reply.json["status"], reply.json["errorType"]) == ("error", "bad_data")
@@ -143,21 +143,21 @@ def test_bad_data(site: Site, path: str, message: str) -> None:
 
 
 def test_execution_errors(site: Site) -> None:
-    """A query that makes no sense over these samples."""
+    """A query that fails over these samples."""
     reply = site.ask("/api/v1/query?query=" + quote("up + on () up"))
     assert (reply.status, reply.json["errorType"]) == (422, "execution")
 
 
 @pytest.mark.parametrize("path", ["query?query=up&timeout=-1", "query?query=up&timeout=0.000001"])
 def test_timeouts(site: Site, path: str) -> None:
-    """A query that may take no time at all."""
+    """A timeout of zero."""
     reply = site.ask(f"/api/v1/{path}")
     assert (reply.status, reply.json["errorType"]) == (503, "timeout")
     assert reply.json["error"].startswith("query timed out in ")
 
 
 def test_the_longest_range_is_answered(site: Site) -> None:
-    """11,000 steps are one less than too many."""
+    """11,000 steps are the most that are allowed."""
     data = ask(site, "query_range", query="1", start="0", end="11000", step="1")
     assert len(data["result"][0]["values"]) == 11_001  # type: ignore[index]
 
@@ -187,14 +187,14 @@ def test_expressions_as_written(site: Site, post: bool) -> None:
 
 
 def test_lookback_delta(site: Site) -> None:
-    """How old a sample may be is the client's choice."""
+    """The client may choose how old a sample may be."""
     late = str(NOW_S + 60)
     assert len(ask(site, "query", query="up", time=late)["result"]) == 2  # type: ignore[index]
     assert ask(site, "query", query="up", time=late, lookback_delta="30s")["result"] == []  # type: ignore[index]
 
 
 def test_notes_of_the_engine_come_through(site: Site) -> None:
-    """A rate over what is no counter by its name."""
+    """A rate of a metric whose name is not a counter's."""
     assert "might not be a counter" in site.ask("/api/v1/query?query=rate(up[1m])").json["infos"][0]
 
 
@@ -227,7 +227,7 @@ def test_label_values(site: Site, path: str, values: list[str]) -> None:
 
 @pytest.mark.parametrize("post", [False, True])
 def test_series(site: Site, post: bool) -> None:
-    """Each series once, however many selectors take it."""
+    """Each series once, however many selectors match it."""
     assert ask(site, "series", post, **{"match[]": "up"}) == [metric(A), metric(B)]
     assert ask(site, "series", post, **{"match[]": "nope"}) == []
     both = "match[]=up&match[]=" + quote('{job="b"}')
@@ -263,7 +263,7 @@ def test_what_we_do_not_have(site: Site) -> None:
 
 
 def test_status() -> None:
-    """Facts about the process, as it tells them."""
+    """Facts about the process."""
     about = About(
         {"version": "1.2.3"},
         config_yaml=lambda: "interval: 1s\n",
@@ -387,7 +387,7 @@ def test_federate(site: Site) -> None:
     ("told", "status"), [("10", 200), ("0.000001", 503), ("0", 200), ("-1", 200), ("nan", 200), ("soon", 200)]
 )
 def test_federation_ends_when_the_scraper_has_gone(site: Site, told: str, status: int) -> None:
-    """It says how long it waits; what makes no sense counts for nothing."""
+    """The scraper's own timeout counts; nonsense is ignored."""
     client = site.client()
     head = (
         f"GET /federate?match[]=up HTTP/1.1\r\nHost: localhost\r\nX-Prometheus-Scrape-Timeout-Seconds: {told}\r\n\r\n"
@@ -405,7 +405,7 @@ def test_queries_are_timed(site: Site) -> None:
 
 
 def test_the_landing_page() -> None:
-    """What is watched, links to everything, no script, nothing from outside, and text that is text."""
+    """The watched trees, links to everything, no script, nothing from outside, all text escaped."""
     from array import array
 
     processes = Family("proctree_processes", "gauge", "P.")

@@ -78,7 +78,7 @@ def site() -> Iterator[Site]:
 
 
 def abuse(site: Site, data: bytes, cuts: list[int]) -> bytes:
-    """What comes of `data`, sent in pieces that end at `cuts`."""
+    """The answer to `data`, sent in pieces that end at `cuts`."""
     client = site.client()
     before = 0
     try:
@@ -113,7 +113,7 @@ def test_seeds(site: Site, data: bytes) -> None:
 
 
 def test_no_request_is_smuggled(site: Site) -> None:
-    """Where length and chunks contradict each other, what follows is no request."""
+    """Where length and chunks contradict each other, what follows is not taken for a request."""
     inner = b"GET /-/ready HTTP/1.1\r\nHost: a\r\n\r\n"
     for fields in (
         b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",

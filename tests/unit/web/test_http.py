@@ -90,8 +90,8 @@ def test_head(site: Site) -> None:
 
 
 @pytest.mark.parametrize(("accept", "packed"), [("gzip", True), ("gzip;q=0", False), ("", False), ("*", True)])
-def test_gzip_when_asked(accept: str, packed: bool) -> None:
-    """A body worth it is packed, by the client's leave."""
+def test_gzip_when_accepted(accept: str, packed: bool) -> None:
+    """A body that is worth it is compressed if the client accepts that."""
     with serving(FakeStore(rows(100))) as site:
         plain = site.ask("/metrics").body
         reply = site.ask("/metrics", Accept_Encoding=accept)
@@ -100,13 +100,13 @@ def test_gzip_when_asked(accept: str, packed: bool) -> None:
         assert (len(reply.body) < len(plain) / 3) == packed
 
 
-def test_small_bodies_are_not_packed(site: Site) -> None:
-    """Packing a few bytes makes them more."""
+def test_small_bodies_are_not_compressed(site: Site) -> None:
+    """Compressing a few bytes makes them more."""
     assert "content-encoding" not in site.ask("/-/healthy", Accept_Encoding="gzip").headers
 
 
 def test_a_body_in_chunks(site: Site) -> None:
-    """A chunked POST is put together; trailers change nothing."""
+    """A chunked POST is assembled; trailers change nothing."""
     client = site.client()
     client.send(
         b"POST /api/v1/labels HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
@@ -121,7 +121,7 @@ def test_a_body_in_chunks(site: Site) -> None:
 
 
 def test_expect_continue(site: Site) -> None:
-    """The client is told to go on before it sends the body."""
+    """The client is told to continue before it sends the body."""
     client = site.client()
     head, _, body = request("/api/v1/labels", method="POST", body=b"limit=0", Expect="100-continue").partition(
         b"\r\n\r\n"
@@ -189,7 +189,7 @@ ok = "GET / HTTP/1.1\r\nHost: localhost\r\n"
     ],
 )
 def test_refusals(site: Site, data: str, status: int) -> None:
-    """What is no proper request gets its status and the end of the connection, never a second answer."""
+    """An invalid request gets its status and the end of the connection, never a second answer."""
     client = site.client()
     client.send(data.encode("latin-1"))
     reply = client.read()
@@ -211,7 +211,7 @@ def test_a_refusal_ends_what_the_server_sends() -> None:
             client.send(b"x" * 65536)
 
 
-def test_what_stood_before_a_bad_request_is_answered(site: Site) -> None:
+def test_requests_before_a_bad_one_are_answered(site: Site) -> None:
     """Order is kept: the good answers first, then the refusal."""
     client = site.client()
     client.send(request("/-/healthy") + request("/metrics") + b"nonsense\r\n\r\n" + request("/-/ready"))
@@ -220,7 +220,7 @@ def test_what_stood_before_a_bad_request_is_answered(site: Site) -> None:
 
 
 def test_a_large_post_reads_its_refusal(site: Site) -> None:
-    """20 MB are not taken; the client can still read why, whether it announced them or not."""
+    """20 MB are refused; the client can still read why, whether it announced the size or not."""
     for head in (f"Content-Length: {20 << 20}", "Transfer-Encoding: chunked"):
         client = site.client()
         client.send(f"POST /api/v1/query HTTP/1.1\r\nHost: localhost\r\n{head}\r\n\r\n".encode())
@@ -233,8 +233,8 @@ def test_a_large_post_reads_its_refusal(site: Site) -> None:
         assert client.read().status == 413
 
 
-def test_bodies_that_are_not_whole_share_their_room() -> None:
-    """A large form that is begun leaves less room for others; small ones are always taken."""
+def test_incomplete_bodies_share_a_limit() -> None:
+    """An incomplete large form leaves less room for others; small ones are always accepted."""
     head = request("/api/v1/labels", method="POST", body=b"x" * 1000)[:-1000]
     with serving(FakeStore(), http=HttpLimits(small_body_bytes=200, bodies_bytes=1100)) as site:
         begun, refused = site.client(), site.client()
@@ -263,7 +263,7 @@ CHUNKED = "POST /api/v1/query HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\
     ],
 )  # fmt: skip
 def test_what_never_ends_is_bounded(head: str, piece: str, status: int) -> None:
-    """Framing may not cost much more than what it frames, and a field has an end."""
+    """Framing must not cost much more than the body, and a header field must end."""
     with serving(FakeStore(), http=HttpLimits(body_bytes=10_000)) as site:
         client = site.client()
         client.send(head.encode())
@@ -276,7 +276,7 @@ def test_what_never_ends_is_bounded(head: str, piece: str, status: int) -> None:
 
 
 def test_half_closed(site: Site) -> None:
-    """A client that has said all it will gets all its answers."""
+    """A client that has shut down its sending side gets all its answers."""
     client = site.client()
     client.send(request("/metrics") * 3)
     client.sock.shutdown(socket.SHUT_WR)
@@ -285,7 +285,7 @@ def test_half_closed(site: Site) -> None:
 
 
 def test_half_closed_in_the_middle_of_a_request(site: Site) -> None:
-    """Half a request is none."""
+    """Half a request is not answered."""
     client = site.client()
     client.send(request("/metrics")[:20])
     client.sock.shutdown(socket.SHUT_WR)
@@ -310,8 +310,8 @@ def test_stalled_clients_are_ended(sent: bytes, answer: bytes) -> None:
 
 
 @pytest.mark.parametrize("body", [False, True])
-def test_dripping_does_not_buy_time(body: bool) -> None:
-    """A byte now and then does not put the deadline off."""
+def test_a_trickle_of_bytes_does_not_extend_the_deadline(body: bool) -> None:
+    """The deadline is that of the whole header or body."""
     with serving(FakeStore(), http=HttpLimits(header_s=0.2, body_s=0.2, linger_s=0.1)) as site:
         client = site.client()
         client.send(
@@ -332,7 +332,7 @@ def test_dripping_does_not_buy_time(body: bool) -> None:
 
 
 def test_an_idle_connection_is_ended() -> None:
-    """After an answer, a connection may wait, but not for ever."""
+    """After an answer, a connection may wait, but not forever."""
     with serving(FakeStore(), http=HttpLimits(header_s=30.0, idle_s=0.1)) as site:
         client = site.client()
         client.send(request("/-/healthy"))
@@ -341,7 +341,7 @@ def test_an_idle_connection_is_ended() -> None:
 
 
 def test_at_the_cap_the_one_without_a_request_for_longest_makes_room() -> None:
-    """Idle connections lock nobody out."""
+    """Idle connections do not lock others out."""
     with serving(FakeStore(), http=HttpLimits(connections=3)) as site:
         clients = [site.client() for _ in range(3)]
         for client in clients:
@@ -367,7 +367,7 @@ def test_a_flood_of_connections_does_not_stop_a_scrape() -> None:
 
 @pytest.mark.parametrize("limits", [HttpLimits(stall_s=0.2), HttpLimits(answer_s=0.2)])
 def test_a_slow_reader_is_cut_off(limits: HttpLimits) -> None:
-    """Who asks for much and takes nothing, or too long, is ended, and holds up nobody."""
+    """A client that does not read its answer, or reads too slowly, is disconnected, and blocks nobody."""
     with serving(FakeStore(rows(20_000)), http=limits) as site:
         client = slow_reader(site)
         client.send(request("/metrics") * 50)
@@ -381,14 +381,14 @@ def test_a_slow_reader_is_cut_off(limits: HttpLimits) -> None:
 
 
 def slow_reader(site: Site) -> Client:
-    """A connection whose client can hold next to nothing."""
+    """A connection whose client has a tiny receive buffer."""
     client = Client(site.address, receive_bytes=4096)
     site.clients.append(client)
     return client
 
 
 def test_a_flood_of_slow_readers_does_not_stop_a_scrape() -> None:
-    """Who takes nothing makes room as well."""
+    """A client that reads nothing makes room too."""
     with serving(FakeStore(rows(20_000)), http=HttpLimits(connections=5)) as site:
         for _ in range(5):
             slow_reader(site).send(request("/metrics"))
@@ -397,7 +397,7 @@ def test_a_flood_of_slow_readers_does_not_stop_a_scrape() -> None:
 
 
 def test_draining_ends_idle_connections_and_finishes_answers() -> None:
-    """The socket is closed, the idle leave, and who is being answered gets the whole answer."""
+    """The socket and idle connections are closed; an answer in progress is finished."""
     with serving(FakeStore(rows(20_000))) as site:
         idle, busy = site.client(), site.client()
         idle.send(request("/-/healthy"))
@@ -414,7 +414,7 @@ def test_draining_ends_idle_connections_and_finishes_answers() -> None:
 
 
 def test_unix_socket(tmp_path: Path) -> None:
-    """Served alike, under whatever Host."""
+    """Served in the same way, with any Host."""
     with serving(FakeStore(), unix=tmp_path / "api.sock") as site:
         assert site.ask("/api/v1/status/buildinfo", Host="whatever").status == 200
 
@@ -439,7 +439,7 @@ def test_unix_socket(tmp_path: Path) -> None:
     ],
 )
 def test_a_loopback_api_is_called_by_loopback_names_only(host: str, allowed: bool) -> None:
-    """So that no web page can read it by DNS rebinding; `/metrics` and health never mind."""
+    """So that no web page can read it by DNS rebinding; `/metrics` and health do not check."""
     with serving(FakeStore(rows()), allowed_hosts=["Sidecar"]) as site:
         assert site.ask("/api/v1/status/buildinfo", Host=host).status == (200 if allowed else 403)
         assert site.ask("/metrics", Host=host).status == 200
@@ -451,7 +451,7 @@ def test_a_loopback_api_is_called_by_loopback_names_only(host: str, allowed: boo
     [("http://localhost:3000", 200), ("https://evil.example", 403), ("null", 403), ("http://127.0.0.1", 200)],
 )
 def test_origins(origin: str, status: int) -> None:
-    """A page from elsewhere may not even make us work."""
+    """A page of another origin cannot even make us work."""
     with serving(FakeStore()) as site:
         assert site.ask("/api/v1/status/buildinfo", Origin=origin).status == status
 
@@ -468,14 +468,14 @@ def test_other_origins_read_only_where_that_is_configured() -> None:
         assert refused.status == 403 and "access-control-allow-origin" not in refused.headers
 
 
-def test_other_listeners_mind_no_host() -> None:
+def test_other_listeners_accept_any_host() -> None:
     """Where the user opened the API to a network, any name will do."""
     with serving(FakeStore(), loopback=False) as site:
         assert site.ask("/api/v1/status/buildinfo", Host="evil.example").status == 200
 
 
 def test_the_web_listener_has_no_api() -> None:
-    """What sees every PID's command is not served there."""
+    """The web listener does not serve what shows every PID's command."""
     with serving(FakeStore(rows()), api=False) as site:
         for target in ("/api/v1/query?query=1", "/federate", "/api/v1/status/flags"):
             assert site.ask(target).status == 404
@@ -505,7 +505,7 @@ def test_unknown_paths_and_methods(
 
 
 def test_requests_are_counted_by_route() -> None:
-    """A path of the client's own invention makes no series."""
+    """A path that a client made up makes no series."""
     with serving(FakeStore(rows())) as site:
         for target in ("/metrics", "/metrics", "/x/1", "/x/2", "/api/v1/label/job/values", "/api/v1/query?time=x"):
             site.ask(target)
@@ -522,7 +522,7 @@ def test_requests_are_counted_by_route() -> None:
 
 
 def test_ready_only_when_it_is() -> None:
-    """503 until the first samples are stored; healthy all the while."""
+    """503 until the first samples are stored; healthy all the time."""
     is_ready = [False]
     with serving(FakeStore(), about=About({}, ready=lambda: is_ready[0])) as site:
         assert (site.ask("/-/ready").status, site.ask("/-/healthy").status) == (503, 200)
@@ -531,7 +531,7 @@ def test_ready_only_when_it_is() -> None:
 
 
 def test_a_bug_is_a_500_and_a_line_in_the_log() -> None:
-    """The client learns nothing of the inside, and the next request is answered."""
+    """The client learns no details, and the next request is answered."""
     store = FakeStore(rows())
     with serving(store) as site:
         good, store.rows = store.rows, None  # type: ignore[assignment]

@@ -53,7 +53,7 @@ def test_times(text: str, ms: int) -> None:
     ["", "x", "nan", "inf", "1_000", " 1", "1e300", "2015-07-01", "2015-02-31T00:00:00Z", "2015-07-01T20:10:51", "१"],
 )
 def test_bad_times(text: str) -> None:
-    """Prometheus's words for what is no time."""
+    """Prometheus's words for an invalid time."""
     with pytest.raises(ValueError, match=f'cannot parse "{text}" to a valid timestamp'):
         parse_time(text)
 
@@ -80,7 +80,7 @@ def test_durations(text: str, ms: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "x", "1s1m", "5 m", "1.5h", "m", "-5m", "1e30", "300y"])
 def test_bad_durations(text: str) -> None:
-    """Prometheus's words for what is no duration, or too long a one."""
+    """Prometheus's words for a duration that is invalid or too long."""
     with pytest.raises(ValueError, match=f'cannot parse "{text}" to a valid duration'):
         parse_duration(text)
 
@@ -101,7 +101,7 @@ def test_bad_durations(text: str) -> None:
     ],
 )
 def test_escaped_names(name: str, plain: str) -> None:
-    """`U__` names are decoded; one that is not well escaped stays as it is."""
+    """`U__` names are decoded; badly escaped ones stay as they are."""
     assert unescape_name(name) == plain
 
 
@@ -135,7 +135,7 @@ def test_percent_decoding(raw: bytes, plain: str) -> None:
     ("raw", "reason"), [(b"%zz", 'URL escape "%zz"'), (b"%4", 'URL escape "%4"'), (b"%ff", "UTF-8"), (b"\xff", "UTF-8")]
 )
 def test_bad_percent_encoding(raw: bytes, reason: str) -> None:
-    """What is no escape, and what is no text."""
+    """Bad escapes, and bytes that are not UTF-8."""
     with pytest.raises(ApiError, match=reason):
         unquote(raw)
 

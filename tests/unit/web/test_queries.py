@@ -26,7 +26,7 @@ LABELS = "/api/v1/labels"
 
 
 class GatedStore(FakeStore):
-    """A store in which `labels` look-ups wait at a gate; large enough that they are done in threads."""
+    """A store whose `labels` look-ups wait at a gate; it seems large, so that they run in threads."""
 
     def __init__(self, look_up: Callable[[], list[str]] = lambda: ["a"]) -> None:
         super().__init__()
@@ -95,8 +95,8 @@ def test_a_query_that_waits_too_long_is_timed_out() -> None:
         assert site.ask(LABELS).status == 200
 
 
-def test_a_query_that_waited_not_too_long_is_answered() -> None:
-    """Its place in the queue is forgotten once it has begun."""
+def test_a_query_that_waited_is_answered() -> None:
+    """Its timeout in the queue is cancelled once it has begun."""
     store = GatedStore()
     with serving(store, limits=QueryLimits(max_concurrency=1)) as site:
         clients = asking(site, 2)
@@ -108,7 +108,7 @@ def test_a_query_that_waited_not_too_long_is_answered() -> None:
 
 
 @pytest.mark.parametrize("how", ["close", "reset", "half"])
-def test_who_leaves_the_queue_is_not_worked_for(gated: tuple[GatedStore, Site], how: str) -> None:
+def test_no_work_for_a_client_that_left_the_queue(gated: tuple[GatedStore, Site], how: str) -> None:
     """A dashboard that was closed costs nothing."""
     store, site = gated
     clients = asking(site, 4)
@@ -126,7 +126,7 @@ def test_who_leaves_the_queue_is_not_worked_for(gated: tuple[GatedStore, Site], 
     assert store.entered == 4  # the three and the one after them
 
 
-def test_who_leaves_while_being_worked_for_frees_the_place(gated: tuple[GatedStore, Site]) -> None:
+def test_a_client_that_leaves_during_its_query_frees_the_place(gated: tuple[GatedStore, Site]) -> None:
     """The result is dropped."""
     store, site = gated
     for client in asking(site, 2):
@@ -138,7 +138,7 @@ def test_who_leaves_while_being_worked_for_frees_the_place(gated: tuple[GatedSto
 
 
 def test_a_half_closed_client_gets_the_answer_that_was_begun(gated: tuple[GatedStore, Site]) -> None:
-    """It has said all it will, and listens."""
+    """It sends no more, and still reads."""
     store, site = gated
     (client,) = asking(site, 1)
     wait_for(lambda: store.entered == 1)
@@ -164,7 +164,7 @@ def test_pipelined_queries_are_answered_in_order(gated: tuple[GatedStore, Site])
 
 
 def test_a_regex_past_its_deadline(gated: tuple[GatedStore, Site]) -> None:
-    """Is a timeout as any other."""
+    """It is a timeout like any other."""
     store, site = gated
 
     def late() -> list[str]:
@@ -177,7 +177,7 @@ def test_a_regex_past_its_deadline(gated: tuple[GatedStore, Site]) -> None:
 
 
 def test_a_failure_in_a_thread_is_logged(gated: tuple[GatedStore, Site]) -> None:
-    """500 `internal`, without the inside; the place is free again."""
+    """500 `internal`, without details; the place is free again."""
     store, site = gated
     store.look_up = lambda: [{}["secret"]]  # type: ignore[index]
     store.gate.set()
@@ -190,7 +190,7 @@ def test_a_failure_in_a_thread_is_logged(gated: tuple[GatedStore, Site]) -> None
 
 
 class WideStore(GatedStore):
-    """A store with many long series, at which the encoder may be made to stumble."""
+    """A store with many long series; a test may put in one that cannot be encoded."""
 
     def __init__(self, count: int) -> None:
         super().__init__()
@@ -207,7 +207,7 @@ SERIES = "/api/v1/series?match[]=m"
 
 
 def test_a_large_answer_comes_in_pieces() -> None:
-    """Chunked to HTTP/1.1, up to the end of the connection to 1.0; packed when asked; complete each time."""
+    """Chunked to HTTP/1.1, up to the end of the connection to 1.0; compressed if accepted; complete each time."""
     store = WideStore(20_000)
     with serving(store, limits=QueryLimits(max_concurrency=1)) as site:
         want = [dict(labels) for labels in sorted(store.found)]
@@ -226,8 +226,8 @@ def test_a_large_answer_comes_in_pieces() -> None:
         assert reply.json["data"] == want
 
 
-def test_slow_readers_of_streams_keep_nobody_waiting() -> None:
-    """What they do not take is not made; meanwhile others get their turn."""
+def test_slow_readers_of_streams_block_nobody() -> None:
+    """What they do not read is not made; meanwhile others get their turn."""
     store = WideStore(40_000)
     with serving(store, limits=QueryLimits(max_concurrency=1, timeout_s=5)) as site:
         clients = [Client(site.address, receive_bytes=4096) for _ in range(3)]
@@ -269,7 +269,7 @@ def test_a_client_that_leaves_before_its_stream_begins_frees_the_place() -> None
 def test_a_stream_that_breaks_is_not_ended_properly() -> None:
     """The client sees that something is missing."""
     store = WideStore(20_000)
-    store.found[-1] = (("z", "\ud800"),)  # sorts last, and is no text
+    store.found[-1] = (("z", "\ud800"),)  # sorts last, and cannot be encoded
     with serving(store, limits=QueryLimits(max_concurrency=1)) as site:
         client = site.client()
         client.send(request(SERIES))
@@ -281,7 +281,7 @@ def test_a_stream_that_breaks_is_not_ended_properly() -> None:
 
 
 class Counting:
-    """A snapshot that only counts: so many series, each with a sample a second."""
+    """A snapshot that only counts: `series` series, each with a sample per second."""
 
     def __init__(self, series: int) -> None:
         self.series = series
@@ -322,7 +322,7 @@ class Counting:
     ],
 )
 def test_what_runs_on_the_loop(expr: str, series: int, range_s: int, step_s: int, cheap: bool) -> None:
-    """What should take less than about a millisecond, wrong queries included."""
+    """Queries that take less than about a millisecond, including wrong ones."""
     snapshot: Any = Counting(series)
     assert is_cheap(snapshot, expr, NOW_MS - range_s * 1000, NOW_MS, step_s * 1000, 300_000) is cheap
 
@@ -356,7 +356,7 @@ def test_hundreds_of_queries_at_once() -> None:
 
 
 @pytest.mark.parametrize("path", ["query?query=up", "query_range?start=0&end=9&step=1&query=up", "labels?match[]=up"])
-def test_a_regex_that_would_take_for_ever(path: str) -> None:
+def test_a_regex_that_would_take_forever(path: str) -> None:
     """Ends at the deadline."""
     labels = make_labels("up", {"x": "a" * 60 + "b"})
     with serving(stored((labels, [(1000, 1.0)]))) as site:
@@ -384,7 +384,7 @@ print(*sys.modules)
 def test_memory_goes_back_once_queries_have_ended(
     gated: tuple[GatedStore, Site], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not while one runs, and once for a run of them."""
+    """Not while one is running, and once for several in a row."""
     store, site = gated
     monkeypatch.setattr("prom_probe.web.api.queries._TRIM_S", 0.01)
     trimmed: list[int] = []
