@@ -1,1 +1,1 @@
-"""The words that every room of the house speaks: labels, families, columns, samples, matchers."""
+"""What all other packages share: labels, metric families, columns, samples, matchers."""

@@ -1,4 +1,4 @@
-"""Metric families and the columns of a frame: what a series is called, means and whether `/metrics` shows it."""
+"""Metric families, and columns: the series of a collector, with their labels and whether `/metrics` shows them."""
 
 from typing import Literal
 
@@ -10,7 +10,7 @@ MetricType = Literal["counter", "gauge", "histogram", "summary", "info", "unknow
 
 
 class Family(msgspec.Struct, frozen=True, array_like=True):
-    """A metric family. `unit` is the OpenMetrics unit ("seconds", "bytes", "ratio") or "" where there is none."""
+    """A metric family. `unit` is the OpenMetrics unit ("seconds", "bytes", "ratio") or "" if there is none."""
 
     name: str
     type: MetricType
@@ -22,8 +22,8 @@ class Column(msgspec.Struct, frozen=True, array_like=True):
     """One series of a collector: its family, its full labels, and whether it is exposed on `/metrics`.
 
     `labels` has `__name__`, which differs from `family.name` for the parts of a histogram (`x_bucket`, `x_sum`).
-    A column that is not exposed is *local*: only the query API shows it. `/metrics` has `shown` in place of `labels`
-    where it is not empty.
+    A column that is not exposed is *local*: only the query API shows it. `/metrics` shows `labels`, or
+    `shown` if that is not empty.
     """
 
     family: Family

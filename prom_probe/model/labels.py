@@ -20,7 +20,7 @@ def make_labels(name: str = "", pairs: Mapping[str, str] | Iterable[tuple[str, s
 
 
 def label_value(labels: Labels, name: str) -> str:
-    """The value of label `name`, "" where the label is absent."""
+    """The value of label `name`; "" if the label is absent."""
     for key, value in labels:
         if key == name:
             return value

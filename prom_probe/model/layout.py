@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from prom_probe.model.family import Column
 from prom_probe.model.sample import STALE
 
-# Compact when more columns are dead than live, and at least this many are.
+# Compact when at least this many columns are dead, and at least half of all.
 _COMPACT_DEAD = 256
 
 
@@ -35,7 +35,7 @@ class Layout:
         self._dead = 0
 
     def add(self, columns: Iterable[Column]) -> Group:
-        """Append `columns`; the group's `start` is the index of the first in `row`."""
+        """Append `columns`; the group's `start` is the index of the first one in `row`."""
         group = Group(tuple(columns), len(self.columns))
         self.columns.extend(group.columns)
         self.row.extend([STALE] * len(group.columns))
@@ -50,9 +50,9 @@ class Layout:
         self._dead += len(group.columns)
 
     def maybe_compact(self) -> bool:
-        """Renumber without the dead columns if that is worth an announcement; call at the start of a collection.
+        """Drop the dead columns if that is worth a new announcement; call it at the start of a collection.
 
-        A series that a layout no longer has is absent from there on, so nothing is lost if its marker's row was.
+        A series that a new layout lacks ends there, so nothing is lost if the row with its marker was dropped.
         """
         if self._dead < _COMPACT_DEAD or self._dead * 2 < len(self.columns):
             return False

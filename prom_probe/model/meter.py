@@ -1,4 +1,4 @@
-"""Counters, gauges and histograms about ourselves, kept directly in the row of a layout."""
+"""Our own metrics: counters, gauges and histograms, kept directly in the row of a layout."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class Cell:
         self._layout.row[self._index] = value
 
     def end(self) -> None:
-        """Have no value until the next `set`."""
+        """End the series until the next `set`."""
         self._layout.row[self._index] = STALE
 
 
@@ -48,10 +48,7 @@ class Histogram:
 
 
 class Meter:
-    """Our own metrics. Not thread-safe: all cells belong to the thread that owns the meter.
-
-    Asking again for the same family and labels gives the same cell.
-    """
+    """Our own metrics, by family and labels. Not thread-safe: all cells belong to the thread that owns the meter."""
 
     def __init__(self) -> None:
         self.layout = Layout()
@@ -85,7 +82,7 @@ class Meter:
 
 
 def format_bound(bound: float) -> str:
-    """A bucket's bound as the `le` label has it: "0.5", "1", "+Inf"."""
+    """A bucket's bound as the value of the `le` label: "0.5", "1", "+Inf"."""
     if bound == float("inf"):
         return "+Inf"
     return repr(int(bound)) if bound == int(bound) and abs(bound) < 1e15 else repr(bound)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     import regex
 
-_MAX_REPEAT = 1000  # RE2's bound, nested repetitions multiplied
+_MAX_REPEAT = 1000  # RE2's limit; nested repetitions multiply
 _MAX_DEPTH = 100
-# What counted repetitions may add when written out: compiling takes 1 us each, and some 800,000 kill the process.
+# Atoms that counted repetitions may add when expanded: each takes 1 µs to compile, and some 800,000 crash `regex`.
 _MAX_EXPANDED = 10_000
 _MAX_RUNE = 0x10FFFF
 _COUNTED = re.compile(r"\{(0|[1-9][0-9]{0,8})(?:(,)(0|[1-9][0-9]{0,8})?)?\}")
@@ -55,7 +55,7 @@ _ASSERTIONS = {"A": r"(?:\A)", "z": r"(?:\Z)", "b": _BOUNDARY, "B": _NO_BOUNDARY
 
 
 class RegexError(ValueError):
-    """A pattern that RE2 would not accept; the text is Go's."""
+    """A pattern that RE2 does not accept; the text is Go's."""
 
 
 class RegexTimeout(Exception):
@@ -142,7 +142,7 @@ class _Translation(NamedTuple):
 
 
 class _Translator:
-    """RE2's syntax -> that of PyPI's `regex`, atom by atom, flags written out; refuses what RE2 refuses."""
+    """Translates RE2's syntax to that of PyPI's `regex`, atom by atom; refuses what RE2 refuses."""
 
     def __init__(self, pattern: str) -> None:
         self.pattern = pattern
@@ -154,13 +154,13 @@ class _Translator:
         self.groups = 0
         self.names: dict[str, int] = {}
         self.unicode_class = False
-        self.atom = False  # there is something that a repetition can apply to
+        self.atom = False  # whether a repetition has something to apply to
         self.repeated = ""  # the repetition operator just read
         self.size = 1  # how often the last atom repeats, nested repetitions multiplied
         self.inner = 1  # the largest such size in the open group
         self.atoms = 0  # of the open group, repetitions written out
         self.last = 0  # of the last atom
-        self.expanded = 0  # what all repetitions add
+        self.expanded = 0  # the atoms that all repetitions add
         self.prefix = ""
         self.prefix_open = True
         self.prefix_last = ""  # the literal that a repetition would take back
@@ -213,7 +213,7 @@ class _Translator:
         return RegexError(f"error parsing regexp: {code}: `{fragment}`")
 
     def _emit(self, text: str, literal: str = "") -> None:
-        """One atom; `literal` is the character that it is, if it is one."""
+        """Append an atom; `literal` is its character, if it is a single one."""
         self.out.append(f"(?i:{text})" if "i" in self.flags else text)
         self.atom, self.size = True, 1
         self.last = 1
@@ -314,7 +314,7 @@ class _Translator:
             self._emit(_quoted(code), chr(code))
 
     def _class_escape(self) -> str | None:
-        r"""`\d` and `\pL` and their likes as the inside of a class, None where another escape stands here."""
+        r"""`\d`, `\pL` and the like, as the inside of a class; None if another escape is next."""
         letter = self.pattern[self.at + 1 : self.at + 2]
         if letter and letter.lower() in _PERL:
             self.at += 2
@@ -332,7 +332,7 @@ class _Translator:
         return None
 
     def _character(self) -> int:
-        """The code point of the character or escape here."""
+        """The code point of the next character or escape."""
         pattern = self.pattern
         if pattern[self.at] != "\\":
             self.at += 1
@@ -355,7 +355,7 @@ class _Translator:
         return code
 
     def _class(self) -> str:
-        """The bracket expression here."""
+        """The next bracket expression."""
         start = self.at
         self.at += 1
         negated = self.pattern.startswith("^", self.at)
@@ -393,7 +393,7 @@ class _Translator:
 
 
 def _quoted(code: int) -> str:
-    """A code point as it stands in a pattern or a class of `regex`."""
+    """A code point, escaped for a pattern or class of `regex`."""
     char = chr(code)
     if char.isascii():
         return char if char.isalnum() or char == "_" else f"\\x{code:02x}"
@@ -401,7 +401,7 @@ def _quoted(code: int) -> str:
 
 
 def _ranges(ranges: _Ranges, negated: bool = False) -> str:
-    """Sorted ranges, or all the others, as the inside of a class."""
+    """Sorted ranges, or their complement, as the inside of a class."""
     if negated:
         edges = [-1, *(edge for pair in ranges for edge in pair), _MAX_RUNE + 1]
         ranges = tuple((edges[i] + 1, edges[i + 1] - 1) for i in range(0, len(edges), 2))

@@ -1,4 +1,4 @@
-"""What a store hands to its readers: series that share timestamps, and the newest row of a collector."""
+"""What a store returns to its readers: series that share timestamps, and the newest row of a collector."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 
 class Table(Protocol):
-    """Values of series at common timestamps, which may be still encoded."""
+    """Values of series at common timestamps, perhaps still encoded."""
 
     def whole(self) -> NDArray[np.float64]:
-        """All of them: float64[series, n], read-only."""
+        """All values: float64[series, n], read-only."""
 
     def at(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Those at the places `index` (each 0 up to n - 1, in any order): float64[series, len(index)]."""
+        """The values at `index` (each 0 to n - 1, in any order): float64[series, len(index)]."""
 
     def rising(self) -> bool:
-        """Whether no series has a decrease (so no counter reset) in here; False if not known."""
+        """Whether no series has a decrease, so no counter reset; False if unknown."""
 
 
 class Whole:
-    """A table that is an array."""
+    """A table of decoded values."""
 
     __slots__ = ("_values",)
 
@@ -49,9 +49,9 @@ class Whole:
 class SeriesGroup:
     """Series with common timestamps. A series is in one group of a selection, with all its samples of the range.
 
-    `timestamps`: int64[n], ms, strictly increasing. `table`: the values; the staleness marker (its bits) stands both
-    for "ended here" and for "no sample at this timestamp". Read-only: caches may own the arrays. `dense`: no value is
-    the staleness marker.
+    `timestamps`: int64[n], ms, strictly increasing. `table`: the values; the staleness marker (its bits) means
+    both "ended here" and "no sample at this timestamp". Read-only: caches may own the arrays. `dense`: no value is the
+    staleness marker.
     """
 
     labels: Sequence[Labels]
@@ -61,13 +61,13 @@ class SeriesGroup:
 
     @property
     def values(self) -> NDArray[np.float64]:
-        """All values: float64[len(labels), n]. Decoded anew with each call where they are encoded."""
+        """All values: float64[len(labels), n]. Each call decodes them anew, if they are encoded."""
         return self.table.whole()
 
 
 @dataclass(frozen=True, slots=True)
 class Newest:
-    """The newest row of one collector: what `/metrics` shows.
+    """The newest row of a collector: what `/metrics` shows.
 
     `columns` is the collector's layout (append-only while `layout` stays the same); `payload` is packed little-endian
     float64, one per column from the first on; columns beyond its end, and staleness markers, are absent.

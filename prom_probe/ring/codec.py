@@ -54,7 +54,7 @@ class Batch(msgspec.Struct, frozen=True, array_like=True, tag=_TAG | 2):
     """One collection: packed little-endian float64, one per column, the staleness marker for absent.
 
     `t_ms` is wall-clock; `took_ns` how long it took; `done_ns` CLOCK_MONOTONIC when it was done; `late_ns` how long
-    after its beat the worker began, -1 where no beat asked for it or an earlier batch of the same beat has said it.
+    after its beat the worker began, -1 if no beat caused it or an earlier batch of the same beat has reported it.
     """
 
     collector: str
@@ -67,7 +67,7 @@ class Batch(msgspec.Struct, frozen=True, array_like=True, tag=_TAG | 2):
 
 
 class Event(msgspec.Struct, frozen=True, array_like=True, tag=_TAG | 3):
-    """Something that happened to a collector; `count` says how often (beats overrun, say)."""
+    """Something that happened to a collector; `count` says how often (the number of beats that it overran, say)."""
 
     collector: str
     t_ms: int

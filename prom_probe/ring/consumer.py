@@ -24,10 +24,10 @@ from prom_probe.ring.layout import (
 
 
 class Consumer:
-    """Pops frames; one per ring and time. Nothing it reads can make it fail: what is not a frame is counted, skipped.
+    """Pops frames; a ring has one consumer at a time. Whatever it reads, it does not fail: bad bytes are counted.
 
-    Creating one bumps the ring's generation, which asks the producer for its announcements. `pop`, use the frames, then
-    `commit`: a consumer that dies in between is followed by one that sees the same frames again, by their sequence
+    Creating one increments the ring's generation, which asks the producer for its announcements. `pop`, use the frames,
+    then `commit`: if a consumer dies in between, its successor sees the same frames again, with the same sequence
     numbers (at least once).
     """
 
@@ -43,10 +43,10 @@ class Consumer:
         self._cells[GENERATION] += 1
 
     def pop(self) -> list[tuple[int, bytes]]:
-        """All complete frames as (sequence number, payload), oldest first; [] when there are none.
+        """All complete frames as (sequence number, payload), oldest first.
 
-        A frame with a wrong CRC is looked at a second time at the next call before it is given up: on CPUs with weaker
-        memory ordering `head` may be seen before the bytes.
+        A frame with a wrong CRC is skipped only if it is still wrong at the next call: on CPUs with weaker memory
+        ordering `head` may become visible before the bytes.
         """
         head, tail = self._cells[HEAD], self._next
         if head == tail:
@@ -73,7 +73,7 @@ class Consumer:
         return frames
 
     def commit(self) -> None:
-        """Give the space of all popped frames back to the producer."""
+        """Return the space of all popped frames to the producer."""
         self._cells[TAIL] = self._next
 
     def _copy(self, position: int, size: int) -> bytes:
@@ -84,7 +84,7 @@ class Consumer:
         return bytes(self._data[start:]) + bytes(self._data[: end - self._capacity])
 
     def _frame(self, region: bytes, tail: int, at: int) -> bytes | None:
-        """The payload of the frame at `at`, None where there is no intact frame."""
+        """The payload of the frame at `at`; None if there is no intact frame."""
         if at + FRAME_BYTES > len(region):
             return None
         seq, length = SEQ_LENGTH.unpack_from(region, at)
@@ -96,7 +96,7 @@ class Consumer:
         return payload if crc == crc32(payload, crc32(region[at : at + SEQ_LENGTH.size])) else None
 
     def _resynchronise(self, region: bytes, tail: int, at: int) -> int:
-        """Where the next intact frame begins, at or after `at`; the region's end where there is none."""
+        """The offset of the next intact frame, at or after `at`; the region's end if there is none."""
         while at < len(region):
             if self._frame(region, tail, at) is not None:
                 return at
@@ -118,7 +118,7 @@ class Consumer:
 
     @property
     def pushed(self) -> int:
-        """Frames ever pushed."""
+        """Frames pushed so far."""
         return self._cells[PUSHED]
 
     @property
@@ -128,7 +128,7 @@ class Consumer:
 
     @property
     def corrupt(self) -> int:
-        """Frames given up."""
+        """Frames that were skipped as damaged."""
         return self._cells[CORRUPT]
 
     @property

@@ -1,10 +1,10 @@
-"""A descriptor that wakes another process: an eventfd, a pipe where the platform has none."""
+"""A descriptor that wakes another process: an eventfd, or a pipe on platforms without one."""
 
 import os
 
 
 class Doorbell:
-    """Rung by any process that inherited it; `fd` becomes readable until `clear`. Never blocks, never fills up."""
+    """Any process that inherited it may ring; `fd` is readable until `clear`. Ringing never blocks."""
 
     __slots__ = ("_write_fd", "fd")
 
@@ -17,14 +17,14 @@ class Doorbell:
             os.set_blocking(self._write_fd, False)
 
     def ring(self) -> None:
-        """Wake whoever waits on `fd`. Always written, never flagged away: a "sleeps" flag loses wake-ups."""
+        """Wake the process that waits on `fd`. Always writes: skipping it while nobody sleeps would lose wake-ups."""
         try:
             os.write(self._write_fd, b"\1\0\0\0\0\0\0\0")
         except BlockingIOError:
-            pass  # it is rung already
+            pass  # it has been rung already
 
     def clear(self) -> None:
-        """Make `fd` quiet; clear *before* looking at what was announced."""
+        """Make `fd` unreadable; call this *before* looking for what it announced."""
         try:
             while len(os.read(self.fd, 4096)) == 4096:
                 pass

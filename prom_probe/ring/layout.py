@@ -1,4 +1,4 @@
-"""The bytes of a ring: its header's cells and its frames' layout.
+"""The layout of a ring: its header's cells and its frames.
 
 A ring is one shared mapping: a header of 64-bit little-endian cells, then `capacity` bytes of data.
 
@@ -6,14 +6,14 @@ A ring is one shared mapping: a header of 64-bit little-endian cells, then `capa
        0      0  MAGIC       creator      b"PROMRING" as a number
        1      8  VERSION     creator      of this layout
        2     16  CAPACITY    creator      bytes of data, a power of two
-       3     24  IDENTITY    creator      random, so that a log can tell one ring's sequence numbers from another's
-       8     64  HEAD        producer     bytes ever written; only grows
-       9     72  PUSHED      producer     frames ever written
+       3     24  IDENTITY    creator      random; tells one ring's sequence numbers from another's
+       8     64  HEAD        producer     bytes written so far; only grows
+       9     72  PUSHED      producer     frames written so far
       10     80  DROPPED     producer     frames refused because the ring was full
       11     88  HEARTBEAT   producer     CLOCK_MONOTONIC ns of its last sign of life
       12     96  BEATS       producer     collections finished
-      16    128  TAIL        consumer     bytes ever consumed; only grows
-      17    136  GENERATION  consumer     how many consumers there have been; a change asks for announcements
+      16    128  TAIL        consumer     bytes consumed so far; only grows
+      17    136  GENERATION  consumer     number of consumers so far; a change asks for announcements
       18    144  CORRUPT     consumer     frames skipped because their CRC or sequence number was wrong
       32    256  data ...
 
@@ -26,8 +26,8 @@ byte `256 + (p & (capacity - 1))`; a frame may wrap around the end of the data, 
              | seq    | length | crc32  |                 |                |
              +--------+--------+--------+-----------------+----------------+
 
-`seq` is the frame's own position, so it grows with every frame, and bytes of an earlier lap can never pass for a frame
-of this one. The CRC-32 covers seq, length and payload.
+`seq` is the frame's own position, so it grows with every frame, and a frame of an earlier lap is never mistaken for one
+of this lap. The CRC-32 covers seq, length and payload.
 """
 
 import mmap
@@ -46,7 +46,7 @@ FRAME_BYTES = 16
 SEQ_LENGTH = struct.Struct("<QI")
 CRC = struct.Struct("<I")
 
-# A frame may fill at most this part of a ring, so that one huge frame cannot starve all others.
+# A frame may fill at most a quarter of a ring, so that one huge frame cannot starve all others.
 _MAX_FRAME_PART = 4
 
 
@@ -57,7 +57,7 @@ class RingError(Exception):
 def create_ring(capacity: int) -> memoryview:
     """A new anonymous shared ring of at least `capacity` bytes of data: no name, nothing to clean up, kept by fork.
 
-    The memory goes back when the last process that has it ends. Pages are taken as they are first written.
+    The memory is freed when the last process that has it ends. Pages are allocated when they are first written.
     """
     buffer = reserve_ring(capacity)
     begin_ring(buffer)
@@ -65,12 +65,12 @@ def create_ring(capacity: int) -> memoryview:
 
 
 def reserve_ring(capacity: int) -> memoryview:
-    """Where such a ring can be: shared by fork, without memory until `begin_ring` makes it one."""
+    """Address space for such a ring, shared by fork; takes no memory until `begin_ring` makes it a ring."""
     return memoryview(mmap.mmap(-1, HEADER_BYTES + (1 << max(12, (capacity - 1).bit_length()))))
 
 
 def begin_ring(buffer: memoryview) -> None:
-    """Make a reserved mapping a ring: its header."""
+    """Make reserved address space a ring, by writing its header."""
     cells = ring_cells(buffer)
     cells[VERSION], cells[CAPACITY] = VERSION_VALUE, len(buffer) - HEADER_BYTES
     cells[IDENTITY] = int.from_bytes(os.urandom(8), "little")
@@ -83,7 +83,7 @@ def ring_cells(buffer: memoryview) -> memoryview:
 
 
 def ring_data(buffer: memoryview) -> memoryview:
-    """The data bytes of a checked ring; RingError where `buffer` is no ring of this version."""
+    """The data bytes of a ring. Raises RingError if `buffer` is not a ring of this version."""
     if len(buffer) < HEADER_BYTES:
         raise RingError(f"a ring has at least {HEADER_BYTES} bytes, this has {len(buffer)}")
     cells = ring_cells(buffer)
@@ -96,10 +96,10 @@ def ring_data(buffer: memoryview) -> memoryview:
 
 
 def frame_bytes(length: int) -> int:
-    """How many bytes of a ring a payload of `length` bytes takes."""
+    """The size in a ring of a frame with `length` bytes of payload."""
     return FRAME_BYTES + ((length + 7) & ~7)
 
 
 def max_payload(capacity: int) -> int:
-    """The longest payload that a ring of `capacity` bytes takes."""
+    """The longest payload that a ring of `capacity` bytes accepts."""
     return capacity // _MAX_FRAME_PART - FRAME_BYTES

@@ -23,9 +23,9 @@ from prom_probe.ring.layout import (
 
 
 class Producer:
-    """Pushes frames; one per ring and time. It never waits: a full ring drops the *new* frame and counts it.
+    """Pushes frames; a ring has one producer at a time. It never waits: a full ring drops the *new* frame, counted.
 
-    A producer that follows one that died resumes from the header: a frame that was being written was never published.
+    The successor of a producer that died resumes from the header: a frame that was being written was never published.
     """
 
     __slots__ = ("_bell", "_capacity", "_cells", "_data", "max_payload")
@@ -39,7 +39,7 @@ class Producer:
 
     @property
     def generation(self) -> int:
-        """The consumer's number; when it has changed, the new consumer needs the announcements again."""
+        """The consumer's number; when it changes, the new consumer needs the announcements again."""
         return self._cells[GENERATION]
 
     def push(self, payload: bytes) -> bool:
@@ -48,7 +48,7 @@ class Producer:
         head = cells[HEAD]
         length = len(payload)
         size = frame_bytes(length)
-        # A tail beyond the head can only come from a damaged header; the consumer puts it right.
+        # Only a damaged header has its tail beyond its head; the consumer repairs it.
         if length > self.max_payload or not size <= self._capacity - (head - cells[TAIL]) <= self._capacity:
             self.drop()
             return False
@@ -72,10 +72,10 @@ class Producer:
         self._cells[DROPPED] += 1
 
     def beat(self) -> None:
-        """Say that a collection is finished."""
+        """Count a finished collection."""
         self._cells[BEATS] += 1
         self.alive()
 
     def alive(self) -> None:
-        """Say that this producer lives."""
+        """Note that this producer is alive."""
         self._cells[HEARTBEAT] = time.monotonic_ns()

@@ -1,8 +1,8 @@
-"""One value in shared memory that its writer replaces: what a probe worker leaves to its successor.
+"""A slot: one value in shared memory, which a probe worker replaces and its successor reads.
 
-    cell 0 WRITES (the writer's; how often it was written), then two halves, each u32 length, u32 crc32, bytes.
+    cell 0 WRITES (how often it was written), then two halves, each u32 length, u32 crc32, bytes.
 
-The newest value is in half WRITES & 1. A writer that dies while writing leaves the other half whole.
+The newest value is in half WRITES & 1. A writer that dies while writing leaves the other half intact.
 """
 
 import mmap
@@ -13,7 +13,7 @@ _LENGTH_CRC = struct.Struct("<II")
 
 
 class Slot:
-    """One writer, any readers; shared by fork."""
+    """One writer, any number of readers; shared by fork."""
 
     __slots__ = ("_buffer", "_cells", "_half")
 
@@ -23,7 +23,7 @@ class Slot:
         self._cells = self._buffer[:8].cast("Q")
 
     def write(self, value: bytes) -> bool:
-        """Replace the value; False, and the old one stays, if it is too long."""
+        """Replace the value; if it is too long, return False and keep the old one."""
         if len(value) + _LENGTH_CRC.size > self._half:
             return False
         writes = self._cells[0] + 1
@@ -34,8 +34,8 @@ class Slot:
         return True
 
     def read(self) -> bytes:
-        """The newest whole value, b"" where there is none."""
-        for _ in range(3):  # the writer may overtake one read; not three
+        """The newest intact value; b"" if there is none."""
+        for _ in range(3):  # the writer may overtake one read, but not three
             writes = self._cells[0]
             if not writes:
                 return b""

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from prom_probe.ring import layout
 from prom_probe.ring.consumer import Consumer
 from prom_probe.ring.doorbell import Doorbell
 from prom_probe.ring.layout import (
@@ -116,6 +118,30 @@ def test_a_consumer_survives_any_bytes(seed: int, head: int, tail: int) -> None:
     pop_all(consumer)
     assert producer.push(b"fresh")
     assert pop_all(consumer)[-1] == b"fresh"
+
+
+def test_cells_lie_where_the_drawing_has_them() -> None:
+    """Each of them once, and the data behind them all."""
+    drawn = re.findall(r"^ +(\d+) +(\d+)  ([A-Z]+) ", layout.__doc__ or "", re.MULTILINE)
+    assert len(drawn) == 12
+    for cell, byte, name in drawn:
+        assert (getattr(layout, name), 8 * getattr(layout, name)) == (int(cell), int(byte)), name
+    assert layout.HEADER_BYTES == 256
+
+
+def test_counts_are_read_by_the_other_end() -> None:
+    """Frames, drops, beats and the last sign of life."""
+    _, producer, consumer = make_ring()
+    for _ in range(3):
+        producer.push(b"x")
+    producer.drop()
+    producer.drop()
+    assert consumer.heartbeat_ns == 0
+    before = time.monotonic_ns()
+    producer.beat()
+    assert before <= consumer.heartbeat_ns <= time.monotonic_ns()
+    assert (consumer.pushed, consumer.dropped, consumer.beats, consumer.corrupt) == (3, 2, 1, 0)
+    assert consumer.used == 3 * 24 and consumer.capacity == CAPACITY_BYTES
 
 
 def test_a_full_ring_drops_the_new_frame_and_never_waits() -> None:
