@@ -2,7 +2,6 @@
 
 import ast
 import re
-import sys
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
@@ -92,48 +91,6 @@ def test_every_dependency_has_its_reason() -> None:
     for requirement in project["dependencies"]:
         name = requirement.split(">")[0]
         assert f"| {name} |" in reasons, f"{name} has no reason in ARCHITECTURE.md"
-
-
-def test_the_supervisor_is_light() -> None:
-    """What `run` imports before its forks holds no driver, loop, array or query package."""
-    import subprocess
-
-    heavy = [
-        "numpy",
-        "asyncio",
-        "psutil",
-        "pynvml",
-        "promql_parser",
-        "prometheus_client",
-        "httptools",
-        "yaml",
-        "logging",
-    ]
-    heavy += ["click", "concurrent.futures"]
-    code = "import sys, prom_probe.run.main; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not set(heavy) & set(loaded)
-
-
-def test_nothing_of_scraping_is_loaded_or_made_without_targets() -> None:
-    """Before the forks: no module of it, no slot, no bell, and no ring in the room that is kept for one."""
-    import subprocess
-
-    code = """
-import sys
-from prom_probe.run.shared import Shared
-from prom_probe.run.workers import load_probes
-from prom_probe.config.settings import Config
-from prom_probe.log import Log
-load_probes()
-shared = Shared(Config(), Log("error"))
-print(any(shared.rings["scrape"][:256]), "scrape" in shared.slots, "scrape" in shared.wakes, *sys.modules)
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    *made, names = done.stdout.split(maxsplit=3)
-    assert made == ["False"] * 3
-    wanted = re.compile("scrape|http_page|prometheus_client|httptools")
-    assert [name for name in names.split() if wanted.search(name)] == []
 
 
 # -- circles, and names

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -364,21 +363,6 @@ def test_a_regex_that_would_take_forever(path: str) -> None:
         site.call(lambda: site.app.change(QueryLimits(timeout_s=0.3), ()))
         reply = site.ask(f"/api/v1/{path}" + quote('{x=~"(a|aa|aaa)+c?"}'))
         assert (reply.status, reply.json["errorType"]) == (503, "timeout")
-
-
-def test_a_server_without_queries_is_light() -> None:
-    """Before the first query, nothing is loaded that only queries or TLS need."""
-    code = """
-import sys; sys.modules['ssl'] = None
-import prom_probe.web.http.server, prom_probe.web.app
-print(*sys.modules)
-"""
-    loaded = set(
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    )
-    heavy = {"numpy", "promql_parser", "regex", "http", "email", "urllib.parse", "html", "json", "yaml"}
-    heavy |= {"prom_probe.promql.parser", "prom_probe.promql.result", "concurrent.futures.thread"}
-    assert not heavy & loaded
 
 
 def test_memory_goes_back_once_queries_have_ended(
