@@ -34,7 +34,7 @@ _LOCAL = "local; exposed with `--expose.per-process`"
 _SECTIONS = (
     _Section("proctree_process_", "Processes", _LOCAL, "One process of a watched tree, once it was seen three times."),
     _Section("proctree_", "Process trees", "exposed", "All processes of a watched tree together."),
-    _Section("cgroup_", "Cgroups", "exposed", "The cgroup of a watched tree: its own, never ours under its name."),
+    _Section("cgroup_", "Cgroups", "exposed", "The cgroup of a watched tree itself, never ours in its place."),
     _Section(
         "system_",
         "System",
@@ -48,7 +48,7 @@ _SECTIONS = (
         "",
         "Applications' own metrics",
         "local",
-        "Of each target of `--scrape`, beside all that its page has, of which `--scrape.expose` shows a chosen part on "
+        "About each target of `--scrape`, beside all that its page has. `--scrape.expose` shows some of that on "
         "`/metrics`.",
     ),
 )
@@ -56,10 +56,10 @@ _SECTIONS = (
 _HEAD = """\
 # Metrics
 
-Made by `make docs` from the tables that the program itself goes by; a test compares them.
+Written by `make docs` from the tables that the program itself uses; a test compares them.
 
-*Exposed* metrics are on `/metrics`; *local* ones are answered by the query API alone, which has the exposed ones too.
-What a platform or our permissions do not give is no series, never a zero: `prom_probe_source_readable` is 0 then, and
+*Exposed* metrics are on `/metrics`; *local* ones are only in the query API, which has the exposed ones too. What a
+platform or our permissions do not provide has no series, never a zero: `prom_probe_source_readable` is then 0, and
 `prom-probe doctor` says why and what to change. A histogram has the series `_bucket`, `_sum` and `_count`.
 """
 _COLUMNS = ("name", "type", "unit", "labels", "exposed or local", "platforms", "source", "definition")

@@ -1,4 +1,4 @@
-"""Starts the real program on free loopback ports and talks to it."""
+"""Runs the real program on free loopback ports, and reads its /metrics and its query API."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.waiting import DEADLINE_S, wait_for
 
 FREE = "127.0.0.1:0"
 
-# Python of a COMMAND: 50 processes, which end with the first.
+# A COMMAND in Python: 50 processes, which end when the first one does.
 FIFTY = """
 import os, time
 end, life = os.pipe()
@@ -48,7 +48,7 @@ class Sidecar:
     def __init__(
         self, *args: str, flags: Sequence[str] = (), env: dict[str, str] | None = None, prefix: Sequence[str] = ()
     ) -> None:
-        """`prefix`: a program and its arguments that executes the rest."""
+        """`prefix`: a program with arguments that executes the rest."""
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         listen = [f"--web.listen-address={FREE}", f"--api.listen-address={FREE}"]
         command = [*prefix, sys.executable, "-m", "prom_probe", "run", *listen, *flags, *args]
@@ -93,7 +93,7 @@ class Sidecar:
         return self.process.wait(deadline_s)
 
     def get(self, path: str, base: str | None = None, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
-        """(status, body); errors of HTTP are answers too."""
+        """(status, body), whatever the status."""
         request = urllib.request.Request((base or self.api) + path, headers=headers or {})
         try:
             with urllib.request.urlopen(request, timeout=DEADLINE_S) as response:
@@ -126,12 +126,12 @@ class Sidecar:
         return result
 
     def value(self, expr: str, **parameters: Any) -> float | None:
-        """The one value of an instant query, None for no or several series."""
+        """The value of an instant query with one series; None for any other number of them."""
         result = self.query(expr, **parameters)
         return float(result[0]["value"][1]) if len(result) == 1 else None
 
     def worker(self, name: str) -> int:
-        """The PID of a worker, by the name that it gives itself."""
+        """The PID of a worker, found by its process name; 0 if it does not run."""
         for pid in children(self.process.pid):
             if read_comm(pid) == f"pp-{name}"[:15]:
                 return pid
@@ -158,7 +158,7 @@ def children(pid: int) -> Iterator[int]:
 
 
 def alive(pid: int) -> bool:
-    """Whether the process exists and is no zombie."""
+    """Whether the process exists and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:

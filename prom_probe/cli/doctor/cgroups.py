@@ -72,14 +72,14 @@ def _explain_nowhere(context: Context, subject: str, pid: int, access: Access) -
     memberships = parse_proc_pid_cgroup(read_proc_pid_cgroup(context.procfs, pid))
     if not parse_mountinfo(access.read(f"{context.procfs}/self/mountinfo")):
         reason = f"no cgroup file system is mounted at {context.cgroupfs}"
-        change = f"mount it there, read-only, or say where it is by --path.cgroupfs (now {context.cgroupfs})"
+        change = f"mount it there, read-only, or give its place with --path.cgroupfs (now {context.cgroupfs})"
         return Finding(subject, "cgroup", "missing", "", reason, change, _NONE)
     if all(membership.path == "/" for membership in memberships):
         reason = "it is in the root of every hierarchy, which is the whole machine"
         return Finding(subject, "cgroup", "absent", "", reason, _ROOT, _NONE)
     where = next(membership.path for membership in memberships if membership.path != "/")
     reason = f"its cgroup {where} is outside our cgroup namespace, and its own mounts do not show it"
-    change = "let the runtime mount /sys/fs/cgroup into its container (read-only), or mount the machine's into ours"
+    change = "have the runtime mount /sys/fs/cgroup into its container (read-only), or mount the machine's into ours"
     return Finding(subject, "cgroup", "missing", "", reason, f"{change} and use --path.cgroupfs", _NONE)
 
 
@@ -93,7 +93,7 @@ def _check_controller(controller: _Controller, directories: Directories, subject
     status: Status = "absent" if controller.optional else "missing"
     if controller.name == "pressure":
         reason = "version 1 does not have it" if directories.keys() - {""} else "the kernel does not account it"
-        change = "take a kernel with version 2 and CONFIG_PSI, started with psi=1"
+        change = "use a kernel with version 2 and CONFIG_PSI, started with psi=1"
     elif unified is None or any(directories.keys()):  # version 1, with or without version 2's tree beside
         status = "absent"
         reason = f"it is in the root of version 1's {hierarchy}, which is the whole machine, or that is not mounted"

@@ -86,15 +86,15 @@ def _explain_empty(context: Context, us: Identity, watch: Watch) -> Denial:
     if watch.kind == "cgroup":
         if find_cgroup(context.cgroupfs, watch.value) is None:
             where = (
-                " a container sees its own cgroups alone: watch by pid, comm or cmdline there;" if us.container else ""
+                " a container sees only its own cgroups: watch by pid, comm or cmdline there;" if us.container else ""
             )
             return Denial(
                 f"there is no such cgroup below {context.cgroupfs}",
                 f"{where} write the path as /proc/PID/cgroup has it".strip(),
             )
-        return Denial("the cgroup is there and has no process that we see", _WAIT)
+        return Denial("the cgroup exists, but has no process that we see", _WAIT)
     if us.container and not us.shared:
-        return Denial("we are in a container and see its own processes alone", _POD)
+        return Denial("we are in a container that sees only its own processes", _POD)
     if us.hidepid and us.credentials.uids[1] != 0:
         return Denial(
             f"{context.procfs} is mounted with hidepid={us.hidepid}: other users' processes are hidden",
@@ -159,7 +159,7 @@ def _check(context: Context, us: Identity, pid: int, file: _File, access: Access
         return deny(context.procfs, us, pid, access)
     except FileNotFoundError:
         access.stat(f"{base}/stat")  # raises if the process is gone
-        return Denial(file.kernel or f"the kernel does not have {file.name}", "take another kernel")
+        return Denial(file.kernel or f"the kernel does not have {file.name}", "use another kernel")
     except ProcessLookupError:
         if file.name == "smaps_rollup":
             return None  # a zombie or a kernel thread has no memory
@@ -176,7 +176,7 @@ def deny(procfs: str, us: Identity, pid: int, access: Access) -> Denial:
     except (PermissionError, ParseError):
         if us.hidepid:
             return Denial(
-                f"{procfs} is mounted with hidepid={us.hidepid}: other users' processes are closed",
+                f"{procfs} is mounted with hidepid={us.hidepid}: other users' processes cannot be read",
                 "run prom-probe as the program's user; or mount it with hidepid=0, or with gid= a group of ours",
             )
         return Denial(

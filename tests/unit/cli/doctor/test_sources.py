@@ -132,7 +132,12 @@ def test_hidepid_is_told_where_processes_are_closed(box: Machine) -> None:
     ("watch", "us", "reason", "change"),
     [
         (Watch("job", "pid", "77"), identity(), "no process 77 in our PID namespace", "as ps shows it"),
-        (Watch("job", "pid", "77"), identity(container=True), "its own processes alone", "shareProcessNamespace: true"),
+        (
+            Watch("job", "pid", "77"),
+            identity(container=True),
+            "sees only its own processes",
+            "shareProcessNamespace: true",
+        ),
         (Watch("job", "comm", "web"), identity(hidepid="2"), "hidepid=2", "hidepid=0"),
         (Watch("job", "comm", "web"), identity(0, 0, hidepid="2"), "15 bytes", "has not started yet"),
         (
@@ -142,7 +147,7 @@ def test_hidepid_is_told_where_processes_are_closed(box: Machine) -> None:
             "has not started yet",
         ),
         (Watch("job", "cgroup", "/gone"), identity(), "no such cgroup", "as /proc/PID/cgroup has it"),
-        (Watch("job", "cgroup", "/gone"), identity(container=True), "no such cgroup", "its own cgroups alone"),
+        (Watch("job", "cgroup", "/gone"), identity(container=True), "no such cgroup", "only its own cgroups"),
         (Watch("job", "cgroup", "/empty"), identity(), "has no process", "has not started yet"),
         (Watch("", "containers"), identity(container=True, shared=True), "no other container", "has not started yet"),
     ],
