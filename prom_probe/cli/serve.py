@@ -29,10 +29,10 @@ def serve_stored(config: Config) -> None:
     if config.storage_tsdb_path is None:
         raise ConfigError("serve needs --storage.tsdb.path: the directory where a run has stored its samples")
     if config.web_config_file is not None:
-        from prom_probe.web.http.security import check
+        from prom_probe.web.http.security import asks_for_tls
 
         try:
-            check(config.web_config_file)
+            asks_for_tls(config.web_config_file)
         except ValueError as error:
             raise ConfigError(str(error), 1) from None
     from prom_probe.aggregate.serving import ServingSocket, serve_store

@@ -167,8 +167,3 @@ def _some(notes: list[str], kind: str) -> list[str]:
     if len(notes) <= _MAX_NOTES:
         return notes
     return [*notes[:_MAX_NOTES], f"{len(notes) - _MAX_NOTES} more {kind} annotations omitted"]
-
-
-def check(expr: str) -> Node:
-    """Parse `expr` without evaluating it; raises QueryError (bad_data)."""
-    return parse(expr)

@@ -61,8 +61,7 @@ def has_tls(config: Config) -> bool:
         return False
 
     def look() -> bool:
-        from prom_probe.web.http.security import check
 
-        return check(path)
+        return asks_for_tls(path)
 
     return call_in_child(look, bool)

@@ -1,1 +1,1 @@
-"""HTTP/1.1: connections, limits, TLS, users; nothing of what is served."""
+"""HTTP/1.1: connections, limits, TLS, users."""

@@ -68,7 +68,7 @@ class Security:
         return tuple(map(_file_stamp, (self._path, *self.config.files)))
 
 
-def check(path: str) -> bool:
+def asks_for_tls(path: str) -> bool:
     """Whether the file asks for TLS. Raises WebConfigError where it, or what it refers to, cannot be used."""
     return _context(read_web_config(path)) is not None
 
