@@ -61,6 +61,7 @@ def has_tls(config: Config) -> bool:
         return False
 
     def look() -> bool:
+        from prom_probe.web.http.security import asks_for_tls
 
         return asks_for_tls(path)
 
