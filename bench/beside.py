@@ -17,7 +17,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlencode
 
-from bench.query import Series, load
+from bench.query import Series, load, write_requests
 from bench.report import Row, percentile, print_table
 from tests.support.dataset import counters, gauges
 from tests.support.peers import Peer, free_port
@@ -145,7 +145,7 @@ def main() -> None:
     rows: list[Row] = []
     peer, port = program()
     with peer:
-        load(peer, series, start_s * 1000)
+        load(peer, list(write_requests(series, start_s * 1000)))
         asker(port)(path("sum(x)", start_s, end_s, 15))  # loads the engine
         rows.append(("nothing", "", *figures(port, "", args.seconds, 0)))
         for name in args.only.split(","):

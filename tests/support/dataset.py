@@ -1,4 +1,4 @@
-"""The mixed data of the store's and the query engine's benchmarks: 500 counters and 500 gauges, one sample a second."""
+"""The data of the store's and the query engine's benchmarks: counters and gauges, one sample a second, in shapes."""
 
 from __future__ import annotations
 
@@ -12,23 +12,21 @@ from prom_probe.model.labels import Labels, make_labels
 JOBS = 10
 
 
-def counters(count: int, samples: int, seed: int = 1) -> Iterator[tuple[Labels, array[float]]]:
-    """`count` counters `x{job,instance}`: a third CPU ticks, a third bursty bytes, a third full mantissas."""
-    kinds = (_ticks, _bursts, _full_counter)
-    return _series("x", count, samples, kinds, seed)
+def counters(count: int, samples: int, seed: int = 1, shape: str = "ticks") -> Iterator[tuple[Labels, array[float]]]:
+    """`count` counters `x{job,instance}` of a shape (SHAPES)."""
+    return _series("x", count, samples, SHAPES[shape][0], seed)
 
 
-def gauges(count: int, samples: int, seed: int = 2) -> Iterator[tuple[Labels, array[float]]]:
-    """`count` gauges `g{job,instance}`: a third page-sized walks, a third percentages, a third full mantissas."""
-    kinds = (_pages, _percentages, _full_gauge)
-    return _series("g", count, samples, kinds, seed)
+def gauges(count: int, samples: int, seed: int = 2, shape: str = "ticks") -> Iterator[tuple[Labels, array[float]]]:
+    """`count` gauges `g{job,instance}` of a shape (SHAPES)."""
+    return _series("g", count, samples, SHAPES[shape][1], seed)
 
 
-_Kind = Callable[[random.Random, int], "array[float]"]
+Kind = Callable[[random.Random, int], "array[float]"]
 
 
 def _series(
-    name: str, count: int, samples: int, kinds: tuple[_Kind, ...], seed: int
+    name: str, count: int, samples: int, kinds: tuple[Kind, ...], seed: int
 ) -> Iterator[tuple[Labels, array[float]]]:
     for i in range(count):
         labels = make_labels(name, {"job": f"job-{i % JOBS}", "instance": f"host-{i // JOBS:03}:9100"})
@@ -88,3 +86,28 @@ def _full_gauge(source: random.Random, samples: int) -> array[float]:
     for t in range(samples):
         values.append(math.sin(t / 300 + phase) * 50 + source.gauss(0, 5))
     return values
+
+
+def _lognormal_counter(source: random.Random, samples: int) -> array[float]:
+    """A total that grows by steps of all magnitudes: every bit of the mantissa is used."""
+    total, values = source.random(), array("d")
+    for _ in range(samples):
+        total += source.lognormvariate(0, 2)
+        values.append(total)
+    return values
+
+
+def _lognormal_gauge(source: random.Random, samples: int) -> array[float]:
+    """A level that is multiplied by about one each second: every bit of the mantissa is used."""
+    level, values = source.lognormvariate(0, 5), array("d")
+    for _ in range(samples):
+        level *= source.lognormvariate(0, 0.1)
+        values.append(level)
+    return values
+
+
+# What counters and gauges are like, one after the other.
+SHAPES: dict[str, tuple[tuple[Kind, ...], tuple[Kind, ...]]] = {
+    "ticks": ((_ticks, _bursts, _full_counter), (_pages, _percentages, _full_gauge)),
+    "lognormal": ((_lognormal_counter,), (_lognormal_gauge,)),
+}
