@@ -59,11 +59,8 @@ class AggregatorInputs:
     started_s: float  # the supervisor's start, by the monotonic clock
 
 
-async def aggregate(inputs: AggregatorInputs, expect: Callable[[], None]) -> None:
-    """Ingest and serve until SIGTERM. If the supervisor is gone, close the store and exit at once.
-
-    `expect`: the selector's (`web.http.patience`).
-    """
+async def aggregate(inputs: AggregatorInputs) -> None:
+    """Ingest and serve until SIGTERM. If the supervisor is gone, close the store and exit at once."""
     config, log = inputs.config, inputs.log
     loop = asyncio.get_running_loop()
     meter, store = Meter(), Store(store_options(config), report=log)
@@ -82,7 +79,7 @@ async def aggregate(inputs: AggregatorInputs, expect: Callable[[], None]) -> Non
         lambda: reloads.config, inputs.started_s, lambda: aggregator.collecting, reloads, reload_bell=inputs.reload_bell
     )
     security = maybe_security(config, log)
-    app = make_app(config, store, meter, about, log, expect, security)
+    app = make_app(config, store, meter, about, log, security)
     server = Server(app, security=security)
     stopped = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)

@@ -38,13 +38,11 @@ class ServingSocket(NamedTuple):
     loopback: bool
 
 
-async def serve_store(
-    config: Config, store: Store, sockets: Sequence[ServingSocket], log: Log, expect: Callable[[], None]
-) -> None:
-    """Serve `store` until SIGTERM or SIGINT. `expect`: the selector's (`web.http.patience`)."""
+async def serve_store(config: Config, store: Store, sockets: Sequence[ServingSocket], log: Log) -> None:
+    """Serve `store` until SIGTERM or SIGINT."""
     about = make_about(lambda: config, time.monotonic(), lambda: True)
     security = maybe_security(config, log)
-    server = Server(make_app(config, store, Meter(), about, log, expect, security), security=security)
+    server = Server(make_app(config, store, Meter(), about, log, security), security=security)
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
@@ -102,7 +100,6 @@ def make_app(
     meter: Meter,
     about: About,
     log: Log,
-    expect: Callable[[], None],
     security: Security | None = None,
 ) -> App:
     """The application over `store`, with the remote write receiver if it is enabled."""
@@ -121,7 +118,6 @@ def make_app(
         receiver=receiver,
         security=security,
         cors_origin=config.web_cors_origin,
-        expect=expect,
     )
 
 

@@ -35,11 +35,12 @@ def serve_stored(config: Config) -> None:
             asks_for_tls(config.web_config_file)
         except ValueError as error:
             raise ConfigError(str(error), 1) from None
+    import asyncio
+
     from prom_probe.aggregate.serving import ServingSocket, serve_store
     from prom_probe.cli.stored import open_stored
     from prom_probe.log import Log
     from prom_probe.run.listening import close, listen
-    from prom_probe.web.http.patience import run
 
     store = open_stored(config.storage_tsdb_path)
     config = msgspec.structs.replace(config, web_enable_remote_write_receiver=False)  # the store is read-only
@@ -50,7 +51,7 @@ def serve_stored(config: Config) -> None:
         for listener in listeners:
             log("info", "listening", serves="api" if listener.api else "metrics", url=listener.url)
         sockets = [ServingSocket(each.sock, each.api, each.address.loopback) for each in listeners]
-        run(lambda expect: serve_store(config, store, sockets, log, expect))
+        asyncio.run(serve_store(config, store, sockets, log))
     finally:
         for listener in listeners:
             close(listener)

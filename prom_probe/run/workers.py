@@ -70,9 +70,10 @@ def run_aggregator(shared: Shared, lifeline: int) -> None:
     # asyncio imports ssl if it can: 4 MB that are needed only for TLS.
     if not shared.tls:
         sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]
+    import asyncio
+
     from prom_probe.aggregate.process import AggregatorInputs, aggregate
     from prom_probe.aggregate.serving import ServingSocket
-    from prom_probe.web.http.patience import run
 
     inputs = AggregatorInputs(
         config=shared.config,
@@ -86,7 +87,7 @@ def run_aggregator(shared: Shared, lifeline: int) -> None:
         reload_bell=shared.reload_bell,
         started_s=shared.started_s,
     )
-    run(lambda expect: aggregate(inputs, expect))
+    asyncio.run(aggregate(inputs))
 
 
 def _begin(shared: Shared, name: str) -> Log:

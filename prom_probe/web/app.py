@@ -45,7 +45,6 @@ class App:
 
     `meter` gets our own metrics. `clock` gives wall-clock seconds. `allowed_hosts`: the Host names, besides those of
     loopback, that a loopback API listener accepts. `receiver`: stores remote writes; None where that is off.
-    `expect`: called when more requests may come soon.
     """
 
     def __init__(
@@ -61,7 +60,6 @@ class App:
         receiver: Receiver | None = None,
         security: Security | None = None,
         cors_origin: str | None = None,
-        expect: Callable[[], None] = lambda: None,
     ) -> None:
         self.log = log
         self.clock = clock
@@ -71,7 +69,7 @@ class App:
         self._checking: set[asyncio.Task[None]] = set()
         self._codes: dict[tuple[str, int], Cell] = {}
         self._hosts = _LOOPBACK_NAMES.union(host.lower() for host in allowed_hosts)
-        self._queries = Queries(limits.max_concurrency, log, expect)
+        self._queries = Queries(limits.max_concurrency, log)
         self._context = AppContext(
             store=store,
             limits=limits,

@@ -33,11 +33,7 @@ Job: TypeAlias = Callable[[float], Iterable[bytes]]
 class Queries:
     """Runs jobs, at most `max_concurrency` at once beside the loop. Owned by the loop's thread."""
 
-    def __init__(
-        self, max_concurrency: int, log: Callable[[str, str], None], expect: Callable[[], None] = lambda: None
-    ) -> None:
-        """`expect` is called when the loop itself has made an answer: the next request may come soon."""
-        self._expect = expect
+    def __init__(self, max_concurrency: int, log: Callable[[str, str], None]) -> None:
         self._free = max_concurrency
         self._max = max_concurrency
         self._log = log
@@ -52,8 +48,6 @@ class Queries:
             return failure(ApiError("timeout", "query timed out in query execution"))
         if inline:
             body, _, status = self._call(job, deadline, None)
-            if self._free == self._max:  # else threads wait for the interpreter
-                self._expect()
             return Response(status, body, content_type if status == 200 else JSON)
         item = _QueuedJob(job, deadline, content_type)
         if self._free:
