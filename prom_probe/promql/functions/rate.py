@@ -46,7 +46,7 @@ def _lost(values: Floats, fell: Bools, begin: Ints, end: Ints) -> Floats:
 def _extrapolated(windows: Windows, *, counter: bool, per_second: bool) -> tuple[Floats, Bools]:
     """The change over each window, extrapolated towards its ends; a counter's not below zero."""
     first, last = windows.edges()
-    covered, to_start, to_end = windows.frame.reach
+    covered, to_start, to_end = windows.frame.reach()
     change = last - first
     rising = counter and windows.monotonic
     if counter and not rising:
