@@ -11,15 +11,10 @@ from numpy.typing import NDArray
 from prom_probe.model.labels import Labels
 from prom_probe.promql.lexer import fixed
 from prom_probe.promql.result import Result
-from prom_probe.web.api.points import characters, join, points, time_columns
 from prom_probe.web.api.reply import HEAD, encode, tail
 
 # So many points are formatted in one go: about half a millisecond of C calls that hold the GIL.
 _SLICE = 4096
-
-# From so many points on they are worth `points`, whose calls take their time however few there are.
-_MANY = 1024
-_VALUE = characters(b"%b\0\0")
 
 # The texts of so many slices of timestamps are kept, 100 KB each at most: the panels of a page have the same steps.
 _KEPT = 8
@@ -105,12 +100,7 @@ def _series(result: Result) -> Iterator[Iterable[bytes]]:
     if present is None:
         template = point_template(result.timestamps)[3:]
         for top in range(0, rows, height):
-            some = values[top : top + height]
-            whole = points(result.timestamps, some) if some.size >= _MANY else None
-            if whole is not None:
-                yield from ((text[3:],) for text in whole)
-                continue
-            texts = numbers(some.reshape(-1))
+            texts = numbers(values[top : top + height].reshape(-1))
             for first in range(0, len(texts), steps):
                 yield (template % tuple(texts[first : first + steps]),)
         return
@@ -149,11 +139,7 @@ def _point_template(packed: bytes) -> bytes:
     seconds, rest = np.divmod(timestamps, 1000)
     if not rest.any():
         return b'"],[%b,"%%b' % encode(seconds.tolist())[1:-1].replace(b",", b',"%b"],[')
-    columns = time_columns(timestamps)
-    if columns is None:
-        return b"".join([b'"],[%b,"%%b' % timestamp(t) for t in timestamps.tolist()])
-    (template,) = join([*columns, _VALUE], (1, len(timestamps)))
-    return template
+    return b"".join([b'"],[%b,"%%b' % timestamp(t) for t in timestamps.tolist()])
 
 
 def timestamp(t_ms: int) -> bytes:
@@ -167,8 +153,7 @@ def _points(times: NDArray[np.int64], values: NDArray[np.float64]) -> Iterator[b
     """`[t,"v"],[t,"v"],…` in slices, without the last point's end."""
     for first in range(0, len(times), _SLICE):
         some = slice(first, first + _SLICE)
-        whole = points(times[some], values[None, some]) if len(times) - first >= _MANY else None
-        text = whole[0] if whole is not None else point_template(times[some]) % tuple(numbers(values[some]))
+        text = point_template(times[some]) % tuple(numbers(values[some]))
         yield text if first else text[3:]
 
 
