@@ -20,8 +20,6 @@ _WORDS = ("u1", "u1", "<u2", "<u4", "<u4", "<u8", "<u8", "<u8", "<u8")
 
 _EACH = 0x0101_0101_0101_0101
 
-ONES = np.array([byte.bit_count() for byte in range(256)], np.uint8)  # of each byte
-
 
 def unsigned(one: Record, rows: int) -> NDArray[Any]:
     """The unsigned deltas of a record, in the smallest integers: [rows].
@@ -62,11 +60,6 @@ def unsigned_of_all(heads: Heads, rows: int) -> NDArray[Any]:
             raw = zip(some, detail[begin:end], strict=True)
             _put_planes(out, _table([inflate(body, rows, planes, code, one) for body, one in raw]), planes)
     return words
-
-
-def sparse_of_all(heads: Heads, rows: int) -> tuple[NDArray[np.uint8], NDArray[Any]]:
-    """What sparse records of one width have: which rows, a bit each ([records, bytes]), and these rows' deltas, [n]."""
-    return _sparse(heads.bodies(), rows, int(heads.planes[0]))
 
 
 def _runs(heads: Heads) -> Iterator[tuple[int, int, int]]:
@@ -146,23 +139,17 @@ def _spread(packed: Sequence[memoryview], field: int, shift: int, out: NDArray[n
         here |= moved.view(np.uint8)[: len(packed) * size].reshape(len(packed), size)[:, : rows - first]
 
 
-def _sparse(bodies: Sequence[memoryview], rows: int, planes: int) -> tuple[NDArray[np.uint8], NDArray[Any]]:
-    """See `sparse_of_all`."""
+def _put_sparse(words: NDArray[Any], bodies: Sequence[memoryview], planes: int) -> None:
+    """Fill the words of those rows that a body has bits for."""
+    rows = words.shape[1]
     size = field_size(rows, 1)
     if min(map(len, bodies)) < size:
         raise BlockError(f"a sparse body of less than {size} bytes")
-    there = _table([body[:size] for body in bodies]).copy()
-    there[:, -1] &= 255 >> -rows % 8
-    if ((ONES.take(there).sum(axis=1) * planes + size) != list(map(len, bodies))).any():
+    bits = np.unpackbits(_table([body[:size] for body in bodies]), axis=1, count=rows, bitorder="little")
+    if ((bits.sum(axis=1) * planes + size) != list(map(len, bodies))).any():
         raise BlockError("a sparse body of another length than its bits say")
     values = np.frombuffer(b"".join([body[size:] for body in bodies]), np.uint8)
-    padded = np.zeros((len(values) // planes, np.dtype(_WORDS[planes]).itemsize), np.uint8)
+    padded = np.zeros((len(values) // planes, words.itemsize), np.uint8)
     padded[:, :planes] = values.reshape(-1, planes)
-    return there, padded.view(_WORDS[planes])[:, 0]
-
-
-def _put_sparse(words: NDArray[Any], bodies: Sequence[memoryview], planes: int) -> None:
-    there, deltas = _sparse(bodies, words.shape[1], planes)
-    bits = np.unpackbits(there, axis=1, count=words.shape[1], bitorder="little")
     # Places are found and filled faster than a mask is followed.
-    words.reshape(-1)[np.flatnonzero(bits.view(np.bool_))] = deltas
+    words.reshape(-1)[np.flatnonzero(bits.view(np.bool_))] = padded.view(words.dtype)[:, 0]

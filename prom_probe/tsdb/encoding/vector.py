@@ -16,9 +16,8 @@ from prom_probe.tsdb.encoding.forms import FORMS
 from prom_probe.tsdb.encoding.heads import Heads
 from prom_probe.tsdb.encoding.heads import read as read_heads
 from prom_probe.tsdb.encoding.record import FORM, RISING, SPARSE, Record
-from prom_probe.tsdb.encoding.steps import Steps
 from prom_probe.tsdb.encoding.sums import WIDEST, Sums, added_up, integers
-from prom_probe.tsdb.encoding.unsigned import sparse_of_all, unsigned, unsigned_of_all
+from prom_probe.tsdb.encoding.unsigned import unsigned, unsigned_of_all
 
 if TYPE_CHECKING:
     from prom_probe.tsdb.block import Block
@@ -32,7 +31,7 @@ _Rows = slice | NDArray[np.int64]
 class _Numbers:
     """Columns of one form as integers, of which any rows can be had."""
 
-    def __init__(self, heads: Heads, sums: Sums | Steps) -> None:
+    def __init__(self, heads: Heads, sums: Sums) -> None:
         self._sums = sums
         self._form = FORMS[_form(heads)]
         self._exponent = heads.exponent
@@ -240,7 +239,7 @@ def _load_many(block: Block, refs: Sequence[int]) -> Columns:
     start, end = np.array(windows).T
     present = start < end
     coding = heads.flags & SPARSE
-    alike = heads.flags & FORM | heads.planes << 2 | (coding == SPARSE).astype(np.int64) << 7 | start << 8 | end << 24
+    alike = heads.flags & FORM | heads.planes << 2 | start << 8 | end << 24
     # Of one part, those that are packed alike follow each other.
     order = np.argsort(alike << 10 | coding << 4 | heads.detail, kind="stable")
     order = order[present[order]]
@@ -290,8 +289,6 @@ def _content(heads: Heads, rows: int) -> _Numbers | _Values:
     check(_form(heads), int(heads.exponent.max()))
     planes = int(heads.planes[0])
     constant, many = not planes and not heads.bias.any(), len(heads) > _FEW
-    if many and int(heads.flags[0]) & SPARSE == SPARSE:
-        return _Numbers(heads, Steps(heads, *sparse_of_all(heads, rows)))
     deltas = unsigned_of_all(heads, 1 if constant else rows)
     if many and not constant and planes <= WIDEST:
         return _Numbers(heads, Sums(heads, deltas))
