@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +14,6 @@ from prom_probe.web.api.reply import HEAD, encode, tail
 
 # So many points are formatted in one go: about half a millisecond of C calls that hold the GIL.
 _SLICE = 4096
-
-# The texts of so many slices of timestamps are kept, 100 KB each at most: the panels of a page have the same steps.
-_KEPT = 8
 
 # So many texts are sooner searched for ".0" than their values for whole numbers.
 _FEW = 512
@@ -130,12 +126,8 @@ def point_template(timestamps: NDArray[np.int64]) -> bytes:
 
     Timestamps ascend.
     """
-    return _point_template(timestamps.tobytes()) if len(timestamps) else b""
-
-
-@lru_cache(_KEPT)
-def _point_template(packed: bytes) -> bytes:
-    timestamps = np.frombuffer(packed, np.int64)
+    if not len(timestamps):
+        return b""
     seconds, rest = np.divmod(timestamps, 1000)
     if not rest.any():
         return b'"],[%b,"%%b' % encode(seconds.tolist())[1:-1].replace(b",", b',"%b"],[')
