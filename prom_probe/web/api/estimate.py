@@ -1,11 +1,9 @@
-"""What a query will take, guessed from its selectors: whether it may run on the loop."""
+"""Whether a query is small enough to run on the loop, by what its selectors find."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
-from typing import NamedTuple
+from collections.abc import Iterator
 
 from prom_probe.model.matcher import Matcher
 from prom_probe.model.regex import RegexTimeout, compile_anchored
@@ -17,34 +15,54 @@ from prom_probe.promql.result import QueryError
 # Longer expressions are not even parsed on the loop.
 _MAX_CHARS = 500
 
-_CHEAP_US = 1000.0
+# A query on the loop has at most so many values: samples that are read, and points that are made of them. They take a
+# millisecond or two. A node of the expression takes as long as some 100 values, and its points besides.
+_MAX_VALUES = 10_000
+_NODE_VALUES = 100
 
-# Microseconds, measured: a node; a selector; then for each timestamp, sample, and point of the result (its JSON
-# included); and for a point of a range function, each sample under its window.
-_NODE, _SELECTOR, _TIMESTAMP, _SAMPLE, _POINT, _WINDOW_SAMPLE = 20.0, 120.0, 0.01, 0.006, 0.14, 0.003
-
-
-class _Outline(NamedTuple):
-    """What of an expression says what it costs. `raw`: each sample is a point of the result."""
-
-    nodes: int
-    selectors: Sequence[tuple[Selector, int]]  # each with its range, 0 for none
-    raw: bool
-    heavy: bool  # whatever its selectors find
+_LOOK_UP_S = 0.001  # for finding the series of a selector
 
 
-@lru_cache(256)
-def _outline(expr: str) -> _Outline:
-    """Raises QueryError (bad_data)."""
-    nodes = list(_walk(parse(expr)))
-    selectors = [(node, range_ms) for node, range_ms in nodes if isinstance(node, Selector)]
-    heavy = any(
-        isinstance(node, Subquery)  # multiplies
-        or (isinstance(node, Call) and node.name == "label_replace")  # its regex may backtrack
-        or (isinstance(node, Selector) and any(map(_wide, node.matchers)))
-        for node, _ in nodes
-    )
-    return _Outline(len(nodes), selectors, isinstance(nodes[0][0], Matrix), heavy)
+def is_small(queryable: Queryable, expr: str, start_ms: int, end_ms: int, step_ms: int, lookback_ms: int) -> bool:
+    """Whether the query may run on the loop; an expression with an error in it may."""
+    if len(expr) > _MAX_CHARS:
+        return False
+    try:
+        nodes = list(_walk(parse(expr)))
+    except QueryError:
+        return True
+    steps = (end_ms - start_ms) // step_ms + 1
+    end_ms = start_ms + (steps - 1) * step_ms
+    raw = isinstance(nodes[0][0], Matrix)  # each sample is a point of the result
+    values = len(nodes) * (_NODE_VALUES + steps)
+    if values > _MAX_VALUES or any(map(_unbounded, (node for node, _ in nodes))):
+        return False
+    for node, range_ms in nodes:
+        if isinstance(node, Selector):
+            first_ms, last_ms = _span(node, start_ms, end_ms)
+            first_ms -= (range_ms or lookback_ms) - 1  # as the engine asks, so that the snapshot need not look twice
+            try:
+                deadline = time.monotonic() + _LOOK_UP_S
+                series, samples = queryable.count(first_ms, last_ms, node.matchers, deadline=deadline)
+            except RegexTimeout:
+                return False
+            values += samples + (samples if raw else series * steps)
+            if values > _MAX_VALUES:
+                return False
+    return True
+
+
+def _unbounded(node: Node) -> bool:
+    """Whether the node may take long whatever it finds."""
+    match node:
+        case Subquery():  # multiplies
+            return True
+        case Call():  # its regex may backtrack
+            return node.name == "label_replace"
+        case Selector():
+            return any(map(_wide, node.matchers))
+        case _:
+            return False
 
 
 def _wide(matcher: Matcher) -> bool:
@@ -52,59 +70,15 @@ def _wide(matcher: Matcher) -> bool:
     return matcher.op in ("=~", "!~") and compile_anchored(matcher.value).literals is None
 
 
-def is_cheap(queryable: Queryable, expr: str, start_ms: int, end_ms: int, step_ms: int, lookback_ms: int) -> bool:
-    """Whether the query should take less than about a millisecond; an expression with an error in it does."""
-    if len(expr) > _MAX_CHARS:
-        return False
-    try:
-        nodes, selectors, raw, heavy = _outline(expr)
-    except QueryError:
-        return True
-    steps = (end_ms - start_ms) // step_ms + 1
-    end_ms = start_ms + (steps - 1) * step_ms
-    cost = _NODE * nodes + _POINT * steps
-    if heavy or cost > _CHEAP_US:
-        return False
-    for node, range_ms in selectors:
-        cost += _selector_cost(queryable, node, range_ms, start_ms, end_ms, steps, lookback_ms, raw)
-        if cost > _CHEAP_US:
-            return False
-    return True
-
-
-def _selector_cost(
-    queryable: Queryable,
-    node: Selector,
-    range_ms: int,
-    start_ms: int,
-    end_ms: int,
-    steps: int,
-    lookback_ms: int,
-    raw: bool,
-) -> float:
-    if node.at is None:
-        start_ms, end_ms = start_ms - node.offset_ms, end_ms - node.offset_ms
-    elif isinstance(node.at, str):
-        start_ms = end_ms = (start_ms if node.at == "start" else end_ms) - node.offset_ms
-    else:
-        start_ms = end_ms = node.at - node.offset_ms
-    mint = start_ms - (range_ms or lookback_ms) + 1  # as the engine asks, so that the snapshot need not look twice
-    try:
-        series, samples = queryable.count(mint, end_ms, node.matchers, deadline=time.monotonic() + _CHEAP_US / 1e6)
-    except RegexTimeout:
-        return _CHEAP_US + 1
-    if not series:
-        return _SELECTOR
-    timestamps = samples / series
-    if raw:
-        return _SELECTOR + _TIMESTAMP * timestamps + (_SAMPLE + _POINT) * samples
-    window = timestamps * range_ms / (end_ms - mint)
-    return (
-        _SELECTOR
-        + _TIMESTAMP * timestamps
-        + _SAMPLE * samples
-        + (_POINT + _WINDOW_SAMPLE * window) * series * (steps if node.at is None else 1)
-    )
+def _span(node: Selector, start_ms: int, end_ms: int) -> tuple[int, int]:
+    """The first and the last time that a selector looks at."""
+    if node.at == "start":
+        end_ms = start_ms
+    elif node.at == "end":
+        start_ms = end_ms
+    elif node.at is not None:
+        start_ms = end_ms = int(node.at)
+    return start_ms - node.offset_ms, end_ms - node.offset_ms
 
 
 def _walk(node: Node, range_ms: int = 0) -> Iterator[tuple[Node, int]]:

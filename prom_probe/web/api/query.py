@@ -143,9 +143,9 @@ def _on_loop(
     """Whether to run the query on the loop; never the first one, which loads the engine."""
     if not context.engine_loaded:
         return False
-    from prom_probe.web.api.estimate import is_cheap
+    from prom_probe.web.api.estimate import is_small
 
-    return is_cheap(queryable, expr, start_ms, end_ms, step_ms, lookback_ms or context.limits.lookback_delta_ms)
+    return is_small(queryable, expr, start_ms, end_ms, step_ms, lookback_ms or context.limits.lookback_delta_ms)
 
 
 def _stats(result: Result, asked: float, started: float, ended: float) -> dict[str, object]:
