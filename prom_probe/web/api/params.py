@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import UTC
-from functools import lru_cache
 
 from prom_probe.web.api.reply import ApiError, invalid
 from prom_probe.web.http.message import Request
@@ -35,9 +34,6 @@ _MAX_DURATION_MS = (1 << 63) // 1_000_000
 
 _HEX_DIGITS = "0123456789abcdefABCDEF"
 _BYTE_OF = {(high + low).encode(): bytes((int(high + low, 16),)) for high in _HEX_DIGITS for low in _HEX_DIGITS}
-
-# Values up to this size are decoded once and remembered.
-_KEPT_BYTES = 512
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -73,9 +69,7 @@ def _parse_parameters(raw: bytes, into: dict[str, list[str]]) -> None:
         if pair:
             raw_name, _, raw_value = pair.partition(b"=")
             name = unquote(raw_name, plus=True)
-            # Dashboards repeat the same expressions; times contain nothing to decode.
-            repeated = len(raw_value) <= _KEPT_BYTES and (b"%" in raw_value or b"+" in raw_value)
-            value = (_remembered_unquote if repeated else unquote)(raw_value, plus=True)
+            value = unquote(raw_value, plus=True)
             values = into.get(name)
             if values is None:
                 into[name] = [value]
@@ -101,9 +95,6 @@ def unquote(raw: bytes, *, plus: bool = False) -> str:
         return raw.decode()
     except UnicodeDecodeError:
         raise ApiError("bad_data", "error parsing form values: invalid UTF-8") from None
-
-
-_remembered_unquote = lru_cache(256)(unquote)
 
 
 def parse_time(text: str) -> int:

@@ -109,12 +109,11 @@ def test_body_and_url_are_merged_and_the_body_comes_first() -> None:
     """vmalert posts URL parameters with an empty body; Grafana posts forms."""
     form = parameters_of(Request("POST", "/", b"query=url&time=1", FORM, b"query=body&match[]=a"))
     assert (form.get("query"), form.get("time"), form.get("nope", "-")) == ("body", "1", "-")
-    for _ in range(2):  # decoded, and kept
-        asked = parameters_of(Request("GET", "/", b"query=sum(up)+%2B+1&time=1.5&query=second"))
-        assert (asked.get("query"), asked.get("time")) == ("sum(up) + 1", "1.5")
-        assert asked.all("query") == ["sum(up) + 1", "second"]
-        with pytest.raises(ApiError, match="invalid URL escape"):
-            parameters_of(Request("GET", "/", b"query=up%zz"))
+    asked = parameters_of(Request("GET", "/", b"query=sum(up)+%2B+1&time=1.5&query=second"))
+    assert (asked.get("query"), asked.get("time")) == ("sum(up) + 1", "1.5")
+    assert asked.all("query") == ["sum(up) + 1", "second"]
+    with pytest.raises(ApiError, match="invalid URL escape"):
+        parameters_of(Request("GET", "/", b"query=up%zz"))
     assert parameters_of(Request("POST", "/", b"match[]=b", FORM, b"match[]=a")).all("match[]") == ["a", "b"]
     assert (
         parameters_of(Request("POST", "/", b"query=url", {"content-type": "application/json"}, b"query=x")).get("query")
