@@ -24,9 +24,6 @@ _POSTING = 48 + 88
 _SERIES = 88 + 32
 TAIL_COST = 64 + 32 + 32
 
-# The results of this many selections are kept, each of at most this many series: 256 KiB at most.
-_KEPT_SELECTIONS, _KEPT_SERIES = 64, 512
-
 
 class SeriesOwner(Protocol):
     """A stream that has samples of a series."""
@@ -97,9 +94,6 @@ class Index:
         self.all: list[IndexedSeries] = []
         self.values: dict[str, dict[str, Posting]] = {}
         self.bytes = 0
-        self.found: dict[
-            tuple[Matcher, ...], tuple[tuple[int, int], Sequence[IndexedSeries]]
-        ] = {}  # by matchers: (bound, epoch), result
 
     def intern(self, labels: Labels) -> Labels:
         """`labels` made of pairs that the index already has, where possible, so that equal pairs are one object."""
@@ -137,25 +131,11 @@ class Scope:
     epoch: int
 
 
-def resolve(scope: Scope, matchers: Sequence[Matcher], deadline: float | None) -> Sequence[IndexedSeries]:
-    """The series in scope that all `matchers` match, by ascending ref. Small results are kept for the next call.
+def resolve(scope: Scope, matchers: Sequence[Matcher], deadline: float | None) -> list[IndexedSeries]:
+    """The series in scope that all `matchers` match, by ascending ref.
 
     An absent label has the value "", as in Prometheus. Raises RegexError for a bad pattern, RegexTimeout at `deadline`.
     """
-    key = tuple(matchers)
-    index, version = scope.index, (scope.bound, scope.epoch)
-    known = index.found.get(key)
-    if known is not None and known[0] == version:
-        return known[1]
-    found = _resolve(scope, matchers, deadline)
-    if len(found) <= _KEPT_SERIES:
-        if len(index.found) >= _KEPT_SELECTIONS:
-            index.found.clear()
-        index.found[key] = (version, found)
-    return found
-
-
-def _resolve(scope: Scope, matchers: Sequence[Matcher], deadline: float | None) -> list[IndexedSeries]:
     index = scope.index
     included: list[list[IndexedSeries]] = []  # a list for each matcher that needs the label
     excluded: list[list[IndexedSeries]] = []
