@@ -131,7 +131,10 @@ def point_template(timestamps: NDArray[np.int64]) -> bytes:
     seconds, rest = np.divmod(timestamps, 1000)
     if not rest.any():
         return b'"],[%b,"%%b' % encode(seconds.tolist())[1:-1].replace(b",", b',"%b"],[')
-    return b"".join([b'"],[%b,"%%b' % timestamp(t) for t in timestamps.tolist()])
+    if timestamps[0] < 0:
+        return b"".join([b'"],[%b,"%%b' % timestamp(t) for t in timestamps.tolist()])
+    parts = np.stack((seconds, rest), axis=1).ravel().tolist()
+    return (b'"],[%d.%03d,"%%b' * len(timestamps) % tuple(parts)).replace(b".000,", b",")
 
 
 def timestamp(t_ms: int) -> bytes:
