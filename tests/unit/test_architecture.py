@@ -170,7 +170,6 @@ STILL_PATCHING = {
     "tests/unit/sources/test_files.py",
     "tests/unit/sources/test_priority.py",
     "tests/unit/tsdb/disk/test_disk.py",
-    "tests/unit/web/test_patience.py",
 }
 
 
