@@ -45,7 +45,7 @@ BENCHES = {
     "transport": Benchmark(),
     "store": Benchmark(minutes=8),
     "day": Benchmark(minutes=10),
-    "query": Benchmark(minutes=8),
+    "query": Benchmark(minutes=20),
     "beside": Benchmark(),
     "remote_write": Benchmark(),
     "serve": Benchmark(minutes=8),
