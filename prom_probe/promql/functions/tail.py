@@ -21,12 +21,13 @@ _LEAST_WINDOWS = 8
 
 
 class _Run(NamedTuple):
-    """Windows of `length` samples that end every `stride` samples, the first of them before sample `end`.
+    """`windows` windows of `length` samples that end every `stride` samples, the first of them before sample `end`.
 
-    `steps`: theirs. The series may begin within the first windows: what is missing there is as good as -Inf.
+    `steps`: the steps that have one of them. What is missing before a series' first sample is as good as -Inf.
     """
 
     steps: Ints
+    windows: int
     end: int
     length: int
     stride: int
@@ -45,8 +46,12 @@ def fill_high_quantiles(windows: Windows, q: Floats, out: Floats) -> Ints | None
     stride, kept = int(np.bincount(apart).argmax()), length - int(q[0] * (length - 1))
     if not 0 < 2 * kept <= stride or 2 * stride > length or np.isnan(windows.values).any():
         return None
-    parts = np.split(steps, np.flatnonzero(apart != stride) + 1)  # a missing sample parts them
-    runs = [_Run(some, int(ends[some[0]]), length, stride) for some in parts if len(some) >= _LEAST_WINDOWS]
+    runs = []
+    behind = ends[steps] - stride * steps  # a sample that is missing or late moves windows
+    for some in (steps[behind == each] for each in np.unique(behind)):
+        number = int(some[-1] - some[0]) + 1
+        if len(some) >= _LEAST_WINDOWS and 4 * len(some) >= number:
+            runs.append(_Run(some, number, int(ends[some[0]]), length, stride))
     for run in runs:
         _fill(windows, run, float(q[0]), 1 << (kept - 1).bit_length(), out)
     return np.concatenate([run.steps for run in runs]) if runs else None
@@ -57,8 +62,8 @@ def _fill(windows: Windows, run: _Run, q: float, kept: int, out: Floats) -> None
     last = windows.count[0, run.steps] - 1
     rank = q * last
     below = np.floor(rank)
-    weight, from_top, place = rank - below, last - below.astype(np.int64), np.arange(len(run.steps))
-    samples = run.length + (len(run.steps) - 1) * run.stride
+    weight, from_top, place = rank - below, last - below.astype(np.int64), run.steps - run.steps[0]
+    samples = run.length + (run.windows - 1) * run.stride
     height = max(1, BLOCK // (2 * samples))
     for top in range(0, windows.series, height):
         windows.check()
@@ -73,7 +78,7 @@ def _fill(windows: Windows, run: _Run, q: float, kept: int, out: Floats) -> None
 def _largest(values: Floats, run: _Run, kept: int) -> Floats:
     """The `kept` largest values of each window, descending: [kept, series, windows]."""
     several, rest = divmod(run.length, run.stride)
-    windows = len(run.steps)
+    windows = run.windows
     found = None
     if rest:  # the samples of a window before its first whole stretch
         begins = np.full((len(values), windows, max(rest, kept)), -np.inf)
