@@ -17,11 +17,12 @@ _OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 Pread: TypeAlias = Callable[[int, int, int], bytes]
 
 
-def default_limit() -> int:
-    """How many descriptors this process may keep: RLIMIT_NOFILE less a reserve, at most 4,096."""
+def default_limit(soft: int | None = None) -> int:
+    """How many descriptors this process may keep: RLIMIT_NOFILE (`soft`) less a reserve, at most 4,096."""
     import resource
 
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft is None:
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return _MOST
     return max(0, min(soft - _RESERVE, _MOST))
