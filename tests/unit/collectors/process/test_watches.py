@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
-from prom_probe.collectors.process import roster as module
 from prom_probe.collectors.process.collector import ProcessCollector
 from prom_probe.collectors.process.roster import Roster
 from prom_probe.collectors.process.rules import Found
 from prom_probe.model.watch import Watch
-from prom_probe.sources.proc_pid_stat import read_proc_pid_stat
 from tests.support.collector_harness import Machine
 from tests.support.fake_proc import stat_line
 
@@ -170,6 +167,24 @@ def test_who_has_another_s_pid_is_found_by_the_next_listing(
     assert finder.trees() == {"t": [150]}
     given = {pid for pid in [1, *range(100, 200)] if (before < pid <= newest if before < newest else pid <= newest)}
     assert set(looked) == given
+
+
+@pytest.mark.parametrize("waited", range(12))
+@pytest.mark.parametrize(("before", "newest"), [(120, 150), (149, 150), (149, 160)])
+def test_a_reused_pid_is_found_at_once_where_few_were_given(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, before: int, newest: int, waited: int
+) -> None:
+    """The first and the last of the given PIDs too, whether they are probed or /proc is listed in that collection."""
+    pids = [before, newest]
+    monkeypatch.setattr(Roster, "_read_newest_pid", lambda roster: pids[0])
+    monkeypatch.setattr(Roster, "_take_revisits", lambda roster: set())
+    for pid in range(100, 161):
+        machine.proc.process(pid, 1, b"sh")
+    finder = Finder(machine, Watch("t", "comm", "python"))
+    finder.trees(1 + waited)
+    machine.proc.process(150, 1, b"python", start=50_000)
+    del pids[0]
+    assert finder.trees() == {"t": [150]}
 
 
 @pytest.mark.parametrize(("newest", "looks"), [(None, 1), (10**7, 8)])
@@ -376,25 +391,23 @@ def test_a_gone_container_keeps_its_counters_for_a_while(pod: Machine) -> None:
     assert 'proctree_processes{tree="nginx"}' in pod.collect(collector)
 
 
-def test_ten_thousand_processes_are_looked_at_once(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thousand_processes_are_looked_at_once(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A later collection reads what is new, and a few others in turn."""
     machine.proc.process(100)
-    crowd = [str(pid) for pid in range(30000, 40000)]
-    looked: list[int] = []
-    listdir, read = os.listdir, read_proc_pid_stat
-
-    def list_crowd(path: str) -> list[str]:
-        return listdir(path) + crowd if path == machine.proc.path else listdir(path)
-
-    def read_crowd(procfs: str, pid: int) -> bytes:
-        looked.append(pid)
-        return stat_line(pid, b"x", 1, {}) if pid >= 30000 else read(procfs, pid)
-
-    monkeypatch.setattr(os, "listdir", list_crowd)
-    monkeypatch.setattr(module, "read_proc_pid_stat", read_crowd)
+    for pid in range(30_000, 31_000):
+        (machine.proc.root / str(pid)).mkdir()
+        (machine.proc.root / str(pid) / "stat").write_bytes(stat_line(pid, b"x", 1, {}))
     finder = Finder(machine, Watch("job", "pid", "100"))
+    looked: list[int] = []
+    look = finder.roster._look
+
+    def spy(pid: int, again: bool) -> Found | None:
+        looked.append(pid)
+        return look(pid, again)
+
+    monkeypatch.setattr(finder.roster, "_look", spy)
     assert finder.trees() == {"job": [100]}
-    assert len(looked) > 10_000
+    assert len(looked) == len(set(looked)) > 1000
     looked.clear()
     machine.proc.process(20000, 100)
     assert finder.trees(3) == {"job": [100, 20000]}
