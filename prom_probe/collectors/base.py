@@ -106,6 +106,8 @@ class Context(msgspec.Struct):
     log: Callable[[str, str], None] = _no_log  # level ("info", "warn", "error"), message
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
+    # The CPU clock of a process by its PID, ns; None: the kernel's, where procfs has our own PID namespace.
+    process_clock: Callable[[int], int] | None = None
     statvfs: Callable[[str], os.statvfs_result] = os.statvfs
     supervisor_pid: Callable[[], int] = os.getppid
     online_cpus: Callable[[], int] = _online_cpus

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Iterable
+from collections.abc import Callable
 
 import msgspec
 
@@ -24,6 +24,7 @@ from prom_probe.model.definition import READABLE
 from prom_probe.model.family import column
 from prom_probe.model.layout import Group, Layout
 from prom_probe.sources.cgroup_path import CgroupLocator
+from prom_probe.sources.process_clock import read_process_clock
 from prom_probe.sources.process_files import ProcessFiles, fd_size_counts
 
 _SOURCES = ("proc_pid_io", "proc_pid_fd", "proc_pid_schedstat")
@@ -68,7 +69,7 @@ class ProcessCollector:
         self._last_ticks = 0.0  # when the last collection began, in ticks since boot
         self._columns = Columns(context, self._boot_time)
         self._reader = ProcessReader(
-            clocks=self._roster.own_namespace,  # a clock is named by a PID of our namespace
+            read_clock=self._find_clock(),
             main_thread_waits=not context.context_switches,
             say=self._say,
         )
@@ -83,20 +84,25 @@ class ProcessCollector:
     def _make_roster(self) -> Roster:
         return Roster(self._context)
 
+    def _find_clock(self) -> Callable[[int], int] | None:
+        if self._context.process_clock is not None:
+            return self._context.process_clock
+        return read_process_clock if self._roster.own_namespace else None
+
     def collect(self) -> None:
         self.layout.maybe_compact()
         now_ticks = (time.time() - self._boot_time) * self._hz
         for watched in self._watched.values():
             watched.unattributed.begin()
         self._find()
+        begun_s = self._context.monotonic()
         self._read_all()
         now_s = self._context.monotonic()
-        changed: list[Process] = []
         for watched in self._watched.values():
-            changed += watched.tree.end()
-            watched.maxima.add(watched.tree, now_s)
+            watched.tree.end()
+            watched.maxima.add(watched.tree, begun_s, now_s)
             watched.unattributed.read(watched.tree, self._processes, settled=not self._heirs)
-        self._write_processes(changed)
+        self._write_processes()
         for name, watched in list(self._watched.items()):
             self._write_tree(name, watched, now_s)
         self._write_sources()
@@ -119,7 +125,7 @@ class ProcessCollector:
         if gone or self._heirs:
             self._heirs = settle(gone, processes, self._heirs)
             for heir in self._heirs:
-                self._reader.renew(heir)  # its next reading shows what it has reaped
+                heir.cpu_ns = -1  # its next reading shows what it has reaped
         if self._threads is not None:
             self._threads.read(processes.values())
         if self._pss is not None:
@@ -146,12 +152,10 @@ class ProcessCollector:
         process.absorbed_read, process.absorbed_write = self._absorbed.pop((found.pid, found.start), (0, 0))
         self._processes[found.pid] = process
         self._unlisted.append(process)
-        self._reader.join(process)
         tree.join(process)
         self._told = False
         if found.start < self._youngest:  # it matched late, or is an orphan: its children may be here already
             self._processes = dict(sorted(self._processes.items(), key=lambda item: item[1].start))
-            self._reader.arrange(self._processes.values())
         self._youngest = max(self._youngest, found.start)
 
     def _drop(self, gone: list[Process]) -> None:
@@ -159,7 +163,6 @@ class ProcessCollector:
         for process in gone:
             del self._processes[process.pid]
             self._roster.forget(process.pid)
-            self._reader.leave(process)
             process.tree.leave(process)
             process.files.close()
             self._end_series(process)
@@ -167,11 +170,11 @@ class ProcessCollector:
         parents = {process.pid for process in gone}
         for process in self._processes.values():
             if process.ppid in parents:
-                self._reader.renew(process)  # it has another parent now, and need not have run for that
+                process.cpu_ns = -1  # it has another parent now, and need not have run for that
 
     def _read(self) -> list[Process]:
-        """Read what is due of the processes; those that are gone."""
-        return self._reader.read(busy=self._roster.has_listed, looked=self._roster.has_looked)
+        """Read the processes; those that are gone."""
+        return self._reader.read(self._processes.values())
 
     def _watch(self, name: str) -> Watched:
         watched = self._watched.get(name)
@@ -205,14 +208,15 @@ class ProcessCollector:
     def _process_values(self, process: Process) -> list[float]:
         return self._columns.process(process)
 
-    def _write_processes(self, changed: Iterable[Process]) -> None:
-        for process in changed:
-            if process.group is not None:
-                group = process.group
-                if process.label != process.comm:  # after an exec
-                    self._end_series(process)
-                    group = self._begin_series(process)
-                self._write_process(process, group)
+    def _write_processes(self) -> None:
+        for process in self._processes.values():
+            group = process.group
+            if group is None:
+                continue
+            if process.label != process.comm:  # after an exec
+                self._end_series(process)
+                group = self._begin_series(process)
+            self._write_process(process, group)
         if not self._unlisted or self._with_series >= self._context.max_processes:
             return
         for process in self._unlisted:

@@ -22,11 +22,15 @@ class Maxima:
         self._windows = [WindowMax(context.max_window_s) for _ in range(RUN_QUEUE + 1)]
         self._page = context.page_bytes
         self._hz = context.ticks_per_s
-        self._at: float | None = None  # when the rates were last taken
+        self._at: float | None = None  # when the readings began of which the rates were last taken
         self._ticks = self._waited = 0
 
-    def add(self, tree: Tree, now_s: float) -> None:
-        """Take over what the tree has just added up to; a tree without processes has nothing to add."""
+    def add(self, tree: Tree, begun_s: float, now_s: float) -> None:
+        """Take over what the tree has just added up to; a tree without processes has nothing to add.
+
+        The processes were read from `begun_s` to `now_s`. A rate counts from the beginning of one collection's readings
+        to the end of another's, so a collection that is held up in the middle never makes it larger than it was.
+        """
         if not tree.processes:
             self._at = None
             return
@@ -45,7 +49,7 @@ class Maxima:
             windows[CPUS].add(now_s, max(0, ticks - self._ticks - tree.brought) / self._hz / elapsed)
             if not sums.denied_waited:
                 windows[RUN_QUEUE].add(now_s, max(0, waited - self._waited - tree.brought_waited) / 1e9 / elapsed)
-        self._at, self._ticks, self._waited = now_s, ticks, waited
+        self._at, self._ticks, self._waited = begun_s, ticks, waited
         tree.brought = tree.brought_waited = 0
 
     def read(self, now_s: float) -> list[float | None]:

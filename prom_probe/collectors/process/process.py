@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import TYPE_CHECKING, NamedTuple
 
 from prom_probe.sources.proc_pid_stat import ProcPidStat
@@ -77,10 +77,7 @@ class Departed:
 
 
 class Process:
-    """A member of a tree, and what changed with its last reading.
-
-    Whoever changes what others see of it calls `touch`; its tree counts what is touched.
-    """
+    """A member of a tree, and what changed with its last reading."""
 
     __slots__ = (
         "absorbed_read",
@@ -90,20 +87,15 @@ class Process:
         "child_system",
         "child_user",
         "comm",
-        "counted",
-        "counted_ratio",
-        "counted_state",
         "cpu_ns",
         "departed",
         "faults",
-        "fds_ratio",
         "fds_readable",
         "files",
         "gained",
         "group",
         "io_readable",
         "label",
-        "limits_due",
         "major",
         "max_fds",
         "memory_readable",
@@ -121,16 +113,12 @@ class Process:
         "shared",
         "shmem",
         "start",
-        "stat_data",
         "state",
-        "statm_data",
-        "status_due",
-        "status_of",
+        "status_shared",
         "swap",
         "system",
         "tasks",
         "threads",
-        "touched",
         "tree",
         "tree_name",
         "user",
@@ -154,14 +142,8 @@ class Process:
         self.files = files
         self.group: Group | None = None  # its series
         self.label = b""  # the name they have
-        self.touched = False  # since its tree counted it and its series were written
-        self.counted: Sequence[int] = NOTHING  # the `numbers` that its tree has counted
-        self.counted_state = b""
-        self.counted_ratio = -1.0
-        self.stat_data = self.statm_data = b""  # what is not read again as long as it stays the same
         self.whole = False  # whether everything has been read of it as it is now
-        self.status_of = b""  # what statm said when its status was read; empty once that was put off
-        self.status_due = self.limits_due = 0  # the collection in which they are read again
+        self.status_shared = 0  # what `shared` was when its status was read
         self.ppid = 0
         self.comm = b""
         self.state = b""  # until the first reading
@@ -183,7 +165,6 @@ class Process:
         self.pss = self.uss = -1  # KiB
         self.pss_at = 0.0  # monotonic time from which they are old
         self.max_fds = 0  # 0 for no limit
-        self.fds_ratio = -1.0  # open descriptors divided by the limit; -1 where there is none
         self.io_readable = self.fds_readable = self.waited_readable = self.memory_readable = True
 
     def count(self, stat: ProcPidStat) -> None:
@@ -224,13 +205,18 @@ class Process:
         """That many of its bytes are those of children that were sampled themselves."""
         self.absorbed_read += read
         self.absorbed_write += write
-        self.touch()
 
-    def touch(self) -> None:
-        """It has changed: its tree counts it again, its series are written again."""
-        if not self.touched:
-            self.touched = True
-            self.tree.touched.append(self)
+    def empty(self) -> None:
+        """It is a zombie, which has none of this."""
+        self.threads = self.resident = self.shared = self.virtual = self.open_fds = 0
+        self.shmem = self.swap = self.max_fds = 0
+        self.pss = self.uss = 0
+        self.tasks = {}
+
+    @property
+    def fds_ratio(self) -> float:
+        """Open descriptors divided by their limit; -1 where there is none."""
+        return self.open_fds / self.max_fds if self.max_fds else -1.0
 
     @property
     def ticks(self) -> int:

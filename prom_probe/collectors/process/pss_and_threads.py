@@ -1,9 +1,9 @@
-"""Readings that cost more than a collection may: each thread's files, and PSS. A few processes at a time, in turn."""
+"""Readings that cost more than others and are only made where asked for: each thread's files, and PSS."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from time import perf_counter
 
 from prom_probe.collectors.base import Context
@@ -13,11 +13,9 @@ from prom_probe.sources.proc_pid_schedstat import parse_proc_pid_schedstat
 from prom_probe.sources.proc_pid_smaps_rollup import parse_smaps_rollup
 from prom_probe.sources.proc_pid_status import parse_task_status
 
-# Threads looked at in one collection; a process with more than these alone has them looked at all the same.
-_MOST_THREADS = 256
 # Seconds of a collection after which no further PSS is read.
 _PSS_S = 0.005
-# Collections between two looks at the threads of a process that has no CPU clock here to tell whether it ran.
+# What is kept of the CPU clock of a process that has none here to tell whether it ran.
 _UNKNOWN = -1
 
 _GONE = (ProcessLookupError, FileNotFoundError)
@@ -31,19 +29,13 @@ class Threads:
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
-        self._queue: deque[Process] = deque()
 
-    def read(self, processes: Collection[Process]) -> None:
-        """Look at the threads of those that have run since they were last looked at, as far as there is time."""
-        if not self._queue:
-            self._queue.extend(
-                process for process in processes if process.cpu_ns != process.scanned_ns or process.cpu_ns == _UNKNOWN
-            )
-        left = _MOST_THREADS
-        while self._queue and left > 0:
-            process = self._queue.popleft()
+    def read(self, processes: Iterable[Process]) -> None:
+        """Look at the threads of those that have run since they were last looked at."""
+        for process in processes:
+            if process.cpu_ns == process.scanned_ns and process.cpu_ns != _UNKNOWN:
+                continue
             if not process.zombie:
-                left -= max(1, process.threads)
                 try:
                     self._scan(process)
                 except _GONE:
@@ -52,7 +44,6 @@ class Threads:
                     self._say(str(error))
                     continue
             process.scanned_ns = process.cpu_ns
-            process.touch()
 
     def _scan(self, process: Process) -> None:
         files, before = process.files, process.tasks
@@ -98,7 +89,6 @@ class Pss:
             process = self._queue.popleft()
             process.pss_at = now_s + self._context.pss_interval_s
             self._take(process)
-            process.touch()
             if perf_counter() >= end:
                 break
 

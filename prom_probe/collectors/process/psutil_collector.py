@@ -96,7 +96,6 @@ class PsutilProcessCollector(ProcessCollector):
             return False
         except psutil.AccessDenied:
             process.fds_readable = False
-            process.touch()
         return True
 
     def _take(self, process: Process, peer: psutil.Process) -> None:
@@ -111,7 +110,6 @@ class PsutilProcessCollector(ProcessCollector):
         process.resident = peer.memory_info().rss // self._context.page_bytes
         process.open_fds = peer.num_fds()
         process.fds_readable = True
-        process.touch()
 
     def _tree_values(self, watched: Watched, now_s: float) -> list[float]:
         return _blank(super()._tree_values(watched, now_s), self._tree_absent)

@@ -48,16 +48,12 @@ class Place(NamedTuple):
 
 
 class Roster:
-    """`members` by PID. Whoever sees that a member is gone calls `forget`.
-
-    `has_listed`: the last `refresh` listed /proc, which costs more than all else on a large machine.
-    `has_looked`: it looked at processes that were no members.
-    """
+    """`members` by PID. Whoever sees that a member is gone calls `forget`."""
 
     def __init__(self, context: Context, rules: RuleTable = RULES) -> None:
         self.rules = [rules[watch.kind](watch, context) for watch in context.watches]
         self.members: dict[int, Place] = {}
-        self.has_listed = self.has_looked = False
+        self._has_listed = False  # whether the last `refresh` listed /proc
         self._context = context
         self._procfs = context.procfs
         self._loadavg = KeptFile(f"{context.procfs}/loadavg", context.descriptors, read_line)
@@ -78,7 +74,6 @@ class Roster:
         """The processes that have become members, parents before their children."""
         new = self._find_new()
         again = self._take_revisits() - new
-        self.has_looked = False
         if not (new or again or self._by_list):
             return []
         own = self._context.own_pids()
@@ -88,7 +83,6 @@ class Roster:
         pids = {pid for pid in pids if pid not in self.members and pid not in own}
         if not pids:
             return []
-        self.has_looked = True
         found: dict[int, Found] = {}
         for pid in pids:
             entry = self._look(pid, pid in again)
@@ -123,7 +117,7 @@ class Roster:
 
     def _find_new(self) -> set[int]:
         """PIDs that were not there before."""
-        self.has_listed = False
+        self._has_listed = False
         self._since_listing += 1
         before, newest = self._newest_pid, self._read_newest_pid()
         if newest is not None and before is not None and 0 <= newest - before <= _MAX_PROBES:
@@ -174,7 +168,7 @@ class Roster:
         return new
 
     def _list(self) -> set[int]:
-        self.has_listed = True
+        self._has_listed = True
         start = thread_time()  # not the wall clock, which counts what others did meanwhile
         names = os.listdir(self._procfs)
         new = [name for name in names if name not in self._known]
@@ -187,14 +181,14 @@ class Roster:
         return {int(name) for name in new if name.isdigit()}
 
     def _take_revisits(self) -> Set[int]:
-        if not (self._revisits or self.has_listed or self._by_name or self._newest_pid is None):
+        if not (self._revisits or self._has_listed or self._by_name or self._newest_pid is None):
             return frozenset()
         again = set(self._revisits)
         self._revisits = {pid: left - 1 for pid, left in self._revisits.items() if left > 1}
         if not self._sweep:
             self._sweep = list(self._known)
         share = len(self._known) // _SWEEP_ALL if self._by_name else 0
-        share = max(share, 1 if self._newest_pid is None else _SWEEP_LISTED * self.has_listed)
+        share = max(share, 1 if self._newest_pid is None else _SWEEP_LISTED * self._has_listed)
         if share:
             again.update(int(name) for name in self._sweep[-share:] if name.isdigit())
             del self._sweep[-share:]

@@ -12,6 +12,7 @@ process has some hundreds, and they are exact where ticks are coarse.
 """
 
 from collections.abc import Sequence
+from operator import add
 
 from prom_probe.collectors.process.process import COUNTERS, LARGEST, NOTHING, Departed, Process, Sums, count_states
 
@@ -26,8 +27,6 @@ class Tree:
     """
 
     __slots__ = (
-        "_changed",
-        "_totals",
         "brought",
         "brought_waited",
         "counters",
@@ -44,7 +43,6 @@ class Tree:
         "start",
         "states",
         "sums",
-        "touched",
         "with_series",
     )
 
@@ -53,8 +51,6 @@ class Tree:
         self.held = [0] * COUNTERS
         self.counters = [0] * COUNTERS
         self.sums = NOTHING
-        self._totals = list(NOTHING)  # the same of all members as they were counted
-        self.touched: list[Process] = []  # that are to be counted again
         self.with_series = 0  # how many of the members have series
         self.states = count_states(())  # how many processes are in each of STATES
         self.processes = self.processes_seen = 0
@@ -65,77 +61,35 @@ class Tree:
         # What processes had used before they joined: CPU ticks, ns. Whoever uses these sets them to 0.
         self.brought = self.brought_waited = 0
         self.scanned = False  # whether the threads of all processes have been looked at
-        self._changed = False
 
     def join(self, process: Process) -> None:
         self.members[process.pid] = process
-        self._changed = True
-        process.touch()
 
     def leave(self, process: Process) -> None:
         """The process is gone; what it was last seen with is for `settle` to hold."""
         del self.members[process.pid]
-        self._changed = True
-        self._recount(process, NOTHING)
 
     def hold(self, numbers: Sequence[int], sign: int = 1) -> None:
         """Count these from now on although no live process has them; `sign` -1: a live process has them too."""
         for i, number in enumerate(numbers):
             self.held[i] += sign * number
 
-    def end(self) -> list[Process]:
-        """Add up what was last read of the members; those that have changed."""
+    def end(self) -> None:
+        """Add up what was last read of the members: of all of them, so that no change can be missed."""
         members = self.members.values()
         self.processes = len(members)
-        changed = self._count()
+        self.sums, self.start, self.oldest = NOTHING, 0.0, 0
         if members:
+            self.sums = Sums._make(map(_add_up, zip(*[process.numbers for process in members], strict=True)))
+            oldest = min(members, key=_start)
+            self.start, self.oldest = oldest.wall, oldest.pid
             self.peak_processes = max(self.peak_processes, self.processes)
             self.peak_resident = max(self.peak_resident, self.sums.resident)
+            self.peak_process = max(self.peak_process, *[process.peak for process in members])
             self.scanned = self.scanned or not self.sums.unscanned
-        if self._changed:
-            self._changed = False
-            oldest = min(members, key=_start, default=None)
-            self.start, self.oldest = (oldest.wall, oldest.pid) if oldest else (0.0, 0)
-        counters, held, totals = self.counters, self.held, self._totals
-        for i in range(COUNTERS):
-            now = totals[i] + held[i]
-            if now > counters[i]:
-                counters[i] = now
-        return changed
-
-    def _count(self) -> list[Process]:
-        """Count who was touched again: of hundreds of members, those are few."""
-        members = self.members
-        changed: list[Process] = []
-        others = self._changed  # whether the states and ratios of all are to be looked at
-        for process in self.touched:
-            process.touched = False
-            if members.get(process.pid) is not process:
-                continue  # it has left since
-            changed.append(process)
-            self._recount(process, process.numbers)
-            if process.state != process.counted_state or process.fds_ratio != process.counted_ratio:
-                process.counted_state, process.counted_ratio = process.state, process.fds_ratio
-                others = True
-            if process.peak > self.peak_process:
-                self.peak_process = process.peak
-        if others:
-            self.states = count_states([process.state for process in members.values()])
-            self.fds_ratio = max([process.fds_ratio for process in members.values()], default=-1.0)
-        if self.touched or self._changed:
-            self.touched.clear()
-            self.sums = Sums._make(self._totals)
-        return changed
-
-    def _recount(self, process: Process, numbers: Sequence[int]) -> None:
-        """Count it with these; what the kernel cannot mean is the nearest that it can."""
-        if min(numbers) < 0 or max(numbers) > LARGEST:
-            numbers = [min(max(number, 0), LARGEST) for number in numbers]
-        totals, counted = self._totals, process.counted
-        for i, number in enumerate(numbers):
-            if number != counted[i]:
-                totals[i] += number - counted[i]
-        process.counted = numbers
+        self.states = count_states([process.state for process in members])
+        self.fds_ratio = max([process.fds_ratio for process in members], default=-1.0)
+        self.counters = list(map(max, self.counters, map(add, self.sums, self.held)))
 
     @property
     def live(self) -> list[int]:
@@ -150,6 +104,13 @@ class Tree:
 
 def _start(process: Process) -> int:
     return process.start
+
+
+def _add_up(numbers: Sequence[int]) -> int:
+    """Their sum, where what the kernel cannot mean is the nearest that it can."""
+    if min(numbers) < 0 or max(numbers) > LARGEST:
+        numbers = [min(max(number, 0), LARGEST) for number in numbers]
+    return sum(numbers)
 
 
 def settle(gone: list[Process], processes: dict[int, Process], waiting: set[Process]) -> set[Process]:
