@@ -10,15 +10,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from prom_probe.collectors.base import Context
 from prom_probe.collectors.process.collector import ProcessCollector
 from prom_probe.collectors.process.roster import Roster
+from prom_probe.collectors.process.rules import decode
 from prom_probe.model.watch import Watch
-from prom_probe.sources.descriptors import Descriptors
-from prom_probe.sources.process_files import ProcessFiles
+from prom_probe.sources.descriptors import Descriptors, read_once
+from prom_probe.sources.proc_pid_io import parse_proc_pid_io
+from prom_probe.sources.proc_pid_schedstat import parse_proc_pid_schedstat
+from prom_probe.sources.proc_pid_stat import parse_proc_pid_stat
 from tests.support.collector_harness import values
 from tests.support.processes import burn, child, collect_until, ended, running, sleep
 
@@ -265,44 +269,62 @@ def test_a_collector_without_descriptors_left_still_collects() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_a_process_that_rests_is_not_read_again_until_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its CPU clock stands still; now and then all of it is read even so."""
-    reads: list[ProcessFiles] = []
-    stat = ProcessFiles.stat
-
-    def spy(files: ProcessFiles) -> bytes:
-        reads.append(files)
-        return stat(files)
-
-    with sleeping_tree(1) as pid:
-        collector = collector_of(pid)
-        collect_until(collector, lambda: not _has_run(collector, reads, monkeypatch, spy))
-        reads.clear()
-        monkeypatch.setattr(ProcessFiles, "stat", spy)
-        for _ in range(5):
-            collector.collect()
-        assert len(reads) <= 2
-        for _ in range(30):
-            collector.collect()
-        assert len(reads) >= 2
-        reads.clear()
-        os.kill(pid, signal.SIGUSR1)
-        collect_until(collector, lambda: bool(reads))
-        collector.close()
+def kernel_says(pids: list[int]) -> dict[int, tuple[int, int, int, int]]:
+    """Of each process: user and system ticks, ns that it waited for a CPU, bytes that it wrote."""
+    numbers = {}
+    for pid in pids:
+        stat = parse_proc_pid_stat(read_once(f"/proc/{pid}/stat"))
+        waited = parse_proc_pid_schedstat(read_once(f"/proc/{pid}/schedstat"))
+        _, written = parse_proc_pid_io(read_once(f"/proc/{pid}/io"))
+        numbers[pid] = stat.utime, stat.stime, waited, written
+    return numbers
 
 
-def _has_run(
-    collector: ProcessCollector,
-    reads: list[ProcessFiles],
-    monkeypatch: pytest.MonkeyPatch,
-    spy: Callable[[ProcessFiles], bytes],
-) -> bool:
-    """Whether a member has run since the last collection, as it may just after its start."""
-    reads.clear()
-    with monkeypatch.context() as patch:
-        patch.setattr(ProcessFiles, "stat", spy)
+def test_each_second_of_many_busy_processes_is_what_the_kernel_says(tmp_path: Path) -> None:
+    """Forty on two CPUs: each number lies between what was there before and after the collection; some 38 wait."""
+    count, cpus = 40, sorted(os.sched_getaffinity(0))[:2]
+
+    def write_for_ever() -> None:
+        with open(tmp_path / str(os.getpid()), "wb", buffering=0) as file:
+            while True:
+                file.seek(0)
+                file.write(bytes(1 << 16))
+                burn(0.01)
+
+    def work() -> None:
+        os.sched_setaffinity(0, cpus)
+        for _ in range(count - 1):
+            child(write_for_ever)
+        write_for_ever()
+
+    with running(work) as pid:
+        collector = collector_of(pid, local_after=1)
         collector.collect()
-    return bool(reads)
+        collect_until(collector, lambda: processes(collector) == count)
+        pids = list(collector._processes)
+        hz = os.sysconf("SC_CLK_TCK")
+        end = time.monotonic() + 3.5
+        while time.monotonic() < end:
+            time.sleep(1.0)
+            before = kernel_says(pids)
+            collector.collect()
+            after, row = kernel_says(pids), values(collector)
+            for each in pids:
+                own = f'comm="{decode(collector._processes[each].comm)}", '
+                name = f'pid="{each}", tree="t"'
+                said = (
+                    row[f'proctree_process_cpu_seconds_total{{{own}mode="user", {name}}}'] * hz,
+                    row[f'proctree_process_cpu_seconds_total{{{own}mode="system", {name}}}'] * hz,
+                    collector._processes[each].waited,
+                    row[f"proctree_process_io_write_bytes_total{{{own}{name}}}"],
+                )
+                for low, number, high in zip(before[each], said, after[each], strict=True):
+                    assert low - 1e-6 <= number <= high + 1e-6
+            waited = row['proctree_cpu_waiting_seconds_total{tree="t"}'] * 1e9
+            low, high = (sum(numbers[2] for numbers in kernel.values()) for kernel in (before, after))
+            assert low - 1e3 <= waited <= high + 1e3
+        assert (count - len(cpus)) * 0.75 < values(collector)['proctree_run_queue_length_max{tree="t"}'] <= count
+        collector.close()
 
 
 class Listings:

@@ -24,6 +24,8 @@ class Maxima:
         self._hz = context.ticks_per_s
         self._at: float | None = None  # when the readings began of which the rates were last taken
         self._ticks = self._waited = 0
+        self._all_threads = context.context_switches  # whose waiting is counted, or only the main ones'
+        self._waiters = 0  # how many there were then
 
     def add(self, tree: Tree, begun_s: float, now_s: float) -> None:
         """Take over what the tree has just added up to; a tree without processes has nothing to add.
@@ -45,10 +47,14 @@ class Maxima:
         if self._at is not None and elapsed < _RATE_S:
             return
         ticks, waited = tree.counters[0] + tree.counters[1], tree.counters[6]
+        waiters = sums.threads if self._all_threads else tree.processes
         if self._at is not None:
             windows[CPUS].add(now_s, max(0, ticks - self._ticks - tree.brought) / self._hz / elapsed)
             if not sums.denied_waited:
-                windows[RUN_QUEUE].add(now_s, max(0, waited - self._waited - tree.brought_waited) / 1e9 / elapsed)
+                length = max(0, waited - self._waited - tree.brought_waited) / 1e9 / elapsed
+                # The kernel counts a wait when it ends, also what of it was before: never more than there were.
+                windows[RUN_QUEUE].add(now_s, min(length, max(self._waiters, waiters)))
+        self._waiters = waiters
         self._at, self._ticks, self._waited = begun_s, ticks, waited
         tree.brought = tree.brought_waited = 0
 

@@ -100,13 +100,21 @@ def test_context_switches_are_those_of_all_threads(machine: Machine) -> None:
     assert switches(machine.collect(collector), "voluntary") == 139
 
 
-def test_threads_are_looked_at_a_few_processes_at_a_time(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is no counter before all have been seen once: the rest would look like a burst."""
-    monkeypatch.setattr(costly, "_MOST_THREADS", 2)
-    for pid in range(100, 106):
-        machine.proc.process(pid, 100 if pid > 100 else 1, tasks={pid: ("S", 10, 0, 0)})
+def test_all_threads_are_looked_at_in_each_collection(machine: Machine) -> None:
+    """However many there are: else those that come later would look like a burst."""
+
+    def second(number: int) -> None:
+        for pid in range(100, 103):
+            tasks = {pid + 1000 * thread: ("S", number, 0, number * 10**8) for thread in range(100)}
+            machine.proc.process(pid, 100 if pid > 100 else 1, threads=100, tasks=tasks)
+
     collector = machine.make(ProcessCollector, PID, context_switches=True)
-    assert [switches(machine.collect(collector), "voluntary") for _ in range(4)] == [None, None, 60, 60]
+    for number in range(1, 4):
+        second(number)
+        row = machine.collect(collector)
+        assert switches(row, "voluntary") == 300 * number
+        assert of(row, "cpu_waiting_seconds_total") == 30 * number
+    assert of(row, "run_queue_length_max") == 30
 
 
 def test_maxima_tell_of_a_spike_between_two_scrapes(machine: Machine) -> None:
@@ -131,6 +139,37 @@ def test_maxima_tell_of_a_spike_between_two_scrapes(machine: Machine) -> None:
         assert [of(row, name) for name in names] == spike
     row = machine.collect(collector, 10)
     assert [of(row, name) for name in names] == [10 * 4096, 5 * 4096, 3, 1, 0, 0]
+
+
+def test_no_more_can_wait_than_there_are(machine: Machine) -> None:
+    """The kernel counts a wait when it ends: of five seconds all are in the last one."""
+    machine.proc.process(100)
+    machine.proc.process(101, 100)
+    collector = machine.make(ProcessCollector, PID)
+    machine.collect(collector, 2)
+    machine.proc.process(100, waited=5 * 10**9)
+    row = machine.collect(collector)
+    assert of(row, "run_queue_length_max") == 2
+    assert of(row, "cpu_waiting_seconds_total") == 5
+
+
+def test_a_collection_that_is_held_up_makes_no_rate_larger(machine: Machine) -> None:
+    """What was read late in one counts less in the next than what was read early."""
+    slow = [0.0]
+
+    def clock(pid: int) -> int:
+        machine.now += slow[0]
+        return round(machine.now * 1e9)
+
+    machine.proc.process(100)
+    collector = machine.make(ProcessCollector, PID, process_clock=clock)
+    slow[0] = 0.4
+    machine.collect(collector, 2)  # the next begins a second after this one ends
+    machine.proc.process(100, utime=140, waited=7 * 10**8)
+    slow[0] = 0.0
+    row = machine.collect(collector)
+    assert of(row, "cpus_used_max") == pytest.approx(1)
+    assert of(row, "run_queue_length_max") == pytest.approx(0.5)
 
 
 def test_maxima_survive_their_worker(machine: Machine) -> None:
