@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from prom_probe.collectors.base import Watch
-from prom_probe.collectors.process import ProcessCollector
-from tests.fixtures.busy_processes import FIRST, HZ, BusyProcesses
-from tests.unit.collector_harness import Machine
+from prom_probe.collectors.process.collector import ProcessCollector
+from prom_probe.model.watch import Watch
+from tests.support.busy_processes import FIRST, HZ, BusyProcesses
+from tests.support.collector_harness import Machine
 
 SECONDS = 10
 WINDOW = 6  # collections that are in the window of the maxima
