@@ -20,6 +20,8 @@ from prom_probe.collectors.system.collector import SystemCollector
 from prom_probe.model.watch import Watch
 
 OTHERS = 300
+# For a tree of 50 of which all have run: how many times quicker than psutil a collection is at least.
+BUDGET_MEDIAN, BUDGET_P99 = 8, 6
 ATTRIBUTES = ["cpu_times", "memory_info", "num_threads", "num_fds", "io_counters"]
 
 
@@ -145,16 +147,11 @@ def psutil_system() -> None:
 
 
 def row(name: str, ours: list[float], theirs: list[float]) -> Row:
-    """A line of the table: microseconds, median and p99, and how many times quicker we are."""
+    """A line of the table: microseconds, median and p99, and how many times quicker we are at each."""
     mine, other = percentile(ours, 0.5), percentile(theirs, 0.5)
-    return (
-        name,
-        f"{mine:.0f}",
-        f"{percentile(ours, 0.99):.0f}",
-        f"{other:.0f}",
-        f"{percentile(theirs, 0.99):.0f}",
-        f"{other / mine:.1f}",
-    )
+    mine_p99, other_p99 = percentile(ours, 0.99), percentile(theirs, 0.99)
+    cells = (f"{value:.0f}" for value in (mine, mine_p99, other, other_p99))
+    return name, *cells, f"{other / mine:.1f}", f"{other_p99 / mine_p99:.1f}"
 
 
 def bench_tree(count: int, rounds: int) -> Iterator[Row]:
@@ -211,13 +208,14 @@ def main() -> None:
 
         report(arguments.processes)
         return
-    head = ("us a collection", "ours median", "p99", "psutil median", "p99", "psutil / ours")
+    head = ("us a collection", "ours median", "p99", "psutil median", "p99", "psutil / ours", "at p99")
     rows: list[Row] = []
     with sleepers(OTHERS):
         for count in arguments.processes:
             rows += bench_tree(count, arguments.rounds)
         rows.append(bench_system(arguments.rounds))
     print_table(head, rows)
+    print(f"budget of the tree of 50, awake: psutil / ours at least {BUDGET_MEDIAN}, at p99 {BUDGET_P99}")
 
 
 if __name__ == "__main__":

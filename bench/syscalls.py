@@ -24,13 +24,11 @@ HEAD = ("system calls a beat", "by files", "counted", "which")
 INTERVAL_S = 0.2
 FRAMES = 3  # of the worker's three collectors, each rings the bell once
 SELECTS = ("select", "pselect6", "_newselect")
-HOW = """by files, asleep: each process's CPU clock, and its statm (memory can be swapped out at any time; where many
-                  sleep, in turns); the rest is read every 16 beats or more, in turns, which is counted and not in this
-                  number
-by files, awake:  each process's CPU clock, and each of its kept files once; where many run some are read in turns,
-                  so fewer calls may be counted
+HOW = """by files, asleep: each process's CPU clock, and its statm (memory can be swapped out at any time)
+by files, awake:  each process's CPU clock, and each of its kept files once
 both:             each other kept file once (cgroup, our own processes, loadavg), a ring of the bell for each of the
-                  three collectors, one wait for the next beat"""
+                  three collectors, one wait for the next beat; status (every 8th beat) and all files of a process that
+                  sleeps (every 32nd) are in the counted number alone"""
 
 
 def kept_files(worker: int, members: set[int]) -> tuple[int, int]:

@@ -124,8 +124,6 @@ class ProcessCollector:
                 process.tree.brought_waited += process.waited
         if gone or self._heirs:
             self._heirs = settle(gone, processes, self._heirs)
-            for heir in self._heirs:
-                heir.cpu_ns = -1  # its next reading shows what it has reaped
         if self._threads is not None:
             self._threads.read(processes.values())
         if self._pss is not None:

@@ -101,8 +101,7 @@ FILE = define(
     "Resident memory of the tree that is mapped from files.",
     labels="tree",
     source="/proc/PID/statm shared, /proc/PID/status RssShmem",
-    definition="Sum over the tree's processes of RssFile: statm's shared pages less RssShmem as it was last read (see "
-    "proctree_shared_memory_bytes).",
+    definition="Sum over the tree's processes of RssFile: statm's shared pages less RssShmem.",
 )
 SHARED = define(
     "proctree_shared_memory_bytes",
@@ -111,8 +110,8 @@ SHARED = define(
     "Resident memory of the tree that is shared memory or tmpfs.",
     labels="tree",
     source="/proc/PID/status RssShmem",
-    definition="Sum over the tree's processes of RssShmem, read every 8th collection where a process runs (every 60th "
-    "where very many do) and every 32nd where it sleeps. A page that processes share counts once for each.",
+    definition="Sum over the tree's processes of RssShmem, read when statm's shared pages have changed and every 8th "
+    "collection. A page that processes share counts once for each.",
 )
 SWAP = define(
     "proctree_swap_memory_bytes",
@@ -121,8 +120,7 @@ SWAP = define(
     "Memory of the tree that is swapped out.",
     labels="tree",
     source="/proc/PID/status VmSwap",
-    definition="Sum over the tree's processes of VmSwap (anonymous private pages), read as "
-    "proctree_shared_memory_bytes is.",
+    definition="Sum over the tree's processes of VmSwap (anonymous private pages), read every 8th collection.",
 )
 PEAK = define(
     "proctree_largest_process_memory_peak_bytes",
@@ -131,8 +129,8 @@ PEAK = define(
     "The most resident memory that any one process of the tree has ever had.",
     labels="tree",
     source="/proc/PID/status VmHWM",
-    definition="Largest VmHWM of all processes that the tree has had, each read as proctree_shared_memory_bytes is, so "
-    "spikes between two collections are in it.",
+    definition="Largest VmHWM of all processes that the tree has had, read every 8th collection, so spikes between two "
+    "collections are in it.",
 )
 PSS = define(
     "proctree_pss_memory_bytes",
@@ -192,8 +190,8 @@ CONTEXT_SWITCHES = define(
     labels="tree type",
     source="/proc/PID/task/TID/status voluntary_ctxt_switches, nonvoluntary_ctxt_switches",
     definition='Because the thread waited for something (type="voluntary") or its time was up (type="nonvoluntary"), '
-    "over all threads of the tree's processes. What a thread had by its last reading stays counted after its end. A "
-    "process that ran is read again in its turn, 256 threads a collection. With --collect.context-switches.",
+    "over all threads of the tree's processes. What a thread had by its last reading stays counted after its end. "
+    "With --collect.context-switches.",
 )
 STATE = define(
     "proctree_processes_state",
@@ -223,7 +221,7 @@ FDS_RATIO = define(
     labels="tree",
     source="/proc/PID/fd, /proc/PID/limits",
     definition="Largest, over the tree's processes, of open descriptors divided by the soft limit, which is read at a "
-    "process's start and every 32nd to 256th collection.",
+    "process's start and every 32nd collection.",
 )
 UNATTRIBUTED = define(
     "proctree_cpu_unattributed_seconds_total",
@@ -315,7 +313,8 @@ RUN_QUEUE_MAX = define(
     labels="tree",
     source=WAITED.family.name,
     definition="Largest increase of proctree_cpu_waiting_seconds_total per second between two collections that are "
-    f"half a second apart or more, {_WINDOW}: how many waited on average.",
+    f"half a second apart or more, {_WINDOW}: how many waited on average; at most as many as there are processes, or "
+    "threads with --collect.context-switches, since the kernel counts a wait as a whole when it ends.",
 )
 START_TIME = define(
     "proctree_start_time_seconds",
@@ -421,7 +420,7 @@ PROCESS_SHARED = define(
     "Resident memory of the process that is shared memory or tmpfs.",
     labels="tree pid comm",
     source="/proc/PID/status RssShmem",
-    definition="RssShmem, read as proctree_shared_memory_bytes is.",
+    definition="RssShmem, read as for proctree_shared_memory_bytes.",
 )
 PROCESS_SWAP = define(
     "proctree_process_swap_memory_bytes",
@@ -430,7 +429,7 @@ PROCESS_SWAP = define(
     "Memory of the process that is swapped out.",
     labels="tree pid comm",
     source="/proc/PID/status VmSwap",
-    definition="VmSwap, read as proctree_shared_memory_bytes is.",
+    definition="VmSwap, read every 8th collection.",
 )
 PROCESS_PEAK = define(
     "proctree_process_memory_peak_bytes",
@@ -439,7 +438,7 @@ PROCESS_PEAK = define(
     "The most resident memory that the process has had.",
     labels="tree pid comm",
     source="/proc/PID/status VmHWM",
-    definition="VmHWM (since the last exec), read as proctree_shared_memory_bytes is.",
+    definition="VmHWM (since the last exec), read every 8th collection.",
 )
 PROCESS_MAX_FDS = define(
     "proctree_process_max_fds",

@@ -9,6 +9,7 @@ import pytest
 
 from prom_probe.collectors.process.collector import ProcessCollector
 from prom_probe.model.watch import Watch
+from prom_probe.sources.process_files import ProcessFiles
 from tests.support.collector_harness import Machine
 
 PID = Watch("job", "pid", "100")
@@ -180,3 +181,51 @@ def test_a_child_that_is_reaped_while_its_tree_is_read_counts_once(machine: Mach
         assert user(row) == 41 * 5
         assert of(row, "io_read_bytes_total") == 41 * 4096
         assert of(row, "processes") == 41 - second
+
+
+def test_a_process_that_ends_while_it_is_read_brings_back_what_it_had_reaped(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its stat has the child's time, which is held no longer; its own comes back with the root's next reading."""
+    clocks = Clocks(100, 101, 102)
+    machine.proc.process(100, utime=100, minflt=300)
+    machine.proc.process(101, 100, utime=100, minflt=400)
+    machine.proc.process(102, 101, utime=100, minflt=500)
+    collector = machine.make(ProcessCollector, PID, process_clock=clocks)
+    assert user(machine.collect(collector, 3)) == 3
+    machine.proc.end(102)
+    del clocks.ns[102]
+    machine.proc.process(101, 100, utime=100, minflt=400, cutime=100, cminflt=500)
+    clocks.run(101)
+    read_io = ProcessFiles.io
+
+    def end_before(files: ProcessFiles) -> bytes:
+        if 101 in clocks.ns and files is collector._processes[101].files:
+            machine.proc.end(101)
+            del clocks.ns[101]
+            machine.proc.process(100, utime=100, minflt=300, cutime=200, cminflt=900)
+            clocks.run(100)
+        return read_io(files)
+
+    monkeypatch.setattr(ProcessFiles, "io", end_before)
+    for _ in range(4):
+        assert user(machine.collect(collector)) == 3
+    assert of(machine.collect(collector), "processes") == 1
+
+
+def test_what_a_parent_gained_once_hides_no_later_child(machine: Machine) -> None:
+    """It reaped a child that nobody saw; then another ends, and the kernel itself reaps it while the parent rests."""
+    clocks = Clocks(100, 101)
+    machine.proc.process(100, utime=100, minflt=300)
+    machine.proc.process(101, 100, utime=50, minflt=400)
+    collector = machine.make(ProcessCollector, PID, process_clock=clocks)
+    machine.collect(collector)
+    machine.proc.process(100, utime=100, minflt=300, cutime=100, cminflt=500)
+    clocks.run(100)
+    assert user(machine.collect(collector)) == 2.5
+    machine.proc.end(101)
+    del clocks.ns[101]
+    assert user(machine.collect(collector)) == 2.5
+    machine.proc.process(100, utime=130, minflt=300, cutime=100, cminflt=500)
+    clocks.run(100)
+    assert user(machine.collect(collector)) == 2.8

@@ -132,7 +132,7 @@ class Sampler:
         parents = {process.pid for process in gone}
         self.heirs = settle(gone, self.processes, self.heirs)
         for process in self.processes.values():
-            if process in self.heirs or process.ppid in parents:
+            if process.ppid in parents:
                 process.cpu_ns = -1
         self.tree.end()
         rows = [process.numbers for process in self.processes.values()]
