@@ -1,4 +1,4 @@
-"""Columns: float64s, with gaps, as a record, and back. Works without numpy."""
+"""Columns: encoding float64s with gaps as a record, and decoding them, without numpy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def encode(words: array[int]) -> Record:
     if STALE_BYTES in packed:
         flips = _flips(words)
         if flips == [0]:
-            flips = None  # the bytes lay across two values
+            flips = None  # the bytes were those of two neighbouring values
         elif not flips:
             return Record(TIMES, False, 0, STORED, 0, 0, 0, 0, 1, 0, 0, flips, b"")
         else:
@@ -58,7 +58,7 @@ def encode_times(times: Sequence[int]) -> Record:
 
 
 def decode(column: Record, rows: int) -> array[int]:
-    """The bits of a column's float64s. Raises BlockError where the record is damaged."""
+    """The bits of a column's float64s. Raises BlockError if the record is damaged."""
     start, end = record.window(column, rows)
     if start == end:
         return array("Q", [STALE_BITS]) * rows
@@ -73,19 +73,19 @@ def decode(column: Record, rows: int) -> array[int]:
 
 
 def decode_numbers(column: Record, rows: int) -> list[int]:
-    """The integers of a record's window of `rows` rows: of a timeline, the timestamps."""
+    """The integers of a record's window of `rows` rows; for a timeline, the timestamps."""
     unsigned = deltas.read(column.body, rows, column.planes, column.coding, column.detail)
     return deltas.signed(deltas.decode(unsigned, column.first, column.bias, column.divisor))
 
 
 def check(form: int, exponent: int) -> None:
-    """Raise BlockError for a form or an exponent that there is not."""
+    """Raise BlockError for an unknown form or exponent."""
     if form not in FORMS or exponent > MAX_EXPONENT:
-        raise BlockError(f"form {form} with exponent {exponent} is unknown")
+        raise BlockError(f"unknown form {form} or exponent {exponent}")
 
 
 def extremes(column: Record) -> tuple[float, float]:
-    """A column's smallest and largest value; NaN for both where it has a NaN or no value at all."""
+    """A column's smallest and largest value; both NaN if it has a NaN or no value."""
     if column.flips is not None and not column.flips:
         return nan, nan
     low, high = _values(column.form, deltas.signed([column.low, column.high]), column.exponent)
@@ -93,7 +93,7 @@ def extremes(column: Record) -> tuple[float, float]:
 
 
 def _numbers(values: list[float], packed: bytes) -> tuple[int, list[int], int]:
-    """(form, integers, exponent) of the first form that fits; the last one always does."""
+    """(form, integers, exponent) of the first form that fits; the last one always fits."""
     for number, form in FORMS.items():
         found = form.maybe_numbers(values, packed)
         if found is not None:
@@ -106,7 +106,7 @@ def _values(form: int, numbers: list[int], exponent: int) -> array[float]:
 
 
 def _flips(words: array[int]) -> list[int]:
-    """The rows at which presence changes, the first of them the first present row."""
+    """The rows at which the column changes between absent and present; it starts out absent."""
     absent = bytes(map(STALE_BITS.__eq__, words))
     flips = []
     at = absent.find(0)

@@ -1,4 +1,4 @@
-"""Integers as differences, split into planes of bytes, each column's in the shortest coding. Works without numpy."""
+"""Integers as differences, split into byte planes, in whichever coding is shortest; without numpy."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from prom_probe.tsdb.encoding.record import DEFLATED, PACKED, SPARSE, STORED, Bl
 MASK = (1 << 64) - 1
 _INT64 = 1 << 63
 
-# A plane of which so many bytes are looked at is taken for noise when it has this part of the distinct bytes that noise
-# would have. Deflate gains nothing on it, and inflating it would cost every reader.
+# A plane counts as noise if its first _LOOK bytes have 93 % of the distinct values of random ones: deflate gains
+# nothing there, and inflating would cost every reader time.
 _LOOK = 1024
 _NOISE = [0.93 * 256 * (1 - exp(-n / 256)) for n in range(_LOOK + 1)]
 
-# Deflate is taken where it is so much shorter than the other codings, which are read in half the time.
+# Deflate is used if it is shorter than the other codings by this factor: they are decoded in half the time.
 _SHORTER = 1.25
 
 _ONE = bytes([0] + 255 * [1])
@@ -30,9 +30,9 @@ _WORDS = {1: "B", 2: "H", 3: "I", 4: "I", 5: "Q", 6: "Q", 7: "Q", 8: "Q"}
 
 
 class Deltas(NamedTuple):
-    """Encoded integers: `n[i] = n[i-1] + bias + divisor * u[i]` modulo 2^64 from `first` on; `body` has the u.
+    """Encoded integers: `n[i] = n[i-1] + bias + divisor * u[i]` modulo 2^64 from `first` on; `body` encodes u.
 
-    `coding`, `detail`: how (`record.Record`). `least` is the smallest difference.
+    `coding`, `detail`: see `record.Record`. `least` is the smallest difference.
     """
 
     first: int
@@ -66,7 +66,7 @@ def encode(numbers: Sequence[int]) -> Deltas:
 
 
 def _write(deltas: list[int], width: int, bits: int) -> tuple[int, int, bytes]:
-    """(coding, its detail, the body); `bits` of the highest plane are used."""
+    """(coding, detail, body); `bits`: how many bits of the highest plane are used."""
     if width == 0:
         return STORED, 0, b""
     words = array(_WORDS[width], [0])
@@ -74,7 +74,7 @@ def _write(deltas: list[int], width: int, bits: int) -> tuple[int, int, bytes]:
     packed, size, rows = words.tobytes(), words.itemsize, len(words)
     planes = [packed[i::size] for i in range(width)]
     length = (width - 1) * rows + packed_size(rows, bits)
-    # Zeros are looked for where there may be enough of them.
+    # Cheap upper bound first: are there enough zeros for a sparse body?
     zeros = [plane.count(0) for plane in planes]
     sparse = field_size(rows, 1) + width * (rows - min(zeros)) < length
     if sparse:
@@ -86,9 +86,9 @@ def _write(deltas: list[int], width: int, bits: int) -> tuple[int, int, bytes]:
     while raw < width and len(set(planes[raw][:_LOOK])) > limit:
         raw += 1
     rest = b"".join(planes[raw:])
-    # The highest bits above nothing but noise are noise too, unless many of them are zero.
+    # The highest bits above nothing but noise are noise too, unless many are zero.
     if rest and (raw == 0 or raw < width - 1 or 8 * zeros[-1] > rows):
-        # Run lengths and Huffman codes; the small window and tables make it cheap to set up for a column.
+        # Run lengths and Huffman codes; small windows and tables are cheap to set up for each column.
         deflate = zlib.compressobj(1, zlib.DEFLATED, -9, 4, zlib.Z_RLE)
         small = deflate.compress(rest) + deflate.flush()
         if len(small) * _SHORTER < length - raw * rows:
@@ -101,7 +101,7 @@ def _write(deltas: list[int], width: int, bits: int) -> tuple[int, int, bytes]:
 
 
 def _any(planes: list[bytes]) -> bytes:
-    """Which rows have a bit in some plane, 1 or 0."""
+    """1 for each row that is not zero in all planes, else 0."""
     found = 0
     for plane in planes:
         found |= int.from_bytes(plane, "little")
@@ -109,7 +109,7 @@ def _any(planes: list[bytes]) -> bytes:
 
 
 def _bytes(words: array[int], width: int) -> bytes:
-    """The lowest `width` bytes of each."""
+    """The lowest `width` bytes of each word."""
     packed, size = words.tobytes(), words.itemsize
     if size == width:
         return packed
@@ -120,7 +120,7 @@ def _bytes(words: array[int], width: int) -> bytes:
 
 
 def read(body: bytes | memoryview, rows: int, planes: int, coding: int, detail: int) -> list[int]:
-    """The u of a body. Raises BlockError for anything else."""
+    """Decode u from a body. Raises BlockError if it is damaged."""
     if coding == SPARSE:
         there, values = occupied(body, rows, planes)
         unsigned = [0] * rows
@@ -141,7 +141,7 @@ def read(body: bytes | memoryview, rows: int, planes: int, coding: int, detail: 
 
 
 def _words(planes: Sequence[bytes], rows: int) -> list[int]:
-    """The integers of the planes of their bytes."""
+    """The integers whose bytes are in these planes."""
     words = bytearray(8 * rows)
     for i, plane in enumerate(planes):
         words[i::8] = plane
@@ -149,26 +149,26 @@ def _words(planes: Sequence[bytes], rows: int) -> list[int]:
 
 
 def occupied(body: bytes | memoryview, rows: int, planes: int) -> tuple[bytes, bytes]:
-    """Of a sparse body: which rows have a u that is not 0 (a byte each, 1 or 0), and these, `planes` bytes each."""
+    """Of a sparse body: which rows have a nonzero u (a byte each, 1 or 0), and these, `planes` bytes each."""
     size = field_size(rows, 1)
     there = unpack(bytes(body[:size]).ljust(size, b"\0"), rows, 1)
     if len(body) != size + planes * there.count(1):
-        raise BlockError(f"{len(body)} bytes where {size} and {there.count(1)} times {planes} are due")
+        raise BlockError(f"{len(body)} bytes instead of {size} and {there.count(1)} times {planes}")
     return there, bytes(body[size:])
 
 
 def check_packed(body: bytes | memoryview, rows: int, planes: int, bits: int) -> None:
-    """Raise BlockError for a packed body that is none."""
+    """Raise BlockError unless a packed body has the right size."""
     if not bits or len(body) != (planes - 1) * rows + packed_size(rows, bits):
         raise BlockError(f"{len(body)} bytes are not {planes} planes of {rows} rows, of the highest {bits} bits")
 
 
 def inflate(body: bytes | memoryview, rows: int, planes: int, coding: int, raw: int) -> bytes:
-    """The planes of a body that is stored or deflated, `planes * rows` bytes. Raises BlockError for anything else."""
+    """The planes of a stored or deflated body, `planes * rows` bytes. Raises BlockError if it is damaged."""
     size, cut = planes * rows, raw * rows
     if coding != DEFLATED:
         if len(body) != size:
-            raise BlockError(f"planes of {len(body)} bytes where {size} are due")
+            raise BlockError(f"planes of {len(body)} bytes instead of {size}")
         return bytes(body)
     inflater = zlib.decompressobj(-9)
     try:
@@ -176,19 +176,19 @@ def inflate(body: bytes | memoryview, rows: int, planes: int, coding: int, raw: 
     except zlib.error as error:
         raise BlockError(f"damaged planes: {error}") from None
     if cut + len(rest) != size or not inflater.eof or inflater.unused_data:
-        raise BlockError("planes of another length than their record says")
+        raise BlockError("planes whose length differs from what their record says")
     return bytes(body[:cut]) + rest if cut else rest
 
 
 def decode(deltas: list[int], first: int, bias: int, divisor: int) -> list[int]:
-    """The integers that `encode` was given, from the u; modulo 2^64."""
+    """The integers, modulo 2^64, from u."""
     steps = [bias + d for d in deltas] if divisor == 1 else [bias + divisor * d for d in deltas]
     steps[0] = first
     return list(accumulate(steps))
 
 
 def signed(numbers: list[int]) -> list[int]:
-    """The integers brought into int64's range, modulo 2^64."""
+    """The integers modulo 2^64, in int64's range."""
     if min(numbers) >= -_INT64 and max(numbers) < _INT64:
         return numbers
     return [((n + _INT64) & MASK) - _INT64 for n in numbers]

@@ -1,4 +1,4 @@
-"""Forms: the ways to write float64s as integers, and back."""
+"""Forms: the ways to represent float64s as integers."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
 _FLIP = (1 << 63) - 1
 _MINUS_ZERO = (1 << 63).to_bytes(8, "little")
-_LIMIT = 1 << 62  # so that a difference fits int64
+_LIMIT = 1 << 62  # so that differences fit int64
 
-# Powers of ten that values are tried with, in this order: counts and bytes, ticks and percentages, ms, µs, ns.
+# Decimal exponents, in the order in which they are tried: counts and bytes, ticks and percentages, ms, µs, ns.
 _EXPONENTS = (0, 2, 1, 3, 4, 6, 9)
 MAX_EXPONENT = 18
 
 
-class Form(NamedTuple):
-    """A way to write float64s as int64s, exactly.
+class FloatForm(NamedTuple):
+    """A way to represent float64s exactly as int64s.
 
-    `maybe_numbers(values, packed)` gives (integers, exponent), or None where the form does not fit; `packed` are the
-    values' bytes. `words(numbers, exponent)` gives the values' bits back; `vector(numbers, exponents)` does so for
-    int64[series, rows] with one exponent a series, as float64[series, rows], and may overwrite `numbers`.
+    `maybe_numbers(values, packed)` returns (integers, exponent), or None if the form does not fit; `packed` is the
+    values' bytes. `words(numbers, exponent)` returns the values' bits; `vector(numbers, exponents)` does so for
+    int64[series, rows] with one exponent per series, as float64[series, rows], and may overwrite `numbers`.
     """
 
     name: str
@@ -34,7 +34,9 @@ class Form(NamedTuple):
 
 
 def _maybe_decimal(values: Sequence[float], packed: bytes) -> tuple[list[int], int] | None:
-    if _MINUS_ZERO in packed and 1 << 63 in array("Q", packed):  # the bytes alone may lie across two values
+    if _MINUS_ZERO in packed and 1 << 63 in array(
+        "Q", packed
+    ):  # the bytes may also be those of two neighbouring values
         return None
     some = values[:: max(1, len(values) // 4)]
     for exponent in _EXPONENTS:
@@ -82,8 +84,11 @@ def _ordered_vector(numbers: NDArray[np.int64], exponents: NDArray[np.int64]) ->
     return numbers.view(np.float64)
 
 
-DECIMAL = Form("decimal", _maybe_decimal, _decimal_words, _decimal_vector)
-BITS = Form("bits", _ordered, _ordered_words, _ordered_vector)
+DECIMAL = FloatForm("decimal", _maybe_decimal, _decimal_words, _decimal_vector)
+BITS = FloatForm("bits", _ordered, _ordered_words, _ordered_vector)
 
-TIMES = 0  # a timeline's integers are no float64s
-FORMS: dict[int, Form] = {1: DECIMAL, 2: BITS}  # by a record's form; tried in this order, the last one always fits
+TIMES = 0  # a timeline's integers are timestamps, not float64s
+FORMS: dict[int, FloatForm] = {
+    1: DECIMAL,
+    2: BITS,
+}  # by number in a record; tried in this order, the last one always fits

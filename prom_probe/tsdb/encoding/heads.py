@@ -78,23 +78,23 @@ def read(block: Block, places: NDArray[np.int64]) -> Heads:
     end = np.frombuffer(ends, np.uint32)[places + 1].astype(np.int64)
     start = np.frombuffer(ends, np.uint32)[places].astype(np.int64)
     if (start + _HEAD > end).any() or (end > len(data)).any():
-        raise BlockError(record.NOT_A_RECORD)
+        raise BlockError(record.TOO_SHORT)
     table = np.frombuffer(data, np.uint8)
     flags, planes, exponent, *sizes = table[start + np.arange(_HEAD)[:, np.newaxis]].astype(np.int64)
     first, bias, divisor = sizes[0] & 15, sizes[0] >> 4, sizes[1] & 15
     at = start + _HEAD
     begin = at + first + bias + divisor + (sizes[1] >> 4) + sizes[2]
     if (begin > end).any():
-        raise BlockError(record.NOT_A_RECORD)
+        raise BlockError(record.TOO_SHORT)
     if max(int(size.max()) for size in (first, bias, divisor)) > 8:
-        raise BlockError(record.NO_SENSE)
+        raise BlockError(record.INVALID)
     detail, planes = planes >> 4, planes & 15
     integers = _integers(table, np.array((at, at + first, at + first + bias)), np.array((first, bias, divisor)))
     heads = Heads(data, {}, np.array((flags, planes, detail, exponent, *integers, begin, end)))
     most = np.where(flags & record.SPARSE == record.PACKED, 8, planes)
     wrong = (heads.divisor < 0) | (planes > 8) | (detail > most) | (flags & ~record.KNOWN != 0)
     if (wrong | ((planes == 0) & (flags & record.SPARSE != 0))).any():
-        raise BlockError(record.NO_SENSE)
+        raise BlockError(record.INVALID)
     heads.divisor[heads.divisor == 0] = 1
     for i in np.flatnonzero(flags & record.GAPS).tolist():
         heads.flips[i], heads.begin[i] = record.flips_at(data[: end[i]], int(begin[i]))

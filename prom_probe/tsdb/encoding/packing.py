@@ -1,4 +1,4 @@
-"""Bytes of which only the lowest bits are used, in as many bits each. Works without numpy."""
+"""Bit packing: bytes that use only their lowest bits, in that many bits each; without numpy."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ FIELDS: dict[int, tuple[int, ...]] = {
 
 
 def field_size(rows: int, field: int) -> int:
-    """The bytes of a field of so many bits."""
+    """The size in bytes of a field of `field` bits."""
     return (rows * field + 7) // 8
 
 
 def packed_size(rows: int, bits: int) -> int:
-    """The bytes of `rows` bytes of which `bits` bits are used."""
+    """The size in bytes of `rows` packed bytes that use `bits` bits."""
     return sum(field_size(rows, field) for field in FIELDS[bits])
 
 
 def pack(plane: bytes, bits: int) -> bytes:
-    """The lowest `bits` (1 to 8) of each byte."""
+    """Pack the lowest `bits` (1 to 8) of each byte."""
     fields, shift = [], 0
     for field in FIELDS[bits]:
         some, size, whole = plane.translate(_FIELD[shift, field]), field_size(len(plane), field), 0
@@ -43,7 +43,7 @@ def pack(plane: bytes, bits: int) -> bytes:
 
 
 def unpack(packed: bytes, rows: int, bits: int) -> bytes:
-    """The bytes that `pack` was given, from `packed_size(rows, bits)` bytes."""
+    """Undo `pack`, from `packed_size(rows, bits)` bytes."""
     plane, at, shift = 0, 0, 0
     for field in FIELDS[bits]:
         size = field_size(rows, field)
@@ -61,7 +61,7 @@ def unpack(packed: bytes, rows: int, bits: int) -> bytes:
     return plane.to_bytes(rows, "little")
 
 
-# By (shift, field): what of each byte is that field of it.
+# By (shift, field): the translation from each byte to that field of it.
 _FIELD = {
     (shift, field): bytes([byte >> shift & (1 << field) - 1 for byte in range(256)])
     for field in (1, 2, 4, 8)

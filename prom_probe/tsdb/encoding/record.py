@@ -1,4 +1,4 @@
-"""Records: a column or a timeline in bytes, as docs/storage.md draws it; written and parsed without touching values."""
+"""Records: the bytes of a column or timeline (docs/storage.md draws them), written and parsed without its values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_ROWS = (1 << 16) - 1
 GAPS = 4
 RISING = 8
 
-# How a body has the deltas (docs/storage.md).
+# Codings of a body (docs/storage.md).
 STORED, DEFLATED, PACKED, SPARSE = 0, 16, 32, 48
 
 FORM = 3
@@ -21,20 +21,20 @@ _HEAD = Struct("<BBBBBB")
 _COUNT = Struct("<H")
 _integer = int.from_bytes
 
-NOT_A_RECORD = "a record that is cut short"
-NO_SENSE = "a record that makes no sense"
+TOO_SHORT = "a record that is too short"
+INVALID = "an invalid record"
 
 
 class BlockError(ValueError):
-    """Bytes that are no block, or a damaged one; the text says where."""
+    """Bytes that are not a block, or a damaged block; the text says where."""
 
 
 class Record(NamedTuple):
-    """A record's fields. `low` and `high` are the smallest and largest number, in the order of the form's integers.
+    """A record's fields. `low` and `high` are the smallest and the largest integer.
 
-    `flips` are the rows at which a column changes between absent and present, absent first; None if it is present
-    throughout. `body` has the deltas of the rows from the first to the last present one, in one of the codings; its
-    `detail` is, of DEFLATED, how many planes are stored as they are, of PACKED the bits of the highest plane.
+    `flips` are the rows at which a column changes between absent and present, starting out absent; None if it is
+    present throughout. `body` has the deltas of the rows from the first to the last present one, in one of the codings.
+    `detail` is the number of planes stored as they are (DEFLATED) or of bits of the highest plane (PACKED).
     """
 
     form: int
@@ -70,9 +70,9 @@ def write(record: Record) -> bytes:
 
 
 def parse(data: memoryview) -> Record:
-    """The record in `data`. Raises BlockError where it makes no sense by itself."""
+    """The record in `data`. Raises BlockError if it is invalid by itself."""
     if len(data) < _HEAD.size:
-        raise BlockError(NOT_A_RECORD)
+        raise BlockError(TOO_SHORT)
     flags, planes, exponent, sizes, more_sizes, high_size = _HEAD.unpack_from(data)
     start = _HEAD.size
     bias_at = start + (sizes & 15)
@@ -81,7 +81,7 @@ def parse(data: memoryview) -> Record:
     high_at = low_at + (more_sizes >> 4)
     at = high_at + high_size
     if at > len(data):
-        raise BlockError(NOT_A_RECORD)
+        raise BlockError(TOO_SHORT)
     first = _integer(data[start:bias_at], "little", signed=True)
     bias = _integer(data[bias_at:divisor_at], "little", signed=True)
     divisor = _integer(data[divisor_at:low_at], "little", signed=True)
@@ -93,9 +93,9 @@ def parse(data: memoryview) -> Record:
     detail, coding = planes >> 4, flags & SPARSE
     planes &= 15
     if sizes & 15 > 8 or sizes >> 4 > 8 or more_sizes & 15 > 8 or divisor < 0 or planes > 8 or flags & ~KNOWN:
-        raise BlockError(NO_SENSE)
+        raise BlockError(INVALID)
     if detail > (8 if coding == PACKED else planes) or (coding and not planes):
-        raise BlockError(NO_SENSE)
+        raise BlockError(INVALID)
     return Record(
         flags & FORM,
         bool(flags & RISING),
@@ -114,52 +114,52 @@ def parse(data: memoryview) -> Record:
 
 
 def flips_at(data: memoryview, at: int) -> tuple[Sequence[int], int]:
-    """The flips that begin there, and where they end."""
+    """The flips at offset `at`, and the offset after them."""
     if at + 2 > len(data):
-        raise BlockError(NOT_A_RECORD)
+        raise BlockError(TOO_SHORT)
     (count,) = _COUNT.unpack_from(data, at)
     end = at + 2 + 2 * count
     if end > len(data):
-        raise BlockError(NOT_A_RECORD)
+        raise BlockError(TOO_SHORT)
     return unpack_from(f"<{count}H", data, at + 2), end
 
 
 def _signed(number: int) -> bytes:
-    """A two's complement of as few bytes as it takes, none for 0."""
+    """Two's complement in as few bytes as possible; none for 0."""
     bits = (number if number >= 0 else ~number).bit_length()
     return number.to_bytes(bits // 8 + 1, "little", signed=True) if number else b""
 
 
 def window(record: Record, rows: int) -> tuple[int, int]:
-    """The rows [start, end) from a column's first present row to its last one, of `rows`. Raises BlockError."""
+    """The rows [start, end) from a column's first present row to its last one. Raises BlockError if out of `rows`."""
     return (0, rows) if record.flips is None else window_of(record.flips, rows)
 
 
 def window_of(flips: Sequence[int], rows: int) -> tuple[int, int]:
-    """As `window`, of the flips of a column that has gaps."""
+    """As `window`, for the flips of a column with gaps."""
     if not flips:
         return 0, 0
     end = rows if len(flips) % 2 else flips[-1]
     if any(a >= b for a, b in pairwise(flips)) or not flips[0] < end <= rows:
-        raise BlockError("gaps that do not fit their rows")
+        raise BlockError("gaps that do not fit the rows")
     return flips[0], end
 
 
 def gaps(flips: Sequence[int] | None, rows: int) -> Iterator[tuple[int, int]]:
-    """The ranges of rows at which a column is absent, between its first and its last present row."""
+    """The ranges of absent rows between a column's first and last present one."""
     flips = flips or ()
     for i in range(1, len(flips) - 1, 2):
         yield flips[i], flips[i + 1]
 
 
 def samples(record: Record, rows: int) -> int:
-    """How many rows of a column are present."""
+    """The number of present rows of a column."""
     start, end = window(record, rows)
     return end - start - sum(end - start for start, end in gaps(record.flips, rows))
 
 
 def shifted(record: Record, rows: int, before: int, total: int) -> Record:
-    """A column of `rows` rows as one of `total`, absent in the `before` rows before and in those after."""
+    """A column of `rows` rows as one of `total` rows, absent in the `before` rows before it and in those after it."""
     flips = [before + flip for flip in (record.flips if record.flips is not None else (0,))]
     if len(flips) % 2 and before + rows < total:
         flips.append(before + rows)
