@@ -1,4 +1,4 @@
-"""What the tests of the store on disk share: a store that lives, dies and comes back, and a disk that fails."""
+"""What tests of the store on disk share: a store that crashes and is reopened, and a disk that fails."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STEPS = ("create", "write", "sync", "sync_folder", "rename", "remove")
 
 @contextmanager
 def small_pieces() -> Iterator[None]:
-    """Heads of a few rows, segments of a few records, and no pause before a write is tried again."""
+    """Heads of a few rows, segments of a few records, and no pause before a failed write is retried."""
     with ExitStack() as stack:
         for name, value in {
             "row_head.MAX_ROWS": 8,
@@ -38,9 +38,9 @@ def small_pieces() -> Iterator[None]:
 
 
 class Disk:
-    """Counts the steps of writing; those from `first` to `last` fail, a write when it is half done.
+    """Counts file operations, and makes some of them fail; a write that fails is half done.
 
-    `synced`: of each file what a power cut would leave, in bytes.
+    `synced`: the bytes of each file that a power cut would leave.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Disk:
         self._first, self._last, self._code = 1.0, 0.0, errno.EIO
 
     def fail(self, after: int, steps: float, code: int) -> None:
-        """Let so many steps fail, after some more that do not."""
+        """Make `steps` operations fail, after `after` more that succeed."""
         self._first, self._last, self._code = self.steps + 1 + after, self.steps + after + steps, code
 
     def heal(self) -> None:
@@ -78,7 +78,7 @@ class Disk:
 
     @contextmanager
     def beneath(self) -> Iterator[Disk]:
-        """Let the store write through this."""
+        """Make the store write through this disk."""
         with ExitStack() as stack:
             for name in STEPS:
                 stack.enter_context(patch.object(file_ops, name, self._wrapped(name, getattr(file_ops, name))))
@@ -86,7 +86,7 @@ class Disk:
 
 
 class Life:
-    """A store in a folder, and all that was appended to it: `there`, and the part `safe` that a flush has finished."""
+    """A store in a folder, all samples appended to it (`there`), and those that flushes have written (`safe`)."""
 
     def __init__(self, folder: Path, disk: Disk) -> None:
         self.folder = folder
@@ -139,7 +139,7 @@ class Life:
         drain(self.store, 0)
 
     def flush(self, wait: bool = True) -> None:
-        """Flush, and perhaps wait; unless something failed, all is safe then."""
+        """Flush, and perhaps wait; then everything is safe, unless something failed."""
         assert self.store._journal is not None
         if not wait:
             self.store.flush()
@@ -147,14 +147,14 @@ class Life:
             self.safe = {labels: dict(samples) for labels, samples in self.there.items()}
 
     def recover(self) -> None:
-        """Flush until a fault has ended."""
+        """Flush until the fault is over."""
         self.disk.heal()
         for _ in range(4):
             self.flush()
         assert self.store.stats().persistent
 
     def reopen(self) -> None:
-        """A clean restart, after which the same is there."""
+        """A clean restart, which loses nothing."""
         self.recover()
         before = samples_of(self.store.snapshot())
         self.store.close()
@@ -163,7 +163,7 @@ class Life:
         self.safe = {labels: dict(samples) for labels, samples in self.there.items()}
 
     def crash(self, kept: float) -> None:
-        """Go on with the folder as it is now; of what is not synced of the newest segment, the part `kept` is left."""
+        """Crash, keeping the part `kept` of the newest segment's unsynced bytes, and reopen."""
         assert self.store._journal is not None
         self.store._journal._writer.wait(DEADLINE_S)
         copy = self.folder.with_name(f"{next(self._names)}")
@@ -183,7 +183,7 @@ class Life:
         self.check()
 
     def check(self) -> None:
-        """What is safe is there, nothing is invented, nothing is there twice; what is lost is forgotten."""
+        """What was safe is there, and nothing is doubled or made up; what was lost is forgotten."""
         found = samples_of(self.store.snapshot())
         for labels, samples in self.safe.items():
             assert samples.items() <= dict(found.get(labels, [])).items(), labels
@@ -195,5 +195,5 @@ class Life:
 
 
 def stored(folder: Path) -> Samples:
-    """All samples of a folder, read-only."""
+    """All samples in a folder, opened for reading."""
     return samples_of(Store.open_read_only(str(folder)).snapshot())

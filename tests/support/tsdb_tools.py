@@ -1,4 +1,4 @@
-"""What the store's tests share: columns, rows, and a snapshot's samples as plain lists."""
+"""What tests of the store share: columns, rows, and a snapshot's samples as plain lists."""
 
 import struct
 from collections.abc import Iterable, Sequence
@@ -23,7 +23,7 @@ Samples = dict[Labels, list[tuple[int, bytes]]]
 
 
 def bits(value: float) -> bytes:
-    """A float64's bytes, by which samples are compared."""
+    """A float64's bytes, so that samples are compared bit for bit."""
     return struct.pack("<d", value)
 
 
@@ -54,7 +54,7 @@ def filled(rows: Sequence[tuple[int, Sequence[float | None]]], columns: Sequence
 def samples_of(
     snapshot: Snapshot, mint: int = ALWAYS[0], maxt: int = ALWAYS[1], *matchers: Matcher, batch: int = 128
 ) -> Samples:
-    """All samples that `select` gives, markers left out; checks what every group owes its reader."""
+    """All samples that `select` returns, without markers; checks what every group promises."""
     out: Samples = {}
     for group in snapshot.select(mint, maxt, matchers, batch=batch):
         assert group.values.shape == (len(group.labels), len(group.timestamps))
@@ -62,14 +62,14 @@ def samples_of(
         assert (group.timestamps[1:] > group.timestamps[:-1]).all()
         assert not group.values.flags.writeable and not group.timestamps.flags.writeable
         some = np.arange(len(group.timestamps))[::-2]
-        for little in (0, stream_view._LITTLE):  # looked for in each piece, and decoded as a whole
+        for little in (0, stream_view._LITTLE):  # looked up in each piece, and decoded as a whole
             with patch.object(stream_view, "_LITTLE", little):
                 assert group.table.at(some).tobytes() == group.values[:, some].tobytes()
         for i, labels in enumerate(group.labels):
             assert labels not in out
             line = [(int(t), v.tobytes()) for t, v in zip(group.timestamps, group.values[i], strict=True)]
             out[labels] = [sample for sample in line if sample[1] != bits(STALE)]
-            assert out[labels], "a series without samples is left out"
+            assert out[labels], "no series without samples"
             if group.dense:
                 assert len(out[labels]) == len(line)
             if group.table.rising():
@@ -79,6 +79,6 @@ def samples_of(
 
 
 def drain(store: Store, now_ms: int = 0) -> None:
-    """Let the store do all its work behind the scenes."""
+    """Let the store do all its background work."""
     while store.maintain(now_ms, 10.0):
         pass

@@ -1,11 +1,12 @@
-"""Frames: round trips, splitting of announcements, and bytes that are none."""
+"""Frames: round trips, splitting of announcements, and bytes that are not frames."""
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prom_probe.model.family import Column, Family
-from prom_probe.model.labels import make_labels
+from prom_probe.model.labels import EMPTY, make_labels
 from prom_probe.ring.codec import (
     Announce,
     Batch,
@@ -25,6 +26,7 @@ columns = st.builds(
     families,
     st.dictionaries(st.text(min_size=1, max_size=5), texts, max_size=4).map(lambda pairs: make_labels("", pairs)),
     st.booleans(),
+    st.sampled_from([EMPTY, make_labels("shown", {"a": "b"})]),
 )
 frames = st.one_of(
     st.builds(Batch, texts, st.integers(0, 2**31), st.integers(0, 2**45), st.integers(0), st.integers(0), st.binary()),
@@ -43,7 +45,7 @@ def test_a_frame_comes_back_as_it_was(frame: Frame) -> None:
 @given(st.lists(columns, max_size=40), st.integers(0, 40), st.integers(50, 4000))
 @settings(deadline=None)
 def test_announcements_together_give_the_columns(columns: list[Column], start: int, max_bytes: int) -> None:
-    """However they are split, the pieces follow each other and hold columns[start:], families and all."""
+    """However they are split, the parts together have columns[start:], with their families."""
     known = columns[:start]
     for end, payload in encode_announcements("process", 3, columns, start, max_bytes):
         frame = decode(payload)
@@ -73,7 +75,19 @@ def test_any_bytes_give_a_frame_or_a_codec_error(payload: bytes) -> None:
         pass
 
 
+@pytest.mark.parametrize(
+    ("frame", "tag"),
+    [(Announce("c", 0, 0, (), ()), 0x11), (Batch("c", 0, 0, 0, 0, b""), 0x12), (Event("c", 0, "started"), 0x13)],
+)
+def test_a_frame_begins_with_its_version_and_kind(frame: Frame, tag: int) -> None:
+    """So that another version's frame is refused."""
+    payload = encode(frame)
+    assert msgspec.msgpack.decode(payload)[0] == tag
+    with pytest.raises(CodecError):
+        decode(payload.replace(bytes([tag]), bytes([tag + 0x10]), 1))
+
+
 def test_a_column_of_an_unknown_family_is_a_codec_error() -> None:
-    """An announcement is checked before anything is made of it."""
+    """Nothing is made of an announcement that contradicts itself."""
     with pytest.raises(CodecError, match="beyond the last"):
         Announce("x", 0, 0, (), (WireColumn(0, (), True),)).full_columns()

@@ -45,7 +45,7 @@ def make_ring() -> tuple[memoryview, Producer, Consumer]:
 
 
 def pop_all(consumer: Consumer) -> list[bytes]:
-    """Everything that is in the ring, a suspect frame looked at twice."""
+    """Everything in the ring, including frames that need a second look."""
     frames = [payload for _ in range(40) for _, payload in consumer.pop()]
     consumer.commit()
     return frames
@@ -54,7 +54,7 @@ def pop_all(consumer: Consumer) -> list[bytes]:
 @given(st.lists(st.lists(payloads, max_size=8), max_size=30))
 @settings(max_examples=60, deadline=None)
 def test_frames_come_out_as_they_went_in_over_many_laps(bursts: list[list[bytes]]) -> None:
-    """What push accepted is what pop gives, in order, wherever the frames wrap; what it refused is counted."""
+    """What push accepted is what pop returns, in order, wherever the frames wrap; what push refused is counted."""
     _, producer, consumer = make_ring()
     refused = 0
     for burst in bursts:
@@ -71,7 +71,7 @@ def test_frames_come_out_as_they_went_in_over_many_laps(bursts: list[list[bytes]
 @given(st.integers(0, 50), st.integers(0, 10_000), st.integers(1, 255), st.integers(0, 200))
 @settings(max_examples=300, deadline=None)
 def test_a_flipped_byte_costs_one_frame_and_is_counted(laps: int, where: int, flip: int, size: int) -> None:
-    """Whichever byte of the data is flipped, all other frames arrive and the loss is counted."""
+    """Whichever byte is flipped, all other frames arrive, and the loss is counted."""
     ring, producer, consumer = make_ring()
     for i in range(laps):  # so that frames lie anywhere and wrap
         producer.push(bytes(i))
@@ -164,7 +164,7 @@ def test_a_frame_longer_than_a_quarter_of_the_ring_is_refused() -> None:
 
 
 def test_uncommitted_frames_come_again_with_the_same_sequence_numbers() -> None:
-    """At least once: a consumer that dies before commit is followed by one that sees the frames again."""
+    """At least once: the successor of a consumer that dies before `commit` sees the frames again."""
     ring, producer, first = make_ring()
     producer.push(b"a")
     producer.push(b"b")
@@ -182,8 +182,8 @@ def test_uncommitted_frames_come_again_with_the_same_sequence_numbers() -> None:
         (lambda ring: ring_cells(ring).__setitem__(CAPACITY, 1 << 40), "cannot have a capacity"),
     ],
 )
-def test_what_is_no_ring_is_refused(spoil: Callable[[memoryview], None], text: str) -> None:
-    """A mapping of another kind gives a clear error."""
+def test_mappings_that_are_not_rings_are_refused(spoil: Callable[[memoryview], None], text: str) -> None:
+    """The error says what is wrong."""
     ring = create_ring(CAPACITY_BYTES)
     spoil(ring)
     with pytest.raises(RingError, match=text):
@@ -193,7 +193,7 @@ def test_what_is_no_ring_is_refused(spoil: Callable[[memoryview], None], text: s
 
 
 def test_a_slot_keeps_its_newest_value_and_refuses_a_longer_one() -> None:
-    """Values replace each other; one that does not fit changes nothing."""
+    """Values replace each other; one that is too long changes nothing."""
     slot = Slot(100)
     assert slot.read() == b""
     for value in (b"one", b"", b"x" * 100):
@@ -228,7 +228,7 @@ def test_a_worker_without_anything_to_do_is_not_on_the_board() -> None:
 
 
 def test_a_reserved_ring_takes_no_memory_until_it_is_begun() -> None:
-    """The kernel has no page of it; then it is like any other."""
+    """No page of it is resident; once begun, it is like any other."""
     buffer = reserve_ring(CAPACITY_BYTES)
     address = ctypes.addressof(ctypes.c_char.from_buffer(buffer))
 
@@ -246,7 +246,7 @@ def test_a_reserved_ring_takes_no_memory_until_it_is_begun() -> None:
 
 
 def test_a_doorbell_rung_often_is_cleared_once() -> None:
-    """It never blocks the ringer."""
+    """Ringing never blocks."""
     bell = Doorbell()
     for _ in range(100_000):
         bell.ring()

@@ -1,4 +1,4 @@
-"""What becomes of rows behind the scenes: sealed, merged, dropped, in small steps and without numpy."""
+"""Background work: rows are sealed, merged and dropped, in small steps and without numpy."""
 
 import mmap
 import random
@@ -35,7 +35,7 @@ def test_rows_are_sealed_and_merged() -> None:
 
 
 def test_a_run_goes_on_through_new_layouts() -> None:
-    """A storm of processes announces anew every few beats: that makes no small blocks."""
+    """New columns every few beats, as in a storm of processes, do not make blocks smaller."""
     store = Store()
     for beat in range(600):
         store.announce("c", beat // 3, 0, [*gauges(2), local(f"p{beat // 5}")])
@@ -48,7 +48,7 @@ def test_a_run_goes_on_through_new_layouts() -> None:
 
 
 def test_series_of_equal_timestamps_share_a_timeline_in_blocks() -> None:
-    """General appends in batches of one timestamp take a timeline for all, through sealing and merging."""
+    """Samples appended in batches of one timestamp share a timeline, through sealing and merging."""
     store = Store()
     for beat in range(1100):
         for i in range(8):
@@ -63,7 +63,7 @@ def test_series_of_equal_timestamps_share_a_timeline_in_blocks() -> None:
 
 
 def test_blocks_of_a_clock_set_back_stay_apart() -> None:
-    """What cannot be one timeline is not merged, and reading is right all the same."""
+    """What cannot be one timeline is not merged, and is read correctly."""
     store = Store()
     store.announce("c", 0, 0, gauges(1))
     now = 100_000_000
@@ -79,7 +79,7 @@ def test_blocks_of_a_clock_set_back_stay_apart() -> None:
 
 
 def test_a_series_that_began_again_is_not_merged_out_of_order() -> None:
-    """General appends after the clock was set back by hours: two blocks, kept apart, all samples there."""
+    """Samples appended after the clock was set back by hours: separate blocks, and no sample is lost."""
     store = Store()
     labels = make_labels("x")
     hour = 3_600_000
@@ -108,8 +108,8 @@ def test_a_series_that_began_anew_in_its_layout_is_one_column() -> None:
     assert [value for _, value in values] == [row([1.0])] * 100 + [row([3.0])] * 156
 
 
-def test_a_merge_gives_its_parts_cache_back() -> None:
-    """What was decoded of blocks that are merged does not stay in the decode cache."""
+def test_a_merge_frees_what_was_decoded_of_its_parts() -> None:
+    """Columns of merged blocks do not stay in the decode cache."""
     store = Store()
     store.announce("c", 0, 0, gauges(3))
     _beats(store, 1000)
@@ -120,7 +120,7 @@ def test_a_merge_gives_its_parts_cache_back() -> None:
 
 
 def test_a_column_without_samples_keeps_its_series() -> None:
-    """A series that is announced and has no value for longer than the retention is found when it gets one."""
+    """A series that has no value for longer than the retention is still found when it gets one."""
     store = Store(StoreOptions(retention_ms=60_000))
     store.announce("c", 0, 0, gauges(2))
     for beat in range(400):
@@ -131,7 +131,7 @@ def test_a_column_without_samples_keeps_its_series() -> None:
 
 
 def test_work_is_done_in_small_steps() -> None:
-    """Without any time to spend, each call does one step, and all is sealed in the end."""
+    """Without any time to spend, each call does one step, and eventually everything is sealed."""
     store = Store()
     store.announce("c", 0, 0, gauges(20))
     for beat in range(300):
@@ -144,7 +144,7 @@ def test_work_is_done_in_small_steps() -> None:
 
 
 def test_bytes_are_what_the_blocks_take() -> None:
-    """The bytes of `stats` are those of the data, the refs and a little more."""
+    """`stats().bytes` grows by the data, the refs and a little more."""
     store = Store()
     store.announce("c", 0, 0, gauges(50))
     empty = store.stats().bytes
@@ -202,7 +202,7 @@ def test_the_writer_loads_only_what_it_needs() -> None:
 
 @pytest.mark.parametrize("width", [1, 5, 40])
 def test_one_series_or_many_read_the_same(width: int) -> None:
-    """Few columns are cut out of rows, many are taken from all rows at once: the same samples."""
+    """Few columns are cut out of the rows, many are taken from all rows at once: the samples are the same."""
     store = Store()
     store.announce("c", 0, 0, gauges(40))
     rng = random.Random(3)

@@ -1,4 +1,4 @@
-"""The decode cache: bounded, newest first, safe for many threads."""
+"""The decode cache: bounded, it prefers the newest, and many threads may use it."""
 
 import random
 import threading
@@ -9,7 +9,7 @@ from prom_probe.tsdb.cache import Cache
 
 
 def _fill(cache: Cache, keys: list[tuple[int, int]], size: int = 600) -> list[tuple[int, int]]:
-    """Ask for entries (block, number) whose newest timestamp is the block's number; gives those that had to be made."""
+    """Ask for entries (block, number), whose newest timestamp is the block's number; returns those that were made."""
     made = []
     for key in keys:
 
@@ -29,7 +29,7 @@ def test_what_was_made_is_not_made_again() -> None:
 
 
 def test_the_oldest_goes_first_and_never_for_an_older_one() -> None:
-    """A scan larger than the cache keeps its newest part, however often it comes."""
+    """A scan larger than the cache finds its newest part, however often it is repeated."""
     cache = Cache(4000)
     scan = [(block, 0) for block in range(10)]
     assert _fill(cache, scan) == scan
@@ -67,7 +67,7 @@ def test_what_nobody_asks_for_makes_room_for_older_samples() -> None:
 
 
 def test_too_large_a_value_is_not_kept() -> None:
-    """What alone is larger than the cache leaves it as it was."""
+    """A value larger than the whole cache evicts nothing."""
     cache = Cache(4000)
     _fill(cache, [(1, 0)])
     _fill(cache, [(2, 0)], size=5000)
@@ -75,7 +75,7 @@ def test_too_large_a_value_is_not_kept() -> None:
 
 
 def test_a_smaller_cache_drops_its_oldest_at_once() -> None:
-    """And a larger one takes more."""
+    """And a larger one holds more."""
     cache = Cache(4000)
     _fill(cache, [(block, 0) for block in range(4)])
     cache.resize(2000)
@@ -88,7 +88,7 @@ def test_a_smaller_cache_drops_its_oldest_at_once() -> None:
 
 
 def test_forget_drops_a_blocks_entries() -> None:
-    """After a merge the old blocks' entries make room at once."""
+    """After a merge, the old blocks' entries are freed at once."""
     cache = Cache(4000)
     _fill(cache, [(1, 0), (1, 1), (2, 0)])
     cache.forget({1})
@@ -97,7 +97,7 @@ def test_forget_drops_a_blocks_entries() -> None:
 
 
 def test_many_threads_share_it() -> None:
-    """Eight threads ask, and one forgets: every answer is right, and the bytes hold."""
+    """Eight threads ask and forget: every answer is right, and the byte count is exact."""
     cache = Cache(20_000)
     failures: list[BaseException] = []
 

@@ -1,4 +1,4 @@
-"""One writer and many reading threads: every snapshot is right, whatever is sealed, merged and dropped meanwhile."""
+"""One writer and many reading threads: every snapshot is correct, whatever is sealed, merged and dropped meanwhile."""
 
 import random
 import sys
@@ -17,17 +17,17 @@ from tests.support.tsdb_tools import ALWAYS, COUNTER, GAUGE, row
 _READERS = 8
 _BEATS = 1500
 _WIDTH = 12
-_ALL = _WIDTH + 3  # with those that are appended one by one
+_ALL = _WIDTH + 3  # with the appended ones
 _LIFE = 50  # beats of a `brief` series
 _RETENTION = 700  # beats
-_KEPT = _RETENTION - 10  # that must be there: time is counted from the first call of `maintain` on
+_KEPT = _RETENTION - 10  # beats that must be there: lived time starts with the first call of `maintain`
 _MEMBERS = {str(i) for i in range(_ALL)}
 _BRIEF = Matcher("__name__", "=", "brief")
 
 
 @pytest.fixture
 def quick_switches() -> Iterator[None]:
-    """Threads take turns every 50 µs, so that readers see the writer in the middle of things."""
+    """Threads switch every 50 µs, so that readers interrupt the writer anywhere."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(5e-5)
     yield
@@ -35,14 +35,14 @@ def quick_switches() -> Iterator[None]:
 
 
 def _value(i: int, beat: int) -> float:
-    """What series `i` has at a beat: every third one is no decimal."""
+    """The value of series `i` at a beat; every third series is not decimal."""
     return beat * (i + 1) / 3 if i % 3 == 0 else float(beat * (i + 1))
 
 
 def _check(snapshot: Snapshot, before: int, after: int, rng: random.Random) -> int:
-    """Read one random selection of the snapshot twice, compare it with the formula; gives the samples seen.
+    """Read a random selection twice, and compare it with the formula; returns the number of samples.
 
-    `before` and `after`: the beats that were whole before the snapshot was taken, and after.
+    `before` and `after`: the newest complete beat before and after the snapshot was taken.
     """
     i = str(rng.randrange(_ALL))
     matcher, members = rng.choice([(Matcher("i", "=", i), {i}), (Matcher("i", "!~", "3|"), _MEMBERS - {"3"})])
@@ -79,7 +79,7 @@ def _check(snapshot: Snapshot, before: int, after: int, rng: random.Random) -> i
 
 
 def _check_brief(snapshot: Snapshot, first: int, last: int, floor: int, before: int, newest: int) -> None:
-    """The series that come and go: each one's own beats, and none is listed that has no sample in the range."""
+    """The short-lived series: each has its own beats, and none is listed without samples in the range."""
     lives = [int(life) for life in snapshot.label_values("beat", first * 1000, last * 1000, [_BRIEF])]
     lives.sort()
     assert lives == list(range(lives[0], lives[-1] + 1)) if lives else True
@@ -98,14 +98,14 @@ def _check_brief(snapshot: Snapshot, first: int, last: int, floor: int, before: 
 
 @pytest.mark.usefixtures("quick_switches")
 def test_readers_see_a_consistent_store() -> None:
-    """Eight threads read while rows, general appends, new layouts, sealing, merging and retention go on."""
+    """Eight threads read during appends, new layouts, sealing, merging and retention."""
     store = Store(StoreOptions(retention_ms=_RETENTION * 1000, decode_cache_bytes=100_000))
     columns = [column(COUNTER if i % 2 else GAUGE, i=str(i)) for i in range(_WIDTH)]
     store.announce("c", 0, 0, columns)
     done = threading.Event()
     failures: list[BaseException] = []
     read = [0] * _READERS
-    whole = -1  # the newest beat that has all its samples
+    whole = -1  # the newest complete beat
 
     def reader(number: int) -> None:
         rng = random.Random(number)

@@ -1,4 +1,4 @@
-"""A day's life in a few seconds: processes come and go, a fork storm passes, and the store stays as it should."""
+"""A day in a few seconds: processes come and go, a fork storm passes, and the store stays within its limits."""
 
 from prom_probe.model.matcher import Matcher
 from prom_probe.tsdb.store import Store, StoreOptions
@@ -9,7 +9,7 @@ _CAP = 1500
 
 
 def test_churn_and_a_storm_leave_the_store_as_it_was() -> None:
-    """Bytes and series stay bounded, retention is held, and long-lived processes lose no detail."""
+    """Bytes and series stay bounded, retention is kept, and long-lived processes lose no detail."""
     store, life = Store(StoreOptions(retention_ms=_RETENTION_S * 1000, max_series=_CAP)), Life()
     feed = Feed(store, life)
     calm = after = 0

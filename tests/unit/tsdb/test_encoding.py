@@ -1,4 +1,4 @@
-"""Encodings and blocks: every float64 comes back bit for bit, and any bytes give data or a clear error."""
+"""Encodings and blocks: every float64 is restored bit for bit, and any bytes give data or a clear error."""
 
 import math
 import random
@@ -53,7 +53,7 @@ _ALIKE = _block([_words([float((i * k) // 3) for i in range(30)]) for k in (1, 2
 
 
 def _read(block: Block, refs: list[int], lo: int, hi: int) -> list[list[int]]:
-    """Rows [lo, hi) of these series by vector operations."""
+    """Rows [lo, hi) of these series, decoded with numpy."""
     out = np.empty((len(refs), hi - lo), np.uint64)
     rows = block.part(refs, lo, hi, Cache(1 << 20))
     rows.write(out)
@@ -74,7 +74,7 @@ def _read(block: Block, refs: list[int], lo: int, hi: int) -> list[list[int]]:
 @given(_COLUMN)
 @settings(max_examples=100, deadline=None)
 def test_a_column_comes_back_bit_for_bit(words: list[int]) -> None:
-    """Any bits, decoded with numpy and without, whole and in part; the facts kept beside it hold."""
+    """Any bits, decoded with numpy and without, whole and in part; the facts in the record are true."""
     block = _block([words])
     assert block.words(0).tolist() == words
     assert _read(block, [0], 0, len(words)) == [words]
@@ -95,7 +95,7 @@ def test_a_column_comes_back_bit_for_bit(words: list[int]) -> None:
 @given(_COLUMN, st.integers(0, 5), st.integers(0, 5))
 @settings(max_examples=100, deadline=None)
 def test_a_column_is_moved_as_it_is(words: list[int], before: int, after: int) -> None:
-    """A column that one block of several has is the same among more rows, without decoding it."""
+    """A column of one of several blocks is the same among more rows, without being decoded."""
     total = before + len(words) + after
     moved = record.shifted(column.encode(array("Q", words)), len(words), before, total)
     assert column.decode(moved, total).tolist() == [STALE_BITS] * before + words + [STALE_BITS] * after
@@ -149,7 +149,7 @@ _TICKS = [_NOISE.randrange(200) for _ in range(1024)]
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_each_form_is_chosen_where_it_pays(name: str, values: list[float], form: int, planes: int, most: int) -> None:
-    """What the probes measure takes the narrowest width, and what does not change a few bytes (NaN: absent here)."""
+    """What probes measure takes the fewest planes; what does not change, a few bytes (NaN: absent here)."""
     words = array("Q", [STALE_BITS if math.isnan(value) else _words([value])[0] for value in values])
     encoded = column.encode(words)
     assert (encoded.form, encoded.planes) == (form, planes), encoded
@@ -173,7 +173,7 @@ def test_each_form_is_chosen_where_it_pays(name: str, values: list[float], form:
 def test_each_coding_is_chosen_where_it_pays(
     name: str, delta: Callable[[random.Random], int], planes: int, coding: int, detail: int
 ) -> None:
-    """Deflate only where it is much shorter, so that no reader pays for inflating what it gains next to nothing on."""
+    """Deflate is used only if it is much shorter, so that readers do not inflate for next to nothing."""
     rng = random.Random(name)
     numbers = list(accumulate([delta(rng) for _ in range(1024)]))
     done = deltas.encode(numbers)
@@ -185,7 +185,7 @@ def test_each_coding_is_chosen_where_it_pays(
 
 @given(st.binary(max_size=70), st.integers(1, 8))
 def test_packed_bytes_come_back(plane: bytes, bits: int) -> None:
-    """Their lowest bits, in as many bits each and less than a byte more for each field."""
+    """The lowest bits of each byte; each field takes less than a byte more."""
     packed = packing.pack(plane, bits)
     assert len(packed) == packing.packed_size(len(plane), bits) <= len(plane) * bits / 8 + 3
     assert packing.unpack(packed, len(plane), bits) == bytes(byte & (1 << bits) - 1 for byte in plane)
@@ -211,7 +211,7 @@ def _bodies(draw: st.DrawFn, rows: int) -> tuple[int, int, int, bytes]:
 
 
 def _assert_alike(block: Block, refs: list[int]) -> None:
-    """Read all at once, the columns are what each is by itself, or some of them damaged."""
+    """Columns read at once are the same as read one by one, or damage is noticed by both."""
     try:
         each: object = [block.words(place).tolist() for place in refs]
     except BlockError:
@@ -226,7 +226,7 @@ def _assert_alike(block: Block, refs: list[int]) -> None:
 @given(st.data(), st.integers(1, 40))
 @settings(max_examples=100, deadline=None)
 def test_many_columns_at_once_are_what_each_is(data: st.DataObject, rows: int) -> None:
-    """Any records side by side, also with gaps; where one of them is damaged, so is the whole."""
+    """Any records side by side, also with gaps; if one of them is damaged, reading all is an error."""
     writer = BlockWriter()
     timeline = writer.add_timeline([1000 * i for i in range(rows)])
     refs = list(range(data.draw(st.integers(5, 9))))
@@ -280,7 +280,7 @@ def test_selected_columns_in_any_order_of_forms() -> None:
 
 
 def test_columns_of_one_width_in_several_codings() -> None:
-    """Sparse ones, and packed ones of other bits than the ones before: they are put back in the order asked for."""
+    """Sparse and packed ones of various bits are returned in the order asked for."""
     source, columns, codings = random.Random(4), [], []
     for bits in (7, 4, 6, None, 5, 3, None, 7, 4, None, 3, 6, None, 5, None):
         if bits is None:
@@ -299,7 +299,7 @@ def test_columns_of_one_width_in_several_codings() -> None:
 
 
 def test_the_ends_of_one_range_are_not_those_of_another() -> None:
-    """Of columns that the cache has."""
+    """The first and last values that cached columns remember belong to their range."""
     block, cache = _block([_words([float(i * k) for i in range(50)]) for k in range(8)]), Cache(1 << 20)
     for lo, hi in ((0, 50), (10, 20), (10, 21), (0, 50)):
         ends = block.part(range(8), lo, hi, cache).ends()
@@ -307,7 +307,7 @@ def test_the_ends_of_one_range_are_not_those_of_another() -> None:
 
 
 def test_a_block_without_columns_keeps_its_timestamps() -> None:
-    """All series are absent there: that is what ends them."""
+    """All series are absent there, which ends them."""
     writer = BlockWriter()
     writer.add_timeline([5, 6])
     block = writer.finish(0, 0)
@@ -316,7 +316,7 @@ def test_a_block_without_columns_keeps_its_timestamps() -> None:
 
 
 def _outcome(data: bytes, columns: int) -> list[object]:
-    """What reading everything in these bytes gives: the words, or that they are refused."""
+    """Reading everything in these bytes: the words, or that they are refused."""
     try:
         block = Block(data, array("q", range(columns)), 0, 0, 0)
     except BlockError as error:
@@ -377,7 +377,7 @@ def test_damaged_blocks_give_data_or_a_clear_error(changes: list[tuple[int, int]
 @given(st.binary(max_size=400), st.integers(0, 3), st.integers(0, 3))
 @settings(max_examples=120, deadline=None)
 def test_any_bytes_are_a_block_or_a_clear_error(body: bytes, columns: int, timelines: int) -> None:
-    """Random bytes, also behind a proper header, never leave the block."""
+    """Random bytes, also behind a valid header, never make a reader leave the block."""
     _outcome(body, columns)
     header = HEADER.pack(b"PPb1", columns, timelines, HEADER.size + len(body), -(1 << 53), 1 << 53)
     _outcome(header + body, columns)
@@ -393,7 +393,7 @@ def test_any_bytes_are_a_block_or_a_clear_error(body: bytes, columns: int, timel
     ],
 )
 def test_a_refusal_names_the_place(at: int, value: bytes, text: str) -> None:
-    """What is wrong with a block's header is said."""
+    """The error says what is wrong with a block's header."""
     data = bytearray(_SAMPLE.data)
     data[at : at + len(value)] = value
     with pytest.raises(BlockError, match=text):
@@ -423,7 +423,7 @@ def test_damaged_streams_are_noticed() -> None:
 
 
 def test_codings_that_are_unknown_are_noticed() -> None:
-    """What a later version may write is no data to this one."""
+    """Bits that only a later version may use are an error."""
     data = bytearray(record.write(column.encode(array("Q", _words([1.0, 2.0, 4.0])))))
     data[0] |= 64
     with pytest.raises(BlockError, match="an invalid record"):

@@ -1,4 +1,4 @@
-"""The index against asking every series about every matcher."""
+"""The index, compared with checking every series against every matcher."""
 
 import re
 import time
@@ -42,7 +42,7 @@ def _takes(matcher: Matcher, labels: Labels) -> bool:
 
 @given(st.lists(_LABELS, unique=True, max_size=30), st.lists(_MATCHERS, max_size=4), st.integers(0, 30))
 @settings(max_examples=150, deadline=None)
-def test_resolve_takes_what_every_matcher_takes(labels: list[Labels], matchers: list[Matcher], bound: int) -> None:
+def test_resolve_finds_what_every_matcher_matches(labels: list[Labels], matchers: list[Matcher], bound: int) -> None:
     """All four operators, patterns that match the empty value included, below the reader's bound."""
     expected = [i for i, one in enumerate(labels) if i < bound and all(_takes(m, one) for m in matchers)]
     assert _resolve(_index(labels), matchers, bound) == expected
@@ -63,7 +63,7 @@ def test_series_that_left_show_in_older_snapshots_only(
 
 
 def test_equal_pairs_are_one_object() -> None:
-    """Ten series with the same job share its pair, so that an index is little more than its differences."""
+    """Ten series with the same job share its label pair."""
     index = _index([make_labels(f"m{i}", {"job": "".join(["j", "ob"])}) for i in range(10)])
     assert len({id(pair) for series in index.all for pair in series.labels if pair[0] == "job"}) == 1
 

@@ -1,4 +1,4 @@
-"""What the store takes is what it says, and it comes back."""
+"""The store takes as much memory as it says, and frees it."""
 
 import gc
 import mmap
@@ -24,7 +24,7 @@ _A_PROCESS = 12
 
 
 def _labels(number: int) -> Labels:
-    """Labels that share no text with others made here."""
+    """Labels that share no string objects with others."""
     pairs = {"pid": str(number // _A_PROCESS), "comm": "sh", "tree": "main", "i": str(number % _A_PROCESS)}
     return make_labels("proctree_process", {"".join(list(key)): "".join(list(value)) for key, value in pairs.items()})
 
@@ -83,24 +83,24 @@ def _alive(kind: type) -> int:
 
 
 def test_series_that_left_are_no_objects_any_more() -> None:
-    """Once their samples are gone, neither index nor eviction list keeps the series of a storm alive."""
+    """Once their samples are gone, neither the index nor the eviction list keeps the series of a storm alive."""
     store = Store(StoreOptions(retention_ms=60_000, max_series=1000))
     others = {kind: _alive(kind) for kind in (IndexedSeries, Posting)}
     born = 0
     for beat in range(400):
-        if beat < 200:  # a layout of series that nobody has seen before
+        if beat < 200:  # a layout of new series
             store.announce("c", beat, 0, [local(str(born + i)) for i in range(50)])
             store.append_row("c", beat, beat * 1000, row([1.0] * 50))
             born += 50
         while store.maintain(beat * 1000):
             pass
     assert store.stats().series == 50
-    assert _alive(IndexedSeries) - others[IndexedSeries] <= 50 + 200, "200 may wait for the index to be made anew"
+    assert _alive(IndexedSeries) - others[IndexedSeries] <= 50 + 200, "200 may wait for the index to be rebuilt"
     assert _alive(Posting) - others[Posting] <= 51 + 200
 
 
-def test_what_made_room_goes_when_its_piece_is_sealed_or_merged() -> None:
-    """Blocks hold no series that queries cannot find; a snapshot of before goes on seeing them."""
+def test_evicted_series_are_left_out_of_blocks() -> None:
+    """Sealing and merging drop the samples that queries cannot find; an older snapshot still sees them."""
     store = Store(StoreOptions(max_series=10))
     place = 0
     seen = None
@@ -124,7 +124,7 @@ def test_what_made_room_goes_when_its_piece_is_sealed_or_merged() -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 16_383, 16_384, 100_001])
 def test_pages_hold_what_was_put_there_and_go_with_the_last_view(size: int) -> None:
-    """Small bytes stay on the heap; large ones have pages of their own until the last view of them is gone."""
+    """Few bytes stay on the heap; many have pages of their own, until the last view of them is gone."""
     data = random.Random(size).randbytes(size)
     view = off_heap.joined([data[: size // 3], memoryview(data)[size // 3 :]])
     assert view == data and view.readonly

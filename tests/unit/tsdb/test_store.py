@@ -1,4 +1,4 @@
-"""The store against a model of plain lists, and its promises one by one."""
+"""The store, compared with a model of plain lists, and its promises one by one."""
 
 import math
 import warnings
@@ -35,7 +35,7 @@ _HOUR = 3_600_000
 
 @dataclass
 class _Line:
-    """One timeline: what was written, in order, since each step back of the clock."""
+    """One timeline: what was written, in order, between steps back of the clock."""
 
     eras: list[list[tuple[int, dict[Labels, float]]]] = field(default_factory=list)
 
@@ -47,7 +47,7 @@ class _Line:
         self.eras[-1].append((t_ms, values))
 
     def read(self) -> Samples:
-        """What was written later covers what was written before, from its first timestamp to its last."""
+        """What was written later takes precedence, from its first timestamp to its last."""
         out: Samples = {}
         covers: list[tuple[int, int]] = []
         for era in reversed(self.eras):
@@ -80,7 +80,7 @@ _OPERATION = st.one_of(
 
 
 class _Pair:
-    """Does the same to a store and to the model."""
+    """Does the same to the store and to the model."""
 
     def __init__(self) -> None:
         self.store = Store()
@@ -148,13 +148,13 @@ class _Pair:
 @given(st.lists(_OPERATION, max_size=40), st.lists(st.integers(900_000, 1_200_000), min_size=2, max_size=2))
 @settings(max_examples=150, deadline=None)
 def test_store_gives_what_a_plain_list_would(operations: list[tuple[str, object]], ends: list[int]) -> None:
-    """Whatever is announced, appended, repeated and tidied up: `select` gives exactly what was written."""
+    """Whatever is announced, appended, repeated and compacted: `select` returns exactly what was written."""
     with patch("prom_probe.tsdb.row_head.MAX_ROWS", 8), patch("prom_probe.tsdb.appended.MAX_ROWS", 4):
         pair = _Pair()
         early = None
         for number, (name, *arguments) in enumerate(operations):
             getattr(pair, name)(*arguments)
-            if number == len(operations) // 2:  # it is not read before the end
+            if number == len(operations) // 2:  # not read before the end
                 early = (pair.store.snapshot(), pair.expected(*ALWAYS))
             else:
                 assert samples_of(pair.store.snapshot(), batch=number % 3 + 1) == pair.expected(*ALWAYS), name
@@ -168,7 +168,7 @@ def test_store_gives_what_a_plain_list_would(operations: list[tuple[str, object]
 
 
 def test_rows_of_a_growing_layout_read_as_absent_before() -> None:
-    """A column that was announced later has no samples before, and the group says so with markers."""
+    """A column that was announced later has no samples before that; the group has markers there."""
     store = filled([(1000, [1.0]), (2000, [2.0])], gauges(1))
     store.announce("c", 0, 1, gauges(2)[1:])
     store.append_row("c", 0, 3000, row([3.0, 30.0]))
@@ -178,7 +178,7 @@ def test_rows_of_a_growing_layout_read_as_absent_before() -> None:
 
 
 def test_announcements_out_of_place_are_refused_by_name() -> None:
-    """A gap, or a layout that begins in its middle, names the collector and what is known."""
+    """The error for a gap, or for a layout that begins in its middle, names the collector and what is known."""
     store = Store()
     with pytest.raises(LayoutError, match="c: layout 0 is announced from column 2 on, but 0 are known"):
         store.announce("c", 0, 2, gauges(1))
@@ -193,8 +193,8 @@ def test_announcements_out_of_place_are_refused_by_name() -> None:
     [(("b", "1"), ("a", "2")), (("a", "1"), ("a", "2")), (("a", ""),), (("", "x"),), (), ((1, "x"),), "ab", None],
     ids=repr,
 )
-def test_labels_that_are_none_are_refused(labels: Labels) -> None:
-    """Unsorted, repeated, empty or not text: the announcement fails with its place, the append is MALFORMED."""
+def test_invalid_labels_are_refused(labels: Labels) -> None:
+    """Unsorted, repeated, empty or not text: the announcement is an error that names them, the append MALFORMED."""
     store = Store()
     with pytest.raises(LayoutError, match="c: labels that are unsorted, repeated, empty or not text"):
         store.announce("c", 0, 0, [*gauges(1), Column(GAUGE, labels)])
@@ -203,7 +203,7 @@ def test_labels_that_are_none_are_refused(labels: Labels) -> None:
 
 
 def test_repeated_announcements_change_nothing() -> None:
-    """After its restart the aggregator's rings are announced to again: same content, same columns, same run."""
+    """Columns that are announced again are the same columns, and do not close the head."""
     store = filled([(1000, [1.0, 2.0])], gauges(2))
     store.announce("c", 0, 0, gauges(2))
     store.announce("c", 0, 0, gauges(1))
@@ -279,7 +279,7 @@ def test_a_dead_probe_ends_its_series() -> None:
 
 
 def test_a_snapshot_is_the_same_until_something_is_appended() -> None:
-    """Then it is another; with the next upkeep too, which may drop what the last one keeps alive."""
+    """Then it is a new one; also after `maintain`, which may drop what the last one keeps alive."""
     store = filled([(1000, [1.0, 2.0])], gauges(2))
     shots = [store.snapshot()]
     assert store.snapshot() is shots[0]
@@ -298,7 +298,7 @@ def test_a_snapshot_is_the_same_until_something_is_appended() -> None:
 
 
 def test_newest_belongs_to_its_layout() -> None:
-    """A layout that was announced after the newest row does not rename the row's columns."""
+    """Announcing another layout does not rename the columns of the newest row."""
     store = filled([(1000, [1.0, 2.0])], gauges(2))
     store.announce("c", 1, 0, [column(COUNTER, a="b")])
     (newest,) = store.newest()
@@ -324,7 +324,7 @@ def test_a_series_continues_across_layouts_and_twins() -> None:
 
 
 def test_series_past_the_two_thousand_millionth() -> None:
-    """Where processes come and go for months, each with its own series, runs are sealed and merged as ever."""
+    """After months of processes that come and go, refs exceed 32 bits; sealing and merging still work."""
     store = Store()
     store._next_ref = (1 << 40) - 1
     wanted: Samples = {}
@@ -342,7 +342,7 @@ def test_series_past_the_two_thousand_millionth() -> None:
 
 @pytest.mark.parametrize("fallen_to", [255, 100])
 def test_a_counter_that_was_reset_between_two_blocks(fallen_to: int) -> None:
-    """Each of them rises, and the second one ends above the first: all rise only where none falls in between."""
+    """Both blocks rise, and the second one ends higher; together they rise only if nothing falls in between."""
     values = [*range(256), *range(fallen_to, fallen_to + 256)]
     columns = gauges(6)
     store = filled([(i * 1000, [float(value)] * 6) for i, value in enumerate(values)], columns)
@@ -354,7 +354,7 @@ def test_a_counter_that_was_reset_between_two_blocks(fallen_to: int) -> None:
 
 
 def test_a_series_of_two_streams_comes_once() -> None:
-    """A series that a collector and then somebody else wrote is one series, with all its samples in order."""
+    """A series of a collector that also has appended samples is one series, with all its samples in order."""
     one = gauges(1)[0]
     store = filled([(1000, [1.0]), (2000, [2.0]), (3000, [3.0]), (3500, [None]), (9000, [9.0])], [one])
     assert store.append(one.labels, 2500, 2.5) is AppendOutcome.APPENDED
@@ -365,7 +365,7 @@ def test_a_series_of_two_streams_comes_once() -> None:
 
 
 def test_series_with_equal_timestamps_come_as_one_group() -> None:
-    """General appends of one moment share a timeline; others get one of their own."""
+    """Samples appended with the same timestamps share a timeline; others have one of their own."""
     store = Store()
     for t_ms in range(0, 5000, 1000):
         for i in range(10):
@@ -377,7 +377,7 @@ def test_series_with_equal_timestamps_come_as_one_group() -> None:
 
 @pytest.mark.parametrize("step_ms", [-5 * _HOUR, -1, -999, 9 * _HOUR], ids=lambda step: f"{step / 1000:g}s")
 def test_clock_steps_neither_drop_nor_wedge_the_store(step_ms: int) -> None:
-    """After a step by hours, either way, rows and samples are taken, and what was there stays readable."""
+    """After a step by hours, in either direction, rows and samples are taken, and older ones stay readable."""
     store = Store(StoreOptions(retention_ms=6 * _HOUR))
     store.announce("c", 0, 0, gauges(1))
     appended = make_labels("appended")
@@ -408,7 +408,7 @@ def test_clock_steps_neither_drop_nor_wedge_the_store(step_ms: int) -> None:
 
 
 def test_retention_by_time_counts_lived_time() -> None:
-    """What is older than the retention goes with its series, by whole pieces; what is younger stays."""
+    """Pieces older than the retention are dropped with their series; newer ones stay."""
     store = Store(StoreOptions(retention_ms=_HOUR))
     store.announce("c", 0, 0, [local("old")])
     for beat in range(2 * 3600):
@@ -427,7 +427,7 @@ def test_retention_by_time_counts_lived_time() -> None:
 
 
 def test_retention_by_bytes_holds_the_limit() -> None:
-    """Whatever comes, the bytes stay under the limit, and the newest samples are there."""
+    """The bytes stay within the limit and near it, and the newest samples are there."""
     store = Store(StoreOptions(retention_bytes=300_000))
     columns = gauges(20)
     store.announce("c", 0, 0, columns)
@@ -443,7 +443,7 @@ def test_retention_by_bytes_holds_the_limit() -> None:
 
 
 def test_series_cap_evicts_ended_local_series_first() -> None:
-    """Exposed series always fit; ended local ones make room, the oldest first; the rest is refused and counted."""
+    """Exposed series always fit; ended local ones are evicted; what still has no room is refused and counted."""
     store = Store(StoreOptions(max_series=10))
     store.announce("c", 0, 0, [*gauges(4), *(local(f"a{i}") for i in range(6))])
     store.append_row("c", 0, 1000, row([1.0] * 10))
@@ -464,7 +464,7 @@ def test_series_cap_evicts_ended_local_series_first() -> None:
 
 
 def test_a_series_that_came_back_is_not_evicted() -> None:
-    """Who has ended is listed now and then; a series that was announced again since has not."""
+    """A series that was announced again since the list of ended ones was made is not evicted."""
     store = Store(StoreOptions(max_series=4))
     store.announce("c", 0, 0, [local(f"a{i}") for i in range(4)])
     store.append_row("c", 0, 1000, row([1.0] * 4))
@@ -481,7 +481,7 @@ def test_a_series_that_came_back_is_not_evicted() -> None:
 
 
 def test_series_are_listed_by_time() -> None:
-    """A series without samples in the range is not among the series, the names or the values of it."""
+    """Series, label names and values without samples in the range are not listed."""
     store = filled([(1000, [1.0, None]), (2000, [1.0, None]), (3000, [None, 1.0])], gauges(2))
     store.append(make_labels("late", {"zone": "z"}), 9000, 1.0)
     drain(store)
@@ -493,7 +493,7 @@ def test_series_are_listed_by_time() -> None:
 
 
 def test_refused_columns_get_room_when_there_is_some() -> None:
-    """A long-lived column that found the store full is asked about again when its run is closed."""
+    """A column that was refused gets its series once another one can be evicted."""
     store = Store(StoreOptions(max_series=2))
     store.announce("a", 0, 0, [local("a0"), local("a1")])
     store.append_row("a", 0, 0, row([1.0, 1.0]))
@@ -537,7 +537,7 @@ def test_staleness_bits_warn_nobody() -> None:
     ],
 )
 def test_a_duplicate_has_the_same_bits(stored: float, given: float, outcome: AppendOutcome) -> None:
-    """A second sample at a series' newest timestamp is the same one, or another one."""
+    """A second sample at a series' newest timestamp is a duplicate or a conflict."""
     store = Store()
     labels = make_labels("x")
     assert store.append(labels, 1000, stored) is AppendOutcome.APPENDED

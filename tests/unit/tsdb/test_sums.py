@@ -1,4 +1,4 @@
-"""Deltas added up in groups of rows: each row's integer is what the plain decoder gives, at any width and height."""
+"""Deltas added up in groups of rows: each row's integer is what the plain decoder returns."""
 
 import random
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The store on disk: who may use a directory, what comes back from it, and what happens to its files."""
+"""The store on disk: which directories it uses, what it restores, and what happens to its files."""
 
 import errno
 import os
@@ -46,7 +46,7 @@ def _names(path: Path, end: str) -> list[str]:
 
 
 def test_a_clean_restart_loses_nothing(path: Path) -> None:
-    """Rows, general appends, sealed, merged and open ones: all samples are there, and only for their owner to read."""
+    """Rows and appended samples, sealed, merged or not: all are there, in files that only their owner may read."""
     store = _open(path)
     assert path.stat().st_mode & 0o777 == 0o700
     store.announce("c", 0, 0, gauges(3))
@@ -65,7 +65,7 @@ def test_a_clean_restart_loses_nothing(path: Path) -> None:
 
 
 def test_a_series_goes_on_after_a_restart(path: Path) -> None:
-    """The same labels are the same series, in one group with one line of samples."""
+    """The same labels are the same series, with samples from before and after."""
     store = _open(path)
     store.announce("c", 0, 0, gauges(2))
     _beats(store, 10, width=2)
@@ -81,7 +81,7 @@ def test_a_series_goes_on_after_a_restart(path: Path) -> None:
 
 
 def test_a_layout_of_an_earlier_life_is_not_known(path: Path) -> None:
-    """Its number may mean other columns now, so rows wait for an announcement; and `/metrics` shows nothing old."""
+    """Its number may mean other columns now, so rows need a new announcement; and `/metrics` shows nothing old."""
     store = _open(path)
     store.announce("c", 0, 0, gauges(2))
     _beats(store, 1, width=2)
@@ -97,7 +97,7 @@ def test_a_layout_of_an_earlier_life_is_not_known(path: Path) -> None:
 
 
 def test_frames_that_a_ring_replays_are_duplicates(path: Path) -> None:
-    """After a crash of the aggregator the rings give again what it had appended: each row is there once."""
+    """After a crash of the aggregator the rings return what it had already appended: each row is there once."""
     store = _open(path)
     store.announce("c", 0, 0, gauges(3))
     _beats(store, 20)
@@ -112,8 +112,8 @@ def test_frames_that_a_ring_replays_are_duplicates(path: Path) -> None:
 
 
 @pytest.mark.parametrize("sealed", [False, True])
-def test_general_appends_go_on_where_they_ended(path: Path, sealed: bool) -> None:
-    """What is repeated, older or in conflict is told apart after a restart too, from the log and from block files."""
+def test_appended_series_continue_after_a_restart(path: Path, sealed: bool) -> None:
+    """Duplicates, older samples and conflicts are told apart, for samples from the log and from block files."""
     store = _open(path)
     for beat in range(300):
         store.append(make_labels("x"), beat * 1000, beat / 7)
@@ -130,7 +130,7 @@ def test_general_appends_go_on_where_they_ended(path: Path, sealed: bool) -> Non
 
 
 def test_a_clock_set_back_reads_the_same_after_a_restart(path: Path) -> None:
-    """What was written later covers what was written before, from files as from memory."""
+    """What was written later takes precedence, in files as in memory."""
     store = _open(path)
     store.announce("c", 0, 0, gauges(1))
     for start in (500, 450, 700, 470):
@@ -143,7 +143,7 @@ def test_a_clock_set_back_reads_the_same_after_a_restart(path: Path) -> None:
 
 
 def test_blocks_lie_in_files_and_not_in_memory(path: Path) -> None:
-    """A block's bytes are mapped once they are written, are counted by retention all the same, and read the same."""
+    """A block's bytes are mapped once they are written; retention still counts them, and they read the same."""
     store = _open(path)
     store.announce("c", 0, 0, gauges(30))
     _beats(store, 300, width=30)
@@ -160,7 +160,7 @@ def test_blocks_lie_in_files_and_not_in_memory(path: Path) -> None:
 
 
 def test_retention_deletes_files(path: Path) -> None:
-    """Blocks that are dropped leave the directory, and segments of the log that nothing needs."""
+    """The files of dropped blocks are deleted, and segments of the log that nothing needs."""
     with patch("prom_probe.tsdb.disk.journal._SEGMENT_BYTES", 20_000):
         store = _open(path, retention_ms=1_000_000)
         store.announce("c", 0, 0, gauges(3))
@@ -178,7 +178,7 @@ def test_retention_deletes_files(path: Path) -> None:
 
 
 def test_a_slow_collector_does_not_hold_the_log(path: Path) -> None:
-    """Its open head is written into newer segments, so that the old ones can go; nothing of it is lost."""
+    """Its open head is checkpointed into newer segments, so that old ones can be deleted; nothing is lost."""
     with patch("prom_probe.tsdb.disk.journal._SEGMENT_BYTES", 20_000):
         store = _open(path)
         store.announce("c", 0, 0, gauges(3))
@@ -214,7 +214,7 @@ def test_opening_again_and_again_changes_nothing(path: Path) -> None:
 
 
 def test_a_stored_run_knows_its_families(path: Path) -> None:
-    """The query API's metadata is there for a finished run."""
+    """The query API has the metadata of a finished run."""
     store = _open(path)
     store.announce("c", 0, 0, gauges(3))
     _beats(store, 5)
@@ -223,7 +223,7 @@ def test_a_stored_run_knows_its_families(path: Path) -> None:
 
 
 def test_the_series_cap_holds_after_a_restart(path: Path) -> None:
-    """Of ended local series no more come back than may be there, the newest first; exposed ones all do."""
+    """No more local series are restored than the cap allows, the newest first; exposed ones all are."""
     store = _open(path, max_series=40)
     store.announce("kept", 0, 0, gauges(10))
     for beat in range(600):
@@ -241,7 +241,7 @@ def test_the_series_cap_holds_after_a_restart(path: Path) -> None:
 
 
 def test_retention_goes_on_after_a_restart(path: Path) -> None:
-    """Lived time is kept: what was nearly old before the restart is old soon after it."""
+    """Lived time continues: what nearly expired before the restart expires soon after it."""
     now = 0
     for life, beats in enumerate((600, 300, 300)):
         store = _open(path, retention_ms=1_000_000)
@@ -260,8 +260,8 @@ def test_retention_goes_on_after_a_restart(path: Path) -> None:
 
 
 @pytest.mark.parametrize("lost", [1, 7, 60])
-def test_a_torn_tail_is_cut_off_and_told_once(path: Path, lost: int) -> None:
-    """The rest is there; the next life finds nothing wrong."""
+def test_a_torn_tail_is_cut_off_and_reported_once(path: Path, lost: int) -> None:
+    """The rest is there; the next time, nothing is wrong."""
     store = _open(path)
     store.announce("c", 0, 0, gauges(1))
     _beats(store, 50, width=1)
@@ -281,7 +281,7 @@ def test_a_torn_tail_is_cut_off_and_told_once(path: Path, lost: int) -> None:
 
 
 def test_a_damaged_block_file_is_set_aside(path: Path) -> None:
-    """It is renamed and reported; what is in other files and in the log is there."""
+    """It is renamed and reported; what other files and the log have is there."""
     store = _open(path)
     store.announce("c", 0, 0, gauges(1))
     _beats(store, 600, width=1)
@@ -318,7 +318,7 @@ def test_what_cannot_be_set_aside_is_reported(path: Path) -> None:
 
 
 def test_damaged_records_are_counted(path: Path) -> None:
-    """Those that make no sense and those with a wrong CRC; the records around them are read."""
+    """Invalid ones and those with a wrong CRC; the records around them are read."""
     store = _open(path)
     store.announce("c", 0, 0, gauges(1))
     _beats(store, 5, width=1)
@@ -360,8 +360,8 @@ def test_what_retention_dropped_does_not_come_back(path: Path, end: str) -> None
     again.close()
 
 
-def test_a_dead_process_holds_nothing(path: Path) -> None:
-    """The lock ends with its process, however that ended, and with `close`."""
+def test_a_closed_store_is_not_locked(path: Path) -> None:
+    """Closing releases the lock, twice too; an open store keeps others out."""
     first = _open(path)
     first.close()
     first.close()
@@ -395,7 +395,7 @@ def _other_version(path: Path) -> None:
     ],
 )
 def test_a_directory_that_cannot_be_used_says_why(path: Path, make: Callable[[Path], object], text: str | None) -> None:
-    """One line with the directory and the reason; what is there stays as it is."""
+    """The error is one line with the directory and the reason; the directory stays as it is."""
     make(path)
     if text is None:
         _open(path).close()
@@ -409,8 +409,8 @@ def test_a_directory_that_cannot_be_used_says_why(path: Path, make: Callable[[Pa
         assert not _names(path, ".log")
 
 
-def test_a_missing_parent_and_a_missing_store_are_told(tmp_path: Path) -> None:
-    """Only the directory itself is made; reading makes none."""
+def test_a_missing_parent_and_a_missing_store_are_errors(tmp_path: Path) -> None:
+    """Only the directory itself is created, and only for writing."""
     with pytest.raises(StorageError, match="no/store: its parent does not exist"):
         _open(tmp_path / "no" / "store")
     for missing in (tmp_path / "none", tmp_path):
@@ -429,7 +429,7 @@ def test_a_missing_parent_and_a_missing_store_are_told(tmp_path: Path) -> None:
     ],
 )
 def test_a_directory_that_the_system_refuses(path: Path, code: int, text: str) -> None:
-    """Whatever the system says against a new directory is one clear line."""
+    """The error is one line, whatever the system's reason."""
 
     def refuse(path: str) -> int:
         raise OSError(code, "")

@@ -1,4 +1,4 @@
-"""The store on a disk that fails: it goes on in memory, says so once, and makes the directory whole again."""
+"""The store on a disk that fails: it continues in memory, reports that once, and completes its files later."""
 
 import errno
 import os
@@ -21,7 +21,7 @@ from tests.support.tsdb_tools import drain, gauges, row, samples_of
 
 
 def _day(life: Life) -> None:
-    """Everything that the store does with its disk: new segments, blocks, merges, layouts, flushes."""
+    """Everything that the store does to its disk: new segments, blocks, merges, layouts, flushes."""
     for _ in range(6):
         life.rows(9, [1.5, 2.0, None])
         life.appended([(0, 1.0), (1, 2.5)])
@@ -46,7 +46,7 @@ def _steps_of_a_day(folder: Path) -> int:
 
 
 def test_a_crash_at_any_step(tmp_path: Path) -> None:
-    """Killed at any step of writing: what a flush had finished is there, once, and nothing else."""
+    """After a crash at any file operation, what a flush had written is there, once, and nothing else."""
     for step in range(0, _steps_of_a_day(tmp_path / "all"), 5):
         with small_pieces(), Disk().beneath() as disk:
             life = Life(tmp_path / "store", disk)
@@ -61,7 +61,7 @@ def test_a_crash_at_any_step(tmp_path: Path) -> None:
     ("code", "steps"), [(errno.ENOSPC, 1), (errno.EIO, 40), (errno.EROFS, 1), (errno.EDQUOT, 40)], ids=str
 )
 def test_a_fault_at_any_step_ends(tmp_path: Path, code: int, steps: int) -> None:
-    """Whatever fails for a while: it is counted and said once, and then all is on the disk."""
+    """Whatever fails for a while is counted and reported once; then everything is on the disk."""
     for step in range(0, _steps_of_a_day(tmp_path / "all"), 11):
         with small_pieces(), Disk().beneath() as disk:
             life = Life(tmp_path / "store", disk)
@@ -99,8 +99,8 @@ def _wait(store: Store) -> None:
     store._journal.wait()
 
 
-def test_it_is_tried_again_now_and_then(tmp_path: Path) -> None:
-    """While a disk fails, it is left alone for five seconds at a time."""
+def test_a_failing_disk_is_retried(tmp_path: Path) -> None:
+    """While a disk fails, the store retries every five seconds."""
     now = 1000.0
     with patch("prom_probe.tsdb.disk.journal.monotonic", lambda: now), Disk().beneath() as disk:
         store = _open(tmp_path / "store", [])
@@ -118,7 +118,7 @@ def test_it_is_tried_again_now_and_then(tmp_path: Path) -> None:
 
 
 def test_what_waits_for_a_slow_disk_is_bounded(tmp_path: Path) -> None:
-    """A disk that does not answer costs 16 MiB at most; once it does, nothing is missing."""
+    """What waits for a slow disk is bounded; once the disk responds, nothing is missing."""
     stuck, go = threading.Event(), threading.Event()
     real = file_ops.sync
 
@@ -159,8 +159,8 @@ def test_what_waits_for_a_slow_disk_is_bounded(tmp_path: Path) -> None:
     assert stored(tmp_path / "copy") == before
 
 
-def test_a_failed_deletion_is_made_up_for(tmp_path: Path) -> None:
-    """Files that could not be deleted are deleted later, or passed over by the next life."""
+def test_a_failed_deletion_is_retried(tmp_path: Path) -> None:
+    """Files that could not be deleted are deleted later, or ignored after a restart."""
     real = file_ops.remove
 
     def stay(path: str) -> None:
@@ -180,7 +180,7 @@ def test_a_failed_deletion_is_made_up_for(tmp_path: Path) -> None:
 
 
 def stored_copy(folder: Path, copy: Path) -> object:
-    """What the next life would find, were this one killed now."""
+    """What a restart would find after a crash now."""
     shutil.copytree(folder, copy)
     store = Store(StoreOptions(path=str(copy)))
     found = samples_of(store.snapshot())
@@ -188,8 +188,8 @@ def stored_copy(folder: Path, copy: Path) -> object:
     return found
 
 
-def test_a_block_that_is_overtaken_leaves_no_file(tmp_path: Path) -> None:
-    """Blocks that were merged or dropped before their turn are not written, or not kept."""
+def test_a_block_that_is_gone_before_it_is_written_leaves_no_file(tmp_path: Path) -> None:
+    """Blocks that are merged or dropped while they wait are not written, or their files are deleted."""
     go = threading.Event()
     with small_pieces():
         store = Store(StoreOptions(path=str(tmp_path / "store"), retention_ms=200_000))
@@ -216,7 +216,7 @@ def test_a_block_that_is_overtaken_leaves_no_file(tmp_path: Path) -> None:
 
 
 def test_segments_stay_while_the_log_is_broken(tmp_path: Path) -> None:
-    """What was to take their place may be what failed."""
+    """The segment that was to replace them may be what failed."""
     writer = FileWriter(folder.open_to_write(str(tmp_path)))
     (tmp_path / Folder.segment_name(1)).write_bytes(b"x")
 
@@ -236,7 +236,7 @@ def test_segments_stay_while_the_log_is_broken(tmp_path: Path) -> None:
 
 
 def test_closing_tries_once_more(tmp_path: Path) -> None:
-    """A store that is closed during a fault that has just ended loses nothing."""
+    """A store that is closed right after a fault has ended loses nothing."""
     with Disk().beneath() as disk:
         store = _open(tmp_path / "store", [])
         disk.fail(0, float("inf"), errno.ENOSPC)

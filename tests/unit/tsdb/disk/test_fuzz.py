@@ -1,4 +1,4 @@
-"""Any bytes in any file of a store give data or a clear report: no exception, no hang, nothing invented."""
+"""Any bytes in any file of a store give data or a clear report: no exception, no hang, nothing made up."""
 
 import io
 import os
@@ -49,7 +49,7 @@ def content(sample: Path) -> Samples:
 
 
 def _use(path: Path) -> Store:
-    """Read all of the store, let it work, and go on writing to it."""
+    """Read everything in the store, let it work, and append to it."""
     reports: list[str] = []
     for attempt in range(2):
         store = Store(StoreOptions(path=str(path)), report=lambda level, text: reports.append(text))
@@ -77,7 +77,7 @@ def _read(store: Store) -> None:
 
 
 def _mutated(data: st.DataObject, content: bytes) -> bytes:
-    """The bytes with some of them changed, cut out or doubled."""
+    """The bytes, with some of them changed, inserted, cut off or doubled."""
     out = bytearray(content)
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(out)))
@@ -100,7 +100,7 @@ def _mutated(data: st.DataObject, content: bytes) -> bytes:
 @given(data=st.data())
 @settings(max_examples=25, deadline=None)
 def test_any_file_of_a_store_may_be_damaged(sample: Path, content: Samples, data: st.DataObject) -> None:
-    """What cannot be read is reported; what can be is what was written."""
+    """What can be read is what was written; the rest is reported."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, "store")
         shutil.copytree(sample, copy)
@@ -133,7 +133,7 @@ def _records(path: Path) -> Iterator[bytes]:
 @given(data=st.data())
 @settings(max_examples=25, deadline=None)
 def test_records_with_a_right_checksum_may_say_anything(sample: Path, data: st.DataObject) -> None:
-    """Records changed, left out, doubled and put in another order."""
+    """Records that are changed, missing, doubled or reordered do no harm."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, "store")
         shutil.copytree(sample, copy)
@@ -150,7 +150,7 @@ def test_records_with_a_right_checksum_may_say_anything(sample: Path, data: st.D
 @given(st.binary(max_size=200), st.sampled_from(["0000000000000009.log", "0000000000000001-0000000000000900.block"]))
 @settings(max_examples=25, deadline=None)
 def test_files_of_any_bytes(content: bytes, name: str) -> None:
-    """What is no segment and no block file is set aside, with or without the first bytes of one."""
+    """What is neither a segment nor a block file is set aside, with or without the magic of one."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "store")
         Store(StoreOptions(path=str(path))).close()
@@ -163,7 +163,7 @@ def test_files_of_any_bytes(content: bytes, name: str) -> None:
 @given(st.binary(max_size=300))
 @settings(max_examples=100, deadline=None)
 def test_the_readers_take_any_bytes(content: bytes) -> None:
-    """A segment reader ends, a block file is read or refused."""
+    """A segment reader stops, a block file is read or refused."""
     for start in (b"", wal.MAGIC):
         whole = start + content
         reader = SegmentReader(io.BytesIO(whole), len(whole))
@@ -178,7 +178,7 @@ def test_the_readers_take_any_bytes(content: bytes) -> None:
 
 
 def test_the_newest_segment_may_be_cut_anywhere(sample: Path, content: Samples, tmp_path: Path) -> None:
-    """What is in block files is there in any case, and of the log a beginning that only grows with the cut."""
+    """The samples in block files are there in any case, and as many of the log's as the cut leaves."""
     copy = tmp_path / "store"
     shutil.copytree(sample, copy)
     newest = sorted(copy.glob("*.log"))[-1]
@@ -199,7 +199,7 @@ def test_the_newest_segment_may_be_cut_anywhere(sample: Path, content: Samples, 
 @given(st.binary(max_size=40))
 @settings(max_examples=30, deadline=None)
 def test_a_format_of_any_bytes_is_no_store(content: bytes) -> None:
-    """Its first line is told, whatever it is."""
+    """The error has its first line, whatever it is."""
     assume(content != FORMAT)
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "format").write_bytes(content)

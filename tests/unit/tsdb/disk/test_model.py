@@ -1,4 +1,4 @@
-"""The store on disk against a model: what a flush has finished survives every crash and every fault, once."""
+"""The store on disk, compared with a model: what flushes have written survives every crash and every fault, once."""
 
 import errno
 import tempfile
@@ -43,12 +43,12 @@ def _live(operations: list[tuple[str, object]]) -> None:
 @given(st.lists(st.sampled_from(_LIFE).flatmap(lambda one: one), min_size=20, max_size=50))
 @settings(max_examples=25, deadline=None)
 def test_what_was_flushed_survives_crashes(operations: list[tuple[str, object]]) -> None:
-    """Whatever is appended, sealed, merged, restarted and killed: flushed samples are there, none twice, none new."""
+    """Appends, sealing, merges, restarts and crashes: flushed samples are there, none doubled or made up."""
     _live(operations)
 
 
 @given(st.lists(st.sampled_from(_HARD_LIFE).flatmap(lambda one: one), min_size=20, max_size=50))
 @settings(max_examples=40, deadline=None)
 def test_what_was_flushed_survives_faults(operations: list[tuple[str, object]]) -> None:
-    """The same with steps of writing that fail, for a while or until the end."""
+    """The same with file operations that fail, for a while or for good."""
     _live(operations)
