@@ -1,4 +1,4 @@
-"""Where the windows of a range selector lie over the samples' timestamps."""
+"""The windows of a range selector as index ranges of the samples' timestamps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prom_probe.promql.values import Floats, Ints
 
 
 class Reach(NamedTuple):
-    """Of each window, in seconds: from its first sample to its last, and how far to go on beyond them at its ends."""
+    """For each window, in seconds: from its first sample to its last, and how far to extrapolate beyond them."""
 
     covered: Floats
     to_start: Floats
@@ -19,11 +19,11 @@ class Reach(NamedTuple):
 
 
 class Frame:
-    """Windows (end - range, end] over the samples of some series, or of all of them alike.
+    """Windows (end - range, end] over the samples of some series, which may share one row.
 
     `times`: [series or 1, n], ms. Window w has the samples `first[i, w]` up to, not including, `end[i, w]`
-    ([series or 1, steps]). `count`: as many. `bounds`: [2, steps], ms, the windows' left ends, which are not in them,
-    and their right ends. Read-only.
+    ([series or 1, steps]); `count` is their number. `bounds`: [2, steps], ms, the windows' left ends (exclusive) and
+    right ends. Read-only.
     """
 
     def __init__(self, times: Ints, first: Ints, end: Ints, bounds: Ints) -> None:
@@ -35,13 +35,13 @@ class Frame:
 
     @cached_property
     def edges(self) -> Ints:
-        """The places of each window's first and last sample, some place where it has none: [2, series or 1, steps]."""
+        """The indexes of each window's first and last sample, arbitrary where it has none: [2, series or 1, steps]."""
         return clipped(np.array([self.first, self.end - 1]), self.times.shape[1] - 1)
 
     def reach(self) -> Reach:
-        """How far rate and its family extrapolate, as upstream does.
+        """How far rate and its family extrapolate, as in Prometheus.
 
-        To an end that is closer than 1.1 times the mean distance of samples, else by half that distance.
+        To an end that is closer than 1.1 times the mean distance of samples, otherwise by half that distance.
         """
         edges = np.array([pick(self.times, places) for places in self.edges])
         covered = (edges[1] - edges[0]) / 1000
@@ -59,7 +59,7 @@ def frame_of(times: Ints, ends: Ints, range_ms: int) -> Frame:
 
 
 def clipped(index: Ints, limit: int) -> Ints:
-    """`index` within 0 and `limit`: what np.clip does, which takes three times as long over a few."""
+    """`index` clipped to 0 and `limit`; for small arrays np.clip takes three times as long."""
     within: Ints = np.minimum(np.maximum(index, 0), limit)
     return within
 

@@ -10,8 +10,8 @@ import numpy as np
 from prom_probe.promql.ast import Call, Matrix, Type
 from prom_probe.promql.frame import pick
 from prom_probe.promql.functions.base import Function, over_windows, windowed
+from prom_probe.promql.functions.high_quantiles import fill_high_quantiles
 from prom_probe.promql.functions.scalars import labels_of_absent
-from prom_probe.promql.functions.tail import fill_high_quantiles
 from prom_probe.promql.quantile import note_bad_quantiles, quantile
 from prom_probe.promql.query import Evaluation
 from prom_probe.promql.values import Bools, Floats, Value, Vector, empty

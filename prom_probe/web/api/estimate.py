@@ -1,4 +1,4 @@
-"""Whether a query is small enough to run on the loop, by what its selectors find."""
+"""Whether a query is small enough to run on the loop, judged by what its selectors match."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from prom_probe.promql.result import QueryError
 # Longer expressions are not even parsed on the loop.
 _MAX_CHARS = 500
 
-# A query on the loop has at most so many values: samples that are read, and points that are made of them. They take a
-# millisecond or two. A node of the expression takes as long as some 100 values, and its points besides.
+# The most values of a query on the loop: samples read, and points made of them. They take a millisecond or two. Each
+# node of the expression counts as 100 values, in addition to its points.
 _MAX_VALUES = 10_000
 _NODE_VALUES = 100
 
-_LOOK_UP_S = 0.001  # for finding the series of a selector
+_LOOK_UP_S = 0.001  # for finding a selector's series
 
 
 def is_small(queryable: Queryable, expr: str, start_ms: int, end_ms: int, step_ms: int, lookback_ms: int) -> bool:
-    """Whether the query may run on the loop; an expression with an error in it may."""
+    """Whether the query may run on the loop; an invalid expression may."""
     if len(expr) > _MAX_CHARS:
         return False
     try:
@@ -40,7 +40,7 @@ def is_small(queryable: Queryable, expr: str, start_ms: int, end_ms: int, step_m
     for node, range_ms in nodes:
         if isinstance(node, Selector):
             first_ms, last_ms = _span(node, start_ms, end_ms)
-            first_ms -= (range_ms or lookback_ms) - 1  # as the engine asks, so that the snapshot need not look twice
+            first_ms -= (range_ms or lookback_ms) - 1  # as the engine asks, so that the snapshot can reuse the look-up
             try:
                 deadline = time.monotonic() + _LOOK_UP_S
                 series, samples = queryable.count(first_ms, last_ms, node.matchers, deadline=deadline)
@@ -53,9 +53,9 @@ def is_small(queryable: Queryable, expr: str, start_ms: int, end_ms: int, step_m
 
 
 def _unbounded(node: Node) -> bool:
-    """Whether the node may take long whatever it finds."""
+    """Whether the node may take long however few values it has."""
     match node:
-        case Subquery():  # multiplies
+        case Subquery():  # it multiplies the steps
             return True
         case Call():  # its regex may backtrack
             return node.name == "label_replace"
@@ -66,12 +66,12 @@ def _unbounded(node: Node) -> bool:
 
 
 def _wide(matcher: Matcher) -> bool:
-    """Whether it may match against every value there is."""
+    """Whether the matcher may have to look at every value of its label."""
     return matcher.op in ("=~", "!~") and compile_anchored(matcher.value).literals is None
 
 
 def _span(node: Selector, start_ms: int, end_ms: int) -> tuple[int, int]:
-    """The first and the last time that a selector looks at."""
+    """The first and the last time that a selector refers to."""
     if node.at == "start":
         end_ms = start_ms
     elif node.at == "end":
@@ -82,7 +82,7 @@ def _span(node: Selector, start_ms: int, end_ms: int) -> tuple[int, int]:
 
 
 def _walk(node: Node, range_ms: int = 0) -> Iterator[tuple[Node, int]]:
-    """All nodes, and the range of a selector that has one."""
+    """All nodes, with the range of a selector that has one."""
     yield node, range_ms
     match node:
         case Matrix():

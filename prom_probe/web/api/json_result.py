@@ -1,4 +1,4 @@
-"""A query's Result as Prometheus's JSON, in pieces, without a Python loop over points where all are plain numbers."""
+"""A query's Result as Prometheus's JSON, in pieces; plain numbers are written without a Python loop."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from prom_probe.promql.lexer import fixed
 from prom_probe.promql.result import Result
 from prom_probe.web.api.reply import HEAD, encode, tail
 
-# So many points are formatted in one go: about half a millisecond of C calls that hold the GIL.
+# Points formatted at a time: about half a millisecond of C calls that hold the GIL.
 _SLICE = 4096
 
-# So many texts are sooner searched for ".0" than their values for whole numbers.
+# Up to this many values, searching the text for ".0" is faster than searching the values for whole numbers.
 _FEW = 512
 
-# Between these magnitudes msgspec and Prometheus write the same digits, without an exponent, but for msgspec's ".0".
+# Between these magnitudes msgspec and Prometheus write the same digits without an exponent, except for msgspec's ".0".
 _PLAIN_MIN, _PLAIN_MAX = 1e-4, 1e15
 
 
 def result_json(result: Result, stats: dict[str, object] | None = None, limit: int = 0) -> Iterator[bytes]:
-    """The whole response to a query, in pieces of at most some 100 KB; `limit` series at most, 0 for all."""
+    """The complete response to a query, in pieces of about 100 KB at most; at most `limit` series, 0 for all."""
     warnings = result.warnings
     if limit and len(result.labels) > limit and result.type in ("vector", "matrix"):
         warnings = [*warnings, "results truncated due to limit"]
@@ -41,7 +41,7 @@ def _string(result: Result, _: int) -> Iterator[bytes]:
 
 
 def encode_seconds(result: Result) -> bytes:
-    """The time of a scalar or string, which Prometheus writes as any number, not with three decimals."""
+    """The time of a scalar or string, which Prometheus writes as a plain number, not with three decimals."""
     ms = int(result.timestamps[0])
     return b"%d" % (ms // 1000) if ms % 1000 == 0 else encode(ms / 1000)
 
@@ -80,7 +80,7 @@ def _raw_series(result: Result) -> Iterator[Iterable[bytes]]:
 
 
 def _series(result: Result) -> Iterator[Iterable[bytes]]:
-    """The points of series at the steps of a query, the numbers of several series formatted in one go."""
+    """The points of series at the steps of a query, formatted for several series at a time."""
     values, present = result.values, result.present
     rows, steps = values.shape
     if result.complete:
@@ -107,7 +107,7 @@ def _series(result: Result) -> Iterator[Iterable[bytes]]:
         first, before = 0, b""
         for row in here:
             pattern = row.tobytes()
-            if pattern != before:  # most series have the same steps as the one before
+            if pattern != before:  # most series have the same steps as the previous one
                 template, before = point_template(result.timestamps[row])[3:], pattern
             last = first + pattern.count(1)
             yield (template % tuple(texts[first:last]),)
@@ -122,7 +122,7 @@ def _metric(labels: Labels) -> bytes:
 
 
 def point_template(timestamps: NDArray[np.int64]) -> bytes:
-    """Points with `%b` for their values, each after the end of the one before it: `"],[1.500,"%b"],[3,"%b`.
+    """Points with `%b` for their values, each preceded by the end of the previous one: `"],[1.500,"%b"],[3,"%b`.
 
     Timestamps ascend.
     """
@@ -145,7 +145,7 @@ def timestamp(t_ms: int) -> bytes:
 
 
 def _points(times: NDArray[np.int64], values: NDArray[np.float64]) -> Iterator[bytes]:
-    """`[t,"v"],[t,"v"],…` in slices, without the last point's end."""
+    """`[t,"v"],[t,"v"],…` in slices, without the end of the last point."""
     for first in range(0, len(times), _SLICE):
         some = slice(first, first + _SLICE)
         text = point_template(times[some]) % tuple(numbers(values[some]))
@@ -153,7 +153,7 @@ def _points(times: NDArray[np.int64], values: NDArray[np.float64]) -> Iterator[b
 
 
 def numbers(values: NDArray[np.float64]) -> list[bytes]:
-    """Each value, at least one, as Prometheus writes it in a vector or matrix."""
+    """Each value (there is at least one) as Prometheus writes it in a vector or matrix."""
     if values[0].is_integer() and values[-1].is_integer() and (integers := _integers(values)) is not None:
         return encode(integers)[1:-1].split(b",")
     floats = values.tolist()
@@ -175,8 +175,8 @@ def numbers(values: NDArray[np.float64]) -> list[bytes]:
 
 
 def _integers(values: NDArray[np.float64]) -> list[int] | None:
-    """The values as integers; None where they are not, or too large to be exact, or a zero below zero is among them."""
-    low, high = np.minimum.reduce(values), np.maximum.reduce(values)  # NaN where one is
+    """The values as integers; None if some are not, are too large to be exact, or are negative zeros."""
+    low, high = np.minimum.reduce(values), np.maximum.reduce(values)  # NaN if any value is
     if not (low > -_PLAIN_MAX and high < _PLAIN_MAX):
         return None
     integers = values.astype(np.int64)

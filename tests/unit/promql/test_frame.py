@@ -14,7 +14,7 @@ _TIMES = st.lists(st.sampled_from([1000, 1500, 2000]), min_size=1, max_size=5).m
 @settings(max_examples=200, deadline=None)
 @given(_TIMES, st.integers(1, 4), st.sampled_from([0, 300, 500, 1000]), st.sampled_from([1000, 3000]))
 def test_a_frame_window_by_window(times: np.ndarray, steps: int, step_ms: int, range_ms: int) -> None:
-    """Left-open, right-closed; spans and gaps as upstream has them."""
+    """Left-open, right-closed; spans and gaps as in Prometheus."""
     ends = 1800 + step_ms * np.arange(steps)
     frame = frame_of(times, ends, range_ms)
     with np.errstate(all="ignore"):

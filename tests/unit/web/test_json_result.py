@@ -49,7 +49,7 @@ def read(result: Result, **options: Any) -> Any:
     ],
 )
 def test_numbers(value: float, written: str) -> None:
-    """As Go's strconv does it within Prometheus's bounds, alone and among others."""
+    """As by Go's strconv within Prometheus's bounds, alone and among others."""
     assert number(value) == written
     for row in ([value], [value, 1.0], [2.5, value, 3.0], [4.0, value]):
         assert numbers(np.array(row))[row.index(value) if value == value else [x != x for x in row].index(True)] == (
@@ -68,7 +68,7 @@ def test_scalars_never_have_an_exponent(value: float, written: str) -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.floats(), min_size=1, max_size=20))
 def test_every_float_comes_back(values: list[float]) -> None:
-    """Each text is the shortest that gives the value back, and has no more than its digits."""
+    """Each text is the shortest that gives the value back."""
     for value, text in zip(values, numbers(np.array(values)), strict=True):
         assert text.decode() == number(value)
         back = float(text)
@@ -144,7 +144,7 @@ def test_matrix_leaves_out_absent_points() -> None:
 
 
 def test_raw_matrix() -> None:
-    """Series with samples of their own, some at times that they share."""
+    """Series with samples of their own, some at common times."""
     times, other = np.array([1000, 2000]), np.array([1500])
     raw = [(times, np.array([1.0, 2.0])), (times, np.array([3.0, 4.0])), (other, np.array([5.0]))]
     assert [series["values"] for series in read(Result("matrix", [UP, DOWN, ()], raw=raw))["data"]["result"]] == [
@@ -175,7 +175,7 @@ def test_slices_join_without_a_seam(count: int) -> None:
 
 
 def test_limit_warnings_infos_and_stats() -> None:
-    """What was cut off is said; notes stand behind data."""
+    """A truncation gives a warning; notes follow the data."""
     result = Result("vector", [UP, DOWN], np.array([0]), np.array([[1.0], [2.0]]), warnings=["w"], infos=["i"])
     reply = read(result, limit=1, stats={"samples": {}})
     assert len(reply["data"]["result"]) == 1

@@ -1,9 +1,9 @@
-"""High quantiles of overlapping windows, from the largest values of the stretches that windows share.
+"""High quantiles of overlapping windows, from the largest values of the stretches that the windows share.
 
-Windows of L samples that end every s samples are made of stretches of s, which up to L / s windows share. Where a
-quantile lies among the k largest values of a window, these are among the k largest of each stretch: those are sorted
-out once a stretch, and merged for 2, 4, 8… stretches, as a bitonic network merges. Without, the 0.99-quantile over
-5 minutes takes three times as long, of 100 series or of one, over each kind of data that `bench.query` has.
+Windows of L samples that end every s samples consist of stretches of s samples, each shared by up to L / s windows. If
+a quantile is among a window's k largest values, these are among the k largest of its stretches. So the k largest are
+sorted once per stretch, and merged for 2, 4, 8… stretches by a bitonic network. Without this, the 0.99-quantile over
+5 minutes takes three times as long, for 100 series or one, on each kind of data in `bench.query`.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from numpy.lib.stride_tricks import sliding_window_view
 from prom_probe.promql.values import Floats, Ints
 from prom_probe.promql.windows import BLOCK, Windows
 
-# Fewer windows than that are not worth it.
+# Fewer windows are not worth it.
 _LEAST_WINDOWS = 8
 
 
 class _Run(NamedTuple):
     """`windows` windows of `length` samples that end every `stride` samples, the first of them before sample `end`.
 
-    `steps`: the steps that have one of them. What is missing before a series' first sample is as good as -Inf.
+    `steps`: the steps whose windows are among them. Samples before a series' first one count as -Inf.
     """
 
     steps: Ints
@@ -34,7 +34,7 @@ class _Run(NamedTuple):
 
 
 def fill_high_quantiles(windows: Windows, q: Floats, out: Floats) -> Ints | None:
-    """Write the q-quantiles of windows that overlap regularly into `out`; gives their steps, None if none are."""
+    """Write the q-quantiles of windows that overlap regularly into `out`; gives their steps, None if there are none."""
     if len(windows.count) > 1 or not 0.5 < q[0] <= 1 or (q != q[0]).any():
         return None
     counts, first, ends = windows.count[0], windows.first[0], windows.end[0]
@@ -47,8 +47,8 @@ def fill_high_quantiles(windows: Windows, q: Floats, out: Floats) -> Ints | None
     if not 0 < 2 * kept <= stride or 2 * stride > length or np.isnan(windows.values).any():
         return None
     runs = []
-    behind = ends[steps] - stride * steps  # a sample that is missing or late moves windows
-    for some in (steps[behind == each] for each in np.unique(behind)):
+    offsets = ends[steps] - stride * steps  # a missing or late sample shifts the windows after it
+    for some in (steps[offsets == each] for each in np.unique(offsets)):
         number = int(some[-1] - some[0]) + 1
         if len(some) >= _LEAST_WINDOWS and 4 * len(some) >= number:
             runs.append(_Run(some, number, int(ends[some[0]]), length, stride))
@@ -58,7 +58,7 @@ def fill_high_quantiles(windows: Windows, q: Floats, out: Floats) -> Ints | None
 
 
 def _fill(windows: Windows, run: _Run, q: float, kept: int, out: Floats) -> None:
-    """`kept`: how many of a window's largest values are needed, rounded up to a power of two."""
+    """Write one run's quantiles. `kept`: how many of a window's largest values are needed, as a power of two."""
     last = windows.count[0, run.steps] - 1
     rank = q * last
     below = np.floor(rank)
@@ -80,12 +80,12 @@ def _largest(values: Floats, run: _Run, kept: int) -> Floats:
     several, rest = divmod(run.length, run.stride)
     windows = run.windows
     found = None
-    if rest:  # the samples of a window before its first whole stretch
+    if rest:  # the samples of a window before its first complete stretch
         begins = np.full((len(values), windows, max(rest, kept)), -np.inf)
         begins[..., :rest] = sliding_window_view(values, rest, axis=1)[:, :: run.stride][:, :windows]
         found = _sorted_top(begins, kept)
     stretches = values[:, rest:].reshape(len(values), -1, run.stride)
-    tops = _sorted_top(stretches, kept)  # of `width` stretches from each one on
+    tops = _sorted_top(stretches, kept)  # of the `width` stretches that begin with each one
     width, at = 1, 0
     while 2 * width <= several:
         if several & width:
@@ -99,14 +99,14 @@ def _largest(values: Floats, run: _Run, kept: int) -> Floats:
 
 
 def _sorted_top(values: Floats, kept: int) -> Floats:
-    """The largest of the last axis, which is sorted in place: [kept, ...]."""
+    """The `kept` largest along the last axis, descending: [kept, ...]. Sorts `values` in place."""
     values.sort(axis=-1)
     return np.ascontiguousarray(np.moveaxis(values[..., : -kept - 1 : -1], -1, 0))
 
 
 def _merged(a: Floats, b: Floats) -> Floats:
-    """The largest of two lists each, [kept, ...], which descend along the first axis."""
-    found = np.maximum(a, b[::-1])  # the largest ones, rising and then falling or the other way round
+    """The largest of each two lists: [kept, ...], descending along the first axis like `a` and `b`."""
+    found = np.maximum(a, b[::-1])  # the largest ones as a bitonic sequence
     half = len(found) // 2
     while half:
         pairs = found.reshape(-1, 2, half, *a.shape[1:])

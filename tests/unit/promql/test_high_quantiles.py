@@ -1,4 +1,4 @@
-"""High quantiles from the largest values of stretches, beside the plain way."""
+"""High quantiles from the largest values of stretches, compared with those of whole windows."""
 
 import numpy as np
 import pytest
@@ -6,14 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prom_probe.model.series import Whole
-from prom_probe.promql.functions.tail import fill_high_quantiles
+from prom_probe.promql.functions.high_quantiles import fill_high_quantiles
 from prom_probe.promql.quantile import quantile
 from prom_probe.promql.values import Floats
 from prom_probe.promql.windows import Windows, make_windows
 
 
 def _windows(values: Floats, step: int, length: int) -> Windows:
-    """Windows of `length` samples that end every `step` samples, from before the first sample to behind the last."""
+    """Windows of `length` samples that end every `step` samples, from before the first sample to after the last."""
     times = np.arange(values.shape[1]) * 1000
     ends = np.arange(-2000, (values.shape[1] + length) * 1000, step * 1000)
     return make_windows(times, Whole(values), len(values), None, ends, length * 1000, lambda: None)
@@ -31,7 +31,7 @@ def _plain(windows: Windows, q: Floats) -> Floats:
 )
 @settings(max_examples=200, deadline=None)
 def test_high_quantiles_are_those_of_the_whole_windows(seed: int, step: int, length: int, q: float) -> None:
-    """Whatever the windows' length and distance; most of these combinations take the short way."""
+    """For any length and distance of windows; most of these combinations take the short way."""
     source = np.random.default_rng(seed)
     values = source.normal(size=(3, 700))
     values = [values, np.round(values, 1), np.where(values > 1, np.inf, np.where(values < -1, -np.inf, values))][
@@ -63,7 +63,7 @@ def test_when_the_short_way_is_taken(step: int, length: int, q: float, taken: bo
 
 
 def test_missing_samples() -> None:
-    """Windows that lack one are left out; those behind it are taken all the same."""
+    """Windows that lack one are left to the plain way; those after it are not."""
     values = np.random.default_rng(1).normal(size=(2, 2000))
     times = np.delete(np.arange(2002), [700, 1502]) * 1000
     ends = np.arange(0, 2_000_001, 15_000)
@@ -91,7 +91,7 @@ def test_late_samples() -> None:
 
 
 def test_values_that_are_no_numbers_take_the_plain_way() -> None:
-    """NaN counts as the smallest value, which partitioning does not know."""
+    """NaN counts as the smallest value, unlike in a partition."""
     values = np.random.default_rng(1).normal(size=(2, 1000))
     values[1, 500] = np.nan
     windows = _windows(values, 15, 300)
