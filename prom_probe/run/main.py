@@ -46,7 +46,6 @@ def run(config: Config, source: SettingsSource, argv: tuple[str, ...]) -> int:
         started_s = time.monotonic()
         command = Command(argv) if argv else None
         choose_watches(shared, command)
-        _log_addresses(shared)
         gc.collect()
         gc.freeze()  # the workers share these pages; a collection would copy them
         workers = [_probe_worker(shared, name, kind) for name, kind in PROBES.items()]
@@ -62,7 +61,7 @@ def run(config: Config, source: SettingsSource, argv: tuple[str, ...]) -> int:
             reload=partial(reload, shared, command),
             reload_bell=shared.reload_bell,
         )
-        ended = supervisor.run()
+        ended = supervisor.run(partial(_log_addresses, shared))
         if command is None or ended is None:
             return 0
         _print_line(

@@ -104,13 +104,15 @@ class Supervisor:
         self._reload_bell = reload_bell
         self._exit: CommandExit | None = None  # COMMAND's, once it has ended
 
-    def run(self) -> CommandExit | None:
+    def run(self, ready: Callable[[], None] = lambda: None) -> CommandExit | None:
         """Run until COMMAND has ended and lingered; without one, until SIGTERM or SIGINT. Returns COMMAND's exit.
 
+        Calls `ready` once signals are caught: until then SIGHUP would end us.
         Raises CommandError if COMMAND cannot be executed. No worker is left when this returns or raises.
         """
         caught = FORWARDED if self._command else [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
         self._kernel.catch([*caught, signal.SIGCHLD])
+        ready()
         try:
             for worker in self._workers:
                 self._start(worker)
