@@ -30,7 +30,7 @@ YEAR_S = 365 * 86400
 @pytest.fixture(scope="module")
 def sidecar() -> Iterator[Sidecar]:
     """Some seconds of a sleeping command's samples, and a series whose names need quotes."""
-    with Sidecar("--", "sleep", "600", flags=[REMOTE_WRITE]) as found:
+    with Sidecar("--", "sleep", "1000", flags=[REMOTE_WRITE, "--interval=200ms"]) as found:
         labels = make_labels("quoted.name", {"http.status": "ok"})
         body = encode_write([(labels, [round(time.time() * 1000)], [1.0])])
         headers = {"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy"}
@@ -51,7 +51,7 @@ RATE = "sum(rate(system_cpu_seconds_total[10s]))"
     [
         (["instant", "URL", 'proctree_processes{tree="sleep"}'], ['proctree_processes{tree="sleep"} => 1 @[']),
         (["instant", "--time=1970-01-01T00:00:04Z", "URL", "1+1"], ["scalar: 2 @[4]"]),
-        (["instant", "URL", "proctree_threads[3s]"], ['proctree_threads{tree="sleep"} =>\n1 @[']),
+        (["instant", "URL", "proctree_threads[1m]"], ['proctree_threads{tree="sleep"} =>\n1 @[']),
         (["range", "--step=1s", "--start=AGO", "--end=NOW", "URL", RATE], ["{} =>\n", "@["]),
         (["range", "URL", "vector(1)"], ["{} =>\n1 @["]),  # the last five minutes, at a step of its own choice
         (["range", "--header=X-Y=z", "--start=AGO", "URL", "vector(2)"], ["{} =>\n2 @["]),
@@ -181,16 +181,18 @@ def test_a_real_prometheus_federates_us(sidecar: Sidecar) -> None:
         f"  static_configs: [{{targets: ['{sidecar.api.removeprefix('http://')}']}}]\n"
     )
     with prometheus(config) as peer:
-        url = peer.url
-        seen = 'proctree_threads{job="federate"}[1m]'
-        first_s = wait_for("a sample", lambda: newest_s(url, seen))
-        wait_for("six seconds of samples", lambda: newest_s(url, seen) > first_s + 6)
-        at_s = first_s + 5.5  # no sample is at either end of the window
-        theirs = matrix(url, '{job="federate",__name__=~"(proctree|system)_.*"}[4s]', at_s)
-    ours = matrix(sidecar.api, '{__name__=~"proctree_.*|system_cpu_seconds_total",mode!="idle"}[4s]', at_s)
+        seen, expr = 'proctree_threads{job="federate"}[1m]', '__name__=~"proctree_.*|system_cpu_seconds_total"'
+
+        def window() -> tuple[Any, Any] | None:
+            """The last three seconds of both, once each series has several samples there."""
+            at_s = newest_s(peer.url, seen) - 0.1  # no sample is at either end
+            theirs = matrix(peer.url, f'{{job="federate",{expr}}}[3s]', at_s)
+            ours = matrix(sidecar.api, f'{{{expr},mode!="idle"}}[3s]', at_s)
+            return (theirs, ours) if len(theirs) == len(ours) and all(len(one) > 2 for one in theirs.values()) else None
+
+        theirs, ours = wait_for("three seconds of samples", window)
     found = {tuple(pair for pair in labels if pair[0] not in ("job", "instance")): theirs[labels] for labels in theirs}
     assert found.keys() == ours.keys()
-    assert sum(map(len, found.values())) > 2 * len(found)
     for labels, samples in found.items():
         assert set(samples) <= set(ours[labels]), labels
 

@@ -23,7 +23,7 @@ for _ in range(20):
         os._exit(0)
     os.wait()
 open(sys.argv[1], "w").close()
-time.sleep(60)
+time.sleep(1000)
 """
 
 

@@ -134,7 +134,7 @@ def test_many_processes_read_while_one_writes(tmp_path: Path, board: memoryview,
     flags = [f"--api.listen-address=unix:{socket}", "--web.enable-remote-write-receiver", "--interval=200ms"]
     flags += ["--storage.tsdb.retention.size=1MB"]
     flags += [f"--storage.tsdb.path={tmp_path}/store"] if kept == "disk" else []
-    with Sidecar("--", "sleep", "300", flags=flags) as sidecar:
+    with Sidecar("--", "sleep", "1000", flags=flags) as sidecar:
         wait_for("first samples", lambda: sidecar.value("proctree_processes"))
         workers = {name: sidecar.worker(name) for name in ("aggregator", "process", "system")}
         writer = Writer(socket, board)

@@ -241,7 +241,7 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
 def test_after_the_supervisors_sigkill_no_worker_lives_on() -> None:
     """Nor is anything left in /dev/shm."""
     before = set(os.listdir("/dev/shm"))
-    with Sidecar("--", "sleep", "30") as sidecar:
+    with Sidecar("--", "sleep", "1000") as sidecar:
         workers = wait_for("workers", lambda: all(map(sidecar.worker, WORKERS)) and [*map(sidecar.worker, WORKERS)])
         (command,) = (pid for pid in children(sidecar.process.pid) if read_comm(pid) == "sleep")
         sidecar.process.kill()
@@ -317,7 +317,7 @@ def test_errors_are_one_clear_line(args: list[str], status: int, text: str) -> N
 
 def test_a_port_in_use_is_one_clear_line() -> None:
     """And exit status 1."""
-    with Sidecar("--", "sleep", "30") as sidecar:
+    with Sidecar("--", "sleep", "1000") as sidecar:
         address = sidecar.web.removeprefix("http://")
         done = command("run", f"--web.listen-address={address}", "--", "true")
     assert (done.returncode, done.stderr) == (1, f"prom-probe: cannot listen on {address}: Address already in use\n")

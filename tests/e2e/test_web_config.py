@@ -169,7 +169,7 @@ def test_the_query_command_takes_a_user_of_the_url(folder: Path, user: str, stat
 
 def test_many_wrong_passwords_do_not_keep_a_scraper_waiting(folder: Path) -> None:
     """Checks wait in a queue of their own, with an end; who is known passes by."""
-    slow = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(10)).decode()
+    slow = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(8)).decode()
     file = write(folder, f"basic_auth_users:\n  scraper: {slow}\n")
     with Sidecar(flags=[f"--web.config.file={file}"]) as sidecar:
         host, port = _address(sidecar.web)
