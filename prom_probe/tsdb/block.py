@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from prom_probe.tsdb.cache import Cache
-    from prom_probe.tsdb.encoding.vector import ColumnRows, Columns
+    from prom_probe.tsdb.encoding.block_columns import BlockColumns, ColumnRows
 
 # int64s, in memory or in a mapped file.
 Refs: TypeAlias = "array[int] | memoryview"
@@ -166,9 +166,9 @@ class Block:
 
     def timelines_of(self, refs: Sequence[int]) -> Sequence[int | None]:
         if len(refs) > _FEW:
-            from prom_probe.tsdb.encoding import vector
+            from prom_probe.tsdb.encoding import block_columns
 
-            places: Iterable[int | None] = vector.places(self.refs, refs)
+            places: Iterable[int | None] = block_columns.places(self.refs, refs)
         else:
             places = map(self.place, refs)
         return [None if place is None else self.timeline_of(place) for place in places]
@@ -208,16 +208,16 @@ class Block:
         return record.parse(self._records[start:end])
 
 
-def _columns(block: Block, refs: Sequence[int]) -> tuple[Columns, int]:
-    from prom_probe.tsdb.encoding import vector
+def _columns(block: Block, refs: Sequence[int]) -> tuple[BlockColumns, int]:
+    from prom_probe.tsdb.encoding import block_columns
 
-    return vector.load(block, refs)
+    return block_columns.load(block, refs)
 
 
 def _timestamps(block: Block, timeline: int) -> tuple[NDArray[np.int64], int]:
-    from prom_probe.tsdb.encoding import vector
+    from prom_probe.tsdb.encoding import block_columns
 
-    return vector.load_times(block, timeline)
+    return block_columns.load_times(block, timeline)
 
 
 class BlockWriter:

@@ -1,4 +1,4 @@
-"""The deltas of a block's columns, of one or of all that have one width, out of their codings; with numpy."""
+"""Decoding the unsigned deltas of one record, or of many of one width, with numpy."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prom_probe.tsdb.encoding.deltas import check_packed, inflate, occupied
-from prom_probe.tsdb.encoding.heads import Heads
 from prom_probe.tsdb.encoding.packing import FIELDS, field_size, packed_size, unpack
 from prom_probe.tsdb.encoding.record import PACKED, SPARSE, BlockError, Record
+from prom_probe.tsdb.encoding.record_headers import RecordHeaders
 
-# By planes: the integers that hold so many bytes.
+# By number of planes: the smallest integer type that holds them.
 _WORDS = ("u1", "u1", "<u2", "<u4", "<u4", "<u8", "<u8", "<u8", "<u8")
 
 _EACH = 0x0101_0101_0101_0101
@@ -24,7 +24,7 @@ _EACH = 0x0101_0101_0101_0101
 def unsigned(one: Record, rows: int) -> NDArray[Any]:
     """The unsigned deltas of a record, in the smallest integers: [rows].
 
-    Raises BlockError where the body is not what the record says.
+    Raises BlockError if the body is not what the record says.
     """
     words = np.zeros(rows, _WORDS[one.planes])
     each = words.view(np.uint8).reshape(rows, words.itemsize)
@@ -45,12 +45,12 @@ def unsigned(one: Record, rows: int) -> NDArray[Any]:
     return words
 
 
-def unsigned_of_all(heads: Heads, rows: int) -> NDArray[Any]:
-    """As `unsigned`, of records of one width side by side: [records, rows]; best where they are sorted by coding."""
-    planes, bodies = int(heads.planes[0]), heads.bodies()
+def unsigned_of_all(headers: RecordHeaders, rows: int) -> NDArray[Any]:
+    """As `unsigned`, for records of one width: [records, rows]. Fastest if they are sorted by coding."""
+    planes, bodies = int(headers.planes[0]), headers.bodies()
     words = np.zeros((len(bodies), rows), _WORDS[planes])
-    detail = heads.detail.tolist()
-    for begin, end, code in _runs(heads):
+    detail = headers.detail.tolist()
+    for begin, end, code in _runs(headers):
         out, some = words[begin:end], bodies[begin:end]
         if code == SPARSE:
             _put_sparse(out, some, planes)
@@ -62,24 +62,24 @@ def unsigned_of_all(heads: Heads, rows: int) -> NDArray[Any]:
     return words
 
 
-def _runs(heads: Heads) -> Iterator[tuple[int, int, int]]:
-    """(begin, end, coding) of records that follow each other in one coding; of packed ones, by their bits."""
-    coding = heads.flags & SPARSE
+def _runs(headers: RecordHeaders) -> Iterator[tuple[int, int, int]]:
+    """(begin, end, coding) of neighbours in one coding; packed ones with ascending bits."""
+    coding = headers.flags & SPARSE
     steps = np.diff(coding)
-    steps |= (np.diff(heads.detail) < 0) & (coding[1:] == PACKED)
+    steps |= (np.diff(headers.detail) < 0) & (coding[1:] == PACKED)
     bounds = [0, *(np.flatnonzero(steps) + 1).tolist(), len(coding)]
     return ((begin, end, int(coding[begin])) for begin, end in pairwise(bounds))
 
 
 def _table(bodies: Sequence[bytes | memoryview]) -> NDArray[np.uint8]:
-    """Bodies of one size: [bodies, bytes]."""
+    """Bodies of one size as an array: [bodies, bytes]."""
     return np.frombuffer(b"".join(bodies), np.uint8).reshape(len(bodies), -1)
 
 
 def _put_planes(words: NDArray[Any], table: NDArray[np.uint8], planes: int) -> None:
-    """Fill the lowest bytes of the words out of `planes` planes side by side.
+    """Fill the lowest bytes of the words from `planes` planes.
 
-    Plane by plane: five times as fast as transposing, where the innermost loop would be over a few bytes.
+    Plane by plane, which is five times as fast as transposing with its short innermost loop.
     """
     rows = words.shape[1]
     each = words.view(np.uint8).reshape(*words.shape, words.itemsize)
@@ -88,7 +88,7 @@ def _put_planes(words: NDArray[Any], table: NDArray[np.uint8], planes: int) -> N
 
 
 def _put_packed(words: NDArray[Any], bodies: Sequence[memoryview], planes: int, bits: Sequence[int]) -> None:
-    """`bits`: of each body's highest plane, ascending. A field that several have is read at once."""
+    """`bits`: of each body's highest plane, ascending. A field that several bodies have is read at once."""
     rows = words.shape[1]
     cut = (planes - 1) * rows
     for used, body in {(used, len(body)): body for used, body in zip(bits, bodies, strict=True)}.items():
@@ -108,7 +108,7 @@ def _put_packed(words: NDArray[Any], bodies: Sequence[memoryview], planes: int, 
 
 
 def _fields() -> list[tuple[int, int, int, int]]:
-    """The fields that there are, as (shift, bits, the least and the most used bits where there is one)."""
+    """The fields as (shift, bits, the least and the most used bits of a plane that has this field)."""
     found: dict[tuple[int, int], list[int]] = {}
     for used, fields in FIELDS.items():
         for place, field in enumerate(fields):
@@ -120,7 +120,7 @@ _FIELDS = _fields()
 
 
 def _spread(packed: Sequence[memoryview], field: int, shift: int, out: NDArray[np.uint8]) -> None:
-    """Put a field's bits (`packing`) of each byte, moved up by `shift`, into `out`, [records, rows]."""
+    """Add a packed field (`packing`) of each byte, shifted up by `shift`, to `out`, [records, rows]."""
     rows, size = out.shape[1], len(packed[0])
     joined = b"".join(packed)
     joined += bytes(-len(joined) % 8)
@@ -130,7 +130,7 @@ def _spread(packed: Sequence[memoryview], field: int, shift: int, out: NDArray[n
         spread <<= shift
         out |= spread.view(np.uint8)[:, :rows]
         return
-    # Eight bytes are shifted at once: what comes from a neighbour is masked out.
+    # Eight bytes are shifted at once; bits that come from a neighbour are masked out.
     eights, mask = np.frombuffer(joined, np.uint64), _EACH * ((1 << field) - 1 << shift)
     for part, first in zip(range(0, 8, field), range(0, rows, size), strict=False):
         moved = eights >> part - shift if part >= shift else eights << shift - part
@@ -140,16 +140,16 @@ def _spread(packed: Sequence[memoryview], field: int, shift: int, out: NDArray[n
 
 
 def _put_sparse(words: NDArray[Any], bodies: Sequence[memoryview], planes: int) -> None:
-    """Fill the words of those rows that a body has bits for."""
+    """Fill the words of the rows that have a delta."""
     rows = words.shape[1]
     size = field_size(rows, 1)
     if min(map(len, bodies)) < size:
         raise BlockError(f"a sparse body of less than {size} bytes")
     bits = np.unpackbits(_table([body[:size] for body in bodies]), axis=1, count=rows, bitorder="little")
     if ((bits.sum(axis=1) * planes + size) != list(map(len, bodies))).any():
-        raise BlockError("a sparse body of another length than its bits say")
+        raise BlockError("a sparse body whose length differs from what its bits say")
     values = np.frombuffer(b"".join([body[size:] for body in bodies]), np.uint8)
     padded = np.zeros((len(values) // planes, words.itemsize), np.uint8)
     padded[:, :planes] = values.reshape(-1, planes)
-    # Places are found and filled faster than a mask is followed.
+    # Faster than indexing with a mask.
     words.reshape(-1)[np.flatnonzero(bits.view(np.bool_))] = padded.view(words.dtype)[:, 0]

@@ -1,10 +1,10 @@
-"""Columns of a block decoded side by side, with numpy."""
+"""Decoding columns of a block side by side, with numpy."""
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,28 +13,50 @@ from prom_probe.model.sample import STALE_BITS
 from prom_probe.tsdb.encoding import record
 from prom_probe.tsdb.encoding.column import check
 from prom_probe.tsdb.encoding.forms import FORMS
-from prom_probe.tsdb.encoding.heads import Heads
-from prom_probe.tsdb.encoding.heads import read as read_heads
+from prom_probe.tsdb.encoding.grouped_sums import WIDEST, GroupedSums, added_up, integers
 from prom_probe.tsdb.encoding.record import FORM, RISING, SPARSE, Record
-from prom_probe.tsdb.encoding.sums import WIDEST, Sums, added_up, integers
+from prom_probe.tsdb.encoding.record_headers import RecordHeaders, read_headers
 from prom_probe.tsdb.encoding.unsigned import unsigned, unsigned_of_all
 
-if TYPE_CHECKING:
-    from prom_probe.tsdb.block import Block
-
-# Where few columns are asked for, the calls that finish their values take longer than the arithmetic: done once.
+# Up to this many columns are decoded one by one, and completely: calls take longer than their arithmetic.
 _FEW = 4
 
-_Rows = slice | NDArray[np.int64]
+_RowIndex: TypeAlias = slice | NDArray[np.int64]
+
+
+class EncodedBlock(Protocol):
+    """A block as its decoders see it; its methods raise BlockError if it is damaged."""
+
+    @property
+    def refs(self) -> array[int] | memoryview:
+        """The columns' series, ascending."""
+
+    def place(self, ref: int) -> int | None:
+        """The column of series `ref`."""
+
+    def timeline_of(self, place: int) -> int:
+        """The timeline of a column."""
+
+    def rows(self, timeline: int) -> int:
+        """The number of rows of a timeline."""
+
+    def column(self, place: int) -> Record:
+        """A column's record."""
+
+    def time_record(self, timeline: int) -> Record:
+        """A timeline's record."""
+
+    def column_records(self) -> tuple[memoryview, memoryview]:
+        """The bounds of the columns' records, and the bytes they index."""
 
 
 class _Numbers:
-    """Columns of one form as integers, of which any rows can be had."""
+    """Columns of one form as integers; any rows can be read."""
 
-    def __init__(self, heads: Heads, sums: Sums) -> None:
+    def __init__(self, headers: RecordHeaders, sums: GroupedSums) -> None:
         self._sums = sums
-        self._form = FORMS[_form(heads)]
-        self._exponent = heads.exponent
+        self._form = FORMS[_form(headers)]
+        self._exponent = headers.exponent
         self.nbytes = self._sums.nbytes + self._exponent.nbytes
 
     def values(self, lo: int, hi: int) -> NDArray[np.uint64]:
@@ -47,7 +69,7 @@ class _Numbers:
 
 
 class _Values:
-    """Columns as finished values: the bits of float64s, one for all rows where they are constant."""
+    """Columns as decoded values, the bits of float64s; a single one for all rows if all columns are constant."""
 
     def __init__(self, values: NDArray[np.uint64]) -> None:
         self.nbytes = values.nbytes
@@ -63,10 +85,10 @@ class _Values:
         return values.take(index, axis=1)
 
 
-class _Part:
-    """Columns that are present in the same rows [start, end), gaps within aside: they go to `where` in the output."""
+class _ColumnGroup:
+    """Columns that are present in the same rows [start, end), apart from gaps; `where` they belong in the output."""
 
-    def __init__(self, where: _Rows, start: int, end: int, content: _Numbers | _Values) -> None:
+    def __init__(self, where: _RowIndex, start: int, end: int, content: _Numbers | _Values) -> None:
         self.where = where
         self.start = start
         self.end = end
@@ -83,19 +105,21 @@ class _Part:
             out[self.where, first - lo : last - lo] = self.content.values(first - self.start, last - self.start)
 
 
-class Columns:
-    """Some columns of a block, ready to be written out, any rows of them, any number of times."""
+class BlockColumns:
+    """Some columns of a block, of which any rows can be read, any number of times."""
 
     def __init__(
         self,
-        parts: Sequence[_Part],
+        groups: Sequence[_ColumnGroup],
         absent: Sequence[int],
         gaps: Sequence[tuple[int, int, int]],
         series: int,
         rising: bool,
     ) -> None:
-        self._parts = parts
-        self._in_order = len(parts) == 1 and isinstance(parts[0].where, slice)  # all columns, where all are present
+        self._groups = groups
+        self._in_order = len(groups) == 1 and isinstance(
+            groups[0].where, slice
+        )  # in all columns, unless some are absent
         self._absent = absent
         self._gaps = gaps
         self._ends: tuple[int, int, NDArray[np.float64]] | None = None
@@ -106,22 +130,22 @@ class Columns:
         """Whether all columns are present in rows [lo, hi)."""
         return (
             not self._absent
-            and all(part.start <= lo and hi <= part.end for part in self._parts)
+            and all(group.start <= lo and hi <= group.end for group in self._groups)
             and not any(start < hi and lo < end for _, start, end in self._gaps)
         )
 
     def bits(self, lo: int, hi: int) -> NDArray[np.uint64] | None:
-        """Rows [lo, hi), where all columns are present in them and their finished values lie side by side."""
-        if not self._in_order or not isinstance(self._parts[0].content, _Values):
+        """Rows [lo, hi), if all columns are present in them and decoded; else None."""
+        if not self._in_order or not isinstance(self._groups[0].content, _Values):
             return None
-        start = self._parts[0].start
-        found = self._parts[0].content.values(lo - start, hi - start)
+        start = self._groups[0].start
+        found = self._groups[0].content.values(lo - start, hi - start)
         return found if found.shape == (self._series, hi - lo) else None
 
     def write(self, lo: int, hi: int, out: NDArray[np.uint64]) -> None:
-        """Write rows [lo, hi) into `out`, the marker where a column is absent."""
-        for part in self._parts:
-            part.write(lo, hi, out)
+        """Write rows [lo, hi) into `out`, with the staleness marker where a column is absent."""
+        for group in self._groups:
+            group.write(lo, hi, out)
         if self._absent:
             out[self._absent] = STALE_BITS
         for row, start, end in self._gaps:
@@ -131,11 +155,11 @@ class Columns:
     def at(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
         """The values of rows in which all columns are present."""
         if self._in_order:
-            content, start = self._parts[0].content, self._parts[0].start
+            content, start = self._groups[0].content, self._groups[0].start
             return content.at(index - start if start else index)
         out = np.empty((self._series, len(index)))
-        for part in self._parts:
-            out[part.where] = part.content.at(index - part.start)
+        for group in self._groups:
+            out[group.where] = group.content.at(index - group.start)
         return out
 
     def rows(self, lo: int, hi: int) -> ColumnRows:
@@ -143,7 +167,7 @@ class Columns:
         return ColumnRows(self, lo, hi)
 
     def ends(self, first: int, last: int) -> NDArray[np.float64]:
-        """The values of two such rows, [series, 2]; remembered: mostly they are a block's first and last one."""
+        """The values of two such rows, [series, 2]; remembered, since mostly a block's first and last are wanted."""
         known = self._ends
         if known is None or known[:2] != (first, last):
             self._ends = known = first, last, self.at(np.array([first, last]))
@@ -152,16 +176,16 @@ class Columns:
     @property
     def nbytes(self) -> int:
         edges = 16 * self._series + 300
-        parts = sum(part.content.nbytes + 300 for part in self._parts)
-        return parts + edges + 100 * len(self._gaps) + 8 * len(self._absent)
+        groups = sum(group.content.nbytes + 300 for group in self._groups)
+        return groups + edges + 100 * len(self._gaps) + 8 * len(self._absent)
 
 
 class ColumnRows:
-    """Rows [lo, hi) of some columns (`tsdb.stream_view.Rows`)."""
+    """Rows [lo, hi) of some columns (`tsdb.stream_view.PieceRows`)."""
 
     __slots__ = ("_columns", "_hi", "_lo", "dense", "rising")
 
-    def __init__(self, columns: Columns, lo: int, hi: int) -> None:
+    def __init__(self, columns: BlockColumns, lo: int, hi: int) -> None:
         self._columns = columns
         self._lo = lo
         self._hi = hi
@@ -181,18 +205,18 @@ class ColumnRows:
         return self._columns.ends(self._lo, self._hi - 1)
 
 
-def load(block: Block, refs: Sequence[int]) -> tuple[Columns, int]:
+def load(block: EncodedBlock, refs: Sequence[int]) -> tuple[BlockColumns, int]:
     """The columns of series `refs`, which share a timeline or are absent, and their size in bytes.
 
-    Raises BlockError where one is damaged.
+    Raises BlockError if one is damaged.
     """
     columns = (_load_few if len(refs) <= _FEW else _load_many)(block, refs)
     return columns, columns.nbytes + 8 * len(refs)
 
 
-def _load_few(block: Block, refs: Sequence[int]) -> Columns:
-    """Column by column: the calls that read many at once take longer than their arithmetic."""
-    parts: list[_Part] = []
+def _load_few(block: EncodedBlock, refs: Sequence[int]) -> BlockColumns:
+    """Decode column by column."""
+    groups: list[_ColumnGroup] = []
     absent: list[int] = []
     gaps: list[tuple[int, int, int]] = []
     rising = True
@@ -208,12 +232,12 @@ def _load_few(block: Block, refs: Sequence[int]) -> Columns:
             continue
         rising = rising and one.rising
         gaps += [(row, *gap) for gap in record.gaps(one.flips, height)]
-        parts.append(_Part(slice(row, row + 1), start, end, _Values(_finished(one, end - start))))
-    return Columns(parts, absent, gaps, len(refs), rising)
+        groups.append(_ColumnGroup(slice(row, row + 1), start, end, _Values(_finished(one, end - start))))
+    return BlockColumns(groups, absent, gaps, len(refs), rising)
 
 
 def _finished(one: Record, rows: int) -> NDArray[np.uint64]:
-    """The bits of a column's float64s, [1, rows], or [1, 1] where they are constant."""
+    """The bits of a column's float64s, [1, rows]; [1, 1] if it is constant."""
     check(one.form, one.exponent)
     deltas = unsigned(one, rows)[np.newaxis]
     if not one.planes and not one.bias:
@@ -222,44 +246,44 @@ def _finished(one: Record, rows: int) -> NDArray[np.uint64]:
     return FORMS[one.form].vector(numbers, np.array([one.exponent])).view(np.uint64)
 
 
-def _load_many(block: Block, refs: Sequence[int]) -> Columns:
-    """Those of one form, width and span of rows together."""
+def _load_many(block: EncodedBlock, refs: Sequence[int]) -> BlockColumns:
+    """Decode columns of one form, width and span of rows together."""
     found, there = _places(block.refs, refs)
     if not there.any():
-        return Columns([], list(range(len(refs))), [], len(refs), True)
+        return BlockColumns([], list(range(len(refs))), [], len(refs), True)
     rows = np.flatnonzero(there)
-    heads = read_heads(block, found[rows])
+    headers = read_headers(*block.column_records(), found[rows])
     height = block.rows(block.timeline_of(int(found[rows[0]])))
     windows = [(0, height)] * len(rows)
     gaps: list[tuple[int, int, int]] = []
-    for number, flips in heads.flips.items():
+    for number, flips in headers.flips.items():
         windows[number] = record.window_of(flips, height)
         if len(flips) > 2:
             gaps += [(int(rows[number]), *gap) for gap in record.gaps(flips, height)]
     start, end = np.array(windows).T
     present = start < end
-    coding = heads.flags & SPARSE
-    alike = heads.flags & FORM | heads.planes << 2 | start << 8 | end << 24
-    # Of one part, those that are packed alike follow each other.
-    order = np.argsort(alike << 10 | coding << 4 | heads.detail, kind="stable")
+    coding = headers.flags & SPARSE
+    alike = headers.flags & FORM | headers.planes << 2 | start << 8 | end << 24
+    # Within a group, columns of one coding are neighbours.
+    order = np.argsort(alike << 10 | coding << 4 | headers.detail, kind="stable")
     order = order[present[order]]
-    parts = []
+    groups = []
     for index in np.split(order, np.flatnonzero(np.diff(alike[order])) + 1) if len(order) else ():
         first, last = int(start[index[0]]), int(end[index[0]])
-        parts.append(_Part(_where(rows[index]), first, last, _content(heads.some(index), last - first)))
-    rising = bool((heads.flags[present] & RISING).all())
+        groups.append(_ColumnGroup(_where(rows[index]), first, last, _content(headers.some(index), last - first)))
+    rising = bool((headers.flags[present] & RISING).all())
     absent = [*np.flatnonzero(~there).tolist(), *rows[~present].tolist()]
-    return Columns(parts, absent, gaps, len(refs), rising)
+    return BlockColumns(groups, absent, gaps, len(refs), rising)
 
 
 def places(columns: array[int] | memoryview, refs: Sequence[int]) -> list[int | None]:
-    """The column of each series; None for those that have none."""
+    """The column of each series; None if there is none."""
     found, there = _places(columns, refs)
     return [place if hit else None for place, hit in zip(found.tolist(), there.tolist(), strict=True)]
 
 
 def _places(columns: array[int] | memoryview, refs: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Where each series' column would be, and whether it is there."""
+    """Where each series' column would be, and whether there is one."""
     table, wanted = np.frombuffer(columns, np.int64), np.array(refs, np.int64)
     found = table.searchsorted(wanted)
     there = found < len(table)
@@ -267,30 +291,30 @@ def _places(columns: array[int] | memoryview, refs: Sequence[int]) -> tuple[NDAr
     return found, there
 
 
-def load_times(block: Block, timeline: int) -> tuple[NDArray[np.int64], int]:
-    """A timeline's timestamps, int64[rows], and their size in bytes. Raises BlockError where it is damaged."""
+def load_times(block: EncodedBlock, timeline: int) -> tuple[NDArray[np.int64], int]:
+    """A timeline's timestamps, int64[rows], and their size in bytes. Raises BlockError if it is damaged."""
     one = block.time_record(timeline)
     factors = (one.bias or None, one.divisor if one.divisor != 1 else None)
     times = added_up(unsigned(one, block.rows(timeline)), one.first, *factors)
     return times, times.nbytes
 
 
-def _where(rows: NDArray[np.int64]) -> _Rows:
-    """Rows, as a slice where they follow each other."""
+def _where(rows: NDArray[np.int64]) -> _RowIndex:
+    """Row numbers, as a slice if they are consecutive."""
     return slice(int(rows[0]), int(rows[-1]) + 1) if (np.diff(rows) == 1).all() else rows
 
 
-def _form(heads: Heads) -> int:
-    return int(heads.flags[0]) & FORM
+def _form(headers: RecordHeaders) -> int:
+    return int(headers.flags[0]) & FORM
 
 
-def _content(heads: Heads, rows: int) -> _Numbers | _Values:
-    """Columns of one form and width."""
-    check(_form(heads), int(heads.exponent.max()))
-    planes = int(heads.planes[0])
-    constant, many = not planes and not heads.bias.any(), len(heads) > _FEW
-    deltas = unsigned_of_all(heads, 1 if constant else rows)
+def _content(headers: RecordHeaders, rows: int) -> _Numbers | _Values:
+    """The content of columns of one form and width."""
+    check(_form(headers), int(headers.exponent.max()))
+    planes = int(headers.planes[0])
+    constant, many = not planes and not headers.bias.any(), len(headers) > _FEW
+    deltas = unsigned_of_all(headers, 1 if constant else rows)
     if many and not constant and planes <= WIDEST:
-        return _Numbers(heads, Sums(heads, deltas))
-    numbers = integers(heads, deltas)
-    return _Values(FORMS[_form(heads)].vector(numbers, heads.exponent).view(np.uint64))
+        return _Numbers(headers, GroupedSums(headers, deltas))
+    numbers = integers(headers, deltas)
+    return _Values(FORMS[_form(headers)].vector(numbers, headers.exponent).view(np.uint64))

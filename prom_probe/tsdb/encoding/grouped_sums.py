@@ -1,4 +1,4 @@
-"""Deltas of a block's columns added up within groups of rows: any row's integer without those before it, with numpy."""
+"""Deltas added up within groups of rows, so that any row can be read without those before it; with numpy."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prom_probe.tsdb.encoding.heads import Heads
+from prom_probe.tsdb.encoding.record_headers import RecordHeaders
 
-# Rows of a group: what the deltas in one come to needs a single byte more than a delta does.
+# Rows of a group: their deltas' sum needs only one byte more than a delta.
 _BITS = 8
 _GROUP = 1 << _BITS
 
-# By the planes of a delta: the integers that it is added up in, and those that the sums are kept in, lowest bits first.
+# By planes of a delta: the type in which deltas are added up, and the sizes of those that keep the sums, lowest first.
 _ADDED = ("<u2", "<u2", "<u4", "<u4", "<i8", "<i8", "<i8")
 _KEPT = ("", "", "", "", "41", "42", "421")
 _FOUR = np.uint64(0x0001_0001_0001_0001)
-WIDEST = len(_ADDED) - 1  # more planes would be kept in eight bytes, as finished values are
+WIDEST = len(_ADDED) - 1  # more planes would need eight bytes, as decoded values do
 
 
-class Sums:
+class GroupedSums:
     """Integers of some records of one width, `n[i] = n[i-1] + bias + divisor * u[i]` modulo 2^64.
 
-    A row's is the integer of its group's first row, and `bias` and `divisor` times what came since then.
+    A row's integer is that of its group's first row, plus what `bias` and `divisor` times the deltas since then add.
     """
 
     __slots__ = ("_bias", "_divisor", "_limbs", "_starts", "nbytes")
 
-    def __init__(self, heads: Heads, deltas: NDArray[Any]) -> None:
-        """`deltas`: u of records of one width, [records, rows], of at most WIDEST planes; nobody else's from now on."""
-        planes, (records, rows) = int(heads.planes[0]), deltas.shape
+    def __init__(self, headers: RecordHeaders, deltas: NDArray[Any]) -> None:
+        """`deltas`: u of records of one width, [records, rows], of at most WIDEST planes; they are overwritten."""
+        planes, (records, rows) = int(headers.planes[0]), deltas.shape
         sums = _as(deltas, _ADDED[planes])
         totals = np.zeros((records, (rows - 1 >> _BITS) + 1), np.int64)  # from a group's first row to the next one's
         totals[:, 1:] = sums[:, _GROUP::_GROUP]
@@ -41,12 +41,12 @@ class Sums:
         np.cumsum(sums[:, whole:], axis=1, out=sums[:, whole:])
         totals[:, 1:] += sums[:, _GROUP - 1 : -1 : _GROUP][:, : totals.shape[1] - 1]
         np.cumsum(totals, axis=1, out=totals)
-        bias, divisor = heads.factors()
+        bias, divisor = headers.factors()
         if divisor is not None:
             totals *= divisor
         if bias is not None:
             totals += bias * (_GROUP * np.arange(totals.shape[1]))
-        totals += heads.first[:, np.newaxis]
+        totals += headers.first[:, np.newaxis]
         self._starts = totals
         self._bias, self._divisor = bias, divisor
         self._limbs = _limbs(sums, _KEPT[planes]) if planes else []
@@ -71,7 +71,7 @@ class Sums:
         return found
 
     def _since(self, of: Any, rows: int) -> NDArray[np.int64]:
-        """What `divisor` times the deltas since the groups' first rows come to, in those rows that `of` takes."""
+        """`divisor` times the sum of the deltas since the groups' first rows, for the rows that `of` selects."""
         if not self._limbs:
             return np.zeros((len(self._starts), rows), np.int64)
         (_, lowest), *others = self._limbs
@@ -83,14 +83,14 @@ class Sums:
         return found
 
 
-def integers(heads: Heads, deltas: NDArray[Any]) -> NDArray[np.int64]:
-    """All integers of some records of one width: int64[records, rows]. `deltas` as those of Sums."""
-    bias, divisor = heads.factors()
-    return added_up(deltas, heads.first[:, np.newaxis], bias, divisor)
+def integers(headers: RecordHeaders, deltas: NDArray[Any]) -> NDArray[np.int64]:
+    """All integers of some records of one width: int64[records, rows]. `deltas` are overwritten."""
+    bias, divisor = headers.factors()
+    return added_up(deltas, headers.first[:, np.newaxis], bias, divisor)
 
 
 def added_up(deltas: NDArray[Any], first: Any, bias: Any, divisor: Any) -> NDArray[np.int64]:
-    """`n` of the deltas `u`, which are overwritten, along the last axis; None for a bias of 0 and a divisor of 1."""
+    """`n` from the deltas `u`, which are overwritten, along the last axis; None: a bias of 0, a divisor of 1."""
     found: NDArray[np.int64] = _as(deltas, "<i8")
     if divisor is not None:
         found *= divisor
@@ -101,7 +101,7 @@ def added_up(deltas: NDArray[Any], first: Any, bias: Any, divisor: Any) -> NDArr
 
 
 def _as(deltas: NDArray[Any], kind: str) -> NDArray[Any]:
-    """The deltas in integers of a kind, the same memory where that is possible."""
+    """The deltas as integers of this type, without a copy if possible."""
     return deltas.view(kind) if deltas.itemsize == np.dtype(kind).itemsize else deltas.astype(kind)
 
 
@@ -110,7 +110,7 @@ def _add_up(sums: NDArray[Any]) -> None:
     if sums.itemsize != 2:
         np.cumsum(sums, axis=2, out=sums)
         return
-    # Each addition of cumsum waits for the one before it; four neighbours are added up by one multiplication.
+    # Each addition of cumsum depends on the one before; one multiplication adds up four neighbours.
     fours = sums.view("<u8")
     fours *= _FOUR
     totals = fours >> 48
@@ -120,7 +120,7 @@ def _add_up(sums: NDArray[Any]) -> None:
 
 
 def _limbs(sums: NDArray[Any], sizes: str) -> list[tuple[int, NDArray[Any]]]:
-    """The bytes of `sums` in integers of these sizes, each with the bits that it is shifted by."""
+    """`sums` split into integers of these sizes, each with the shift of its bits."""
     if not sizes:
         return [(0, sums)]
     limbs, at = [], 0

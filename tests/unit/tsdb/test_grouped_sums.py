@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from prom_probe.tsdb.block import BlockWriter
 from prom_probe.tsdb.encoding import column
 from prom_probe.tsdb.encoding.forms import TIMES
-from prom_probe.tsdb.encoding.heads import Heads, read
+from prom_probe.tsdb.encoding.grouped_sums import WIDEST, GroupedSums, integers
 from prom_probe.tsdb.encoding.packing import packed_size
 from prom_probe.tsdb.encoding.record import PACKED, SPARSE, STORED, Record
-from prom_probe.tsdb.encoding.sums import WIDEST, Sums, integers
+from prom_probe.tsdb.encoding.record_headers import RecordHeaders, read_headers
 from prom_probe.tsdb.encoding.unsigned import unsigned, unsigned_of_all
 
 _SERIES = 6
@@ -21,7 +21,7 @@ _SERIES = 6
 
 def _written(
     source: random.Random, rows: int, planes: int, coding: int, bodies: Sequence[bytes], plain: bool
-) -> tuple[Heads, NDArray[np.int64]]:
+) -> tuple[RecordHeaders, NDArray[np.int64]]:
     """Records with these bodies, of any first integer, and of any bias and divisor unless `plain`; what they mean."""
     writer = BlockWriter()
     timeline = writer.add_timeline(range(rows))
@@ -32,7 +32,7 @@ def _written(
     block = writer.finish(0, 0)
     places = range(len(bodies))
     wanted = [column.decode_numbers(block.column(place), rows) for place in places]
-    return read(block, np.array(places)), np.array(wanted, np.int64)
+    return read_headers(*block.column_records(), np.array(places)), np.array(wanted, np.int64)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 255, 256, 257, 512, 513, 1000])
@@ -42,11 +42,11 @@ def test_any_row_is_what_the_plain_decoder_gives(rows: int, planes: int, plain: 
     """The largest deltas throughout, none, and any; with a bias and a divisor, and without; modulo 2^64."""
     source, size = random.Random(f"{rows}/{planes}/{plain}"), planes * rows
     bodies = [b"\xff" * size, bytes(size), *(source.randbytes(size) for _ in range(_SERIES - 2))]
-    heads, wanted = _written(source, rows, planes, STORED, bodies, plain)
-    assert (integers(heads, unsigned_of_all(heads, rows)) == wanted).all()
+    headers, wanted = _written(source, rows, planes, STORED, bodies, plain)
+    assert (integers(headers, unsigned_of_all(headers, rows)) == wanted).all()
     if planes > WIDEST:
         return
-    sums = Sums(heads, unsigned_of_all(heads, rows))
+    sums = GroupedSums(headers, unsigned_of_all(headers, rows))
     for lo, hi in ((0, rows), (rows // 2, rows), (rows - 1, rows), (min(200, rows - 1), rows)):
         assert (sums.numbers(lo, hi) == wanted[:, lo:hi]).all()
     index = np.array([source.randrange(rows) for _ in range(50)])
@@ -64,8 +64,8 @@ def test_sparse_deltas_too(rows: int, planes: int, plain: bool) -> None:
     for there in ([False] * rows, [True] + [False] * (rows - 1), [True] * rows, *some):
         bits = sum(one << row for row, one in enumerate(there)) | ((1 << 8 * size) - (1 << rows))
         bodies.append(bits.to_bytes(size, "little") + source.randbytes(planes * sum(there)))
-    heads, wanted = _written(source, rows, planes, SPARSE, bodies, plain)
-    assert (integers(heads, unsigned_of_all(heads, rows)) == wanted).all()
+    headers, wanted = _written(source, rows, planes, SPARSE, bodies, plain)
+    assert (integers(headers, unsigned_of_all(headers, rows)) == wanted).all()
 
 
 def test_records_of_all_codings_side_by_side() -> None:
@@ -81,6 +81,6 @@ def test_records_of_all_codings_side_by_side() -> None:
             body = source.randbytes(rows + (packed_size(rows, bits) if coding == PACKED else rows))
         writer.add(series, timeline, Record(TIMES, False, 2, coding, bits, 0, 0, 0, 1, 0, 0, None, body))
     block = writer.finish(0, 0)
-    found = unsigned_of_all(read(block, np.arange(len(codings))), rows)
+    found = unsigned_of_all(read_headers(*block.column_records(), np.arange(len(codings))), rows)
     for place, row in enumerate(found):
         assert (row == unsigned(block.column(place), rows)).all()

@@ -1,9 +1,9 @@
-"""What many records of a block say before their bodies, read at once with numpy."""
+"""The headers of many records, which is everything before their bodies, read at once with numpy."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,25 +11,22 @@ from numpy.typing import NDArray
 from prom_probe.tsdb.encoding import record
 from prom_probe.tsdb.encoding.record import BlockError
 
-if TYPE_CHECKING:
-    from prom_probe.tsdb.block import Block
-
 _HEAD = 6  # bytes before a record's integers
 _EIGHT = np.arange(8)
-_SIGNED = np.array([0, 56, 48, 40, 32, 24, 16, 8, 0])  # by the size of an integer: the bits that do not belong to it
+_SIGNED = np.array([0, 56, 48, 40, 32, 24, 16, 8, 0])  # by the size of an integer: how many bits of 64 are not its own
 
 
-class Factors(NamedTuple):
-    """See `Heads.factors`."""
+class DeltaFactors(NamedTuple):
+    """See `RecordHeaders.factors`."""
 
     bias: NDArray[np.int64] | None
     divisor: NDArray[np.int64] | None
 
 
-class Heads:
+class RecordHeaders:
     """Some records as arrays: `flags`, `planes`, `detail`, `exponent`, `first`, `bias`, `divisor`, each int64[records].
 
-    `flips[i]`: those of record i, where it has gaps. Their bodies are `data[begin[i]:end[i]]`.
+    `flips[i]`: those of record i, if it has gaps. Its body is `data[begin[i]:end[i]]`.
     """
 
     __slots__ = (
@@ -57,13 +54,13 @@ class Heads:
     def __len__(self) -> int:
         return len(self.flags)
 
-    def some(self, index: NDArray[np.int64]) -> Heads:
-        """Those of these records, without their gaps."""
-        return Heads(self.data, {}, self._table[:, index])
+    def some(self, index: NDArray[np.int64]) -> RecordHeaders:
+        """The headers of the records `index`, without their gaps."""
+        return RecordHeaders(self.data, {}, self._table[:, index])
 
-    def factors(self) -> Factors:
-        """`bias` and `divisor`, each [records, 1]; None for a bias of 0 and a divisor of 1 throughout."""
-        return Factors(
+    def factors(self) -> DeltaFactors:
+        """`bias` and `divisor`, each [records, 1]; None if all biases are 0 or all divisors 1."""
+        return DeltaFactors(
             self.bias[:, np.newaxis] if self.bias.any() else None,
             self.divisor[:, np.newaxis] if (self.divisor != 1).any() else None,
         )
@@ -72,9 +69,8 @@ class Heads:
         return [self.data[begin:end] for begin, end in zip(self.begin.tolist(), self.end.tolist(), strict=True)]
 
 
-def read(block: Block, places: NDArray[np.int64]) -> Heads:
-    """The heads of these columns' records. Raises BlockError where one makes no sense by itself."""
-    ends, data = block.column_records()
+def read_headers(ends: memoryview, data: memoryview, places: NDArray[np.int64]) -> RecordHeaders:
+    """The headers of records `places`, whose bounds in `data` are `ends`. Raises BlockError if one is invalid."""
     end = np.frombuffer(ends, np.uint32)[places + 1].astype(np.int64)
     start = np.frombuffer(ends, np.uint32)[places].astype(np.int64)
     if (start + _HEAD > end).any() or (end > len(data)).any():
@@ -90,19 +86,19 @@ def read(block: Block, places: NDArray[np.int64]) -> Heads:
         raise BlockError(record.INVALID)
     detail, planes = planes >> 4, planes & 15
     integers = _integers(table, np.array((at, at + first, at + first + bias)), np.array((first, bias, divisor)))
-    heads = Heads(data, {}, np.array((flags, planes, detail, exponent, *integers, begin, end)))
+    headers = RecordHeaders(data, {}, np.array((flags, planes, detail, exponent, *integers, begin, end)))
     most = np.where(flags & record.SPARSE == record.PACKED, 8, planes)
-    wrong = (heads.divisor < 0) | (planes > 8) | (detail > most) | (flags & ~record.KNOWN != 0)
+    wrong = (headers.divisor < 0) | (planes > 8) | (detail > most) | (flags & ~record.KNOWN != 0)
     if (wrong | ((planes == 0) & (flags & record.SPARSE != 0))).any():
         raise BlockError(record.INVALID)
-    heads.divisor[heads.divisor == 0] = 1
+    headers.divisor[headers.divisor == 0] = 1
     for i in np.flatnonzero(flags & record.GAPS).tolist():
-        heads.flips[i], heads.begin[i] = record.flips_at(data[: end[i]], int(begin[i]))
-    return heads
+        headers.flips[i], headers.begin[i] = record.flips_at(data[: end[i]], int(begin[i]))
+    return headers
 
 
 def _integers(table: NDArray[np.uint8], at: NDArray[np.int64], size: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The two's complements of so many bytes, 8 at most, that begin there; 0 for none."""
+    """The two's complement integers of `size` bytes, at most 8, at offset `at`; 0 for size 0."""
     words = table.take(at[..., np.newaxis] + _EIGHT, mode="clip").view("<i8")[..., 0]
     shift = _SIGNED[size]
     found: NDArray[np.int64] = np.where(size > 0, words << shift >> shift, 0)
