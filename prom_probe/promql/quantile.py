@@ -60,13 +60,6 @@ def go_float(value: float) -> str:
     if value in (np.inf, -np.inf):
         return "+Inf" if value > 0 else "-Inf"
     text = repr(value)
-    mantissa, _, exponent = text.partition("e")
-    mantissa = mantissa.removesuffix(".0")
-    if exponent or abs(value) >= 1e21:
-        if not exponent:
-            mantissa, _, exponent = f"{value:e}".partition("e")
-        number = int(exponent)
-        return f"{mantissa}e{'-' if number < 0 else '+'}{abs(number):02d}"
-    if abs(value) >= 1e16:
-        return np.format_float_positional(value, trim="-")
-    return mantissa
+    digits = text.partition("e")[0].replace(".", "").lstrip("-0").rstrip("0")
+    scientific = f"{value:.{max(len(digits) - 1, 0)}e}"
+    return text.removesuffix(".0") if -4 <= int(scientific.partition("e")[2]) < 6 else scientific

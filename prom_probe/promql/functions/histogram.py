@@ -81,7 +81,7 @@ def _histograms(ev: Evaluation, vector: Vector, argument: Node) -> Iterator[_His
 
 
 @dataclass(slots=True)
-class _Forced:
+class _Correction:
     """Where a histogram's counts had to be raised to be monotonic."""
 
     name: str
@@ -93,7 +93,7 @@ class _Forced:
     last_ms: int
 
 
-def _monotonic(ev: Evaluation, found: _Histograms) -> list[_Forced]:
+def _make_monotonic(ev: Evaluation, found: _Histograms) -> list[_Correction]:
     """Make the counts ascend in place, absent buckets taking the count before them; gives the changes that were more
     than rounding errors.
     """
@@ -125,11 +125,11 @@ def _monotonic(ev: Evaluation, found: _Histograms) -> list[_Forced]:
         steps = np.flatnonzero(forced[i])
         name = label_value(found.labels[i], METRIC_NAME)
         times = int(ev.times[steps[0]]), int(ev.times[steps[-1]])
-        out.append(_Forced(name, float(low[i]), float(high[i]), float(most[i]), len(steps), *times))
+        out.append(_Correction(name, float(low[i]), float(high[i]), float(most[i]), len(steps), *times))
     return out
 
 
-def _inform_forced(ev: Evaluation, forced: list[_Forced], argument: Node) -> None:
+def _note_corrections(ev: Evaluation, forced: list[_Correction], argument: Node) -> None:
     for name in {one.name for one in forced}:
         all_of = [one for one in forced if one.name == name]
         ending = f" for metric name {quote(name)}" if name else ""
@@ -220,9 +220,9 @@ def _histogram_quantile(ev: Evaluation, node: Call) -> Value:
     note_bad_quantiles(ev, q, node.args[0])
     parts, forced = [], []
     for found in _histograms(ev, vector, node.args[1]):
-        forced += _monotonic(ev, found)
+        forced += _make_monotonic(ev, found)
         parts.append((found, _quantile(found, q)))
-    _inform_forced(ev, forced, node.args[1])
+    _note_corrections(ev, forced, node.args[1])
     return _joined(ev, parts)
 
 

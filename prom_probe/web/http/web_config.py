@@ -91,17 +91,17 @@ def read_web_config(path: str) -> WebConfig:
     http = document.section("http_server_config")
     users = document.section("basic_auth_users")
     folder = os.path.dirname(os.path.abspath(path))
-    checks = _Checks(document, tls, folder)
+    tls_settings = _TlsSettings(document, tls, folder)
     config = WebConfig(
-        cert_file=checks.file("cert_file"),
-        key_file=checks.file("key_file"),
-        client_ca_file=checks.file("client_ca_file"),
-        client_auth_type=checks.client_auth(),
-        client_allowed_sans=checks.strings("client_allowed_sans"),
-        min_version=checks.version("min_version", "TLS12"),
-        max_version=checks.version("max_version", "TLS13"),
-        cipher_suites=checks.known("cipher_suites", (*CIPHERS, *_TLS13_CIPHERS)),
-        curve_preferences=checks.known("curve_preferences", tuple(CURVES)),
+        cert_file=tls_settings.file("cert_file"),
+        key_file=tls_settings.file("key_file"),
+        client_ca_file=tls_settings.file("client_ca_file"),
+        client_auth_type=tls_settings.client_auth(),
+        client_allowed_sans=tls_settings.strings("client_allowed_sans"),
+        min_version=tls_settings.version("min_version", "TLS12"),
+        max_version=tls_settings.version("max_version", "TLS13"),
+        cipher_suites=tls_settings.known("cipher_suites", (*CIPHERS, *_TLS13_CIPHERS)),
+        curve_preferences=tls_settings.known("curve_preferences", tuple(CURVES)),
         headers=_headers(document, http),
         users=_users(document, users),
     )
@@ -173,7 +173,7 @@ class _Document:
         raise WebConfigError(f"{self._path}:{line} {key}: {text}")
 
 
-class _Checks:
+class _TlsSettings:
     """Reads the values of `tls_server_config`."""
 
     def __init__(self, document: _Document, values: dict[Any, Any], folder: str) -> None:

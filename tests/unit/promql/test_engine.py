@@ -144,6 +144,17 @@ NOTES: list[tuple[str, list[str], list[str]]] = [
         [],
     ),
     (
+        "limit_ratio(1.5, g)",
+        ["PromQL warning: ratio value should be between -1 and 1, got 1.5, capping to 1 (1:13)"],
+        [],
+    ),
+    (
+        "limit_ratio(-1.5, g)",
+        ["PromQL warning: ratio value should be between -1 and 1, got -1.5, capping to -1 (1:13)"],
+        [],
+    ),
+    ("limit_ratio(-1, g)", [], []),
+    (
         "quantile_over_time(-0.5, g[1m])",
         ["PromQL warning: quantile value should be between 0 and 1, got -0.5 (1:20)"],
         [],
