@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
@@ -188,12 +189,17 @@ def test_a_failure_in_a_thread_is_logged(gated: tuple[GatedStore, Site]) -> None
     assert "KeyError: 'secret'" in site.logged[0]
 
 
+@lru_cache(maxsize=2)
+def _wide(count: int) -> list[Labels]:
+    return [make_labels("m", {"i": str(i), "pad": "x" * 100}) for i in range(count)]
+
+
 class WideStore(GatedStore):
     """A store with many long series; a test may put in one that cannot be encoded."""
 
     def __init__(self, count: int) -> None:
         super().__init__()
-        self.found: list[Labels] = [make_labels("m", {"i": str(i), "pad": "x" * 100}) for i in range(count)]
+        self.found = list(_wide(count))
         self.gate.set()
 
     def series(self, *_: object, **__: object) -> list[Labels]:
