@@ -13,7 +13,7 @@ from prom_probe.sources.descriptors import Descriptors
 
 
 class WorkerState(NamedTuple):
-    """One of our own processes. `pid` is 0 while there is none. `probe`: it collects, and asks for the priority."""
+    """One of our own processes; `pid` is 0 while it does not run. `probe`: it runs collectors, at `priority`."""
 
     name: str
     pid: int
@@ -34,7 +34,7 @@ def _no_members() -> bytes:
     return b""
 
 
-def _not_told(members: bytes) -> None:
+def _not_published(members: bytes) -> None:
     pass
 
 
@@ -64,12 +64,12 @@ def _boot_time() -> float:
 
 
 class Context(msgspec.Struct):
-    """What collectors are told. Paths, clocks and units are here so that a test can pass others."""
+    """What collectors are given: settings, and paths, clocks and units, so that a test can pass its own."""
 
     watches: tuple[Watch, ...] = ()
     procfs: str = "/proc"
     own_procfs: str = "/proc"  # where our own processes are found by our own PIDs
-    priority: str = "normal"  # that probe workers ask for
+    priority: str = "normal"  # the priority that probe workers ask for
     sysfs: str = "/sys"
     cgroupfs: str = "/sys/fs/cgroup"
     # Our supervisor and workers: never part of a tree.
@@ -78,29 +78,29 @@ class Context(msgspec.Struct):
     # Whether system_* is exposed on /metrics: yes on a host; in a container every pod of the node would repeat it.
     expose_system: bool = True
     expose_per_process: bool = False
-    # Collections that must see a process before it gets local series, so that a fork storm does not fill the index.
+    # A process gets local series in this collection of its life, so that a fork storm does not fill the index.
     local_after: int = 3
-    # Processes that get local series at most; the rest is in the trees' sums.
+    # The most processes that get local series; the others count in the trees' sums only.
     max_processes: int = 500
     # Whether each thread's files are read, for context switches.
     context_switches: bool = False
-    # Seconds between two readings of a process's PSS, 0 for none, and how many resident bytes are too many for one.
+    # Seconds between two readings of a process's PSS (0: none), and the resident size above which it is not read.
     pss_interval_s: float = 0.0
     pss_max_rss_bytes: int = 512 << 20
-    # Seconds of the rolling window that maxima are of.
+    # Length of the rolling window of the maxima.
     max_window_s: float = 120.0
-    # Seconds for which a vanished container's final counters stay.
+    # Seconds for which the final counters of a container that is gone are kept.
     hold_s: float = 120.0
-    # The process collector's message to the cgroup collector beside it: each live tree's oldest process.
+    # Each live tree's oldest PID, which the process collector writes for the cgroup collector of the same worker.
     tree_pids: dict[str, int] = {}
-    # The same to other workers: each tree's members (`process/membership.py`), told when they change.
-    tell_members: Callable[[bytes], None] = _not_told
+    # Each tree's PIDs (`process/membership.py`): the process collector publishes changes, other workers read them.
+    publish_members: Callable[[bytes], None] = _not_published
     read_members: Callable[[], bytes] = _no_members
-    # Which GPUs are looked for: "auto", or a row of `gpu_sources.SOURCES`.
+    # Which GPUs are read: "auto", or a row of `gpu/sources.py`.
     gpu: str = "auto"
-    # Seconds for which a collection waits for a GPU's driver; what comes later is taken with the next one.
+    # Seconds for which a collection waits for a GPU's driver; a later answer is used by the next collection.
     gpu_patience_s: float = 0.25
-    started_s: float = 0.0  # when the worker was started, monotonic; 0 for not known
+    started_s: float = 0.0  # monotonic time of the worker's start; 0 where it is not known
     # Asks for a collection before the next beat is due; any thread may call it.
     wake: Callable[[], None] = _no_wake
     log: Callable[[str, str], None] = _no_log  # level ("info", "warn", "error"), message
@@ -112,12 +112,12 @@ class Context(msgspec.Struct):
     supervisor_pid: Callable[[], int] = os.getppid
     online_cpus: Callable[[], int] = _online_cpus
     allowed_cpus: Callable[[], int] = _allowed_cpus
-    # Seconds for which a collection waits for a reading that may hang; what comes later is taken with a later one.
+    # Seconds for which a collection waits for a reading that may hang; a later answer is used by a later collection.
     patience_s: float = 0.005
     boot_time: Callable[[], float] = _boot_time
     ticks_per_s: int = os.sysconf("SC_CLK_TCK")
     page_bytes: int = os.sysconf("SC_PAGE_SIZE")
-    # The descriptors that the collectors of a process keep, all together.
+    # The budget of descriptors that the collectors of a worker share.
     descriptors: Descriptors = msgspec.field(default_factory=Descriptors)
 
 
@@ -128,13 +128,13 @@ class Collector(Protocol):
     layout: Layout
 
     def collect(self) -> None:
-        """Fill `layout.row`. What cannot be read is absent; raises only where nothing at all can be."""
+        """Fill `layout.row`. What cannot be read is absent; raises only where nothing can be read."""
 
     def checkpoint(self) -> bytes:
-        """What a successor in another process needs to go on; cheap enough for every beat."""
+        """What a successor in another process needs to continue; cheap enough for every beat."""
 
     def restore(self, state: bytes) -> None:
-        """Go on from a predecessor's checkpoint, before the first collection; other bytes are ignored."""
+        """Continue from a predecessor's checkpoint, before the first collection; other bytes are ignored."""
 
     def close(self) -> None:
-        """Give back all descriptors."""
+        """Close all descriptors."""

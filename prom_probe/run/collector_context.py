@@ -62,7 +62,7 @@ def collector_context(shared: Shared, log: Log) -> Context:
         max_window_s=config.expose_max_window,
         hold_s=config.expose_max_window,
         log=log,
-        tell_members=lambda members: None if config.gpu == "off" else _tell(shared, members),
+        publish_members=lambda members: None if config.gpu == "off" else _tell(shared, members),
         read_members=shared.members.read,
         gpu=config.gpu,
     )

@@ -17,7 +17,7 @@ import pytest
 from prom_probe.collectors.base import Context
 from prom_probe.collectors.process.collector import ProcessCollector
 from prom_probe.collectors.process.roster import Roster
-from prom_probe.collectors.process.rules import decode
+from prom_probe.collectors.process.rule import decode
 from prom_probe.model.watch import Watch
 from prom_probe.sources.descriptors import Descriptors, read_once
 from prom_probe.sources.proc_pid_io import parse_proc_pid_io

@@ -23,7 +23,7 @@ class TreeSummary(msgspec.Struct, array_like=True):
 
 
 class TreeState(msgspec.Struct, array_like=True):
-    """A tree's counters and, at the same moment, the sums over its live processes alone (see `Sums`)."""
+    """A tree's counters and, at the same moment, the sums over its live processes alone (see `TreeSums`)."""
 
     summary: TreeSummary
     counters: _Counters

@@ -10,14 +10,15 @@ import msgspec
 
 from prom_probe.collectors.base import Context
 from prom_probe.collectors.process.checkpoint import ProcessCheckpoint, TreeState, TreeSummary, decode_checkpoint
-from prom_probe.collectors.process.columns import Columns
+from prom_probe.collectors.process.columns import TreeColumns
 from prom_probe.collectors.process.maxima import Maxima
 from prom_probe.collectors.process.membership import encode_members
 from prom_probe.collectors.process.process import Process
 from prom_probe.collectors.process.pss_and_threads import Pss, Threads
 from prom_probe.collectors.process.reader import ProcessReader
 from prom_probe.collectors.process.roster import Roster
-from prom_probe.collectors.process.rules import Found, PidRule
+from prom_probe.collectors.process.rule import Candidate
+from prom_probe.collectors.process.rules import PidRule
 from prom_probe.collectors.process.tree import Tree, settle
 from prom_probe.collectors.process.unattributed import Unattributed
 from prom_probe.model.definition import READABLE
@@ -31,7 +32,7 @@ _SOURCES = ("proc_pid_io", "proc_pid_fd", "proc_pid_schedstat")
 
 
 class Watched:
-    """A tree with what belongs to it."""
+    """A tree with its maxima, its columns and its unattributed CPU time."""
 
     def __init__(self, name: str, context: Context, locator: CgroupLocator, group: Group) -> None:
         self.tree = Tree()
@@ -57,7 +58,7 @@ class ProcessCollector:
         self._heirs: set[Process] = set()
         self._watched: dict[str, Watched] = {}
         self._with_series = 0
-        self._unlisted: list[Process] = []  # those without series
+        self._unlisted: list[Process] = []  # without series
         self._static = {watch.name for watch in context.watches if watch.kind != "containers"}
         self._orphans: list[tuple[int, int, str]] = []
         self._absorbed: dict[tuple[int, int], tuple[int, int]] = {}
@@ -67,7 +68,7 @@ class ProcessCollector:
         self._hz = context.ticks_per_s
         self._boot_time = context.boot_time()
         self._last_ticks = 0.0  # when the last collection began, in ticks since boot
-        self._columns = Columns(context, self._boot_time)
+        self._columns = TreeColumns(context, self._boot_time)
         self._reader = ProcessReader(
             read_clock=self._find_clock(),
             main_thread_waits=not context.context_switches,
@@ -77,7 +78,7 @@ class ProcessCollector:
         self._pss = Pss(context, self._say) if context.pss_interval_s > 0 else None
         sources = _SOURCES + ("proc_pid_smaps_rollup",) * (self._pss is not None)
         self._sources = self.layout.add(column(READABLE.family, source=source) for source in sources)
-        self._told = False  # whether others know the members as they are now
+        self._published = False  # whether the current members have been published
         for name in sorted(self._static):
             self._watch(name)
 
@@ -107,10 +108,10 @@ class ProcessCollector:
             self._write_tree(name, watched, now_s)
         self._write_sources()
         self._last_ticks = now_ticks
-        if not self._told:
-            self._told = True
+        if not self._published:
+            self._published = True
             members = ((process.tree_name, pid) for pid, process in self._processes.items())
-            self._context.tell_members(encode_members(members, self._watched))
+            self._context.publish_members(encode_members(members, self._watched))
 
     def _read_all(self) -> None:
         processes = self._processes
@@ -138,12 +139,12 @@ class ProcessCollector:
             self._join(found, place.tree)
         self._restored = b""
 
-    def _join(self, found: Found, name: str) -> None:
+    def _join(self, found: Candidate, name: str) -> None:
         tree = self._watch(name).tree
         files = ProcessFiles(self._context.procfs, found.pid, self._descriptors, fd_size=self._fd_size)
         wall = round(self._boot_time + found.start / self._hz, 2)
         process = Process(found.pid, found.start, wall, name, tree, files)
-        if self._restored:  # the predecessor has seen and counted it
+        if self._restored:  # the predecessor has counted it
             process.seen = self._context.local_after - 1
         else:
             tree.processes_seen += 1
@@ -151,13 +152,13 @@ class ProcessCollector:
         self._processes[found.pid] = process
         self._unlisted.append(process)
         tree.join(process)
-        self._told = False
-        if found.start < self._youngest:  # it matched late, or is an orphan: its children may be here already
+        self._published = False
+        if found.start < self._youngest:  # it matched late, or is an orphan: its children may be members already
             self._processes = dict(sorted(self._processes.items(), key=lambda item: item[1].start))
         self._youngest = max(self._youngest, found.start)
 
     def _drop(self, gone: list[Process]) -> None:
-        self._told = False
+        self._published = False
         for process in gone:
             del self._processes[process.pid]
             self._roster.forget(process.pid)
@@ -168,10 +169,10 @@ class ProcessCollector:
         parents = {process.pid for process in gone}
         for process in self._processes.values():
             if process.ppid in parents:
-                process.cpu_ns = -1  # it has another parent now, and need not have run for that
+                process.cpu_ns = -1  # it has another parent now without having run: read it again
 
     def _read(self) -> list[Process]:
-        """Read the processes; those that are gone."""
+        """Read the processes; returns those that are gone."""
         return self._reader.read(self._processes.values())
 
     def _watch(self, name: str) -> Watched:

@@ -1,4 +1,4 @@
-"""The columns of a tree and of a process, in order, and the values that go into them."""
+"""The columns of a tree and of a process, in order, and their values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from prom_probe.collectors.base import Context
 from prom_probe.collectors.process import families as f
 from prom_probe.collectors.process.maxima import Maxima
 from prom_probe.collectors.process.process import STATES, Process, count_states
-from prom_probe.collectors.process.rules import decode
+from prom_probe.collectors.process.rule import decode
 from prom_probe.collectors.process.tree import Tree
 from prom_probe.model.definition import Definition
 from prom_probe.model.family import Column
@@ -19,7 +19,7 @@ from prom_probe.model.sample import STALE
 
 
 class Spec(NamedTuple):
-    """A column without the labels that tell one tree or process from another."""
+    """A column without the labels of a particular tree or process."""
 
     definition: Definition
     labels: Mapping[str, str] = MappingProxyType({})
@@ -91,12 +91,12 @@ DEFINITIONS: tuple[Definition, ...] = tuple(
 )
 
 
-class Columns:
-    """Makes columns, and the values for them in base units."""
+class TreeColumns:
+    """Makes the columns of trees and processes, and their values in base units."""
 
     def __init__(self, context: Context, boot_time: float) -> None:
         self._page = context.page_bytes
-        self._hz = context.ticks_per_s  # divided by, so that a decimal stays one: 1203 ticks are 12.03 s
+        self._hz = context.ticks_per_s  # a divisor, so that decimals are exact: 1203 ticks are 12.03 s
         self._boot_time = boot_time
         self._exposed = context.expose_per_process
         self._pss = context.pss_interval_s > 0
@@ -115,7 +115,9 @@ class Columns:
         """In the order of `tree_specs`."""
         sums = tree.sums
         values: list[float] = [tree.processes]
-        if tree.processes_seen:  # before, a counter at 0 would make a long-lived process's first reading a jump
+        if (
+            tree.processes_seen
+        ):  # earlier, a counter at 0 would make the first reading of an old process look like an increase
             user, system, minor, major, read, write, waited, voluntary, nonvoluntary = tree.counters
             io = (STALE, STALE) if sums.denied_io else (read, write)
             delay = STALE if sums.denied_waited else waited / 1e9

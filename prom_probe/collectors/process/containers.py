@@ -8,7 +8,8 @@ import os
 from collections.abc import Collection
 
 from prom_probe.collectors.base import Context
-from prom_probe.collectors.process.rules import Found, decode
+from prom_probe.collectors.process.rule import Candidate, decode
+from prom_probe.model.watch import Watch
 from prom_probe.sources.errors import ParseError
 from prom_probe.sources.proc_pid_cgroup import read_proc_pid_cgroup
 from prom_probe.sources.proc_pid_cmdline import parse_proc_pid_cmdline, read_proc_pid_cmdline
@@ -27,7 +28,7 @@ class ContainersRule:
     revisit = True
     lists = False
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, watch: Watch, context: Context) -> None:
         self._procfs = context.procfs
         self._own: Collection[int] = ()
         self._own_cgroup = self._cgroup("self")
@@ -40,7 +41,7 @@ class ContainersRule:
         self._own = own
         return ()
 
-    def match(self, found: Found) -> str | None:
+    def match(self, found: Candidate) -> str | None:
         if _is_pause(found) or found.pid in self._own or found.ppid in self._own:
             return None
         cgroup = self._cgroup(found.pid)
@@ -61,7 +62,7 @@ class ContainersRule:
 
     def _name_all(self, wanted: bytes) -> None:
         """Name all containers without a name, oldest first, so that numbers do not depend on the order of discovery."""
-        mains: dict[bytes, Found] = {}
+        mains: dict[bytes, Candidate] = {}
         for name in os.listdir(self._procfs):
             found = self._look(int(name)) if name.isdigit() else None
             if found is None or found.ppid != 0 or _is_pause(found) or found.pid in self._own:
@@ -79,16 +80,16 @@ class ContainersRule:
         if wanted not in mains and len(self._strays) < _MAX_STRAYS:
             self._strays.add(wanted)
 
-    def _name(self, cgroup: bytes, main: Found) -> None:
+    def _name(self, cgroup: bytes, main: Candidate) -> None:
         if cgroup not in self._trees:
             self._trees[cgroup] = self._number(self._command(main)), main.pid
 
-    def _look(self, pid: int) -> Found | None:
+    def _look(self, pid: int) -> Candidate | None:
         try:
             stat = parse_proc_pid_stat(read_proc_pid_stat(self._procfs, pid))
         except (OSError, ParseError):
             return None
-        return Found(pid, stat.ppid, stat.starttime, stat.comm, False)
+        return Candidate(pid, stat.ppid, stat.starttime, stat.comm, False)
 
     def _cgroup(self, pid: int | str) -> bytes | None:
         try:
@@ -96,7 +97,7 @@ class ContainersRule:
         except OSError:
             return None
 
-    def _command(self, found: Found) -> str:
+    def _command(self, found: Candidate) -> str:
         comm = decode(found.comm)
         if len(found.comm) < _COMM_MAX:
             return comm
@@ -124,9 +125,9 @@ class ContainersRule:
         pass
 
 
-def _is_pause(found: Found) -> bool:
+def _is_pause(found: Candidate) -> bool:
     return found.pid == 1 and found.comm == _PAUSE
 
 
-def _is_starting(found: Found) -> bool:
+def _is_starting(found: Candidate) -> bool:
     return found.comm.split(b":")[0] in _STARTING

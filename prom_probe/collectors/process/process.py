@@ -1,4 +1,4 @@
-"""A process of a tree: what was last read of it, in the kernel's units."""
+"""A process of a tree: its last readings, in the kernel's units."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from prom_probe.model.layout import Group
 
 _ZOMBIE = (b"Z", b"X")
-# What a process or thread may be doing, and the kernel's letters for it.
+# The states of processes and threads, and the kernel's letters for each.
 STATES = {"running": b"R", "sleeping": b"SI", "disk_sleep": b"D", "stopped": b"Tt", "zombie": b"ZX"}
 _PLACE = {letter.to_bytes(1, "little"): i for i, letters in enumerate(STATES.values()) for letter in letters}
 
 
 def count_states(letters: Collection[bytes]) -> list[int]:
-    """How many are in each of STATES, in that order."""
+    """The number of letters in each of STATES, in that order."""
     counts = [0] * len(STATES)
     for letter in letters:
         if letter in _PLACE:
@@ -27,9 +27,9 @@ def count_states(letters: Collection[bytes]) -> list[int]:
     return counts
 
 
-class Sums(NamedTuple):
-    """What adds up over a tree's processes. The first ABSORBED come back with who reaps a process, the first COUNTERS
-    only grow."""
+class TreeSums(NamedTuple):
+    """What is added up over a tree's processes. The first ABSORBED numbers of a process pass to its parent when that
+    reaps it; the first COUNTERS never fall."""
 
     user: int  # ticks, reaped children's included
     system: int
@@ -49,35 +49,35 @@ class Sums(NamedTuple):
     open_fds: int
     pss: int  # KiB
     uss: int  # KiB
-    # Processes of which one thing or another is not known.
+    # Numbers of processes of which something is not known.
     without_pss: int
     denied_io: int
     denied_fds: int
     denied_waited: int
     denied_memory: int
-    unscanned: int  # its threads have not been looked at
+    unscanned: int  # its threads have not been read
 
 
 ABSORBED = 6
 COUNTERS = 9
-NOTHING = Sums(*[0] * len(Sums._fields))
-LARGEST = (1 << 64) - 1  # that the kernel writes
+NOTHING = TreeSums(*[0] * len(TreeSums._fields))
+LARGEST = (1 << 64) - 1  # that the kernel can write
 
 
 class Departed:
-    """What is held of a vanished process and may come back with its reaper's readings."""
+    """What is held of a process that is gone, and may come back with a reading of the process that reaped it."""
 
     __slots__ = ("direct", "faults", "fresh", "numbers")
 
     def __init__(self, process: Process) -> None:
         self.numbers = list(process.numbers[:ABSORBED])
         self.faults = process.faults + process.child_faults
-        self.direct = True  # a child of the process that it may come back with
-        self.fresh = True  # has waited for one reading at most
+        self.direct = True  # whether it is a child of that process
+        self.fresh = True  # has waited for at most one reading
 
 
 class Process:
-    """A member of a tree, and what changed with its last reading."""
+    """A member of a tree: its last readings, and what changed with the newest."""
 
     __slots__ = (
         "absorbed_read",
@@ -141,34 +141,36 @@ class Process:
         self.tree = tree
         self.files = files
         self.group: Group | None = None  # its series
-        self.label = b""  # the name they have
-        self.whole = False  # whether everything has been read of it as it is now
-        self.status_shared = 0  # what `shared` was when its status was read
+        self.label = b""  # the name in its series' labels
+        self.whole = False  # whether everything has been read since its start, last exec or end
+        self.status_shared = 0  # `shared` when its status was last read
         self.ppid = 0
         self.comm = b""
-        self.state = b""  # until the first reading
+        self.state = b""  # empty until the first reading
         self.zombie = False
-        self.cpu_ns = -1  # what its CPU clock said before its stat was last read
-        self.seen = 0  # collections that have read it, counted until it has series
+        self.cpu_ns = -1  # its CPU clock before its stat was last read
+        self.seen = 0  # collections that have read it, until it has series
         self.user = self.system = self.child_user = self.child_system = 0  # ticks
         self.faults = self.child_faults = self.major = self.child_major = 0
         self.read = self.write = 0  # bytes, reaped children's included
-        self.absorbed_read = self.absorbed_write = 0  # bytes of `read` and `write` that sampled children brought
-        self.gained: list[int] = []  # from children, with the newest reading; empty for nothing
+        self.absorbed_read = self.absorbed_write = (
+            0  # the part of `read` and `write` that came from reaped children with readings of their own
+        )
+        self.gained: list[int] = []  # from reaped children, in the newest reading; empty for nothing
         self.departed: list[Departed] = []
         self.waited = 0  # ns
         self.voluntary = self.nonvoluntary = 0
         self.tasks: dict[str, tuple[bytes, int, int, int]] = {}  # threads: state, switches (both kinds), waited ns
-        self.scanned_ns = -2  # what the CPU clock said when its threads were looked at
+        self.scanned_ns = -2  # its CPU clock when its threads were last read; -2 for never
         self.threads = self.resident = self.shared = self.virtual = self.open_fds = 0
         self.shmem = self.swap = self.peak = 0  # KiB
         self.pss = self.uss = -1  # KiB
-        self.pss_at = 0.0  # monotonic time from which they are old
+        self.pss_at = 0.0  # monotonic time from which they are due again
         self.max_fds = 0  # 0 for no limit
         self.io_readable = self.fds_readable = self.waited_readable = self.memory_readable = True
 
     def count(self, stat: ProcPidStat) -> None:
-        """Take over a reading."""
+        """Take a reading of its stat file."""
         zombie = stat.state in _ZOMBIE and stat.num_threads <= 1
         if zombie != self.zombie or stat.comm != self.comm:
             self.whole = False  # it has ended, or executed another program
@@ -196,18 +198,18 @@ class Process:
             self.gained = []
 
     def count_io(self, read: int, write: int) -> None:
-        """Take over what it has read and written; where it has reaped, in the same collection as its `count`."""
+        """Take a reading of its IO; after it has reaped children, in the same collection as `count`."""
         if self.gained:
             self.gained[4], self.gained[5] = read - self.read, write - self.write
         self.read, self.write = read, write
 
     def absorb(self, read: int, write: int) -> None:
-        """That many of its bytes are those of children that were sampled themselves."""
+        """So many of its bytes are those of reaped children that had readings of their own."""
         self.absorbed_read += read
         self.absorbed_write += write
 
     def empty(self) -> None:
-        """It is a zombie, which has none of this."""
+        """Reset what a zombie does not have."""
         self.threads = self.resident = self.shared = self.virtual = self.open_fds = 0
         self.shmem = self.swap = self.max_fds = 0
         self.pss = self.uss = 0
@@ -220,12 +222,12 @@ class Process:
 
     @property
     def ticks(self) -> int:
-        """Of CPU, reaped children's included."""
+        """CPU ticks, including those of reaped children."""
         return self.user + self.child_user + self.system + self.child_system
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """In the order of `Sums`."""
+        """In the order of `TreeSums`."""
         return (
             self.user + self.child_user,
             self.system + self.child_system,

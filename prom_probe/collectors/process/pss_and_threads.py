@@ -1,4 +1,4 @@
-"""Readings that cost more than others and are only made where asked for: each thread's files, and PSS."""
+"""Expensive readings that are only made on request: each thread's files, and PSS."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from prom_probe.sources.proc_pid_status import parse_task_status
 
 # Seconds of a collection after which no further PSS is read.
 _PSS_S = 0.005
-# What is kept of the CPU clock of a process that has none here to tell whether it ran.
+# The CPU clock of a process whose clock cannot be read.
 _UNKNOWN = -1
 
 _GONE = (ProcessLookupError, FileNotFoundError)
 
 
 class Threads:
-    """Adds up the context switches, and the run queue's delay, of each process's threads.
+    """Adds up the context switches and the run-queue delay of each process's threads.
 
-    A thread that is gone has been counted up to its last reading; one whose ID came again starts from nothing.
+    A thread that is gone is counted up to its last reading; one with a reused ID is counted from 0.
     """
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
 
     def read(self, processes: Iterable[Process]) -> None:
-        """Look at the threads of those that have run since they were last looked at."""
+        """Read the threads of the processes that have run since the last time."""
         for process in processes:
             if process.cpu_ns == process.scanned_ns and process.cpu_ns != _UNKNOWN:
                 continue
@@ -70,16 +70,16 @@ class Threads:
 
 
 class Pss:
-    """Reads each process's PSS and USS when they are older than the interval."""
+    """Reads each process's PSS and USS again once they are older than the interval."""
 
     def __init__(self, context: Context, say: Callable[[str], None]) -> None:
         self._context = context
         self._say = say
         self._queue: deque[Process] = deque()
-        self.readable = True  # whether no process has denied it
+        self.readable = True  # whether every process allowed it
 
     def read(self, processes: Collection[Process]) -> None:
-        """Read those that are due, as far as there is time; one at least."""
+        """Read the processes that are due, at least one and as many as there is time for."""
         now_s = self._context.monotonic()
         if not self._queue:
             self._queue.extend(process for process in processes if process.pss_at <= now_s and not process.zombie)

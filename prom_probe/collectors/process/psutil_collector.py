@@ -1,6 +1,6 @@
-"""The process collector where there is no /proc: what psutil gives by the same definition, and no series else.
+"""The process collector without /proc: the series that psutil gives by the same definition, and no others.
 
-macOS keeps reaped children's times and processes' IO from psutil, so trees have no CPU time and no IO there, but
+On macOS psutil has neither reaped children's times nor processes' IO, so there trees have no CPU time and no IO;
 processes have their own CPU time.
 """
 
@@ -14,7 +14,8 @@ from prom_probe.collectors.process.collector import ProcessCollector, Watched
 from prom_probe.collectors.process.columns import Spec
 from prom_probe.collectors.process.process import Process
 from prom_probe.collectors.process.roster import Roster
-from prom_probe.collectors.process.rules import CmdlineRule, CommRule, Found, PidRule, Rule, RuleTable
+from prom_probe.collectors.process.rule import Candidate, Rule, RuleTable
+from prom_probe.collectors.process.rules import CmdlineRule, CommRule, PidRule
 from prom_probe.model.sample import STALE
 from prom_probe.model.watch import Watch
 
@@ -55,12 +56,12 @@ class PsutilRoster(Roster):
         self._known = pids
         return set(map(int, new))
 
-    def _look(self, pid: int, again: bool) -> Found | None:
+    def _look(self, pid: int, again: bool) -> Candidate | None:
         try:
             process = psutil.Process(pid)
             with process.oneshot():
                 start = round((process.create_time() - self._boot_time) * self._context.ticks_per_s)
-                return Found(pid, process.ppid(), start, process.name().encode(), again)
+                return Candidate(pid, process.ppid(), start, process.name().encode(), again)
         except psutil.Error:
             return None
 
@@ -81,17 +82,17 @@ class PsutilProcessCollector(ProcessCollector):
         return [process for process in self._processes.values() if not self._is_read(process)]
 
     def _is_read(self, process: Process) -> bool:
-        """Read it; False where it is gone."""
+        """Read the process; False where it is gone."""
         try:
             peer = self._peers.get(process)
             if peer is None:
                 peer = self._peers[process] = psutil.Process(process.pid)
-            if not peer.is_running():  # compares start times
+            if not peer.is_running():  # by its start time too
                 del self._peers[process]
                 return False
             with peer.oneshot():
                 self._take(process, peer)
-        except psutil.NoSuchProcess:  # a zombie's error too
+        except psutil.NoSuchProcess:  # or a zombie
             self._peers.pop(process, None)
             return False
         except psutil.AccessDenied:
@@ -119,7 +120,7 @@ class PsutilProcessCollector(ProcessCollector):
 
 
 def _absent(specs: Sequence[Spec]) -> list[int]:
-    """The columns that have another definition here, or none."""
+    """The columns that psutil has no reading for by our definition."""
     return [i for i, spec in enumerate(specs) if spec.definition.platforms == "Linux"]
 
 

@@ -1,4 +1,4 @@
-"""Reads the files of the processes of all trees: every file of each process that ran, in each collection."""
+"""Reads the files of all trees' processes: in each collection, every file of each process that ran."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from prom_probe.sources.proc_pid_stat import parse_proc_pid_stat
 from prom_probe.sources.proc_pid_statm import parse_proc_pid_statm
 from prom_probe.sources.proc_pid_status import parse_proc_pid_status
 
-# Collections between two readings of a process's status where its shared memory stays the same: of its peak and swap.
+# Collections between two readings of a process's status (peak, swap) while its shared memory stays the same.
 _STATUS_EVERY = 8
-# Collections between two readings of its limits, and of everything of a process that does not run.
+# Collections between two readings of its limits, and of all files of a process that does not run.
 _ALL_EVERY = 32
 _NO_CLOCK = -1
 _GONE = (ProcessLookupError, FileNotFoundError)
@@ -24,16 +24,16 @@ _GONE = (ProcessLookupError, FileNotFoundError)
 class ProcessReader:
     """Fills `Process`es.
 
-    A process whose CPU clock stands still has done nothing: its times, faults, IO and descriptors are what they were,
-    and its run-queue delay is accounted when it gets a CPU. Only its memory can change, by being swapped out, so that
-    is read all the same.
+    A process whose CPU clock has not moved has done nothing: its times, faults, IO and descriptors are unchanged, and
+    its run-queue delay is only accounted for when it gets a CPU. Its memory may be swapped out, so that is read all the
+    same.
     """
 
     def __init__(
         self, *, read_clock: Callable[[int], int] | None, main_thread_waits: bool, say: Callable[[str], None]
     ) -> None:
-        """`read_clock` gives the CPU clock of a PID; None where PIDs are not those of our namespace.
-        `main_thread_waits`: whether its schedstat is wanted. `say` is given what cannot be read for a strange reason.
+        """`read_clock` returns the CPU clock of a PID; None where PIDs are not those of our namespace.
+        `main_thread_waits`: whether the main thread's schedstat is read. `say` logs unexpected errors.
         """
         self._read_clock = read_clock
         self._say = say
@@ -42,15 +42,17 @@ class ProcessReader:
         self._files = [*self._zombie_files, _read_fds, _read_memory]
 
     def read(self, processes: Iterable[Process]) -> list[Process]:
-        """Read these, parents before their children; those that are gone.
+        """Read these processes, parents before their children; returns those that are gone.
 
-        What cannot be read for another reason stays as it was.
+        A process that cannot be read for another reason keeps its earlier readings.
         """
         self._collection += 1
         gone = []
         for process in processes:
             process.gained = []
-            cpu_ns = self._clock_ns(process.pid)  # before its files: what happens meanwhile shows the next time
+            cpu_ns = self._clock_ns(
+                process.pid
+            )  # before its files, so that the next collection sees what happens meanwhile
             turn = self._collection + process.pid
             ran = cpu_ns != process.cpu_ns or cpu_ns == _NO_CLOCK or turn % _ALL_EVERY == 0
             if ran:
@@ -67,7 +69,7 @@ class ProcessReader:
         return gone
 
     def _read_others(self, process: Process, ran: bool, turn: int) -> None:
-        """What is not in its stat."""
+        """Read the other files of a process."""
         if process.zombie:
             for read in self._zombie_files if ran else ():
                 self._try(read, process)
@@ -85,15 +87,15 @@ class ProcessReader:
             return _NO_CLOCK
         try:
             return self._read_clock(pid)
-        except OSError:  # it is gone, or the kernel has no such clocks
+        except OSError:  # gone, or a kernel without such clocks
             return _NO_CLOCK
 
     def _try(self, read: Callable[[Process], None], process: Process) -> None:
-        """A file that cannot be read costs no other."""
+        """Read a file; one that cannot be read does not affect the others."""
         try:
             read(process)
         except _GONE:
-            pass  # since its stat was read, which may have what it reaped: the next collection misses it
+            pass  # after its stat was read, which may include what it reaped: the next collection finds it gone
         except (OSError, ParseError) as error:
             self._say(str(error))
 
@@ -101,20 +103,20 @@ class ProcessReader:
 def _read_stat(process: Process) -> None:
     stat = parse_proc_pid_stat(process.files.stat())
     if stat.starttime != process.start:
-        raise ProcessLookupError  # its PID is another's
+        raise ProcessLookupError  # its PID has been reused
     process.count(stat)
     if process.zombie:
         process.empty()
 
 
 def _read_io(process: Process) -> None:
-    """After its stat, in the same collection: both have what it has reaped."""
+    """After its stat, in the same collection, so that both include the same reaped children."""
     try:
         process.count_io(*parse_proc_pid_io(process.files.io()))
         process.io_readable = True
-    except PermissionError:  # another uid's
+    except PermissionError:  # of another uid
         process.io_readable = False
-    except FileNotFoundError:  # a kernel without task IO accounting, or it is gone
+    except FileNotFoundError:  # a kernel without task IO accounting, or gone
         process.files.stat()
         process.io_readable = False
 
@@ -131,7 +133,7 @@ def _read_waited(process: Process) -> None:
     try:
         process.waited = parse_proc_pid_schedstat(process.files.schedstat())
         process.waited_readable = True
-    except FileNotFoundError:  # a kernel without CONFIG_SCHED_INFO, or it is gone
+    except FileNotFoundError:  # a kernel without CONFIG_SCHED_INFO, or gone
         process.files.stat()
         process.waited_readable = False
 
@@ -147,7 +149,7 @@ def _read_status(process: Process) -> None:
         process.memory_readable = shmem is not None or process.resident == 0
         process.peak, process.shmem, process.swap = peak or 0, shmem or 0, swap or 0
     except FileNotFoundError:
-        process.files.stat()  # raises where it is the process that is gone
+        process.files.stat()  # raises if the process is gone
         process.memory_readable = False
     process.status_shared = process.shared
 

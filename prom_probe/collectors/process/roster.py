@@ -1,10 +1,10 @@
-"""Who is in which tree: finds the processes that are new since the last collection, at the least cost.
+"""Which process belongs to which tree: finds the processes that are new since the last collection, cheaply.
 
-Listing /proc costs about 0.4 us a process of the whole machine. But the kernel hands out PIDs in order and tells the
-newest in /proc/loadavg: while that is the same nothing has forked, and a few new PIDs are looked at one by one. Else,
-and now and then, /proc is listed, less often where that is long, and what is new in it is looked at: what was not there
-before, and what has a PID that was given since, whoever had it before. A member stays one until its kept descriptor
-says that it is gone.
+Listing /proc costs about 0.4 us for each process of the machine. But the kernel hands out PIDs in order, and
+/proc/loadavg has the newest: while that is the same, nothing has forked, and a few new PIDs can be looked at one by
+one. Otherwise, and from time to time anyway, /proc is listed, less often where it is long. Then the new entries are
+looked at: those that were not there before, and those whose PID has been given out since. A member remains one until
+its kept descriptor shows that it is gone.
 """
 
 import os
@@ -13,42 +13,44 @@ from time import thread_time
 from typing import NamedTuple
 
 from prom_probe.collectors.base import Context
-from prom_probe.collectors.process.rules import RULES, Found, PidRule, RuleTable
+from prom_probe.collectors.process.rule import Candidate, RuleTable
+from prom_probe.collectors.process.rules import RULES, PidRule
 from prom_probe.sources.descriptors import KeptFile, read_line
 from prom_probe.sources.errors import ParseError
+from prom_probe.sources.pid_namespace import is_own_namespace
 from prom_probe.sources.proc_loadavg import parse_last_pid
 from prom_probe.sources.proc_pid_stat import parse_is_thread, parse_proc_pid_stat, read_proc_pid_stat
 
-# A listing may take one part in this many of the time, and is not put off for longer than so many seconds.
+# Listings may take 1/500 of the time, but one is never put off for longer than this many seconds.
 _LISTING_SHARE = 500
 _LISTING_PAUSE_S = 2.0
-# Collections after which /proc is listed anyway: a restored process has an old PID, and a container's loadavg may lie.
-# Four times as many each time, up to the second number, as long as nothing was ever missed.
+# Collections after which /proc is listed anyway: a restored process has an old PID, and a container's loadavg may be
+# wrong. The number grows fourfold each time, up to the second, as long as nothing has been missed.
 _LIST_ANYWAY = 10
 _LIST_SELDOM = 512
-# New PIDs that are cheaper to look at than a listing.
+# Up to this many new PIDs are cheaper to look at than a listing.
 _MAX_PROBES = 32
-# Collections for which a new process that no rule wants is looked at again: between fork and exec it has its parent's
-# name, and a process may be moved to its cgroup after its start.
+# A new process that matches no rule is looked at again in this many collections: between fork and exec it has its
+# parent's name, and a process may be moved to its cgroup after its start.
 _REVISITS = 3
-# The first refresh finds every process there is; of those, what started so many seconds before the newest is new.
+# The first refresh finds every process; those that started at most this long before the newest count as new.
 _YOUNG_S = 2
-# Other processes are looked at again in turn: their PID may be another's by now. One in each collection, or so many
-# with each listing where it is known which PIDs were given.
+# Other processes are looked at again in turn, as their PID may have been reused: one in each collection, or this many
+# with each listing where it is known which PIDs were given out.
 _SWEEP_LISTED = 8
-# The same where a name matters: all of them within about this many collections.
+# Where a rule goes by names, all of them within about this many collections.
 _SWEEP_ALL = 32
 
 
 class Place(NamedTuple):
-    """A member's tree, and the number of the rule that put it there."""
+    """A member's tree, and the number of the rule that it matched."""
 
     rule: int
     tree: str
 
 
 class Roster:
-    """`members` by PID. Whoever sees that a member is gone calls `forget`."""
+    """`members` by PID. Call `forget` when a member is found to be gone."""
 
     def __init__(self, context: Context, rules: RuleTable = RULES) -> None:
         self.rules = [rules[watch.kind](watch, context) for watch in context.watches]
@@ -63,15 +65,15 @@ class Roster:
         self._by_name = any(rule.revisit for rule in self.rules)
         self._by_list = any(rule.lists for rule in self.rules)
         # Whether the PIDs in procfs are those of our own PID namespace.
-        self.own_namespace = _is_own_namespace(context.procfs)
+        self.own_namespace = is_own_namespace(context.procfs)
         self._newest_pid: int | None = None
         self._since_listing = self._list_after = _LIST_ANYWAY
         self._list_most = _LIST_SELDOM
         self._list_at = 0.0
         self._first = True
 
-    def refresh(self) -> list[tuple[Found, Place]]:
-        """The processes that have become members, parents before their children."""
+    def refresh(self) -> list[tuple[Candidate, Place]]:
+        """Find new members; parents come before their children."""
         new = self._find_new()
         again = self._take_revisits() - new
         if not (new or again or self._by_list):
@@ -83,7 +85,7 @@ class Roster:
         pids = {pid for pid in pids if pid not in self.members and pid not in own}
         if not pids:
             return []
-        found: dict[int, Found] = {}
+        found: dict[int, Candidate] = {}
         for pid in pids:
             entry = self._look(pid, pid in again)
             if entry is not None:
@@ -94,12 +96,12 @@ class Roster:
         return placed
 
     def forget(self, pid: int) -> None:
-        """The member is gone; its PID may come again."""
+        """The member is gone; its PID may be reused."""
         self.members.pop(pid, None)
         self._known.discard(str(pid))
 
-    def readopt(self, members: Iterable[tuple[int, int, str]]) -> list[tuple[Found, Place]]:
-        """Members of a predecessor that no lineage shows, (pid, start time, tree), those that still live."""
+    def readopt(self, members: Iterable[tuple[int, int, str]]) -> list[tuple[Candidate, Place]]:
+        """Live members of a predecessor, (pid, start time, tree), whose tree their parents do not show."""
         placed = []
         numbers = {watch.name: number for number, watch in enumerate(self._context.watches)}
         for pid, start, tree in members:
@@ -116,7 +118,7 @@ class Roster:
             rule.close()
 
     def _find_new(self) -> set[int]:
-        """PIDs that were not there before."""
+        """PIDs that are new."""
         self._has_listed = False
         self._since_listing += 1
         before, newest = self._newest_pid, self._read_newest_pid()
@@ -132,12 +134,12 @@ class Roster:
         listed = self._list()
         if before is not None and newest is not None:
             if any(not _is_between(before, pid, newest) for pid in listed):
-                newest = self._read_newest_pid()  # they may have been forked meanwhile
+                newest = self._read_newest_pid()  # they may have been forked during the listing
                 if newest is None or any(not _is_between(before, pid, newest) for pid in listed):
                     self._list_after = self._list_most = _LIST_ANYWAY
             self._list_after = min(self._list_after * 4, self._list_most)
         elif newest is not None and newest < os.getpid():
-            self._list_most = _LIST_ANYWAY  # we have been forked since: most probably it always says the same
+            self._list_most = _LIST_ANYWAY  # older than our own PID: it probably never changes
         return listed
 
     def _read_newest_pid(self) -> int | None:
@@ -149,7 +151,7 @@ class Roster:
             return None
 
     def _forget_given(self, before: int, newest: int) -> None:
-        """What has a PID that was given since `before` was the newest is not known, whatever had it then."""
+        """Forget the PIDs given out since `before` was the newest: another process may have them."""
         if 0 <= newest - before <= _MAX_PROBES:
             self._known.difference_update(map(str, range(before + 1, newest + 1)))
             return
@@ -163,13 +165,13 @@ class Roster:
                 if not parse_is_thread(read_proc_pid_stat(self._procfs, pid)):
                     new.add(pid)
             except (OSError, ParseError):
-                continue  # it has ended already
+                continue  # ended already
         self._known.update(map(str, new))
         return new
 
     def _list(self) -> set[int]:
         self._has_listed = True
-        start = thread_time()  # not the wall clock, which counts what others did meanwhile
+        start = thread_time()  # the wall clock would include other processes' work
         names = os.listdir(self._procfs)
         new = [name for name in names if name not in self._known]
         if len(names) - len(new) < len(self._known):
@@ -194,7 +196,7 @@ class Roster:
             del self._sweep[-share:]
         return again
 
-    def _plan_revisits(self, new: set[int], found: dict[int, Found], own: Collection[int]) -> None:
+    def _plan_revisits(self, new: set[int], found: dict[int, Candidate], own: Collection[int]) -> None:
         adopters = {rule.adopter for rule in self.rules if isinstance(rule, PidRule)}
         young = 0
         if self._first:
@@ -207,15 +209,15 @@ class Roster:
             if entry.ppid in adopters or entry.ppid in own or (self._by_name and entry.start >= young):
                 self._revisits[pid] = _REVISITS
 
-    def _look(self, pid: int, again: bool) -> Found | None:
+    def _look(self, pid: int, again: bool) -> Candidate | None:
         try:
             stat = parse_proc_pid_stat(read_proc_pid_stat(self._procfs, pid))
         except (OSError, ParseError):
             return None
-        return Found(pid, stat.ppid, stat.starttime, stat.comm, again)
+        return Candidate(pid, stat.ppid, stat.starttime, stat.comm, again)
 
-    def _place_all(self, found: dict[int, Found]) -> list[tuple[Found, Place]]:
-        placed: list[tuple[Found, Place]] = []
+    def _place_all(self, found: dict[int, Candidate]) -> list[tuple[Candidate, Place]]:
+        placed: list[tuple[Candidate, Place]] = []
         done: set[int] = set()
         for pid in found:
             # Ancestors that are new too come first: a process inherits its parent's tree.
@@ -231,7 +233,7 @@ class Roster:
                     placed.append((entry, place))
         return placed
 
-    def _place(self, found: Found) -> Place | None:
+    def _place(self, found: Candidate) -> Place | None:
         inherited = self.members.get(found.ppid)
         rules = self.rules if inherited is None else self.rules[: inherited.rule]
         for number, rule in enumerate(rules):
@@ -242,12 +244,5 @@ class Roster:
 
 
 def _is_between(before: int, pid: int, newest: int) -> bool:
-    """Whether the kernel gave `pid` after `before`, up to `newest`; from the largest it goes on with the smallest."""
+    """Whether the kernel gave out `pid` after `before`, up to `newest`; PIDs wrap around."""
     return before < pid <= newest if before <= newest else pid > before or pid <= newest
-
-
-def _is_own_namespace(procfs: str) -> bool:
-    try:
-        return os.readlink(f"{procfs}/self") == str(os.getpid())
-    except OSError:
-        return False

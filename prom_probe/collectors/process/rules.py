@@ -1,52 +1,22 @@
-"""The rules by which a process belongs to a watch: one class a kind, one table of kinds."""
+"""The rules by which a process belongs to a watch: a class for each kind of watch, and the table of kinds."""
 
 import os
-from collections.abc import Callable, Collection, Mapping
-from typing import NamedTuple, Protocol, TypeAlias
+from collections.abc import Callable, Collection
 
 from prom_probe.collectors.base import Context
+from prom_probe.collectors.process.containers import ContainersRule
+from prom_probe.collectors.process.rule import Candidate, RuleTable, decode
 from prom_probe.model.watch import Watch
 from prom_probe.sources.cgroup_procs import CgroupProcs, find_cgroup
 from prom_probe.sources.errors import ParseError
 from prom_probe.sources.proc_pid_cmdline import parse_proc_pid_cmdline, read_proc_pid_cmdline
 
-# Refreshes between two looks for cgroups made below a watched one.
+# Refreshes between two searches for new cgroups below a watched one.
 _WALK_EVERY = 10
 
 
-class Found(NamedTuple):
-    """A process that is in no tree yet."""
-
-    pid: int
-    ppid: int
-    start: int  # ticks since boot
-    comm: bytes
-    again: bool  # seen by an earlier refresh too, so that it has had the time to exec
-
-
-class Rule(Protocol):
-    """Decides for one watch.
-
-    `revisit`: what it says of a process may change while the process lives (exec). `lists`: its `refresh` gives PIDs.
-    """
-
-    revisit: bool
-    lists: bool
-
-    def refresh(self, own: Collection[int]) -> Collection[int]:
-        """Called once before the `match`es of a refresh; PIDs to match whether or not they are new.
-
-        Where no rule lists any, it is called only where there is something to match.
-        """
-
-    def match(self, found: Found) -> str | None:
-        """The name of the tree that the process itself, its parent aside, belongs to."""
-
-    def close(self) -> None: ...
-
-
 class PidRule:
-    """A process, and what our supervisor adopts of its orphans where the process is the supervisor's own child."""
+    """A process; if it is our supervisor's child, also those of its orphans that the supervisor adopts."""
 
     revisit = lists = False
 
@@ -64,13 +34,13 @@ class PidRule:
         self._own = own
         return ()
 
-    def match(self, found: Found) -> str | None:
+    def match(self, found: Candidate) -> str | None:
         if found.pid == self.pid and self.root_start in (0, found.start):
             self.root_start = found.start
             if found.ppid in self._own:
                 self._adopter = found.ppid
             return self.name
-        # Only what was seen before: a worker of ours that has just been forked may not be known as ours yet.
+        # Only on a second look: a worker of ours that has just been forked may not be known as ours yet.
         if self._adopter and found.ppid == self._adopter and found.again:
             return self.name
         return None
@@ -96,7 +66,7 @@ class CommRule:
     def refresh(self, own: Collection[int]) -> Collection[int]:
         return ()
 
-    def match(self, found: Found) -> str | None:
+    def match(self, found: Candidate) -> str | None:
         return self.name if self._matches(decode(found.comm)) else None
 
     def close(self) -> None:
@@ -117,12 +87,12 @@ class CmdlineRule:
     def refresh(self, own: Collection[int]) -> Collection[int]:
         return ()
 
-    def match(self, found: Found) -> str | None:
+    def match(self, found: Candidate) -> str | None:
         arguments = self.arguments(found.pid)
         return self.name if arguments and self._matches(" ".join(arguments)) else None
 
     def arguments(self, pid: int) -> list[str]:
-        """Of a process; none where it is gone."""
+        """The arguments of a process; none where it is gone."""
         try:
             return parse_proc_pid_cmdline(read_proc_pid_cmdline(self._procfs, pid))
         except OSError:
@@ -174,18 +144,13 @@ class CgroupRule:
             self._said = what
             self._context.log("warn", f"watch {self.name!r}: cgroup {self._path!r} {what}")
 
-    def match(self, found: Found) -> str | None:
+    def match(self, found: Candidate) -> str | None:
         return self.name if found.pid in self._pids else None
 
     def close(self) -> None:
         if self._procs is not None:
             self._procs.close()
             self._procs = None
-
-
-def decode(text: bytes) -> str:
-    """A command name as a label: what is no UTF-8 becomes \\xNN."""
-    return text.decode("utf-8", "backslashreplace")
 
 
 def _compile(watch: Watch) -> Callable[[str], object]:
@@ -197,18 +162,10 @@ def _compile(watch: Watch) -> Callable[[str], object]:
         raise ValueError(f"watch {watch.name!r}: {watch.value!r} is not a regex: {error}") from None
 
 
-def _containers(watch: Watch, context: Context) -> Rule:
-    from prom_probe.collectors.process.containers import ContainersRule
-
-    return ContainersRule(context)
-
-
-RuleTable: TypeAlias = Mapping[str, Callable[[Watch, Context], Rule]]
-
 RULES: RuleTable = {
     "pid": PidRule,
     "comm": CommRule,
     "cmdline": CmdlineRule,
     "cgroup": CgroupRule,
-    "containers": _containers,
+    "containers": ContainersRule,
 }

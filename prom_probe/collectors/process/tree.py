@@ -1,28 +1,28 @@
 """The account of a tree's CPU time and IO: nothing lost when a process dies, nothing counted twice when it is reaped.
 
-A process's time is its own plus its reaped children's. When it is gone, what it was last seen with is held. If a parent
-in a tree reaped it, its time comes back as the parent's, and is held no longer; if init did, or nobody because SIGCHLD
-is ignored, it does not come back.
+A process's time includes that of the children it reaped. When a process is gone, the time of its last reading is
+held. If its parent, a member of a tree, reaped it, that time comes back with the parent's and is no longer held. If
+init reaped it, or no process did because SIGCHLD is ignored, it does not come back.
 
-Parents are read before their children. So a child that is gone has been reaped either before its parent was read, and
-the parent's reading holds its time, or after, and the next one will: a departed child waits for two readings. Who
-ignores SIGCHLD gains nothing in either. Where parent and child are both gone, the grandparent gains the child's time
-only if the parent had reaped it. The page faults tell that: `wait` adds them up just as it does time and IO, every
-process has some hundreds, and they are exact where ticks are coarse.
+Parents are read before their children. A child that is gone was reaped either before its parent was read, and that
+reading has its time, or afterwards, and the parent's next reading has it: a departed child waits for two readings. A
+parent that ignores SIGCHLD gains nothing in either. Where parent and child are both gone, the grandparent gains the
+child's time only if the parent had reaped the child. Page faults show whether it did: `wait` adds them up just as it
+does time and IO, every process has some hundreds, and they are exact where ticks are coarse.
 """
 
 from collections.abc import Sequence
 from operator import add
 
-from prom_probe.collectors.process.process import COUNTERS, LARGEST, NOTHING, Departed, Process, Sums, count_states
+from prom_probe.collectors.process.process import COUNTERS, LARGEST, NOTHING, Departed, Process, TreeSums, count_states
 
-_FAULTS, _READ, _WRITE = (Sums._fields.index(name) for name in ("minor_faults", "read", "write"))
+_FAULTS, _READ, _WRITE = (TreeSums._fields.index(name) for name in ("minor_faults", "read", "write"))
 
 
 class Tree:
-    """The counters of a tree: what its live processes add up to, and what is held of those that are gone.
+    """The counters of a tree: the sums over its live processes, and what is held of processes that are gone.
 
-    `counters` and `held` are in the order of `Sums`, of which counters are the first. The other numbers are those of
+    `counters` and `held` are in the order of `TreeSums`, which begins with the counters. The other numbers are those of
     the last `end`.
     """
 
@@ -52,35 +52,35 @@ class Tree:
         self.counters = [0] * COUNTERS
         self.sums = NOTHING
         self.with_series = 0  # how many of the members have series
-        self.states = count_states(())  # how many processes are in each of STATES
+        self.states = count_states(())  # number of processes in each of STATES
         self.processes = self.processes_seen = 0
         self.peak_processes = self.peak_resident = 0  # resident: pages
-        self.peak_process = 0  # KiB that one process had at most
-        self.fds_ratio = -1.0  # of the process that is nearest to its limit of descriptors; -1 where none has one
-        self.start, self.oldest = 0.0, 0  # of the oldest process, its start (unix seconds) and its PID
-        # What processes had used before they joined: CPU ticks, ns. Whoever uses these sets them to 0.
+        self.peak_process = 0  # KiB, the largest of any one process
+        self.fds_ratio = -1.0  # of the process nearest to its limit of descriptors; -1 where none has a limit
+        self.start, self.oldest = 0.0, 0  # start (unix seconds) and PID of the oldest process
+        # What processes had used before they joined: CPU ticks, ns of waiting. `Maxima` sets them to 0.
         self.brought = self.brought_waited = 0
-        self.scanned = False  # whether the threads of all processes have been looked at
+        self.scanned = False  # whether the threads of all processes have been read
 
     def join(self, process: Process) -> None:
         self.members[process.pid] = process
 
     def leave(self, process: Process) -> None:
-        """The process is gone; what it was last seen with is for `settle` to hold."""
+        """The process is gone; `settle` holds what its last reading had."""
         del self.members[process.pid]
 
     def hold(self, numbers: Sequence[int], sign: int = 1) -> None:
-        """Count these from now on although no live process has them; `sign` -1: a live process has them too."""
+        """Count these numbers although no live process has them; with `sign` -1 stop, as a live process has them."""
         for i, number in enumerate(numbers):
             self.held[i] += sign * number
 
     def end(self) -> None:
-        """Add up what was last read of the members: of all of them, so that no change can be missed."""
+        """Add up the last readings of all members, so that no change can be missed."""
         members = self.members.values()
         self.processes = len(members)
         self.sums, self.start, self.oldest = NOTHING, 0.0, 0
         if members:
-            self.sums = Sums._make(map(_add_up, zip(*[process.numbers for process in members], strict=True)))
+            self.sums = TreeSums._make(map(_add_up, zip(*[process.numbers for process in members], strict=True)))
             oldest = min(members, key=_start)
             self.start, self.oldest = oldest.wall, oldest.pid
             self.peak_processes = max(self.peak_processes, self.processes)
@@ -93,11 +93,11 @@ class Tree:
 
     @property
     def live(self) -> list[int]:
-        """What the live processes alone add up to."""
+        """The counters of the live processes alone."""
         return list(self.sums[:COUNTERS])
 
     def resume(self, counters: Sequence[int], live: Sequence[int]) -> None:
-        """Go on from a predecessor's counters and from what its live processes added up to."""
+        """Continue from a predecessor's counters, and from those of its live processes alone."""
         self.counters = list(counters)
         self.held = [total - now for total, now in zip(counters, live, strict=True)]
 
@@ -107,16 +107,16 @@ def _start(process: Process) -> int:
 
 
 def _add_up(numbers: Sequence[int]) -> int:
-    """Their sum, where what the kernel cannot mean is the nearest that it can."""
+    """Their sum, where each number is first brought into the range of the kernel's counters."""
     if min(numbers) < 0 or max(numbers) > LARGEST:
         numbers = [min(max(number, 0), LARGEST) for number in numbers]
     return sum(numbers)
 
 
 def settle(gone: list[Process], processes: dict[int, Process], waiting: set[Process]) -> set[Process]:
-    """Hand each departed process to the nearest ancestor alive, and settle with those that have any.
+    """Hand each departed process to its nearest live ancestor, and settle with the ancestors that have any.
 
-    `processes` are the live ones by PID, `waiting` what the last call gave; what comes back is for the next call.
+    `processes` are the live ones by PID. `waiting` is the result of the previous call.
     """
     by_pid = {process.pid: process for process in gone}
     heirs = waiting.difference(gone)
@@ -135,10 +135,10 @@ def settle(gone: list[Process], processes: dict[int, Process], waiting: set[Proc
 
 
 def _settle(heir: Process) -> None:
-    """No longer hold what the newest reading brought back, and give up on what the second did not."""
-    if heir.gained:  # else it has reaped nobody
+    """Stop holding what the newest reading brought back, and stop waiting for what a second reading did not bring."""
+    if heir.gained:  # otherwise it has reaped nothing
         indirect = heir.gained[_FAULTS] - sum(child.faults for child in heir.departed if child.direct)
-        # The direct ones first; of the others the largest first, which only their own faults can account for.
+        # Direct children first; then the others, largest first, as only their own faults can explain large gains.
         for child in sorted(heir.departed, key=lambda child: (not child.direct, -child.faults)):
             if child.direct:
                 _absorb(heir, child)
@@ -160,12 +160,12 @@ def _absorb(heir: Process, child: Departed) -> None:
 
 
 def _find_heir(process: Process, gone: dict[int, Process], live: dict[int, Process]) -> tuple[Process | None, bool]:
-    """The nearest ancestor that is alive, and whether it is the parent."""
+    """The nearest live ancestor, and whether it is the parent."""
     ppid = process.ppid
     for generation in range(len(gone) + 1):
         heir = live.get(ppid)
         if heir is not None:
-            # A parent that is younger than its child is none: the PID is another's by now.
+            # A process younger than its supposed child is not its parent: the PID has been reused.
             return (heir, generation == 0) if heir.start <= process.start else (None, False)
         parent = gone.get(ppid)
         if parent is None:

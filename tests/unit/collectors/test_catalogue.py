@@ -102,7 +102,7 @@ def test_what_collectors_send_is_what_the_catalogue_says() -> None:
         pss_interval_s=1.0,
         gpu="demo",
     )
-    context.tell_members = told.append
+    context.publish_members = told.append
     context.read_members = lambda: told[-1]
     seen = set()
     for make in COLLECTORS.values():

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prom_probe.collectors.process.process import NOTHING, STATES, Process, Sums, count_states
+from prom_probe.collectors.process.process import NOTHING, STATES, Process, TreeSums, count_states
 from prom_probe.collectors.process.tree import Tree, settle
 from prom_probe.sources.descriptors import Descriptors
 from prom_probe.sources.proc_pid_stat import ProcPidStat
@@ -51,7 +51,7 @@ class Kernel:
         self.clock += 1
         self.tasks[pid].clock += 1
         child = ROOT + self.clock
-        # Sums of different processes' faults are never the same by chance.
+        # TreeSums of different processes' faults are never the same by chance.
         self.tasks[child] = Task(child, pid, self.clock, 100 + 2 ** (self.clock % 12))
         return child
 
@@ -136,7 +136,7 @@ class Sampler:
                 process.cpu_ns = -1
         self.tree.end()
         rows = [process.numbers for process in self.processes.values()]
-        assert self.tree.sums == (Sums(*map(sum, zip(*rows, strict=True))) if rows else NOTHING)
+        assert self.tree.sums == (TreeSums(*map(sum, zip(*rows, strict=True))) if rows else NOTHING)
         assert self.tree.states == count_states([process.state for process in self.processes.values()])
 
     @property
@@ -250,6 +250,28 @@ def test_an_orphan_that_dies_with_its_parent_is_held() -> None:
     for _ in range(3):
         sampler.collect()
         assert (sampler.user, sampler.read) == (85, 850)
+
+
+def test_of_several_grandchildren_only_the_reaped_ones_come_back() -> None:
+    """The faults that one of them explains do not stand for another, which init had, when a child was never seen."""
+    kernel, sampler, child = start()
+    reaped, orphan = kernel.fork(child), kernel.fork(child)
+    kernel.tasks[reaped].faults, kernel.tasks[orphan].faults = 1000, 300
+    kernel.work(reaped, 40)
+    kernel.work(orphan, 60)
+    sampler.collect()
+    kernel.exit(reaped)
+    kernel.wait(child)
+    kernel.exit(child)
+    kernel.exit(orphan)
+    unseen = kernel.fork(ROOT)
+    kernel.tasks[unseen].faults = 100
+    kernel.work(unseen, 50)
+    kernel.exit(unseen)
+    kernel.wait(ROOT)
+    for _ in range(3):
+        sampler.collect()
+        assert (sampler.user, sampler.read) == (180, 1800)
 
 
 def test_the_whole_tree_may_vanish() -> None:

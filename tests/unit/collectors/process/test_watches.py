@@ -8,7 +8,7 @@ import pytest
 
 from prom_probe.collectors.process.collector import ProcessCollector
 from prom_probe.collectors.process.roster import Roster
-from prom_probe.collectors.process.rules import Found
+from prom_probe.collectors.process.rule import Candidate
 from prom_probe.model.watch import Watch
 from tests.support.collector_harness import Machine
 from tests.support.fake_proc import stat_line
@@ -158,7 +158,7 @@ def test_who_has_another_s_pid_is_found_by_the_next_listing(
     assert finder.trees(5) == {}  # no PID has been given: it cannot be another process
     look = finder.roster._look
 
-    def spy(pid: int, again: bool) -> Found | None:
+    def spy(pid: int, again: bool) -> Candidate | None:
         looked.append(pid)
         return look(pid, again)
 
@@ -401,7 +401,7 @@ def test_a_thousand_processes_are_looked_at_once(machine: Machine, monkeypatch: 
     looked: list[int] = []
     look = finder.roster._look
 
-    def spy(pid: int, again: bool) -> Found | None:
+    def spy(pid: int, again: bool) -> Candidate | None:
         looked.append(pid)
         return look(pid, again)
 
