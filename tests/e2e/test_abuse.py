@@ -6,7 +6,6 @@ import os
 import random
 import socket
 import threading
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -100,8 +99,7 @@ def test_a_thousand_connections_cost_little(sent: bytes) -> None:
         with Scraper(lambda: sidecar.get("/metrics", sidecar.web)[0]) as scraper:
             for _ in range(1000):
                 _send(stack.enter_context(_connect(address)), sent)
-            while scraper.done < 30:
-                time.sleep(0.01)
+            wait_for("scrapes", lambda: scraper.done >= 30)
             grown = _resident(pid) - before
         assert not scraper.failed
         assert grown < 10e6, f"grew by {grown / 1e6:.1f} MB"
@@ -201,8 +199,7 @@ def test_a_scraper_beside_all_of_them_loses_nothing() -> None:
                 for thread in threads:
                     thread.join(DEADLINE_S)
                 assert not failed, failed
-            while scraper.done < 20:
-                time.sleep(0.01)
+            wait_for("scrapes", lambda: scraper.done >= 20)
         assert not scraper.failed
         assert sidecar.worker("aggregator") == pid and "Traceback" not in sidecar.stderr
         for ring in ("process", "system"):
@@ -223,8 +220,7 @@ def test_garbage_on_a_tls_port(authority: Authority, tmp_path: Path) -> None:
             for i in range(200):
                 sock = stack.enter_context(_connect(address))
                 _send(sock, [b"", b"GET / HTTP/1.1\r\n\r\n", rng.randbytes(500), b"\x16\x03\x01"][i % 4])
-            while scraper.done < 20:
-                time.sleep(0.01)
+            wait_for("scrapes", lambda: scraper.done >= 20)
         assert not scraper.failed
         assert sidecar.worker("aggregator") == pid
         assert "Traceback" not in sidecar.stderr, sidecar.stderr[-2000:]
