@@ -14,9 +14,12 @@ import UPNG from 'upng-js';
 
 const HERE = path.dirname(fileURLToPath(import.meta.url));
 const MODULES = path.join(HERE, 'node_modules');
-// What Grafana serves of its own: icons, of which the packages have all but one that we mirror, and the font.
+// What Grafana serves of its own: icons, of which the packages lack one that we mirror and that of a slow query, and the font.
 const ICONS = path.join(MODULES, '@grafana/ui/dist/public/img/icons');
-const OTHER_ICONS = { 'unicons/angle-double-left.svg': ['unicons/angle-double-right.svg', 'transform="scale(-1 1)"'] };
+const OTHER_ICONS = {
+  'unicons/angle-double-left.svg': ['unicons/angle-double-right.svg', 'transform="scale(-1 1)"'],
+  'unicons/sync-slash.svg': ['unicons/sync.svg', ''],
+};
 const FONTS = { 'Inter-Regular': 'inter-latin-400-normal', 'Inter-Medium': 'inter-latin-500-normal' };
 const UID = 'prom-probe';
 const TYPES = { '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.woff2': 'font/woff2' };
