@@ -24,7 +24,7 @@ KINDS = ("counter", "noise", "level")
 LIFE = 128  # beats that a `brief` series has
 BATCH = 40  # beats a request
 
-# So many of the newest acknowledged beats must be there, whatever is dropped and however much is not sealed yet; queries
+# So many of the newest acknowledged beats must be there, whatever is dropped and however little is sealed. Queries
 # that need all their beats ask for the newest half of them, so that few are late.
 KEPT = 1000
 
