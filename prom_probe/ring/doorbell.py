@@ -8,8 +8,8 @@ class Doorbell:
 
     __slots__ = ("_write_fd", "fd")
 
-    def __init__(self) -> None:
-        if hasattr(os, "eventfd"):
+    def __init__(self, *, eventfd: bool = hasattr(os, "eventfd")) -> None:
+        if eventfd:
             self.fd = self._write_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         else:
             self.fd, self._write_fd = os.pipe()

@@ -29,7 +29,7 @@ def _value(beat: int, i: int) -> float:
 
 
 def _append(path: str, beat: int, pipe: int) -> NoReturn:
-    """The child: rows and general appends as fast as they go, sealed and flushed meanwhile, until it is killed."""
+    """The child: appends rows and samples as fast as it can, seals and flushes, until it is killed."""
     store = Store(StoreOptions(path=path))
     journal = store._journal
     assert journal is not None

@@ -9,6 +9,14 @@ from collections.abc import Iterable
 _sync = getattr(os, "fdatasync", os.fsync)
 
 
+def make_folder(path: str) -> None:
+    """Create the folder, for its owner alone, unless it exists."""
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        pass
+
+
 def create(path: str) -> int:
     """Create an empty file, or empty an existing one; returns its descriptor."""
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

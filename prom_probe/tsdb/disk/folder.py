@@ -90,10 +90,7 @@ class Folder:
 def open_to_write(path: str) -> Folder:
     """Open the folder for this process alone, creating it if it is missing. Raises StorageError with the reason."""
     try:
-        try:
-            os.mkdir(path, 0o700)
-        except FileExistsError:
-            pass
+        file_ops.make_folder(path)
         lock = os.open(os.path.join(path, "lock"), os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise _refusal(path, error) from None

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import re
+import select
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -245,12 +246,21 @@ def test_a_reserved_ring_takes_no_memory_until_it_is_begun() -> None:
     assert pop_all(consumer) == [b"x"]
 
 
-def test_a_doorbell_rung_often_is_cleared_once() -> None:
-    """Ringing never blocks."""
-    bell = Doorbell()
-    for _ in range(100_000):
-        bell.ring()
-    bell.clear()
-    with pytest.raises(BlockingIOError):
-        os.read(bell.fd, 8)
+@pytest.mark.parametrize("eventfd", [True, False], ids=["eventfd", "pipe"])
+def test_a_doorbell_is_readable_from_ring_to_clear(eventfd: bool) -> None:
+    """However often it was rung, one `clear` is enough; ringing never blocks, and nothing is inherited by exec."""
+    bell = Doorbell(eventfd=eventfd)
+
+    def rung() -> bool:
+        return bool(select.select([bell.fd], [], [], 0)[0])
+
+    for rings in (0, 1, 2, 20_000, 0):
+        for _ in range(rings):
+            bell.ring()
+        assert rung() == (rings > 0)
+        bell.clear()
+        assert not rung()
+    assert not os.get_inheritable(bell.fd)
     bell.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(bell.fd)

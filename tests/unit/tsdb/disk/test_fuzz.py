@@ -25,7 +25,7 @@ from tests.support.tsdb_tools import ALWAYS, Samples, drain, gauges, row, sample
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with block files, of a collector and of general appends, and a log."""
+    """A store with block files, of a collector and of appended samples, and a log."""
     path = tmp_path_factory.mktemp("sample") / "store"
     with small_pieces():
         store = Store(StoreOptions(path=str(path)))
