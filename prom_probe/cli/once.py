@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -18,6 +18,7 @@ from prom_probe.model.sample import is_stale
 
 if TYPE_CHECKING:
     from prom_probe.collectors.base import Collector
+    from prom_probe.log import Log
 
 
 @click.command()
@@ -39,15 +40,9 @@ class OnceReading(NamedTuple):
 
 def collect_once(config: Config) -> list[OnceReading]:
     """All series of all collectors, in the collectors' order."""
-    from prom_probe.collectors.registry import COLLECTORS
     from prom_probe.log import Log
-    from prom_probe.run.collector_context import once_context
-    from prom_probe.run.probes import wants_gpu
 
-    log = Log("warn", config.log_format, "once")
-    context = once_context(config, log)
-    names = ("process", "system", *(("gpu",) if wants_gpu(config) else ()))
-    collectors = [*(COLLECTORS[name](context) for name in names), *_targets(config, log)]
+    collectors = _make_collectors(config, Log("warn", config.log_format, "once"))
     before: dict[tuple[tuple[str, str], ...], float] = {}
     # A process gets series of its own in its third collection: do the first two at once.
     for collector in collectors:
@@ -73,7 +68,19 @@ def collect_once(config: Config) -> list[OnceReading]:
     return readings
 
 
-def _targets(config: Config, log: Callable[[str, str], None]) -> Sequence[Collector]:
+def _make_collectors(config: Config, log: Log) -> list[Collector]:
+    """The collectors that `run` would have with these settings, but the one of its own workers."""
+    from prom_probe.collectors.registry import COLLECTORS
+    from prom_probe.run.collector_context import once_context
+    from prom_probe.run.probes import active_collectors
+
+    context = once_context(config, log)
+    targets = {target.name: target for target in _make_targets(config, log)}
+    names = (name for name in active_collectors(config) if name != "workers")
+    return [targets[name] if name in targets else COLLECTORS[name](context) for name in names]
+
+
+def _make_targets(config: Config, log: Log) -> Sequence[Collector]:
     if not config.scrape:
         return ()
     from prom_probe.probe.scraper import make_collectors

@@ -80,6 +80,12 @@ def collector_names(name: str, config: Config) -> tuple[str, ...]:
     return tuple(f"scrape:{target.name}" for target in config.scrape) if name == SCRAPE else PROBES[name].collectors
 
 
+def active_collectors(config: Config) -> list[str]:
+    """The names of all collectors that run on this machine with these settings, in the table's order."""
+    active = (name for name, kind in enabled_probes(config).items() if kind.wanted(config))
+    return [collector for name in active for collector in collector_names(name, config)]
+
+
 def collector_intervals(config: Config) -> dict[str, dict[str, float]]:
     """Seconds between two collections: by probe, by collector."""
     return {

@@ -7,7 +7,7 @@ import pytest
 from prom_probe.collectors.registry import COLLECTORS
 from prom_probe.config.settings import Config
 from prom_probe.config.sources import make_config
-from prom_probe.run.probes import PROBES, collector_intervals, enabled_probes, wants_gpu
+from prom_probe.run.probes import PROBES, active_collectors, collector_intervals, enabled_probes, wants_gpu
 
 
 def test_every_collector_of_the_table_exists() -> None:
@@ -32,6 +32,13 @@ def test_intervals_are_by_probe_and_collector() -> None:
         "gpu": {"gpu": 2},
         "scrape": {"scrape:a": 5, "scrape:b": 5},
     }
+
+
+def test_active_collectors_are_those_of_probes_that_have_work_here() -> None:
+    """A GPU that is asked for, targets by their names; neither where there is none."""
+    assert active_collectors(make_config({"gpu": "off"}, {})) == ["process", "cgroup", "workers", "system"]
+    config = make_config({"gpu": "demo", "scrape": "a=http://h"}, {})
+    assert active_collectors(config) == ["process", "cgroup", "workers", "system", "gpu", "scrape:a"]
 
 
 @pytest.mark.parametrize(("max_series", "sample_limit"), [("1", "1"), ("10000", "10000"), ("100000", "1000000")])
