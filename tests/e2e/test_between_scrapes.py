@@ -8,10 +8,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from functools import partial
 
-import pytest
-
+from tests.support.cgroups import enter, memory_cgroup, name_in_hierarchy
 from tests.support.sidecar import Sidecar
 from tests.support.waiting import DEADLINE_S, wait_for
 
@@ -32,44 +31,9 @@ FAST = ("--interval=50ms",)
 
 
 @contextmanager
-def memory_cgroup(limit: int) -> Iterator[tuple[str, Callable[[], None]]]:
-    """A new cgroup that may not take more memory: its path, and what moves the caller into it. Else a skip."""
-    name = f"prom_probe_test_{os.getpid()}"
-    for directory, file in (
-        (f"/sys/fs/cgroup/memory/{name}", "memory.limit_in_bytes"),
-        (f"/sys/fs/cgroup/{name}", "memory.max"),
-    ):
-        if not os.path.exists(f"{os.path.dirname(directory)}/cgroup.procs"):
-            continue
-        try:
-            os.mkdir(directory)
-        except OSError:
-            continue
-        if os.path.exists(f"{directory}/{file}"):
-            break
-        os.rmdir(directory)
-    else:
-        pytest.skip("no memory cgroup can be made: needs root and the memory controller")
-    Path(directory, file).write_text(str(limit))
-
-    def enter() -> None:
-        Path(directory, "cgroup.procs").write_text(str(os.getpid()))
-
-    try:
-        yield directory.removeprefix("/sys/fs/cgroup"), enter
-    finally:
-        wait_for("the cgroup to be removable", lambda: _removed(directory))
-
-
-def _removed(directory: str) -> bool:
-    os.rmdir(directory)
-    return True
-
-
-@contextmanager
-def grower(enter: Callable[[], None] | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    """The program above."""
-    process = subprocess.Popen([sys.executable, "-c", GROW], stdin=subprocess.PIPE, preexec_fn=enter)
+def grower(first: Callable[[], None] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """The program above, which does `first` before it is executed."""
+    process = subprocess.Popen([sys.executable, "-c", GROW], stdin=subprocess.PIPE, preexec_fn=first)
     try:
         yield process
     finally:
@@ -95,9 +59,9 @@ def scrape(sidecar: Sidecar) -> dict[str, float]:
 def test_an_oom_kill_between_two_scrapes_is_told_by_the_next() -> None:
     """The kernel kills; the scrape after has the kill, what was reached before, and the final counters."""
     with (
-        memory_cgroup(64 * MIB) as (path, enter),
-        grower(enter) as process,
-        Sidecar(flags=[f"--watch=job=cgroup:{path}", *FAST]) as sidecar,
+        memory_cgroup(64 * MIB) as path,
+        grower(partial(enter, path)) as process,
+        Sidecar(flags=[f"--watch=job=cgroup:{name_in_hierarchy(path)}", *FAST]) as sidecar,
     ):
         wait_for("the tree", lambda: scrape(sidecar).get("proctree_processes") == 1)
         before = wait_for("the kill counter", lambda: "cgroup_oom_kills_total" in scrape(sidecar) and scrape(sidecar))

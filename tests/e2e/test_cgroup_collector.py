@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,37 +11,20 @@ import pytest
 
 from prom_probe.collectors.base import Context
 from prom_probe.collectors.cgroup.collector import CgroupCollector
+from tests.support.cgroups import memory_cgroup
 from tests.support.collector_harness import values
 
 MIB = 1 << 20
 
 
 @pytest.fixture
-def memory_cgroup() -> Iterator[Path]:
-    """A real cgroup with a memory limit of 24 MiB."""
-    root = Path("/sys/fs/cgroup/memory") if os.path.isdir("/sys/fs/cgroup/memory") else Path("/sys/fs/cgroup")
-    path = root / f"prom-probe-test-{os.getpid()}"
-    limit = "memory.limit_in_bytes" if root.name == "memory" else "memory.max"
-    try:
-        path.mkdir()
-    except OSError as error:
-        pytest.skip(f"needs root and a writable cgroupfs: {error}")
-    try:
-        if not (path / limit).exists():
-            pytest.skip("the memory controller is not delegated")
-        (path / limit).write_text(str(24 * MIB))
+def limited() -> Iterator[Path]:
+    with memory_cgroup(24 * MIB) as path:
         yield path
-    finally:
-        deadline = time.monotonic() + 10
-        while path.exists() and time.monotonic() < deadline:
-            try:
-                path.rmdir()
-            except OSError:
-                time.sleep(0.01)  # its last process is still on its way out
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs cgroups")
-def test_an_oom_kill_between_two_collections_is_told(memory_cgroup: Path) -> None:
+def test_an_oom_kill_between_two_collections_is_told(limited: Path) -> None:
     """The child is killed by the kernel; the counter of its tree's own cgroup rises."""
     go, start = os.pipe()
     child = os.fork()
@@ -51,7 +33,7 @@ def test_an_oom_kill_between_two_collections_is_told(memory_cgroup: Path) -> Non
         waste = []
         while True:
             waste.append(b"x" * MIB)
-    (memory_cgroup / "cgroup.procs").write_text(str(child))
+    (limited / "cgroup.procs").write_text(str(child))
     context = Context(tree_pids={"t": child})
     collector = CgroupCollector(context)
     collector.collect()

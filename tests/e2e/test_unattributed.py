@@ -6,8 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -15,45 +14,18 @@ from prom_probe.collectors.base import Context
 from prom_probe.collectors.process.collector import ProcessCollector
 from prom_probe.model.watch import Watch
 from prom_probe.sources.descriptors import read_once
+from tests.support.cgroups import enter, name_in_hierarchy, new_cgroup
 from tests.support.collector_harness import values
 from tests.support.processes import burn, child, collect_until, ended, running
+from tests.support.waiting import DEADLINE_S
 
 
-@contextmanager
-def cgroup() -> Iterator[tuple[str, Callable[[], float], Callable[[], None]]]:
-    """A new cgroup with a CPU account: its path, its CPU seconds, and what moves the caller into it."""
-    name = f"prom_probe_test_{os.getpid()}"
-    places = [f"/sys/fs/cgroup/cpuacct/{name}", f"/sys/fs/cgroup/cpu,cpuacct/{name}", f"/sys/fs/cgroup/{name}"]
-    for directory in places:
-        if not os.path.exists(f"{os.path.dirname(directory)}/cgroup.procs"):
-            continue
-        try:
-            os.mkdir(directory)
-        except OSError:
-            continue
-        break
-    else:
-        pytest.skip("no cgroup can be made: needs root and a hierarchy that is not read-only")
-
-    def used() -> float:
-        try:
-            return int(read_once(f"{directory}/cpuacct.usage")) / 1e9
-        except FileNotFoundError:
-            return int(read_once(f"{directory}/cpu.stat").split()[1]) / 1e6
-
-    def enter() -> None:
-        with open(f"{directory}/cgroup.procs", "w") as stream:
-            stream.write(str(os.getpid()))
-
+def used(path: Path) -> float:
+    """The CPU seconds of a cgroup."""
     try:
-        yield directory.removeprefix("/sys/fs/cgroup"), used, enter
-    finally:
-        deadline = time.monotonic() + 5
-        while os.path.exists(directory) and time.monotonic() < deadline:
-            try:
-                os.rmdir(directory)
-            except OSError:
-                time.sleep(0.01)
+        return int(read_once(f"{path}/cpuacct.usage")) / 1e9
+    except FileNotFoundError:
+        return int(read_once(f"{path}/cpu.stat").split()[1]) / 1e6
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs cgroups")
@@ -63,11 +35,11 @@ def test_the_tree_and_what_is_unattributed_are_what_the_cgroup_used(
     burn_ms: int, gap_ms: int, rounds: int, ignored: bool
 ) -> None:
     """Short-lived children, seen once or never: reaped, all is the tree's; where nobody waits, both together."""
-    with cgroup() as (path, used, enter):
+    with new_cgroup(["cpuacct", "cpu,cpuacct"], "cpuacct.usage", "cpu.stat") as path:
         go, start = os.pipe()
 
         def work() -> None:
-            enter()
+            enter(path)
             if ignored:
                 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
             os.read(go, 1)
@@ -80,19 +52,19 @@ def test_the_tree_and_what_is_unattributed_are_what_the_cgroup_used(
                 time.sleep(gap_ms / 1e3)
 
         with running(work) as pid:
-            collector = ProcessCollector(Context(watches=(Watch("t", "cgroup", path),)))
+            collector = ProcessCollector(Context(watches=(Watch("t", "cgroup", name_in_hierarchy(path)),)))
             collect_until(collector, lambda: _unattributed(collector) is not None)
-            before = used()
+            before = used(path)
             first = _cpu(collector)
             os.write(start, b"!")
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + DEADLINE_S
             while not ended(pid):
                 assert time.monotonic() < deadline
                 collector.collect()
                 time.sleep(0.2)
             for _ in range(2):  # the account lags by a collection while processes end
                 collector.collect()
-            truth = used() - before
+            truth = used(path) - before
             counted = _cpu(collector) - first
             rest = _unattributed(collector)
             assert rest is not None
