@@ -238,6 +238,11 @@ def test_the_series_cap_holds_after_a_restart(path: Path) -> None:
     assert {str(i) for i in range(10)} | {"590"} <= set(names)
     assert again.stats().series == 30
     again.close()
+    for segment in path.glob("*.log"):
+        segment.unlink()
+    again = _open(path, max_series=5)
+    assert again.snapshot().label_values("i", 0, 1 << 40, []) == [str(i) for i in range(10)]
+    again.close()
 
 
 def test_retention_goes_on_after_a_restart(path: Path) -> None:
