@@ -1,4 +1,4 @@
-"""Snapshots: the store at one moment, for readers in any thread; what `promql.queryable.Queryable` asks for."""
+"""Snapshots: the store at one moment, for readers in any thread; they implement `promql.queryable.Queryable`."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from prom_probe.tsdb.cache import Cache
 from prom_probe.tsdb.index import IndexedSeries, Scope, SeriesOwner, label_values_of, resolve
 from prom_probe.tsdb.stream_view import Bucket, StreamView, count, merge
 
-# A query asks for each of its selections three times: whether it may run on the loop, how many series a batch may have,
-# and for the samples. So what is found is remembered: without, an instant query over 500 series takes 1.5 times as
-# long, one over a single series 1.1 times. A query with more selections than so many looks them up again.
+# A query asks for each of its selections three times: to decide whether it may run on the loop and how many series a
+# batch may have, and for the samples. So this many results are remembered: otherwise an instant query over 500 series
+# takes 1.5 times as long, one over a single series 1.1 times.
 _MOST_FOUND = 8
 
 _Selection: TypeAlias = tuple[int, int, tuple[Matcher, ...]]
 
 
 class _Share(NamedTuple):
-    """Series that have the same streams, and their buckets where that is one."""
+    """Series that are in the same streams; `buckets` if that is a single stream."""
 
     views: list[StreamView]
     members: list[IndexedSeries]
@@ -29,7 +29,7 @@ class _Share(NamedTuple):
 
 
 class _Selected(NamedTuple):
-    """What a selection finds: `series` and `samples` at most."""
+    """What a selection finds: at most `series` series with `samples` samples."""
 
     shares: list[_Share]
     series: int
@@ -37,7 +37,7 @@ class _Selected(NamedTuple):
 
 
 class Snapshot:
-    """Immutable: later appends, retention and merges do not show. It keeps alive what it was made from.
+    """Immutable: later appends, retention and merges do not affect it. What it was made from stays alive with it.
 
     Times are milliseconds, both ends included. Matchers raise RegexError, and RegexTimeout at `deadline`
     (time.monotonic() seconds).
@@ -62,7 +62,7 @@ class Snapshot:
     def count(
         self, mint: int, maxt: int, matchers: Sequence[Matcher], *, deadline: float | None = None
     ) -> tuple[int, int]:
-        """(series, samples) that `select` would give at most."""
+        """(series, samples) that `select` returns at most."""
         _, series, samples = self._selected(mint, maxt, matchers, deadline)
         return series, samples
 
@@ -89,7 +89,7 @@ class Snapshot:
         return resolve(self._scope, matchers, deadline)
 
     def _selected(self, mint: int, maxt: int, matchers: Sequence[Matcher], deadline: float | None) -> _Selected:
-        """What `select` and `count` tell of, remembered (_MOST_FOUND)."""
+        """What `select` and `count` are about; remembered (_MOST_FOUND)."""
         key = (mint, maxt, tuple(matchers))
         found = self._found.get(key)
         if found is None:
@@ -118,7 +118,7 @@ class Snapshot:
         return [self._views[owner] for owner in series.owners if owner in self._views]
 
     def _by_views(self, members: Sequence[IndexedSeries]) -> list[tuple[list[StreamView], list[IndexedSeries]]]:
-        """The series by the streams that hold their samples, in the order in which the streams got them."""
+        """The series, grouped by the streams that have their samples, in the order in which these got them."""
         buckets: dict[tuple[SeriesOwner, ...], list[IndexedSeries]] = {}
         for series in members:
             buckets.setdefault(series.owners, []).append(series)
