@@ -541,3 +541,15 @@ def test_effective_cpus_are_the_least_that_anything_allows(
         (tmp_path / "sys/devices/system/cpu/online").write_text(online)
     collector = cgroups.machine.make(CgroupCollector, tree_pids=cgroups.trees, sysfs=str(tmp_path / "sys"))
     assert cgroups.collect(collector).get("cpus_effective") == cpus
+
+
+def test_the_descriptors_of_a_cgroup_are_given_back(cgroups: Cgroups) -> None:
+    """When its tree has been without a process for a while."""
+    cgroups.v2(V2)
+    descriptors = Descriptors(100)
+    collector = cgroups.make(descriptors=descriptors)
+    cgroups.collect(collector)
+    assert descriptors.used > 0
+    cgroups.trees.clear()
+    cgroups.collect(collector, 130)
+    assert descriptors.used == 0
