@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 import msgspec
 
-from prom_probe.cli.settings_flags import settings_flags, settings_source
+from prom_probe.cli.settings_flags import read_settings, settings_flags, settings_source
 from prom_probe.config.settings import Config
 from prom_probe.config.units import human_value
 from prom_probe.model.family import Column
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, an object for each series.")
 def once(as_json: bool, **flags: Any) -> None:
     """Collect twice, an interval apart, print the values and what changed, and exit."""
-    readings = collect_once(settings_source(flags).read())
+    readings = collect_once(read_settings(settings_source(flags)))
     click.echo(render_json(readings) if as_json else render_table(readings))
 
 

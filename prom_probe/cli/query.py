@@ -6,6 +6,8 @@ import time
 
 import click
 
+from prom_probe.config.variables import URL
+
 
 @click.command()
 @click.argument("expr")
@@ -15,7 +17,7 @@ import click
 @click.option(
     "--url",
     metavar="URL",
-    envvar="PROM_PROBE_URL",
+    envvar=URL,
     default="http://127.0.0.1:19991",
     show_default=True,
     help="Any Prometheus API: http://[USER:PASSWORD@]HOST:PORT or unix:PATH.",

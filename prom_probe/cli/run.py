@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from prom_probe.cli.settings_flags import settings_flags, settings_source
+from prom_probe.cli.settings_flags import read_settings, settings_flags, settings_source
 
 
 @click.command()
@@ -25,4 +25,4 @@ def run(command: tuple[str, ...], **flags: Any) -> None:
     from prom_probe.run.handover import become_sidecar
 
     source = settings_source(flags)
-    become_sidecar(source.read(), source, command)
+    become_sidecar(read_settings(source), source, command)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import msgspec
 
-from prom_probe.cli.settings_flags import settings_flags, settings_source
+from prom_probe.cli.settings_flags import read_settings, settings_flags, settings_source
 from prom_probe.config.error import ConfigError
 from prom_probe.config.settings import Config
 
@@ -21,7 +21,7 @@ _USED = ("web.listen", "web.config", "web.cors", "api.", "query.", "storage.tsdb
 @partial(settings_flags, shown=_USED)
 def serve(**flags: Any) -> None:
     """Serve the query API over what a run has stored in --storage.tsdb.path, read-only and without probes."""
-    serve_stored(settings_source(flags).read())
+    serve_stored(read_settings(settings_source(flags)))
 
 
 def serve_stored(config: Config) -> None:

@@ -9,6 +9,8 @@ import click
 
 from prom_probe.config.settings import OPTIONS, Config, Option
 from prom_probe.config.sources import SettingsSource
+from prom_probe.config.variables import CONFIG_FILE, unknown_variables
+from prom_probe.log import Log
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -18,9 +20,8 @@ def settings_flags(command: F, shown: tuple[str, ...] = ("",)) -> F:
     for option in reversed(OPTIONS):
         settings = _click_settings(option, hidden=not option.key.startswith(shown))
         command = click.option(option.flag, option.field, **settings)(command)
-    return click.option("--config.file", "config_file", metavar="FILE", help="Read settings from this YAML file.")(
-        command
-    )
+    file_help = "Read settings from this YAML file."
+    return click.option("--config.file", "config_file", metavar="FILE", envvar=CONFIG_FILE, help=file_help)(command)
 
 
 def settings_source(flags: dict[str, Any]) -> SettingsSource:
@@ -29,6 +30,15 @@ def settings_source(flags: dict[str, Any]) -> SettingsSource:
     keys = {option.field: option.key for option in OPTIONS}
     given = {field: list(value) if isinstance(value, tuple) else value for field, value in flags.items() if value}
     return SettingsSource({keys[field]: value for field, value in given.items()}, file)
+
+
+def read_settings(source: SettingsSource) -> Config:
+    """The Config of the source; a variable that means nothing is a warning in the log. Raises ConfigError."""
+    config = source.read()
+    log = Log(config.log_level, config.log_format, "settings")
+    for line in unknown_variables():
+        log("warn", line)
+    return config
 
 
 def _click_settings(option: Option, hidden: bool) -> dict[str, Any]:

@@ -7,9 +7,11 @@ from prom_probe.config.settings import OPTIONS, Config, Option
 _HEAD = """# Configuration
 
 Every setting is a flag, an environment variable and a key of the YAML file that `--config.file` names. A flag wins
-over the variable, the variable over the file. In the file, a key may be written with dots or nested (`log:` and
-below it `level: warn`). Repeatable settings are given as repeated flags, as a comma-separated variable, or as a list
-in the file. Durations are written like `1m30s` or `500ms`, sizes like `512KB` or `32MB` (powers of 1024).
+over the variable, the variable over the file, which `PROM_PROBE_CONFIG_FILE` can name too. A variable that starts
+with `PROM_PROBE_` and means nothing is a warning in the log. In the file, a key may be written with dots or nested
+(`log:` and below it `level: warn`). Repeatable settings are given as repeated flags, as a comma-separated variable,
+or as a list in the file. Durations are written like `1m30s` or `500ms`, sizes like `512KB` or `32MB` (powers of
+1024).
 
 `prom-probe check-config FILE` names the line and key of each fault.
 

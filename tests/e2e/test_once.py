@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -54,3 +55,15 @@ def test_the_table_has_a_row_for_each_series(flags: list[str]) -> None:
     assert lines[0].split() == ["SERIES", "VALUE", "PER", "SECOND"]
     for name in ("proctree_processes{", "cgroup_", "system_load1 ", "gpu_temperature_celsius{", "app{"):
         assert any(line.startswith(name) for line in lines), name
+
+
+def test_an_unknown_variable_is_a_warning_and_the_file_may_be_named_by_one(tmp_path: Path) -> None:
+    """One line in the format that the file asks for, and one for a watch that matches nothing."""
+    file = tmp_path / "settings.yaml"
+    file.write_text("log.format: json\ninterval: 10ms\nwatch: [job=comm:none-such]\n")
+    done = command("once", PROM_PROBE_CONFIG_FILE=str(file), PROM_PROBE_INTERVALL="1h")
+    assert done.returncode == 0
+    assert [json.loads(line)["msg"] for line in done.stderr.splitlines()] == [
+        "unknown variable PROM_PROBE_INTERVALL: did you mean PROM_PROBE_INTERVAL?",
+        "no process matches the watch job=comm:none-such so far",
+    ]

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from prom_probe.cli.settings_flags import settings_flags, settings_source
+from prom_probe.cli.settings_flags import read_settings, settings_flags, settings_source
 
 
 @click.command()
@@ -18,7 +18,7 @@ def doctor(as_json: bool, **flags: Any) -> None:
 
     The exit status is 1 if something is missing that the flags ask for.
     """
-    config = settings_source(flags).read()
+    config = read_settings(settings_source(flags))
     from prom_probe.cli.doctor.report import examine, render_json, render_text
 
     report = examine(config)

@@ -21,6 +21,7 @@ from prom_probe.collectors.process.rule import Candidate
 from prom_probe.collectors.process.rules import PidRule
 from prom_probe.collectors.process.tree import Tree, settle
 from prom_probe.collectors.process.unattributed import Unattributed
+from prom_probe.collectors.process.unmatched import Unmatched
 from prom_probe.model.definition import READABLE
 from prom_probe.model.family import column
 from prom_probe.model.layout import Group, Layout
@@ -60,6 +61,7 @@ class ProcessCollector:
         self._with_series = 0
         self._unlisted: list[Process] = []  # without series
         self._static = {watch.name for watch in context.watches if watch.kind != "containers"}
+        self._unmatched = Unmatched(context)
         self._orphans: list[tuple[int, int, str]] = []
         self._absorbed: dict[tuple[int, int], tuple[int, int]] = {}
         self._restored = b""  # until the first collection
@@ -107,6 +109,7 @@ class ProcessCollector:
         for name, watched in list(self._watched.items()):
             self._write_tree(name, watched, now_s)
         self._write_sources()
+        self._unmatched.look(name for name, watched in self._watched.items() if watched.tree.processes_seen)
         self._last_ticks = now_ticks
         if not self._published:
             self._published = True
@@ -302,6 +305,7 @@ class ProcessCollector:
     def restore(self, state: bytes) -> None:
         for saved in decode_checkpoint(state):
             summary = saved.summary
+            self._unmatched.forget(summary.name)
             watched = self._watch(summary.name)
             tree = watched.tree
             tree.resume(saved.counters, saved.live)
