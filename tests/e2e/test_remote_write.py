@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 import urllib.parse
 import urllib.request
@@ -48,9 +47,7 @@ def test_a_real_prometheus_writes_to_us() -> None:
 
 def test_a_real_vmagent_writes_to_us(tmp_path: Path) -> None:
     """It scrapes our /metrics and sends it back to us: our own series are here twice, with equal values."""
-    vmagent = shutil.which("vmagent")
-    if vmagent is None:
-        pytest.skip("vmagent is not installed")
+    vmagent = program("vmagent")
     with Sidecar("--", "sleep", "1000", flags=[REMOTE_WRITE]) as sidecar:
         target = sidecar.web.removeprefix("http://")
         (tmp_path / "scrape.yml").write_text(
