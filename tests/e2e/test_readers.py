@@ -131,7 +131,8 @@ def tsdb(sidecar: Sidecar, name: str) -> float:
 def test_many_processes_read_while_one_writes(tmp_path: Path, board: memoryview, kept: str) -> None:
     """Eight threads in four processes compare all they are told; one reads slowly, six are killed in mid-answer."""
     socket = f"{tmp_path}/api.sock"
-    flags = [f"--api.listen-address=unix:{socket}", "--web.enable-remote-write-receiver", "--interval=200ms"]
+    flags = [f"--api.listen-address=unix:{socket}", "--web.enable-remote-write-receiver"]
+    flags += ["--interval=1m"]  # its own samples would take more of the store the longer the test takes
     flags += ["--storage.tsdb.retention.size=1MB"]
     flags += [f"--storage.tsdb.path={tmp_path}/store"] if kept == "disk" else []
     with Sidecar("--", "sleep", "1000", flags=flags) as sidecar:

@@ -24,9 +24,9 @@ KINDS = ("counter", "noise", "level")
 LIFE = 128  # beats that a `brief` series has
 BATCH = 40  # beats a request
 
-# So many of the newest acknowledged beats must be there, whatever is dropped and however little is sealed. Queries
-# that need all their beats ask for the newest half of them, so that few are late.
-KEPT = 1000
+# So many of the newest acknowledged beats must be there, whatever is dropped. Queries that need all their beats ask for
+# the newest half of them, so that few are late.
+KEPT = 2000
 
 THREADS = 2  # of a reader
 
@@ -340,7 +340,7 @@ def be_killed(path: str, board: memoryview, number: int) -> None:
     """Begin to take a large answer, and wait for the end."""
     reader = Reader(path, board, random.Random(number))
     connection = UnixConnection(path)
-    form = urlencode({"query": f"stress[{2 * KEPT}s]", "time": reader.time_s(int(board[ACKNOWLEDGED]))})
+    form = urlencode({"query": f"stress[{KEPT}s]", "time": reader.time_s(int(board[ACKNOWLEDGED]))})
     connection.request("GET", f"/api/v1/query?{form}")
     response = connection.getresponse()
     assert response.status == 200, response.read()
