@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 import click
 
@@ -44,17 +47,32 @@ def main(args: Sequence[str] | None = None) -> None:
     try:
         cli.main(args, standalone_mode=False, prog_name="prom-probe")
     except click.UsageError as error:
-        hint = f" (see prom-probe {error.ctx.info_name} --help)" if error.ctx and error.ctx.parent else ""
-        fail(error.format_message().replace("\n", " ") + hint, 2)
+        fail(_explain_usage(error, sys.argv if args is None else args), 2)
     except (ConfigError, ClientError) as error:
         fail(str(error), error.status)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
+        _die_of_interrupt()
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+
+
+def _explain_usage(error: click.UsageError, args: Sequence[str]) -> str:
+    """The error in one line, with what to do about it."""
+    text = error.format_message().replace("\n", " ")
+    name = error.ctx.info_name if error.ctx and error.ctx.parent else None
+    if name == run.name and isinstance(error, click.NoSuchOption) and "--" not in args:
+        text = f"{text.rstrip('.')}: if it is the command's, put -- before the command"
+    return f"{text} (see prom-probe {name} --help)" if name else text
+
+
+def _die_of_interrupt() -> NoReturn:
+    """As a program does that leaves SIGINT alone: a shell's loop ends with it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGINT)
+    sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,14 @@ from typing import NamedTuple
 class Address(NamedTuple):
     """Where to listen: `host` and `port`, or a Unix socket's `path`.
 
-    An empty host means every address of the machine, port 0 any free port.
+    An empty host means every address of the machine, port 0 any free port. `replaceable`: nobody has asked for it, so
+    another port will do where this one is taken.
     """
 
     host: str
     port: int
     path: str = ""
+    replaceable: bool = False
 
     def __str__(self) -> str:
         if self.path:

@@ -72,7 +72,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             True,
             True,
         ),
-    ] = (Address("", 19990),)
+    ] = (Address("", 19990, replaceable=True),)
     api_listen_address: Annotated[
         _Addresses,
         Option(
@@ -83,7 +83,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             True,
             True,
         ),
-    ] = (Address("127.0.0.1", 19991),)
+    ] = (Address("127.0.0.1", 19991, replaceable=True),)
     api_allowed_host: Annotated[
         tuple[str, ...],
         Option("api.allowed-host", str, "HOST", "Accept this Host header too on a loopback API address.", True),

@@ -1,6 +1,7 @@
 """The workers' notice board in shared memory: which process runs each worker, and how often it was restarted.
 
-Four cells a worker: PID (0 while it does not run), RESTARTS, STARTED (CLOCK_MONOTONIC ns), spare.
+Four cells a worker: PID (0 while it does not run), RESTARTS, STARTED (CLOCK_MONOTONIC ns), spare. Behind them one with
+the canary's PID.
 """
 
 import mmap
@@ -25,7 +26,7 @@ class WorkerBoard:
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = tuple(names)
-        self._cells = memoryview(mmap.mmap(-1, max(1, len(names)) * _CELLS * 8)).cast("Q")
+        self._cells = memoryview(mmap.mmap(-1, (len(names) * _CELLS + 1) * 8)).cast("Q")
 
     def started(self, name: str, pid: int) -> None:
         """The worker runs as process `pid`."""
@@ -43,6 +44,14 @@ class WorkerBoard:
     def idle(self, name: str) -> None:
         """The worker has nothing to do: its row is as before its first start, but keeps the count of restarts."""
         self._cells[self.names.index(name) * _CELLS + 2] = 0
+
+    def note_canary(self, pid: int) -> None:
+        """The canary runs as process `pid`, 0 for none."""
+        self._cells[-1] = pid
+
+    @property
+    def canary_pid(self) -> int:
+        return self._cells[-1]
 
     def rows(self) -> Iterator[WorkerRow]:
         """All rows, as they are now."""

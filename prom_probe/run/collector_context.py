@@ -85,7 +85,8 @@ def _own_pids(shared: Shared) -> Callable[[], list[int]]:
             return list
     except OSError:
         return list
-    return lambda: [shared.supervisor_pid, *(row.pid for row in shared.board.rows() if row.pid)]
+    board = shared.board
+    return lambda: [shared.supervisor_pid, board.canary_pid, *(row.pid for row in board.rows() if row.pid)]
 
 
 def _tell(shared: Shared, members: bytes) -> None:

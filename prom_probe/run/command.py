@@ -1,4 +1,8 @@
-"""COMMAND: its process group, its signals, its terminal, its end."""
+"""COMMAND: its start, the signals that are passed on to it, its stops, its end.
+
+It stays in our process group: what is sent to the group, such as a key's signal, reaches it without us. Only what is
+sent to our PID alone is passed on (see `canary.py`).
+"""
 
 from __future__ import annotations
 
@@ -7,104 +11,138 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, NoReturn
 
-# Not forwarded: the end of our children, what cannot be caught, and our own faults.
-_KEPT = {"SIGCHLD", "SIGKILL", "SIGSTOP", "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS", "SIGPIPE"}
-_KEPT |= {"SIGTTIN", "SIGTTOU", "SIGABRT", "SIGXFSZ"}
-FORWARDED = sorted(s for s in signal.valid_signals() if getattr(s, "name", "") not in _KEPT)
+from prom_probe.log import Log
+from prom_probe.run.canary import Canary, read_state
+from prom_probe.run.execvp import execvp
+from prom_probe.run.inheritance import Inheritance
+from prom_probe.run.prctl import die_with_parent, leave_no_core
+from prom_probe.run.terminal import give_terminal
+
+# As a shell has them.
+_NOT_FOUND, _NOT_EXECUTABLE, _OF_A_SIGNAL = 127, 126, 128
+
+# What a terminal stops a process with.
+_TERMINAL_STOPS = frozenset({signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU})
 
 
 class CommandExit(NamedTuple):
     """How COMMAND ended: the exit status that a shell would show, and what it and the children that it reaped used.
 
-    `peak_bytes` is the largest resident memory of any one of them; 0 if it is unknown.
+    `peak_bytes` is the largest resident memory of any one of them, 0 if it is unknown; `killed_by` the signal that
+    ended it, 0 if none did.
     """
 
     status: int
     text: str
     cpu_seconds: float
     peak_bytes: int
+    killed_by: int = 0
 
 
 class CommandError(Exception):
-    """COMMAND cannot be started; `status` is a shell's exit status for that (127 not found, 126 not executable)."""
+    """COMMAND cannot be executed; `status` is a shell's exit status for that (127 not found, 126 not executable)."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
 
 
+def cannot_run(argv: Sequence[str], number: int) -> CommandError:
+    """The error for the error number of an exec."""
+    status = _NOT_FOUND if number == errno.ENOENT else _NOT_EXECUTABLE
+    return CommandError(f"cannot run {_shown(argv[0])}: {os.strerror(number)}", status)
+
+
+def display_name(argv: Sequence[str]) -> str:
+    """COMMAND's file name as a label: what is not UTF-8 becomes \\xNN."""
+    name = os.path.basename(argv[0]) or argv[0]
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def become(argv: Sequence[str], inherited: Inheritance) -> CommandError:
+    """Become COMMAND in this process; the error if that is impossible."""
+    inherited.restore()
+    return cannot_run(argv, execvp(argv))
+
+
 class Command:
     """One run of COMMAND. Its process is forked at once and waits; `go` lets it become COMMAND.
 
-    It has its own process group, so a signal to our group or from our terminal reaches it once: through us. If input
-    and output are the terminal, it is in the foreground from the start, otherwise from when it first stops for the
-    terminal.
+    Every signal has to be blocked. `note_canary`: see `Canary`.
     """
 
-    def __init__(self, argv: Sequence[str]) -> None:
+    def __init__(
+        self, argv: Sequence[str], inherited: Inheritance, log: Log, note_canary: Callable[[int], None]
+    ) -> None:
         self.argv = tuple(argv)
-        self.name = os.path.basename(argv[0])
-        self._terminal = _foreground_terminal()
-        gate_read, self._gate = os.pipe()
-        self._failure, failure_write = os.pipe()
+        self.name = display_name(argv)
+        self._inherited = inherited
+        self._log = log
+        self._group = os.getpgrp()
         self._exit: CommandExit | None = None
-        self.pid = os.fork()
-        if self.pid == 0:
-            os.close(self._gate)
-            os.close(self._failure)
-            self._become(gate_read, failure_write)
-        os.close(gate_read)
-        os.close(failure_write)
+        gate, self._gate = os.pipe()
+        self._failure, failure = os.pipe()
+        supervisor = os.getpid()
         try:
-            os.setpgid(self.pid, self.pid)
-        except OSError:
-            pass  # the child has done it already
-        if self._terminal and os.isatty(1):
-            self._give_terminal(self.pid)
-
-    def _become(self, gate: int, failure: int) -> None:
-        """In the child: wait for `go`, then exec. Never returns."""
-        try:
-            os.setpgid(0, 0)
-            if not os.read(gate, 1):
-                os._exit(0)  # the supervisor is gone
-            signal.set_wakeup_fd(-1)
-            for number in signal.valid_signals():
-                if number not in (signal.SIGKILL, signal.SIGSTOP):
-                    try:
-                        signal.signal(number, signal.SIG_DFL)
-                    except (OSError, ValueError):
-                        pass
-            os.execvp(self.argv[0], self.argv)
-        except OSError as error:
-            os.write(failure, str(error.errno).encode())
+            self.pid = os.fork()
+            if self.pid == 0:
+                os.close(self._gate)
+                self._become(supervisor, gate, failure)
         finally:
-            os._exit(127)
+            os.close(gate)
+            os.close(failure)
+        # After COMMAND: what reaches the canary as one of the group has reached COMMAND too.
+        self._canary = Canary(self.pid, note_canary)
+
+    def _become(self, supervisor: int, gate: int, failure: int) -> NoReturn:
+        """In the child: wait for `go`, then exec."""
+        try:
+            die_with_parent(signal.SIGKILL)
+            if os.getppid() == supervisor and os.read(gate, 1):
+                self._inherited.restore()
+                os.write(failure, str(execvp(self.argv)).encode())
+        finally:
+            os._exit(_NOT_FOUND)
 
     def go(self) -> None:
-        """Let it run. Raises CommandError if it cannot be executed."""
+        """Let it run."""
         os.write(self._gate, b"!")
         os.close(self._gate)
-        number = int(os.read(self._failure, 16) or 0)
-        os.close(self._failure)
-        if number:
-            os.waitpid(self.pid, 0)
-            self.take_terminal()
-            status = 127 if number == errno.ENOENT else 126
-            raise CommandError(f"cannot run {self.argv[0]}: {os.strerror(number)}", status)
+
+    def abandon(self) -> None:
+        """End it before it was let go, and leave nothing behind."""
+        self._canary.end()
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        for fd in (self._gate, self._failure):
+            os.close(fd)
 
     def signal(self, number: int) -> None:
-        """Forward one signal."""
+        """Pass on a signal that we got, unless it has been sent to COMMAND too."""
+        to_group = self._canary.has(number)
         try:
-            os.kill(self.pid, number)
+            group = os.getpgid(self.pid)
+            if not to_group:
+                os.kill(self.pid, number)
+            elif group != self._group and not self._continued_in_foreground(number):
+                # Without us it would have stayed in the group that the signal was sent to.
+                os.kill(-group if group == self.pid else self.pid, number)
         except ProcessLookupError:
             pass  # it has just ended
+        except PermissionError:
+            name = signal.strsignal(number) or f"signal {number}"
+            self._log("warn", "COMMAND runs as another user: a signal is not passed on", signal=name)
+
+    def _continued_in_foreground(self, number: int) -> bool:
+        """Whether it has got the terminal and with it the SIGCONT."""
+        return number == signal.SIGCONT and give_terminal(os.getpid(), self.pid)
 
     def poll(self) -> bool:
         """Whether it has ended. Until `reap` it stays a zombie, whose last numbers can be read."""
+        self._canary.keep()
         if not hasattr(os, "waitid"):  # macOS before Python 3.13: nothing is left for `reap`
             self._exit = self._exit or self._wait(os.WNOHANG)
             return self._exit is not None
@@ -118,53 +156,62 @@ class Command:
         return info.si_status if info is not None else 0
 
     def handle_stop(self, number: int) -> None:
-        """After it has stopped: give it the terminal if it stopped for that, else stop too, as the shell expects."""
-        if number in (signal.SIGTTIN, signal.SIGTTOU) and self._terminal and _is_foreground(os.getpgrp()):
-            self._give_terminal(self.pid)
-            os.killpg(self.pid, signal.SIGCONT)
-            return
-        if number == signal.SIGSTOP or not self._terminal:
-            return  # it was stopped on purpose, and will be continued in the same way
-        self.take_terminal()
-        os.kill(os.getpid(), signal.SIGSTOP)
+        """After it has stopped: stop as it has, so that our parent sees what it would see. Returns once we go on.
 
-    def continued(self) -> None:
-        """After we were continued: give the terminal back to it, if it had it and we have it now."""
-        if self._terminal and os.isatty(1) and _is_foreground(os.getpgrp()):
-            self._give_terminal(self.pid)
+        If it stopped for want of the terminal, which it would have in our place, it gets that instead.
+        """
+        if number in (signal.SIGTTIN, signal.SIGTTOU) and give_terminal(os.getpid(), self.pid):
+            return
+        if read_state(self.pid) not in ("T", "") or signal.SIGCONT in signal.sigpending():
+            return  # it goes on already, or will when we have passed that on
+        if number not in _TERMINAL_STOPS or number in self._inherited.ignored:
+            number = signal.SIGSTOP
+        self._canary.tell_following(True)
+        _stop_with(number)
+        self._canary.tell_following(False)
 
     def reap(self) -> CommandExit:
-        """Its exit; `poll` has said that it has ended."""
+        """Its exit; `poll` has said that it has ended. Raises CommandError if it could not be executed."""
+        self._canary.end()
         ended = self._exit or self._wait(0)
         assert ended is not None
+        failure = os.read(self._failure, 16)
+        os.close(self._failure)
+        if failure:
+            raise cannot_run(self.argv, int(failure))
         return ended
 
     def _wait(self, flags: int) -> CommandExit | None:
         pid, status, usage = os.wait4(self.pid, flags)
         if not pid:
             return None
-        self.take_terminal()
         used = usage.ru_utime + usage.ru_stime, _peak_bytes(usage.ru_maxrss)
         if os.WIFSIGNALED(status):
             number = os.WTERMSIG(status)
             name = signal.Signals(number).name if number in list(signal.Signals) else f"signal {number}"
-            return CommandExit(128 + number, f"killed by {name}", *used)
+            return CommandExit(_OF_A_SIGNAL + number, f"killed by {name}", *used, killed_by=number)
         code = os.WEXITSTATUS(status)
         return CommandExit(code, f"exit status {code}", *used)
 
-    def take_terminal(self) -> None:
-        """Make our group the foreground again, if it was."""
-        if self._terminal and not _is_foreground(os.getpgrp()):
-            self._give_terminal(os.getpgrp())
 
-    def _give_terminal(self, group: int) -> None:
-        before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-        try:
-            os.tcsetpgrp(0, group)
-        except OSError:
-            pass  # the terminal is gone
-        finally:
-            signal.signal(signal.SIGTTOU, before)
+def die_of(number: int) -> None:
+    """End this process by a signal, without a core. Returns where that is impossible (PID 1)."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    leave_no_core()
+    if number != signal.SIGKILL:
+        signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+
+
+def _stop_with(number: int) -> None:
+    """Stop this process; returns when it has been continued."""
+    handler = None if number == signal.SIGSTOP else signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    before = signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})  # it stops here
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    if handler is not None:
+        signal.signal(number, handler)
 
 
 def _peak_bytes(maxrss: int) -> int:
@@ -174,12 +221,7 @@ def _peak_bytes(maxrss: int) -> int:
     return maxrss if sys.platform == "darwin" else maxrss * 1024
 
 
-def _is_foreground(group: int) -> bool:
-    try:
-        return os.tcgetpgrp(0) == group
-    except OSError:
-        return False
-
-
-def _foreground_terminal() -> bool:
-    return os.isatty(0) and _is_foreground(os.getpgrp())
+def _shown(argument: str) -> str:
+    """An argument in a message: any bytes, no control characters."""
+    text = os.fsencode(argument).decode("utf-8", "backslashreplace")
+    return text if text.isprintable() and text else repr(text)

@@ -6,29 +6,30 @@ import os
 import sys
 from typing import NoReturn
 
-import msgspec
-
 from prom_probe.config.settings import Config
 from prom_probe.config.sources import SettingsSource
-
-# What any pipe holds.
-_PIPE_BYTES = 65536
+from prom_probe.run.inheritance import block_signals, restore_environment
+from prom_probe.run.settings_pipe import Handover, leave
 
 
 def become_sidecar(config: Config, source: SettingsSource, command: tuple[str, ...]) -> NoReturn:
     """Replace this process by an interpreter that runs `prom_probe.run.main`.
 
     The parser and all that it imports would otherwise stay in every worker: 3 MB of 32. The PID stays; the arguments
-    are repeated for `ps`, and end with COMMAND's.
+    are repeated for `ps`, and end with COMMAND's. Signals that come from here on wait.
     """
-    settings = msgspec.msgpack.encode((config, source, len(command)))
-    if len(settings) > _PIPE_BYTES:
+    blocked = block_signals()
+    fd = leave(Handover(config, source, blocked, len(command)))
+    if fd is None:
         from prom_probe.run.main import run_or_explain
 
-        sys.exit(run_or_explain(config, source, command))
-    read_fd, write_fd = os.pipe()
-    os.write(write_fd, settings)
-    os.close(write_fd)
-    os.set_inheritable(read_fd, True)
-    sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "prom_probe.run.main", str(read_fd), *sys.argv[1:]])
+        sys.exit(run_or_explain(config, source, command, blocked))
+    restore_environment()
+    program = [sys.executable, *_options(), "-m", "prom_probe.run.main", str(fd)]
+    os.execv(sys.executable, [*program, *sys.argv[1:]])
+
+
+def _options() -> list[str]:
+    """The interpreter's: no file of the working directory is taken for a module, unless the package itself is there."""
+    home = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    return [] if os.path.abspath(sys.path[0]) == home else ["-P"]

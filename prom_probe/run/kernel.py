@@ -11,7 +11,9 @@ from typing import NoReturn, Protocol
 
 from prom_probe.log import Log, describe_error
 from prom_probe.ring.doorbell import Doorbell
-from prom_probe.run.command import FORWARDED
+from prom_probe.run.inheritance import SIGNALS
+from prom_probe.run.prctl import die_with_parent
+from prom_probe.run.signals import SignalSource, open_signals
 
 
 class Kernel(Protocol):
@@ -22,18 +24,20 @@ class Kernel(Protocol):
     def own_pid(self) -> int: ...
 
     def catch(self, numbers: Iterable[int]) -> None:
-        """From now on `wait` reports these signals; they do nothing else."""
+        """From now on `wait` reports these signals; they do nothing else. Called once, before `wait`."""
 
     def wait(self, until_s: float, bell: Doorbell | None = None) -> tuple[bytes, bool]:
         """Sleep until `until_s`, or until a caught signal or the bell comes.
 
-        Returns the numbers of the signals, a byte each, and whether the bell was rung; it is quiet afterwards.
+        Returns the numbers of the signals, a byte each, and whether the bell was rung; it is quiet afterwards. The
+        end of a child ends the sleep and is no signal: SIGCHLD is one that somebody has sent.
         """
 
     def start(self, name: str, main: Callable[[int], None]) -> int:
         """Start a process that calls `main` with its lifeline. Returns its PID.
 
-        The lifeline is a descriptor that becomes readable when this process is gone.
+        The lifeline is a descriptor that becomes readable when this process is gone. OSError if there can be no more
+        processes.
         """
 
     def send(self, pid: int, number: int) -> None:
@@ -47,14 +51,14 @@ class Kernel(Protocol):
 
 
 class SystemKernel:
-    """The real operating system. One instance a process: signals have one wake-up descriptor."""
+    """The real operating system."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, blocked: frozenset[int] = frozenset()) -> None:
+        """`blocked`: signals that stay blocked unless they are caught; until `catch`, all may be."""
         self._log = log
-        self._signals_fd, self._signals_write = os.pipe()
+        self._blocked = blocked
         self._lifeline, self._lifeline_write = os.pipe()
-        os.set_blocking(self._signals_fd, False)
-        os.set_blocking(self._signals_write, False)
+        self._signals: SignalSource | None = None
 
     def now_s(self) -> float:
         return time.monotonic()
@@ -63,32 +67,33 @@ class SystemKernel:
         return os.getpid()
 
     def catch(self, numbers: Iterable[int]) -> None:
-        signal.set_wakeup_fd(self._signals_write, warn_on_full_buffer=False)
-        for number in numbers:
-            _set_handler(number, _noted)
+        caught = frozenset(numbers)
+        self._signals = open_signals(caught)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS - caught - self._blocked)
 
     def wait(self, until_s: float, bell: Doorbell | None = None) -> tuple[bytes, bool]:
+        assert self._signals is not None, "catch comes first"
         left = max(0.0, until_s - time.monotonic())
-        fds = [self._signals_fd] if bell is None else [self._signals_fd, bell.fd]
+        fds = [self._signals.fd] if bell is None else [self._signals.fd, bell.fd]
         ready, _, _ = select.select(fds, [], [], None if left == float("inf") else left)
         rung = bell is not None and bell.fd in ready
         if bell is not None and rung:
             bell.clear()
-        try:
-            return os.read(self._signals_fd, 4096), rung
-        except BlockingIOError:
-            return b"", rung
+        return self._signals.read(), rung
 
     def start(self, name: str, main: Callable[[int], None]) -> int:
-        # Until the child has its own handlers, ours would swallow a SIGTERM that is meant to end it.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
-        pid = os.fork()
-        if pid == 0:
-            self._become(name, main, before)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        # In a child that has not yet reset them, a handler of ours would swallow a SIGTERM that is meant to end it.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        supervisor = os.getpid()
+        try:
+            pid = os.fork()
+            if pid == 0:
+                self._become(name, main, supervisor)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return pid
 
-    def _become(self, name: str, main: Callable[[int], None], mask: set[int | signal.Signals]) -> NoReturn:
+    def _become(self, name: str, main: Callable[[int], None], supervisor: int) -> NoReturn:
         """In the child: run the worker.
 
         A session of its own keeps it from signals that are meant for COMMAND or for us, and gives it its own share of
@@ -98,15 +103,17 @@ class SystemKernel:
         try:
             signal.set_wakeup_fd(-1)
             os.setsid()
-            _name_process(f"pp-{name}")
-            for number in [*FORWARDED, signal.SIGCHLD]:
+            die_with_parent(signal.SIGTERM)
+            name_process(f"pp-{name}")
+            for number in SIGNALS:
                 _set_handler(number, signal.SIG_DFL)
             for number in (signal.SIGINT, signal.SIGHUP):  # a worker that handles SIGHUP says so later
                 signal.signal(number, signal.SIG_IGN)
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            for fd in (self._signals_fd, self._signals_write, self._lifeline_write):
-                os.close(fd)
-            main(self._lifeline)
+            signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+            os.close(self._lifeline_write)
+            if os.getppid() == supervisor:
+                main(self._lifeline)
             status = 0
         except BaseException as error:
             self._log.named(name)("error", f"worker failed: {describe_error(error)}")
@@ -121,6 +128,8 @@ class SystemKernel:
         return status if ended else None
 
     def ended_child(self) -> int:
+        if not hasattr(os, "waitid"):  # macOS before Python 3.13
+            return 0
         try:
             info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:
@@ -128,18 +137,14 @@ class SystemKernel:
         return 0 if info is None else info.si_pid
 
 
-def _set_handler(number: int, handler: Callable[[int, object], None] | signal.Handlers) -> None:
+def _set_handler(number: int, handler: signal.Handlers) -> None:
     try:
         signal.signal(number, handler)
     except (OSError, ValueError):
         pass  # the C library keeps this signal for itself
 
 
-def _noted(number: int, frame: object) -> None:
-    """Does nothing: the wake-up descriptor has the signal's number already."""
-
-
-def _name_process(name: str) -> None:
+def name_process(name: str) -> None:
     """Set what `ps -e` and `top` show for this process, if the platform has a file for it."""
     try:
         with open("/proc/self/comm", "w") as comm:

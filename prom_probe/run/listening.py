@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from prom_probe.config.address import Address
 from prom_probe.config.error import ConfigError
+from prom_probe.log import Log
 
 _BACKLOG = 256
 
@@ -40,6 +41,26 @@ def listen(address: Address, api: bool) -> ListeningSocket:
         raise ConfigError(f"cannot listen on {address}: {reason}", 1) from None
     sock.setblocking(False)
     return ListeningSocket(sock, address, api)
+
+
+def listen_somehow(address: Address, api: bool, log: Log) -> list[ListeningSocket]:
+    """The same for a COMMAND, which a default address must not keep from running.
+
+    Any free port will do where that one is taken; without any, nothing is served.
+    """
+    try:
+        return [listen(address, api)]
+    except ConfigError as error:
+        if not address.replaceable:
+            raise
+        reason = str(error)
+    try:
+        listener = listen(address._replace(port=0), api)
+    except ConfigError:
+        log("error", f"{reason}: not served")
+        return []
+    log("warn", f"{reason}: a free port is used", url=listener.url)
+    return [listener]
 
 
 def close(listener: ListeningSocket) -> None:

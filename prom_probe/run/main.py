@@ -7,44 +7,107 @@ import os
 import sys
 import time
 from functools import partial
+from typing import NamedTuple
 
 if __name__ == "__main__":
     # msgspec imports it if it can: 1.3 MB (it needs `inspect` and `ast`) that are never used.
     sys.modules.setdefault("typing_extensions", None)  # type: ignore[arg-type]
 
-import msgspec
-
 from prom_probe.config.error import ConfigError
 from prom_probe.config.settings import Config
 from prom_probe.config.sources import SettingsSource
-from prom_probe.log import Log
+from prom_probe.log import Log, describe_error
 from prom_probe.ring.layout import BEATS, ring_cells
 from prom_probe.run import preflight
 from prom_probe.run.collector_context import choose_watches
-from prom_probe.run.command import Command, CommandError
+from prom_probe.run.command import Command, CommandError, CommandExit, become, die_of
+from prom_probe.run.inheritance import (
+    Inheritance,
+    fill_standard_streams,
+    inherited_descriptors,
+    leave_streams_to_command,
+    take_inheritance,
+)
 from prom_probe.run.kernel import SystemKernel
-from prom_probe.run.listening import close, listen
+from prom_probe.run.listening import close, listen, listen_somehow
+from prom_probe.run.prctl import adopt_orphans
 from prom_probe.run.probes import GPU, PROBES, SCRAPE, ProbeKind
 from prom_probe.run.reload import reload
+from prom_probe.run.settings_pipe import take
 from prom_probe.run.shared import AGGREGATOR, Shared
 from prom_probe.run.summary import summarize
 from prom_probe.run.supervisor import Supervisor, Worker
+from prom_probe.run.survivors import find_survivors
 from prom_probe.run.workers import load_probes, run_aggregator, run_probe, run_scraper
 
 
-def run(config: Config, source: SettingsSource, argv: tuple[str, ...]) -> int:
-    """Check, bind, fork, supervise, sum up. Returns the exit status; raises ConfigError or CommandError."""
+class _Setup(NamedTuple):
+    """All that is there when nothing can fail any more."""
+
+    shared: Shared
+    supervisor: Supervisor
+    command: Command | None
+    started_s: float
+
+
+def run(config: Config, source: SettingsSource, argv: tuple[str, ...], inherited: Inheritance) -> CommandExit | None:
+    """Check, bind, fork, supervise, sum up. Returns COMMAND's exit; raises ConfigError or CommandError.
+
+    What keeps us from working, wrong settings aside, does not keep COMMAND from it.
+    """
     log = Log(config.log_level, config.log_format, "supervisor")
-    preflight.check(config)
+    descriptors = inherited_descriptors()
+    try:
+        made = _prepare(config, source, argv, inherited, log)
+    except (OSError, MemoryError) as error:
+        reason = describe_error(error)
+        if not argv:
+            raise ConfigError(f"cannot start: {reason}", 1) from None
+        log("error", "cannot start: COMMAND runs without being watched", reason=reason)
+        raise become(argv, inherited) from None
+    try:
+        _log_addresses(made.shared)
+        if made.command is None:
+            made.supervisor.run()
+            return None
+        leave_streams_to_command(descriptors)
+        ended = made.supervisor.run()
+        assert ended is not None
+        slots = made.shared.slots
+        duration_s = time.monotonic() - made.started_s
+        _print_line(
+            summarize(
+                made.command.name,
+                ended,
+                duration_s,
+                slots["process"],
+                slots[GPU],
+                survivors=find_survivors(os.getpid()),
+                demo=config.gpu == "demo",
+            )
+        )
+        return ended
+    finally:
+        for listener in made.shared.listeners:
+            close(listener)
+
+
+def _prepare(config: Config, source: SettingsSource, argv: tuple[str, ...], inherited: Inheritance, log: Log) -> _Setup:
+    """Everything up to the first worker; COMMAND's process waits. Nothing is left if this raises."""
+    preflight.check(config, log)
     tls = preflight.has_tls(config)
-    load_probes()
     shared = Shared(config, log, source)
     shared.tls = tls
+    command: Command | None = None
     try:
-        shared.listeners += [listen(address, api=False) for address in config.web_listen_address]
-        shared.listeners += [listen(address, api=True) for address in config.api_listen_address]
+        for api, addresses in ((False, config.web_listen_address), (True, config.api_listen_address)):
+            for address in addresses:
+                shared.listeners += listen_somehow(address, api, log) if argv else [listen(address, api)]
         started_s = time.monotonic()
-        command = Command(argv) if argv else None
+        if argv:
+            adopt_orphans()
+            command = Command(argv, inherited, log, shared.board.note_canary)
+        load_probes()
         choose_watches(shared, command)
         gc.collect()
         gc.freeze()  # the workers share these pages; a collection would copy them
@@ -52,7 +115,7 @@ def run(config: Config, source: SettingsSource, argv: tuple[str, ...]) -> int:
         supervisor = Supervisor(
             [*workers, Worker(AGGREGATOR, partial(run_aggregator, shared))],
             shared.board,
-            SystemKernel(log),
+            SystemKernel(log, inherited.blocked),
             log=log,
             collect_now=partial(_collect_now, shared),
             listeners=shared.listeners,
@@ -61,25 +124,33 @@ def run(config: Config, source: SettingsSource, argv: tuple[str, ...]) -> int:
             reload=partial(reload, shared, command),
             reload_bell=shared.reload_bell,
         )
-        ended = supervisor.run(partial(_log_addresses, shared))
-        if command is None or ended is None:
-            return 0
-        _print_line(
-            summarize(command.name, ended, time.monotonic() - started_s, shared.slots["process"], shared.slots[GPU])
-        )
-        return ended.status
-    finally:
+        return _Setup(shared, supervisor, command, started_s)
+    except BaseException:
+        if command is not None:
+            command.abandon()
         for listener in shared.listeners:
             close(listener)
+        raise
 
 
-def run_or_explain(config: Config, source: SettingsSource, argv: tuple[str, ...]) -> int:
-    """The same, but an error is one line and its exit status."""
+def run_or_explain(
+    config: Config, source: SettingsSource, argv: tuple[str, ...], blocked: frozenset[int] = frozenset()
+) -> int:
+    """The same, but an error is one line and its exit status. Ends as COMMAND did if a signal killed it.
+
+    `blocked`: see `take_inheritance`; every signal is blocked.
+    """
+    inherited = take_inheritance(blocked)
     try:
-        return run(config, source, argv)
+        ended = run(config, source, argv, inherited)
     except (CommandError, ConfigError) as error:
         _print_line(f"prom-probe: {error}")
         return error.status
+    if ended is None:
+        return 0
+    if ended.killed_by:
+        die_of(ended.killed_by)
+    return ended.status
 
 
 def _probe_worker(shared: Shared, name: str, kind: ProbeKind) -> Worker:
@@ -111,14 +182,18 @@ def _collect_now(shared: Shared, deadline_s: float) -> None:
 
 
 def _print_line(text: str) -> None:
-    os.write(2, f"{text}\n".encode(errors="backslashreplace"))
+    try:
+        os.write(2, f"{text}\n".encode(errors="backslashreplace"))
+    except OSError:
+        pass  # nobody reads it
 
 
 def main() -> None:
     """Run with the settings that `become_sidecar` left in a pipe."""
-    with open(int(sys.argv[1]), "rb") as stream:
-        config, source, arguments = msgspec.msgpack.decode(stream.read(), type=tuple[Config, SettingsSource, int])
-    sys.exit(run_or_explain(config, source, tuple(sys.argv[len(sys.argv) - arguments :])))
+    fill_standard_streams()
+    given = take(int(sys.argv[1]))
+    argv = tuple(sys.argv[len(sys.argv) - given.arguments :])
+    sys.exit(run_or_explain(given.config, given.source, argv, given.blocked))
 
 
 if __name__ == "__main__":

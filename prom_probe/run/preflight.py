@@ -8,28 +8,37 @@ from importlib.machinery import ModuleSpec
 
 from prom_probe.config.error import ConfigError
 from prom_probe.config.settings import Config
+from prom_probe.log import Log
 from prom_probe.run.child import call_in_child
 
+DEFAULT_PROCFS = "/proc"
 RECEIVER_PACKAGE = "cramjam"
 RECEIVER_FLAG = "--web.enable-remote-write-receiver"
 
 
-def check(config: Config) -> None:
-    """Raise ConfigError for the first thing that would keep `run` from working."""
-    check_procfs(config)
+def check(config: Config, log: Log) -> None:
+    """Raise ConfigError for the first setting with which `run` cannot work; what else is missing is logged."""
+    if missing := check_procfs(config):
+        log("warn", f"{missing}: there are no series of it")
     check_storage(config)
     check_receiver(config)
 
 
-def check_procfs(config: Config) -> None:
-    """ConfigError if this platform has a procfs that cannot be read."""
-    if not os.path.exists("/proc/self/stat") and config.path_procfs == "/proc":
-        return  # not Linux: psutil is used
+def check_procfs(config: Config) -> str:
+    """What of procfs cannot be read, "" for nothing. ConfigError if the setting names a folder that is no procfs."""
+    procfs = config.path_procfs
+    if not os.path.exists("/proc/self/stat") and procfs == DEFAULT_PROCFS:
+        return ""  # not Linux: psutil is used
     try:
-        with open(os.path.join(config.path_procfs, "stat"), "rb") as stream:
+        with open(os.path.join(procfs, "stat"), "rb") as stream:
             stream.read(1)
     except OSError as error:
-        raise ConfigError(f"cannot read {config.path_procfs}/stat: {error.strerror}", 1) from None
+        missing = f"cannot read {procfs}/stat: {error.strerror}"
+        # A procfs may show processes alone (subset=pid).
+        if procfs != DEFAULT_PROCFS and not os.path.lexists(os.path.join(procfs, "self")):
+            raise ConfigError(missing, 1) from None
+        return missing
+    return ""
 
 
 def check_storage(config: Config) -> None:

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from prom_probe.log import Log
 from prom_probe.ring.doorbell import Doorbell
 from prom_probe.run.board import WorkerBoard
-from prom_probe.run.command import FORWARDED, Command, CommandExit
+from prom_probe.run.command import Command, CommandExit
+from prom_probe.run.inheritance import SIGNALS
 from prom_probe.run.kernel import Kernel
 from prom_probe.run.listening import ListeningSocket
 
@@ -104,19 +105,20 @@ class Supervisor:
         self._reload_bell = reload_bell
         self._exit: CommandExit | None = None  # COMMAND's, once it has ended
 
-    def run(self, ready: Callable[[], None] = lambda: None) -> CommandExit | None:
+    def run(self) -> CommandExit | None:
         """Run until COMMAND has ended and lingered; without one, until SIGTERM or SIGINT. Returns COMMAND's exit.
 
-        Calls `ready` once signals are caught: until then SIGHUP would end us.
         Raises CommandError if COMMAND cannot be executed. No worker is left when this returns or raises.
         """
-        caught = FORWARDED if self._command else [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
-        self._kernel.catch([*caught, signal.SIGCHLD])
-        ready()
+        ours = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
+        self._kernel.catch(SIGNALS if self._command else ours)
         try:
             for worker in self._workers:
                 self._start(worker)
             if self._command is not None:
+                # What has come so far is pending in COMMAND as one signal, whoever else got it.
+                for number in self._kernel.wait(self._kernel.now_s())[0]:
+                    self._command.signal(number)
                 self._command.go()
             self._loop()
             return self._exit
@@ -148,8 +150,6 @@ class Supervisor:
 
     def _handle(self, number: int) -> bool:
         """Act on a signal. Returns whether it asks us to end."""
-        if number == signal.SIGCHLD:
-            return False
         if self._command is None:
             if number == signal.SIGHUP:
                 self._reload_now()
@@ -157,8 +157,6 @@ class Supervisor:
             return number in (signal.SIGTERM, signal.SIGINT)
         if self._exit is not None:  # COMMAND has ended: we linger
             return number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-        if number == signal.SIGCONT:
-            self._command.continued()
         self._command.signal(number)
         return False
 
@@ -169,7 +167,12 @@ class Supervisor:
             return
         worker.due_s = _NEVER
         worker.started_s = self._kernel.now_s()
-        worker.pid = self._kernel.start(worker.name, worker.main)
+        try:
+            worker.pid = self._kernel.start(worker.name, worker.main)
+        except OSError as error:
+            self._postpone(worker)
+            self._log("error", "worker not started", worker=worker.name, error=error.strerror)
+            return
         self._board.started(worker.name, worker.pid)
 
     def _reload_now(self) -> None:
@@ -192,7 +195,7 @@ class Supervisor:
                 status = self._kernel.reap(worker.pid)
                 if status is not None:
                     self._ended(worker, status)
-        if self._kernel.own_pid() == 1:
+        if self._command is not None or self._kernel.own_pid() == 1:
             self._reap_orphans()
 
     def _ended(self, worker: Worker, status: int) -> None:
@@ -215,13 +218,17 @@ class Supervisor:
             what = f"worker ended {worker.crashes} times within a minute of its start: given up until a reload (SIGHUP)"
             self._log("error", what, worker=worker.name, how=how)
             return
-        worker.due_s = now_s + worker.backoff_s
         self._board.ended(worker.name, restart=True)
         self._log("warn", "worker ended", worker=worker.name, how=how, restart_in=f"{worker.backoff_s:g}s")
+        self._postpone(worker)
+
+    def _postpone(self, worker: Worker) -> None:
+        """Start it after its backoff, which is twice as long the next time."""
+        worker.due_s = self._kernel.now_s() + worker.backoff_s
         worker.backoff_s = min(worker.backoff_s * 2, BACKOFF_MAX_S)
 
     def _reap_orphans(self) -> None:
-        """As PID 1: reap the children that became ours, but neither COMMAND nor a worker."""
+        """Reap the children that became ours, but neither COMMAND nor a worker."""
         own = {worker.pid for worker in self._workers} | {self._command.pid if self._command else 0}
         # Behind one of our own, others may wait; it is reaped in its place, and the next SIGCHLD comes back here.
         while (pid := self._kernel.ended_child()) and pid not in own:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import socket
 from collections.abc import Callable, Iterable
@@ -14,7 +15,8 @@ from prom_probe.log import Log
 from prom_probe.ring.doorbell import Doorbell
 from prom_probe.run import supervisor as rules
 from prom_probe.run.board import WorkerBoard
-from prom_probe.run.command import FORWARDED, Command, CommandError, CommandExit
+from prom_probe.run.command import Command, CommandError, CommandExit
+from prom_probe.run.inheritance import SIGNALS
 from prom_probe.run.listening import ListeningSocket
 from prom_probe.run.supervisor import Supervisor, Worker
 
@@ -39,10 +41,12 @@ class Sim:
         self.history: list[tuple[float, str]] = []
         self.ends_after_s: dict[str, float] = {}
         self.unkillable: set[str] = set()
+        self.processes_left = float("inf")  # how many more can be started
         self.running: dict[int, str] = {}
         self.zombies: dict[int, int] = {}
         self._schedule: list[tuple[float, Callable[[], None]]] = []
         self._signals = b""
+        self._woken = False  # a child has ended or stopped
         self._rung = False
 
     def did(self, what: str) -> None:
@@ -74,7 +78,7 @@ class Sim:
         for pid in [pid for pid, running in self.running.items() if running == name]:
             del self.running[pid]
             self.zombies[pid] = status
-            self._signals += bytes([CHLD])
+            self._woken = True
 
     # what the supervisor calls
 
@@ -88,7 +92,7 @@ class Sim:
         self.caught = set(numbers)
 
     def wait(self, until_s: float, bell: Doorbell | None = None) -> tuple[bytes, bool]:
-        while not self._signals and not (self._rung and bell is not None):
+        while not (self._signals or self._woken) and not (self._rung and bell is not None):
             if not self._schedule or self._schedule[0][0] > until_s:
                 assert until_s != float("inf"), "it would sleep for ever"
                 self.now = max(self.now, until_s)
@@ -96,11 +100,15 @@ class Sim:
             due, event = self._schedule.pop(0)
             self.now = max(self.now, due)
             event()
-        signals, self._signals = self._signals, b""
+        signals, self._signals, self._woken = self._signals, b"", False
         rung, self._rung = self._rung and bell is not None, False
         return signals, rung
 
     def start(self, name: str, main: Callable[[int], None]) -> int:
+        self.processes_left -= 1
+        if self.processes_left < 0:
+            self.did(f"no {name}")
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
         pid = 100 + sum(done.startswith("start ") for _, done in self.history)
         self.running[pid] = name
         self.did(f"start {name}")
@@ -136,14 +144,14 @@ class SimCommand(Command):
     def end_after(self, seconds: float) -> None:
         def end() -> None:
             self._ended = True
-            self._sim._signals += bytes([CHLD])
+            self._sim._woken = True
 
         self._sim.after(seconds, end)
 
     def stop_after(self, seconds: float, number: int) -> None:
         def stop() -> None:
             self.stop_signal = number
-            self._sim._signals += bytes([CHLD])
+            self._sim._woken = True
 
         self._sim.after(seconds, stop)
 
@@ -164,9 +172,6 @@ class SimCommand(Command):
 
     def handle_stop(self, number: int) -> None:
         self._sim.did(f"handle stop {number}")
-
-    def continued(self) -> None:
-        self._sim.did("continued")
 
     def reap(self) -> CommandExit:
         self._sim.did("reap COMMAND")
@@ -463,10 +468,10 @@ def test_a_worker_that_does_not_end_gets_no_second_beside_it() -> None:
 
 
 def test_a_command_gets_every_signal_while_it_runs() -> None:
-    """It starts after the workers; SIGTERM and SIGHUP are its business; SIGCHLD is ours."""
+    """It starts after the workers; SIGTERM and SIGHUP are its business, and a SIGCHLD that somebody has sent."""
     sim = Sim()
     command = SimCommand(sim)
-    sim.signal_after(1, CHLD, TERM, HUP, INT, USR1)
+    sim.signal_after(1, TERM, HUP, INT, USR1, CHLD)
     command.end_after(10)
     assert Host(sim, worker(), command=command).run() == DONE
     assert [what for t, what in sim.history if t < 10] == [
@@ -477,19 +482,39 @@ def test_a_command_gets_every_signal_while_it_runs() -> None:
         "forward SIGHUP",
         "forward SIGINT",
         "forward SIGUSR1",
+        "forward SIGCHLD",
     ]
-    assert sim.caught == {*FORWARDED, CHLD}
+    assert sim.caught == SIGNALS
 
 
-def test_the_terminal_is_seen_to_before_a_command_is_continued() -> None:
-    """SIGCONT came to us because we had stopped with it."""
+def test_what_came_before_the_command_ran_is_passed_on_first() -> None:
+    """It waits in COMMAND until its exec, as it would have without us."""
     sim = Sim()
     command = SimCommand(sim)
-    sim.signal_after(1, CONT)
-    sim.signal_after(2, USR1)
-    command.end_after(3)
-    Host(sim, command=command).run()
-    assert [what for t, what in sim.history if 0 < t < 3] == ["continued", "forward SIGCONT", "forward SIGUSR1"]
+    sim.signal_after(0, TERM)
+    sim.after(0, lambda: None)
+    command.end_after(10)
+    assert Host(sim, command=command).run() == DONE
+    assert [what for t, what in sim.history if t < 10] == ["start aggregator", "forward SIGTERM", "go"]
+
+
+def test_a_worker_for_which_there_is_no_process_is_started_later(capfd: pytest.CaptureFixture[str]) -> None:
+    """COMMAND runs meanwhile; the tries are as far apart as after crashes."""
+    sim = Sim()
+    command = SimCommand(sim)
+    sim.processes_left = 0
+
+    def allow() -> None:
+        sim.processes_left = float("inf")
+
+    sim.after(0.5, allow)
+    command.end_after(10)
+    host = Host(sim, worker(), command=command)
+    assert host.run() == DONE
+    assert sim.times("go") == [0]
+    assert sim.times("no probe") == pytest.approx([0, 0.1, 0.3])
+    assert sim.times("start probe") == pytest.approx([0.7])
+    assert capfd.readouterr().err.count("worker not started") == 6
 
 
 def test_a_stop_of_the_command_is_handled_once() -> None:
@@ -553,18 +578,23 @@ def test_a_command_that_cannot_be_executed_ends_all() -> None:
     assert not sim.running
 
 
-@pytest.mark.parametrize(("own_pid", "left"), [(1, set()), (50, {900, 901})])
-def test_orphans_are_reaped_by_pid_1(own_pid: int, left: set[int]) -> None:
-    """By PID 1 alone, which they become children of."""
+@pytest.mark.parametrize(
+    ("own_pid", "with_command", "left"), [(1, False, set()), (50, True, set()), (50, False, {900, 901})]
+)
+def test_orphans_are_reaped_by_their_new_parent(own_pid: int, with_command: bool, left: set[int]) -> None:
+    """That is PID 1, or we for those of COMMAND."""
     sim = Sim(own_pid)
+    command = SimCommand(sim) if with_command else None
 
     def orphans() -> None:
         sim.zombies |= {900: 0, 901: STATUS_1}
-        sim._signals += bytes([CHLD])
+        sim._woken = True
 
     sim.after(3, orphans)
+    if command is not None:
+        command.end_after(5)
     sim.signal_after(5, TERM)
-    Host(sim, worker()).run()
+    Host(sim, worker(), command=command).run()
     assert set(sim.zombies) == left
 
 
@@ -575,7 +605,7 @@ def test_pid_1_leaves_command_and_workers_to_those_who_wait_for_them() -> None:
 
     def zombies() -> None:
         sim.zombies |= {command.pid: 0, 900: 0}
-        sim._signals += bytes([CHLD])
+        sim._woken = True
 
     sim.after(3, zombies)
     command.end_after(5)

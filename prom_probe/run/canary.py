@@ -1,0 +1,165 @@
+"""The canary: an idle process of the supervisor's group that tells whom a signal was sent to.
+
+COMMAND is in the same group, so what is sent to the group reaches it without us; what is sent to our PID alone has to
+be passed on. The sender does not tell which it was, but the canary does: it has every signal blocked, so what was sent
+to the group is pending there. The kernel serves a group's newest member first, so it is pending before we see ours.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+from collections.abc import Callable
+from typing import NoReturn
+
+from prom_probe.run.kernel import name_process
+from prom_probe.run.prctl import die_with_parent
+from prom_probe.run.terminal import give_terminal
+
+# How long it may take to answer. A canary that does not, because somebody has stopped or killed it, is replaced.
+_ANSWER_S = 1.0
+
+# How often the canary looks at the supervisor and COMMAND; and while the supervisor has stopped as COMMAND has.
+_LOOK_S, _LOOK_WHILE_STOPPED_S = 0.5, 0.1
+
+# What it is told, where that is no signal's number.
+_FOLLOWING, _LEADING = 0x80, 0x81
+
+
+class Canary:
+    """The supervisor's end of it. `note_pid` is told its process ID, and 0 when there is none."""
+
+    def __init__(self, command: int, note_pid: Callable[[int], None]) -> None:
+        self._command = command
+        self._note_pid = note_pid
+        self._start()
+
+    def _start(self) -> None:
+        self._line, line = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._line.settimeout(_ANSWER_S)
+        self._pid = 0
+        supervisor = os.getpid()
+        try:
+            self._pid = os.fork()
+            if self._pid == 0:
+                self._become(supervisor, line)
+        finally:
+            line.close()
+            self._note_pid(self._pid)
+
+    def _become(self, supervisor: int, line: socket.socket) -> NoReturn:
+        """In the child."""
+        try:
+            die_with_parent(signal.SIGKILL)
+            self._line.close()
+            name_process("pp-canary")
+            if os.getppid() == supervisor:
+                _Watchman(supervisor, self._command, line).run()
+        finally:
+            os._exit(0)
+
+    def has(self, number: int) -> bool:
+        """Whether the signal that we got was sent to our group. If unknown, no: rather twice than never."""
+        try:
+            self._line.send(bytes([number]))
+            return self._line.recv(1) == b"\1"
+        except OSError:
+            self._replace()
+            return False
+
+    def tell_following(self, following: bool) -> None:
+        """Whether the supervisor is about to stop because COMMAND has stopped."""
+        try:
+            self._line.send(bytes([_FOLLOWING if following else _LEADING]))
+        except OSError:
+            pass
+
+    def keep(self) -> None:
+        """Replace it if somebody has killed it."""
+        if self._pid and os.waitpid(self._pid, os.WNOHANG)[0]:
+            self._pid = 0
+            self._replace()
+
+    def end(self) -> None:
+        """End it and reap it."""
+        self._line.close()
+        if self._pid:
+            os.kill(self._pid, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
+            self._pid = 0
+            self._note_pid(0)
+
+    def _replace(self) -> None:
+        self.end()
+        try:
+            self._start()
+        except OSError:
+            pass  # no process to be had: the next question tries again
+
+
+class _Watchman:
+    """What the canary does.
+
+    Asked for a signal, it answers by a byte. Besides, it sees to what the supervisor cannot do while it is stopped.
+    """
+
+    def __init__(self, supervisor: int, command: int, line: socket.socket) -> None:
+        self._supervisor = supervisor
+        self._command = command
+        self._line = line
+        self._following = False
+        self._apart = 0  # for how many looks the supervisor has been stopped while COMMAND was not
+
+    def run(self) -> None:
+        """Until the supervisor closes the line."""
+        while True:
+            pause_s = _LOOK_WHILE_STOPPED_S if self._following else _LOOK_S
+            if not select.select([self._line], [], [], pause_s)[0]:
+                self._look()
+                continue
+            asked = self._line.recv(1)
+            if not asked:
+                return
+            if asked[0] in (_FOLLOWING, _LEADING):
+                self._following, self._apart = asked[0] == _FOLLOWING, 0
+            else:
+                self._line.send(b"\1" if _take_pending(asked[0]) else b"\0")
+
+    def _look(self) -> None:
+        if read_state(self._supervisor) != "T":
+            self._apart = 0
+            give_terminal(self._supervisor, self._command)
+        elif read_state(self._command) in ("T", "t", ""):
+            self._apart = 0
+        else:
+            self._apart += 1
+        if self._apart < 2:
+            return
+        if self._following:  # somebody has continued COMMAND alone, which is not to be continued once more
+            os.kill(os.getpid(), signal.SIGCONT)
+            os.kill(self._supervisor, signal.SIGCONT)
+        else:  # SIGSTOP to the supervisor, which could not pass it on
+            try:
+                os.kill(self._command, signal.SIGSTOP)
+            except PermissionError:
+                pass
+        self._apart = 0
+
+
+def _take_pending(number: int) -> bool:
+    """Whether the signal is pending; afterwards it is not, or once less."""
+    if number not in signal.sigpending():
+        return False
+    signal.sigwait({number})
+    return True
+
+
+def read_state(pid: int) -> str:
+    """A process's state as /proc/PID/stat shows it, such as "T" for stopped; "" if that cannot be read."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stream:
+            return stream.read().rpartition(b")")[2].split()[0].decode()
+    except (OSError, IndexError):
+        return ""
