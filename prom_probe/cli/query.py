@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import click
 
 from prom_probe.config.variables import URL
+
+if TYPE_CHECKING:
+    from prom_probe.cli.span import Span
 
 
 @click.command()
@@ -30,6 +34,10 @@ def query(
     """Evaluate the PromQL expression EXPR on a running prom-probe (or Prometheus).
 
     With --storage.tsdb.path it is evaluated on what a finished run has stored, and "now" is the run's last moment.
+
+    A range without --step hides no peak of a plain metric such as up{job="x"}: each row has the largest value since the
+    row before. Rows of other expressions have the value of their moment alone. A line on stderr says which it is if the
+    step is longer than a second.
     """
     from prom_probe.cli.answer import render_answer
     from prom_probe.cli.span import parse_span
@@ -37,9 +45,24 @@ def query(
     if path is None:
         from prom_probe.cli.client import fetch
 
-        answer = fetch(url, expr, parse_span(start, end, step, time.time()))
+        span = parse_span(start, end, step, time.time())
+        answer = fetch(url, _thinned(expr, span), span)
     else:
-        from prom_probe.cli.stored import query_stored
+        from prom_probe.cli.stored import newest_s, open_stored, query_stored
 
-        answer = query_stored(path, expr, start, end, step)
+        store = open_stored(path)
+        span = parse_span(start, end, step, newest_s(store))
+        answer = query_stored(store, _thinned(expr, span), span)
     click.echo(answer.decode() if as_json else render_answer(answer))
+
+
+def _thinned(expr: str, span: Span) -> str:
+    """What to ask for: see `query`. Says on stderr what the rows are, if there is something to say."""
+    if not span.default_step:
+        return expr
+    from prom_probe.cli.thinning import describe_rows, largest_of_each_step
+
+    largest = largest_of_each_step(expr, span)
+    if span.step_s > 1:
+        click.echo(f"prom-probe: {describe_rows(span, largest is not None)}", err=True)
+    return largest or expr

@@ -14,11 +14,15 @@ _POINTS = 60
 
 
 class Span(NamedTuple):
-    """When to evaluate, in Unix seconds: at `end_s`, or from `start_s` every `step_s` until then."""
+    """When to evaluate, in Unix seconds: at `end_s`, or from `start_s` every `step_s` until then.
+
+    `default_step`: nobody has asked for this step.
+    """
 
     start_s: float | None
     end_s: float
     step_s: float
+    default_step: bool = False
 
 
 def parse_span(start: str | None, end: str | None, step: str | None, now: float) -> Span:
@@ -29,7 +33,11 @@ def parse_span(start: str | None, end: str | None, step: str | None, now: float)
             raise ClientError("--step needs --start", 2)
         return Span(None, end_s, 0.0)
     start_s = _time(start, now, "--start")
-    return Span(start_s, end_s, _step(step, end_s - start_s))
+    if step is not None:
+        return Span(start_s, end_s, _step(step))
+    step_s = max(1.0, round((end_s - start_s) / _POINTS))
+    # The last row is at the end: the largest value since the row before (`thinning.py`) leaves nothing out.
+    return Span(end_s - (end_s - start_s) // step_s * step_s, end_s, step_s, default_step=True)
 
 
 def _time(text: str, now: float, flag: str) -> float:
@@ -43,9 +51,7 @@ def _time(text: str, now: float, flag: str) -> float:
         raise ClientError(f"{flag}: neither Unix seconds, RFC 3339 nor -DURATION: {text!r}", 2) from None
 
 
-def _step(text: str | None, span_s: float) -> float:
-    if text is None:
-        return max(1.0, round(span_s / _POINTS))
+def _step(text: str) -> float:
     try:
         return float(text) if re.fullmatch(r"[0-9.]+", text) else parse_duration(text)
     except ValueError as error:

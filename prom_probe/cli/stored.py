@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from prom_probe.cli.error import ClientError
-from prom_probe.cli.span import parse_span
+from prom_probe.cli.span import Span
 from prom_probe.config.error import ConfigError
 
 if TYPE_CHECKING:
@@ -24,15 +24,18 @@ def open_stored(path: str) -> Store:
         raise ConfigError(str(error), 1) from None
 
 
-def query_stored(path: str, expr: str, start: str | None, end: str | None, step: str | None) -> bytes:
-    """The query API's JSON for `expr`; "now" is the newest sample's time. ClientError for a bad expression or time."""
+def newest_s(store: Store) -> float:
+    """The newest sample's time, which is "now" for queries; the present if there is none."""
+    newest_ms = store.newest_ms()
+    return time.time() if newest_ms is None else newest_ms / 1000
+
+
+def query_stored(store: Store, expr: str, span: Span) -> bytes:
+    """The query API's JSON for `expr`. ClientError for a bad expression."""
     from prom_probe.promql.engine import Engine
     from prom_probe.promql.result import QueryError
     from prom_probe.web.api.json_result import result_json
 
-    store = open_stored(path)
-    newest_ms = store.newest_ms()
-    span = parse_span(start, end, step, time.time() if newest_ms is None else newest_ms / 1000)
     engine, end_ms = Engine(), round(span.end_s * 1000)
     try:
         if span.start_s is None:

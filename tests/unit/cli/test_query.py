@@ -20,14 +20,17 @@ NOW_S = 1_700_000_000.0
         (None, "-5m", None, Span(None, NOW_S - 300, 0.0)),
         (None, "1699999999.5", None, Span(None, 1699999999.5, 0.0)),
         (None, "2023-11-14T22:13:20Z", None, Span(None, NOW_S, 0.0)),
-        ("-10m", None, None, Span(NOW_S - 600, NOW_S, 10.0)),
-        ("-10s", None, None, Span(NOW_S - 10, NOW_S, 1.0)),
+        ("-10m", None, None, Span(NOW_S - 600, NOW_S, 10.0, default_step=True)),
+        ("-10s", None, None, Span(NOW_S - 10, NOW_S, 1.0, default_step=True)),
+        ("-10005ms", None, None, Span(NOW_S - 10, NOW_S, 1.0, default_step=True)),
+        ("-650s", None, None, Span(NOW_S - 649, NOW_S, 11.0, default_step=True)),
         ("-10m", "now", "30s", Span(NOW_S - 600, NOW_S, 30.0)),
         ("-10m", "-5m", "2.5", Span(NOW_S - 600, NOW_S - 300, 2.5)),
     ],
 )
 def test_times(start: str | None, end: str | None, step: str | None, span: Span) -> None:
-    """Unix seconds, RFC 3339, or back from now; a range has 60 steps, of at least a second."""
+    """Unix seconds, RFC 3339, or back from now; a range has 60 steps, of at least a second, and
+    the last one ends with it."""
     assert parse_span(start, end, step, NOW_S) == span
 
 
