@@ -173,8 +173,12 @@ def test_another_chart_takes_the_sidecar_from_ours(tmp_path: Path) -> None:
 
 
 def workload(kind: str, name: str, labels: dict[str, str] | None = None) -> Resource:
-    """A workload with an init container and a container of its own."""
-    spec = {"initContainers": [{"name": "first", "image": "a"}], "containers": [{"name": "app", "image": "a"}]}
+    """A workload with an init container, a container and a volume of its own."""
+    spec = {
+        "initContainers": [{"name": "first", "image": "a"}],
+        "containers": [{"name": "app", "image": "a"}],
+        "volumes": [{"name": "data", "emptyDir": {}}],
+    }
     version = "batch/v1" if kind == "Job" else "apps/v1"
     metadata = {"name": name, "labels": labels or {}}
     return {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": {"template": {"spec": spec}}}
@@ -196,6 +200,7 @@ def test_any_workload_gets_it(component: str, left_out: tuple[str, ...], tmp_pat
         wanted = name != "unwilling" and kind not in left_out
         assert sorted(containers) == (["app", "first", "prom-probe"] if wanted else ["app", "first"])
         assert spec.get("shareProcessNamespace", False) is wanted
+        assert [one["name"] for one in spec["volumes"]] == ["data", "prom-probe-no-token"][: 1 + wanted]
 
 
 def test_nothing_runs_with_more_rights_than_it_needs(built: list[Resource]) -> None:
@@ -212,6 +217,19 @@ def test_nothing_runs_with_more_rights_than_it_needs(built: list[Resource]) -> N
         assert context["capabilities"] == {"drop": ["ALL"]}
         assert not context.keys() & {"privileged", "runAsUser", "runAsGroup"}
     assert sidecar_of(app)["securityContext"]["runAsNonRoot"] is True
+
+
+TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"  # Kubernetes mounts one where nothing is mounted yet
+
+
+def test_no_token_is_in_the_sidecar_and_the_applications_stays(built: list[Resource]) -> None:
+    """An empty, unwritable volume in its place; in memory, so that no pod has a disk's data because of us."""
+    (app,) = (one for one in built if one["kind"] == "Deployment")
+    spec = pod_spec(app)
+    (mount,) = sidecar_of(app)["volumeMounts"]
+    assert mount == {"name": "prom-probe-no-token", "mountPath": TOKEN, "readOnly": True}
+    assert spec["volumes"] == [{"name": mount["name"], "emptyDir": {"medium": "Memory"}}]
+    assert not any(one.get("volumeMounts") for one in spec["containers"] if one["name"] != "prom-probe")
 
 
 MEASURED_MIB = 54  # PSS of all our processes after range queries over an hour of data

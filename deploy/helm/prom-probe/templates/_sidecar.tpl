@@ -48,6 +48,10 @@ The sidecar's container. ../../kustomize/component/sidecar.yaml says why each li
     {{- else }}
     {{- toYaml .Values.sidecar.resources | nindent 4 }}
     {{- end }}
+  volumeMounts:
+    - name: prom-probe-no-token
+      mountPath: /var/run/secrets/kubernetes.io/serviceaccount
+      readOnly: true
   securityContext:
     runAsNonRoot: true
     readOnlyRootFilesystem: true
@@ -59,8 +63,17 @@ The sidecar's container. ../../kustomize/component/sidecar.yaml says why each li
 {{- end }}
 
 {{/*
-The part of a pod's spec that adds the sidecar. A pod with containers of its own in the same list takes
-`prom-probe.container` there, and sets shareProcessNamespace itself.
+The volume that its container mounts.
+*/}}
+{{- define "prom-probe.volume" -}}
+- name: prom-probe-no-token
+  emptyDir:
+    medium: Memory
+{{- end }}
+
+{{/*
+The part of a pod's spec that adds the sidecar. A pod with init containers or volumes of its own takes `prom-probe.container`
+and `prom-probe.volume` in those lists instead, and sets shareProcessNamespace itself.
 */}}
 {{- define "prom-probe.sidecar" -}}
 shareProcessNamespace: true
@@ -71,4 +84,6 @@ runtimeClassName: {{ .Values.gpu.runtimeClassName }}
 initContainers:
   {{- include "prom-probe.container" . | nindent 2 }}
 {{- end }}
+volumes:
+  {{- include "prom-probe.volume" . | nindent 2 }}
 {{- end }}
