@@ -63,7 +63,8 @@ async def aggregate(inputs: AggregatorInputs) -> None:
     """Ingest and serve until SIGTERM. If the supervisor is gone, close the store and exit at once."""
     config, log = inputs.config, inputs.log
     loop = asyncio.get_running_loop()
-    meter, store = Meter(), Store(store_options(config), report=log)
+    # `run` has checked the directory. What befalls it later costs what is stored there, and not /metrics.
+    meter, store = Meter(), Store(store_options(config), report=log, disk_required=False)
     intervals = inputs.intervals(config)
     aggregator = Aggregator(
         store,

@@ -92,9 +92,16 @@ class Store:
     """The time-series database. All methods are for one thread, the writer's, except `snapshot` and its result."""
 
     def __init__(
-        self, options: StoreOptions | None = None, *, report: Callable[[str, str], None] = lambda level, text: None
+        self,
+        options: StoreOptions | None = None,
+        *,
+        report: Callable[[str, str], None] = lambda level, text: None,
+        disk_required: bool = True,
     ) -> None:
-        """`report` takes (level, text) about the disk. Raises StorageError if `path` cannot be used."""
+        """`report` takes (level, text) about the disk.
+
+        Raises StorageError if `path` cannot be used; unless `disk_required`, it is reported, and memory alone is used.
+        """
         self.options = options or StoreOptions()
         self._lived = LivedTime()
         self._cache = Cache(self.options.decode_cache_bytes)
@@ -117,14 +124,25 @@ class Store:
         self._rejected: Counter[str] = Counter()
         self._sealed = self._merged = 0
         self._journal: Journal | None = None
+        self._open_failed = False
         if self.options.path is not None:
-            from prom_probe.tsdb.disk.opening import open_to_write
+            try:
+                self._open(self.options.path, report)
+            except StorageError as error:
+                if disk_required:
+                    raise
+                self._open_failed = True
+                report("error", f"storage: {error}; going on in memory alone, without what was stored")
 
-            found, make_journal = open_to_write(self.options.path, self.options.max_series, report)
-            self._restore(found)
-            self._journal = self._appended_stream.journal = make_journal(lambda: self._index.all)
-            for stream in self._streams:
-                stream.journal = self._journal
+    def _open(self, path: str, report: Callable[[str, str], None]) -> None:
+        """Restore what is stored in `path`, and go on there."""
+        from prom_probe.tsdb.disk.opening import open_to_write
+
+        found, make_journal = open_to_write(path, self.options.max_series, report)
+        self._restore(found)
+        self._journal = self._appended_stream.journal = make_journal(lambda: self._index.all)
+        for stream in self._streams:
+            stream.journal = self._journal
 
     @classmethod
     def open_read_only(cls, path: str, *, report: Callable[[str, str], None] = lambda level, text: None) -> Store:
@@ -323,7 +341,7 @@ class Store:
             dropped=sum(stream.dropped for stream in self._streams),
             sealed=self._sealed,
             merged=self._merged,
-            **(disk._asdict() if disk is not None else {}),
+            **(disk._asdict() if disk is not None else {"disk_errors": int(self._open_failed)}),
         )
 
     def _bytes(self) -> int:

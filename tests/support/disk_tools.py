@@ -40,14 +40,14 @@ def small_pieces() -> Iterator[None]:
 class Disk:
     """Counts file operations, and makes some of them fail; a write that fails is half done.
 
-    `synced`: the bytes of each file that a power cut would leave.
+    `synced`: by name, the bytes of each file that a power cut would leave.
     """
 
     def __init__(self) -> None:
         self.steps = 0
         self.failed = 0
         self.synced: dict[str, int] = {}
-        self._paths: dict[int, str] = {}
+        self._names: dict[int, str] = {}
         self._first, self._last, self._code = 1.0, 0.0, errno.EIO
 
     def fail(self, after: int, steps: float, code: int) -> None:
@@ -68,10 +68,10 @@ class Disk:
                 raise OSError(self._code, os.strerror(self._code))
             out = real(*arguments)
             if name == "create":
-                self._paths[out] = arguments[0]
-                self.synced[arguments[0]] = 0
+                self._names[out] = arguments[1]
+                self.synced[arguments[1]] = 0
             elif name == "sync":
-                self.synced[self._paths[arguments[0]]] = os.fstat(arguments[0]).st_size
+                self.synced[self._names[arguments[0]]] = os.fstat(arguments[0]).st_size
             return out
 
         return call
@@ -171,14 +171,14 @@ class Life:
         segments = sorted(copy.glob("*.log"))
         if segments:
             size = segments[-1].stat().st_size
-            synced = self.disk.synced.get(str(self.folder / segments[-1].name), 0)
+            synced = self.disk.synced.get(segments[-1].name, 0)
             os.truncate(segments[-1], synced + round(kept * (size - synced)))
         self.disk.heal()
         self.store.close()
         shutil.rmtree(self.folder)
         self.folder = copy
         for segment in segments:
-            self.disk.synced[str(segment)] = segment.stat().st_size
+            self.disk.synced[segment.name] = segment.stat().st_size
         self.begin()
         self.check()
 

@@ -1,4 +1,7 @@
-"""The file operations that writing the store consists of; each completes or raises OSError."""
+"""The file operations that the store consists of; each completes or raises OSError.
+
+`folder` is the descriptor of a directory, and `name` a file in it: once the directory is open, no path is looked up.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,9 @@ from collections.abc import Iterable
 
 # macOS has no fdatasync.
 _sync = getattr(os, "fdatasync", os.fsync)
+
+# A symbolic link is not followed, and a named pipe is not waited for.
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def make_folder(path: str) -> None:
@@ -17,9 +23,19 @@ def make_folder(path: str) -> None:
         pass
 
 
-def create(path: str) -> int:
+def open_folder(path: str) -> int:
+    """Open the folder; returns its descriptor."""
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def create(folder: int, name: str) -> int:
     """Create an empty file, or empty an existing one; returns its descriptor."""
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    return os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
+
+
+def open_to_read(folder: int, name: str) -> int:
+    """Open the file for reading; returns its descriptor."""
+    return os.open(name, _READ, dir_fd=folder)
 
 
 def write(fd: int, parts: Iterable[bytes | memoryview]) -> int:
@@ -38,23 +54,33 @@ def sync(fd: int) -> None:
     _sync(fd)
 
 
-def sync_folder(path: str) -> None:
+def sync_folder(folder: int) -> None:
     """Wait until the folder's entries are on the disk."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    os.fsync(folder)
+
+
+def rename(folder: int, name: str, new: str) -> None:
+    """Rename the file; replaces a file that has the new name."""
+    os.replace(name, new, src_dir_fd=folder, dst_dir_fd=folder)
+
+
+def link(folder: int, name: str, new: str) -> None:
+    """Give the file a second name, which must be free."""
+    os.link(name, new, src_dir_fd=folder, dst_dir_fd=folder)
+
+
+def truncate(folder: int, name: str, size: int) -> None:
+    """Cut the file off."""
+    fd = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     try:
-        os.fsync(fd)
+        os.ftruncate(fd, size)
     finally:
         os.close(fd)
 
 
-def rename(path: str, new: str) -> None:
-    """Rename the file; replaces a file that has the new name."""
-    os.replace(path, new)
-
-
-def remove(path: str) -> None:
+def remove(folder: int, name: str) -> None:
     """Delete the file, if it exists."""
     try:
-        os.unlink(path)
+        os.unlink(name, dir_fd=folder)
     except FileNotFoundError:
         pass

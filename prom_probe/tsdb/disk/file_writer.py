@@ -14,7 +14,7 @@ from typing import Protocol
 from prom_probe.tsdb.block import Block
 from prom_probe.tsdb.disk import blockfile, file_ops, wal
 from prom_probe.tsdb.disk.blockfile import HeadRange, NamedSeries
-from prom_probe.tsdb.disk.folder import Folder
+from prom_probe.tsdb.disk.folder import DeletedError, Folder
 from prom_probe.tsdb.disk.wal import Entry
 
 # Before Python 3.13 each mapping keeps a descriptor open, and a process may have only 1,024 of them.
@@ -37,13 +37,15 @@ class FileWriter:
     """Does jobs in the order in which they are submitted, in a thread that starts with the first one.
 
     `done` has each finished job with its error, for the submitting thread. `log_broken`: the newest segment lacks
-    records, so nothing more is written to it; only a new segment ends that.
+    records, so nothing more is written to it; only a new segment ends that. `moved_to`: where the folder is, if its
+    path does not lead to it any more.
     """
 
     def __init__(self, folder: Folder) -> None:
         self.folder = folder
         self.done: deque[tuple[WriteJob, Exception | None]] = deque()
         self.log_broken = False
+        self.moved_to: str | None = None
         self.segment_fd: int | None = None
         self._jobs: SimpleQueue[WriteJob | None] = SimpleQueue()
         self._submitted = 0  # jobs and their bytes: counted by the submitting thread,
@@ -103,6 +105,12 @@ class FileWriter:
                 reached.set()  # after the counts, so that the waiting thread finds the writer idle
         self.leave_segment()
 
+    def check_folder(self) -> None:
+        """Look where the folder is. Raises DeletedError if it, or the segment in it, does not exist any more."""
+        self.moved_to = self.folder.maybe_moved()
+        if self.segment_fd is not None and not os.fstat(self.segment_fd).st_nlink:
+            raise DeletedError("the newest segment of the log was deleted")
+
     def leave_segment(self) -> None:
         fd, self.segment_fd = self.segment_fd, None
         if fd is not None:
@@ -133,6 +141,7 @@ class AppendLog:
         if writer.segment_fd is None:
             return  # the log is broken, which has been reported
         try:
+            writer.check_folder()
             self.written = file_ops.write(writer.segment_fd, _chunks(entries))
             file_ops.sync(writer.segment_fd)
         except OSError:
@@ -154,16 +163,17 @@ class BeginSegment:
     def do(self, writer: FileWriter) -> None:
         writer.leave_segment()
         writer.log_broken = True
-        path = writer.folder.join(Folder.segment_name(self.segment))
-        fd = file_ops.create(path)
+        writer.check_folder()
+        folder, name = writer.folder.fd, Folder.segment_name(self.segment)
+        fd = file_ops.create(folder, name)
         try:
             self.written = file_ops.write(fd, [wal.MAGIC])
             self.written += file_ops.write(fd, _chunks(self._entries()))
             file_ops.sync(fd)
-            file_ops.sync_folder(writer.folder.path)
+            file_ops.sync_folder(folder)
         except BaseException:
             os.close(fd)
-            _discard(path)
+            _discard(folder, name)
             raise
         writer.segment_fd = fd
         writer.log_broken = False
@@ -192,23 +202,23 @@ class WriteBlock:
         if self.cancelled:
             return
         parts = blockfile.encode(self.block, self.heads, self._series(self.block.refs))
-        path = writer.folder.join(self.name)
+        folder, unfinished = writer.folder.fd, self.name + ".tmp"
         try:
-            fd = file_ops.create(path + ".tmp")
+            fd = file_ops.create(folder, unfinished)
             try:
                 written = file_ops.write(fd, parts)
                 file_ops.sync(fd)
             finally:
                 os.close(fd)
-            file_ops.rename(path + ".tmp", path)
-            file_ops.sync_folder(writer.folder.path)
+            file_ops.rename(folder, unfinished, self.name)
+            file_ops.sync_folder(folder)
         except OSError:
-            _discard(path + ".tmp")
-            _discard(path)
+            _discard(folder, unfinished)
+            _discard(folder, self.name)
             raise
         self.written = written
         try:
-            data = map_file(path, self._mapped)
+            data = map_file(folder, self.name, self._mapped)
         except OSError:
             return  # the block stays in memory
         self.block.move_to(*blockfile.locate(data))
@@ -228,12 +238,12 @@ class DeleteFiles:
         self.skipped = bool(self.segments) and writer.log_broken
         if not self.skipped:
             for name in self.names:
-                file_ops.remove(writer.folder.join(name))
+                file_ops.remove(writer.folder.fd, name)
 
 
-def map_file(path: str, mapped: int) -> memoryview:
+def map_file(folder: int, name: str, mapped: int) -> memoryview:
     """A file's bytes, mapped if possible; `mapped` other files are mapped already. Raises OSError."""
-    with open(path, "rb", buffering=0) as stream:
+    with open(file_ops.open_to_read(folder, name), "rb", buffering=0) as stream:
         size = os.fstat(stream.fileno()).st_size
         try:
             if sys.version_info >= (3, 13):
@@ -245,9 +255,9 @@ def map_file(path: str, mapped: int) -> memoryview:
         return memoryview(stream.readall())
 
 
-def _discard(path: str) -> None:
+def _discard(folder: int, name: str) -> None:
     try:
-        file_ops.remove(path)
+        file_ops.remove(folder, name)
     except OSError:
         pass  # it does no harm
 

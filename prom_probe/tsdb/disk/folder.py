@@ -6,7 +6,6 @@ import errno
 import fcntl
 import os
 import re
-import stat
 from typing import NamedTuple
 
 from prom_probe.tsdb.disk import file_ops
@@ -32,12 +31,15 @@ _REASONS = {
     errno.ELOOP: "too many symbolic links",
 }
 
+# What a file system answers that cannot lock a folder.
+_NO_FOLDER_LOCKS = {errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
+
 
 def reason(error: Exception) -> str:
     """What went wrong, in a few words."""
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
-    return f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, DeletedError) else f"{type(error).__name__}: {error}"
 
 
 class FolderListing(NamedTuple):
@@ -48,21 +50,43 @@ class FolderListing(NamedTuple):
     unfinished: list[str]
 
 
-class Folder:
-    """A store's folder, with its lock held until `close`."""
+class DeletedError(OSError):
+    """The store's folder, or a file that is being written, was deleted; the text says which."""
 
-    def __init__(self, path: str, lock: int) -> None:
+
+class Folder:
+    """A store's folder, open and locked until `close`. Its files are found by its descriptor, not by its path."""
+
+    def __init__(self, path: str, fd: int, lock: int) -> None:
         self.path = path
+        self.fd = fd
         self._lock = lock
 
     def close(self) -> None:
         """Release the lock; may be called again."""
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        for fd in (self._lock, self.fd):
+            if fd >= 0:
+                os.close(fd)
+        self._lock = self.fd = -1
 
-    def join(self, name: str) -> str:
-        return os.path.join(self.path, name)
+    def maybe_moved(self) -> str | None:
+        """Where the folder is, if `path` does not lead to it any more; None if it does.
+
+        Raises DeletedError if it does not exist any more.
+        """
+        ours = os.fstat(self.fd)
+        if not ours.st_nlink:
+            raise DeletedError("the directory was deleted")
+        try:
+            there = os.stat(self.path)
+        except OSError:
+            there = None
+        if there is not None and (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino):
+            return None
+        try:
+            return os.readlink(f"/proc/self/fd/{self.fd}")
+        except OSError:
+            return "an unknown place"  # without procfs
 
     @staticmethod
     def segment_name(number: int) -> str:
@@ -73,7 +97,7 @@ class Folder:
         """The files as of now. Raises StorageError if the folder cannot be read."""
         listing = FolderListing({}, [], [])
         try:
-            with os.scandir(self.path) as entries:
+            with os.scandir(self.fd) as entries:
                 names = sorted(entry.name for entry in entries if entry.is_file(follow_symlinks=False))
         except OSError as error:
             raise _refusal(self.path, error) from None
@@ -91,40 +115,42 @@ def open_to_write(path: str) -> Folder:
     """Open the folder for this process alone, creating it if it is missing. Raises StorageError with the reason."""
     try:
         file_ops.make_folder(path)
-        lock = os.open(os.path.join(path, "lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        fd = file_ops.open_folder(path)
     except OSError as error:
         raise _refusal(path, error) from None
+    lock = -1
     try:
-        _acquire(lock, fcntl.LOCK_EX, path)
-        _check_format(path, make=True)
-    except StorageError:
-        os.close(lock)
-        raise
+        lock = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=fd)
+        _acquire(fd, lock, fcntl.LOCK_EX, path)
+        _check_format(fd, path, make=True)
+    except (OSError, StorageError) as error:
+        _close(lock, fd)
+        raise _refusal(path, error) from None
     try:
         os.ftruncate(lock, 0)
         os.pwrite(lock, b"%d\n" % os.getpid(), 0)
     except OSError:
         pass  # the PID is only there for error messages; the lock itself is held
-    return Folder(path, lock)
+    return Folder(path, fd, lock)
 
 
 def open_to_read(path: str) -> Folder:
     """Open the folder for reading, while no process writes to it. Raises StorageError with the reason."""
+    fd = lock = -1
     try:
-        if not stat.S_ISDIR(os.stat(path).st_mode):
-            raise StorageError(f"{path}: it is not a directory")
-        _check_format(path, make=False)
-        lock = os.open(os.path.join(path, "lock"), os.O_RDONLY)
-    except OSError as error:
-        if error.errno == errno.ENOENT:
+        fd = file_ops.open_folder(path)
+        _check_format(fd, path, make=False)
+        try:
+            lock = file_ops.open_to_read(fd, "lock")
+        except FileNotFoundError:
+            pass  # the folder itself is locked too
+        _acquire(fd, lock, fcntl.LOCK_SH, path)
+    except (OSError, StorageError) as error:
+        _close(lock, fd)
+        if isinstance(error, FileNotFoundError):
             raise StorageError(f"{path}: there is no store") from None
         raise _refusal(path, error) from None
-    try:
-        _acquire(lock, fcntl.LOCK_SH, path)
-    except StorageError:
-        os.close(lock)
-        raise
-    return Folder(path, lock)
+    return Folder(path, fd, lock)
 
 
 def check(path: str) -> None:
@@ -132,53 +158,66 @@ def check(path: str) -> None:
     open_to_write(path).close()
 
 
-def _acquire(lock: int, how: int, path: str) -> None:
+def _close(*fds: int) -> None:
+    for fd in fds:
+        if fd >= 0:
+            os.close(fd)
+
+
+def _acquire(fd: int, lock: int, how: int, path: str) -> None:
+    """Lock the folder and the file `lock` in it, which has the holder's PID.
+
+    The file may be deleted under its holder, so it is the folder's lock that counts; but not every network file system
+    can lock a folder.
+    """
     try:
-        fcntl.flock(lock, how | fcntl.LOCK_NB)
+        for one in (fd, lock) if lock >= 0 else (fd,):
+            try:
+                fcntl.flock(one, how | fcntl.LOCK_NB)
+            except OSError as error:
+                if one == lock or error.errno not in _NO_FOLDER_LOCKS:
+                    raise
     except BlockingIOError:
-        holder = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
+        holder = os.pread(lock, 32, 0).decode("ascii", "replace").strip() if lock >= 0 else ""
         owner = f"process {holder}" if holder.isdigit() else "another process"
         hint = "; ask its API instead" if how == fcntl.LOCK_SH else ""
         raise StorageError(f"{path}: in use by {owner}{hint}") from None
-    except OSError as error:
-        raise _refusal(path, error) from None
 
 
-def _check_format(path: str, *, make: bool) -> None:
+def _check_format(folder: int, path: str, *, make: bool) -> None:
     """Raise StorageError unless this is a store of our version or, with `make`, an empty folder, which becomes one."""
-    name = os.path.join(path, "format")
     try:
-        with open(name, "rb") as stream:
-            found = stream.read(64)
+        fd = file_ops.open_to_read(folder, "format")
     except FileNotFoundError:
-        _begin(path, name, make=make)
+        _begin(folder, path, make=make)
         return
-    except OSError as error:
-        raise _refusal(path, error) from None
+    try:
+        found = os.read(fd, 64)
+    finally:
+        os.close(fd)
     if found != FORMAT:
         text = found.split(b"\n")[0].decode("ascii", "replace")
         raise StorageError(f"{path}: a store of another version: {text!r} instead of {FORMAT.decode().strip()!r}")
 
 
-def _begin(path: str, name: str, *, make: bool) -> None:
+def _begin(folder: int, path: str, *, make: bool) -> None:
     """With `make`, turn an empty folder into a store. Raises StorageError for any other folder."""
+    others = sorted(set(os.listdir(folder)) - _IGNORED)
+    if others:
+        raise StorageError(f"{path}: not a prom_probe store: it has {others[0]!r} and no file 'format'")
+    if not make:
+        raise StorageError(f"{path}: there is no store")
+    fd = file_ops.create(folder, "format.tmp")
     try:
-        others = sorted(set(os.listdir(path)) - _IGNORED)
-        if others:
-            raise StorageError(f"{path}: not a prom_probe store: it has {others[0]!r} and no file 'format'")
-        if not make:
-            raise StorageError(f"{path}: there is no store")
-        fd = file_ops.create(name + ".tmp")
-        try:
-            file_ops.write(fd, [FORMAT])
-            file_ops.sync(fd)
-        finally:
-            os.close(fd)
-        file_ops.rename(name + ".tmp", name)
-        file_ops.sync_folder(path)
-    except OSError as error:
-        raise _refusal(path, error) from None
+        file_ops.write(fd, [FORMAT])
+        file_ops.sync(fd)
+    finally:
+        os.close(fd)
+    file_ops.rename(folder, "format.tmp", "format")
+    file_ops.sync_folder(folder)
 
 
-def _refusal(path: str, error: OSError) -> StorageError:
+def _refusal(path: str, error: OSError | StorageError) -> StorageError:
+    if isinstance(error, StorageError):
+        return error
     return StorageError(f"{path}: {_REASONS.get(error.errno or 0) or reason(error)}")

@@ -78,6 +78,7 @@ class Journal:
         self._undeleted: list[DeleteFiles] = []
         self._errors = 0
         self._faulty = False
+        self._moved_to: str | None = None
         self._retry_s = 0.0
         self._damaged = found.damaged
         self._delete(found.superseded)
@@ -162,7 +163,7 @@ class Journal:
     def stats(self) -> DiskStats:
         blocks = [piece for piece in self._piece_files if isinstance(piece, Block) and piece.in_file]
         return DiskStats(
-            persistent=not self._faulty,
+            persistent=not self._faulty and self._moved_to is None,
             disk_errors=self._errors,
             damaged=self._damaged,
             wal_bytes=sum(self._segments.values()),
@@ -236,6 +237,20 @@ class Journal:
                 self._errors += 1
                 self._fault(f"cannot write: {reason(error)}")
             self._settle_one(job, error)
+        self._follow()
+
+    def _follow(self) -> None:
+        """Report where the folder is, if that has changed."""
+        moved_to = self._writer.moved_to
+        if moved_to == self._moved_to:
+            return
+        self._moved_to = moved_to
+        path = self._folder.path
+        if moved_to is None:
+            self._report("info", f"storage: {path}: the directory is back")
+        else:
+            text = f"the path does not lead to this run's directory any more; going on in {moved_to}"
+            self._report("error", f"storage: {path}: {text}")
 
     def _settle_one(self, job: WriteJob, error: Exception | None) -> None:
         if isinstance(job, AppendLog | BeginSegment):

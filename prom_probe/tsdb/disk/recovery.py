@@ -20,7 +20,6 @@ from prom_probe.tsdb.disk.wal import SegmentReader
 from prom_probe.tsdb.disk.wal_replay import WalReplay
 from prom_probe.tsdb.encoding.record import BlockError
 from prom_probe.tsdb.index import IndexedSeries
-from prom_probe.tsdb.outcome import StorageError
 
 if TYPE_CHECKING:
     from prom_probe.tsdb.appended import AppendedHead
@@ -65,8 +64,8 @@ class RecoveredStore:
 def recover(folder: Folder, max_series: int, report: Callable[[str, str], None], *, repair: bool) -> RecoveredStore:
     """Read the folder; with `repair`, cut off and set aside what cannot be read.
 
-    Restores at most `max_series` series, those seen last, but all exposed ones. Raises StorageError if a file may not
-    be read.
+    Restores at most `max_series` series, those seen last, but all exposed ones. Raises StorageError if the folder
+    cannot be read.
     """
     return _Recovery(folder, max_series, report, repair).run()
 
@@ -88,7 +87,7 @@ class _Recovery:
         found = self._found
         if self._repair:
             for name in listing.unfinished:
-                self._try(lambda name=name: file_ops.remove(self._folder.join(name)))  # type: ignore[misc]
+                self._try(lambda name=name: file_ops.remove(self._folder.fd, name))  # type: ignore[misc]
         # The newest first; of two that end with the same head, the larger one, which was merged from the other.
         for first, last, name in sorted(listing.blocks, key=lambda block: (-block[1], block[0])):
             self._take_block(first, last, name)
@@ -133,13 +132,10 @@ class _Recovery:
                 known.kept |= kept
 
     def _read_block(self, name: str) -> BlockFile:
-        path = self._folder.join(name)
-        try:
-            if not blockfile.checksum_matches(_read(path)):
-                raise BlockError("its checksum is wrong")
-            data = map_file(path, len(self._found.block_files))
-        except PermissionError:
-            raise StorageError(f"{path}: permission denied") from None
+        folder = self._folder.fd
+        if not blockfile.checksum_matches(_read(folder, name)):
+            raise BlockError("its checksum is wrong")
+        data = map_file(folder, name, len(self._found.block_files))
         content = blockfile.parse(data)
         self._found.block_files[name] = len(data)
         return content
@@ -151,11 +147,11 @@ class _Recovery:
         return place >= 0 and blocks[place][0].first <= number
 
     def _take_segment(self, replay: WalReplay, number: int, name: str) -> None:
-        path = self._folder.join(name)
+        path = os.path.join(self._folder.path, name)
         replay.segment = number
         bad = 0
         try:
-            with open(path, "rb") as stream:
+            with open(file_ops.open_to_read(self._folder.fd, name), "rb") as stream:
                 size = os.fstat(stream.fileno()).st_size
                 reader = SegmentReader(stream, size)
                 for payload in reader:
@@ -163,8 +159,6 @@ class _Recovery:
                         replay.take(payload)
                     except ValueError:
                         bad += 1
-        except PermissionError:
-            raise StorageError(f"{path}: permission denied") from None
         except (ValueError, OSError) as error:
             self._set_aside(name, error)
             return
@@ -174,7 +168,7 @@ class _Recovery:
         if reader.end < size:
             self._damage(f"{path}: cut off {size - reader.end} bytes at the end, an incomplete write")
             if self._repair:
-                self._try(lambda: os.truncate(path, reader.end))
+                self._try(lambda: file_ops.truncate(self._folder.fd, name, reader.end))
         self._found.segments[number] = reader.end
 
     def _block_pieces(self) -> Iterator[tuple[PieceFiles, AnyPiece]]:
@@ -210,12 +204,12 @@ class _Recovery:
         return sorted(last[: max(kept, self._max_series)], key=attrgetter("ref"))
 
     def _set_aside(self, name: str, error: Exception) -> None:
-        path = self._folder.join(name)
+        path = os.path.join(self._folder.path, name)
         self._found.block_files.pop(name, None)
         text = reason(error) if isinstance(error, OSError) else str(error)
         self._damage(f"{path}: {'set aside' if self._repair else 'ignored'}: {text}")
         if self._repair:
-            self._try(lambda: file_ops.rename(path, path + ".damaged"))
+            self._try(lambda: file_ops.rename(self._folder.fd, name, name + ".damaged"))
 
     def _damage(self, text: str) -> None:
         self._found.damaged += 1
@@ -228,8 +222,8 @@ class _Recovery:
             self._report("warn", f"storage: {self._folder.path}: cannot repair: {reason(error)}")
 
 
-def _read(path: str) -> Iterator[bytes]:
+def _read(folder: int, name: str) -> Iterator[bytes]:
     """A file's bytes; read, not mapped, so that a failing disk is an OSError and the pages do not count as ours."""
-    with open(path, "rb", buffering=0) as stream:
+    with open(file_ops.open_to_read(folder, name), "rb", buffering=0) as stream:
         while chunk := stream.read(_READ_BYTES):
             yield chunk

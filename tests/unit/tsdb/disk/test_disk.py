@@ -310,7 +310,7 @@ def test_what_cannot_be_set_aside_is_reported(path: Path) -> None:
     _open(path).close()
     (path / "0000000000000001-0000000000000002.block").write_bytes(b"junk")
 
-    def refuse(path: str, new: str) -> None:
+    def refuse(folder: int, name: str, new: str) -> None:
         raise OSError(errno.EIO, "")
 
     reports: list[str] = []
@@ -436,7 +436,7 @@ def test_a_missing_parent_and_a_missing_store_are_errors(tmp_path: Path) -> None
 def test_a_directory_that_the_system_refuses(path: Path, code: int, text: str) -> None:
     """The error is one line, whatever the system's reason."""
 
-    def refuse(path: str) -> None:
+    def refuse(*arguments: object) -> None:
         raise OSError(code, "")
 
     for operation in ("create", "make_folder"):

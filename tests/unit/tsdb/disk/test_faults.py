@@ -163,7 +163,7 @@ def test_a_failed_deletion_is_retried(tmp_path: Path) -> None:
     """Files that could not be deleted are deleted later, or ignored after a restart."""
     real = file_ops.remove
 
-    def stay(path: str) -> None:
+    def stay(folder: int, name: str) -> None:
         raise OSError(errno.EIO, "")
 
     with small_pieces(), Disk().beneath() as disk, patch.object(file_ops, "remove", stay):
@@ -196,9 +196,9 @@ def test_a_block_that_is_gone_before_it_is_written_leaves_no_file(tmp_path: Path
         store.announce("c", 0, 0, gauges(2))
         real = file_ops.create
 
-        def slow(path: str) -> int:
+        def slow(folder: int, name: str) -> int:
             assert go.wait(60)
-            return real(path)
+            return real(folder, name)
 
         with patch.object(file_ops, "create", slow):
             for beat in range(600):
@@ -253,10 +253,10 @@ def test_a_block_without_a_file_survives_in_the_log(tmp_path: Path) -> None:
         life = Life(tmp_path / "store", disk)
         real = file_ops.create
 
-        def no_blocks(path: str) -> int:
-            if ".block" in path:
+        def no_blocks(folder: int, name: str) -> int:
+            if ".block" in name:
                 raise OSError(errno.EDQUOT, "")
-            return real(path)
+            return real(folder, name)
 
         with patch.object(file_ops, "create", no_blocks):
             for _ in range(20):
