@@ -82,6 +82,8 @@ class Context(msgspec.Struct):
     local_after: int = 3
     # The most processes that get local series; the others count in the trees' sums only.
     max_processes: int = 500
+    # Whether command lines are labels of proctree_process_info.
+    cmdline: bool = False
     # Whether each thread's files are read, for context switches.
     context_switches: bool = False
     # Seconds between two readings of a process's PSS (0: none), and the resident size above which it is not read.

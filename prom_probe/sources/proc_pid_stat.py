@@ -22,6 +22,7 @@ class ProcPidStat(NamedTuple):
     cstime: int  # clock ticks
     num_threads: int
     starttime: int  # clock ticks since boot
+    startstack: int  # where its stack begins, another place after each exec; 0 where we may not know it
 
 
 def read_proc_pid_stat(procfs: str, pid: int) -> bytes:
@@ -33,7 +34,7 @@ def parse_proc_pid_stat(data: bytes) -> ProcPidStat:
     """Raises ParseError."""
     try:
         close = data.rindex(b")")  # the last one: the name may contain some
-        f = data[close + 2 :].split(None, 20)
+        f = data[close + 2 :].split(None, 26)
         return ProcPidStat(
             data[data.index(b"(") + 1 : close],
             f[0],
@@ -48,6 +49,7 @@ def parse_proc_pid_stat(data: bytes) -> ProcPidStat:
             int(f[14]),
             int(f[17]),
             int(f[19]),
+            int(f[25]),
         )
     except (ValueError, IndexError):
         raise ParseError(SOURCE, data) from None

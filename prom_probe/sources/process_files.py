@@ -26,11 +26,13 @@ class ProcessFiles:
     """Reads a process's files and keeps at most five descriptors. Methods raise OSError: ProcessLookupError or
     FileNotFoundError where the process is gone, PermissionError where access is denied."""
 
-    __slots__ = ("_base", "_descriptors", "_fd", "_io", "_schedstat", "_stat", "_statm")
+    __slots__ = ("_base", "_descriptors", "_fd", "_fd_size", "_io", "_live", "_schedstat", "_stat", "_statm", "thread")
 
     def __init__(self, procfs: str, pid: int, descriptors: Descriptors, *, fd_size: bool) -> None:
         """`fd_size`: see `fd_size_counts`."""
-        self._base = f"{procfs}/{pid}"
+        self._base = self._live = f"{procfs}/{pid}"
+        self.thread = ""  # the ID of the thread that is followed
+        self._fd_size = fd_size
         self._descriptors = descriptors
         self._stat = self._statm = self._io = self._schedstat = _NOT_OPEN
         self._fd = _NOT_OPEN if fd_size else _NOT_KEPT
@@ -46,9 +48,9 @@ class ProcessFiles:
     def statm(self) -> bytes:
         if self._statm < 0:
             if self._statm == _NOT_OPEN:
-                self._statm = self._descriptors.open(f"{self._base}/statm")
+                self._statm = self._descriptors.open(f"{self._live}/statm")
             if self._statm < 0:
-                return read_once(f"{self._base}/statm", read_first)
+                return read_once(f"{self._live}/statm", read_first)
         return os.pread(self._statm, 256, 0)
 
     def io(self) -> bytes:
@@ -70,13 +72,26 @@ class ProcessFiles:
 
     def status(self) -> bytes:
         """Read rarely, so no descriptor is kept; the same holds for the files below."""
-        return read_once(f"{self._base}/status", read_first)
+        return read_once(f"{self._live}/status", read_first)
 
     def limits(self) -> bytes:
         return read_once(f"{self._base}/limits", read_first)
 
     def smaps_rollup(self) -> bytes:
-        return read_once(f"{self._base}/smaps_rollup", read_first)
+        return read_once(f"{self._live}/smaps_rollup", read_first)
+
+    def cmdline(self) -> bytes:
+        """Its beginning where it is very long."""
+        return read_once(f"{self._live}/cmdline", read_first)
+
+    def follow(self, tid: str) -> None:
+        """Read memory, descriptors and command line of this thread: the main one has ended, and has none."""
+        if tid == self.thread:
+            return
+        for fd in (self._statm, self._fd):
+            self._descriptors.close(fd)
+        self.thread, self._live = tid, f"{self._base}/task/{tid}"
+        self._statm, self._fd = _NOT_OPEN, _NOT_OPEN if self._fd_size else _NOT_KEPT
 
     def tasks(self) -> list[str]:
         """The IDs of its threads."""
@@ -90,9 +105,9 @@ class ProcessFiles:
         """The count of open descriptors."""
         if self._fd < 0:
             if self._fd == _NOT_OPEN:
-                self._fd = self._descriptors.open(f"{self._base}/fd", _O_PATH)
+                self._fd = self._descriptors.open(f"{self._live}/fd", _O_PATH)
             if self._fd < 0:
-                return len(os.listdir(f"{self._base}/fd"))
+                return len(os.listdir(f"{self._live}/fd"))
         return os.fstat(self._fd).st_size
 
     def close(self) -> None:

@@ -33,7 +33,8 @@ class Machine:
         self.proc = FakeProc(root / "proc")
         self.cgroupfs = root / "cgroup"
         self.cgroupfs.mkdir()
-        self.now = 1000.0
+        self.now = 1000.0  # seconds since boot
+        self.booted = 1_000_000.0
         self.own: Collection[int] = ()
         self.log: list[tuple[str, str]] = []
 
@@ -47,7 +48,8 @@ class Machine:
             own_pids=lambda: self.own,
             log=lambda level, message: self.log.append((level, message)),
             monotonic=lambda: self.now,
-            boot_time=lambda: 1_000_000.0,
+            wall=lambda: self.booted + self.now,
+            boot_time=lambda: self.booted,
             ticks_per_s=100,
             page_bytes=4096,
             descriptors=Descriptors(0),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from array import array
 from collections.abc import Callable
 
@@ -11,9 +10,12 @@ import msgspec
 from prom_probe.collectors.base import Context
 from prom_probe.collectors.process.checkpoint import ProcessCheckpoint, TreeState, TreeSummary, decode_checkpoint
 from prom_probe.collectors.process.columns import TreeColumns
+from prom_probe.collectors.process.image import Images
 from prom_probe.collectors.process.maxima import Maxima
 from prom_probe.collectors.process.membership import encode_members
+from prom_probe.collectors.process.peaks import peak_between
 from prom_probe.collectors.process.process import Process
+from prom_probe.collectors.process.process_series import ProcessSeries
 from prom_probe.collectors.process.pss_and_threads import Pss, Threads
 from prom_probe.collectors.process.reader import ProcessReader
 from prom_probe.collectors.process.roster import Roster
@@ -28,6 +30,9 @@ from prom_probe.model.layout import Group, Layout
 from prom_probe.sources.cgroup_path import CgroupLocator
 from prom_probe.sources.process_clock import read_process_clock
 from prom_probe.sources.process_files import ProcessFiles, fd_size_counts
+
+# A change of the boot time (wall clock less uptime) that is a step of the clock, and not its slow adjustment.
+_STEP_S = 0.5
 
 _SOURCES = ("proc_pid_io", "proc_pid_fd", "proc_pid_schedstat")
 
@@ -58,8 +63,6 @@ class ProcessCollector:
         self._youngest = 0
         self._heirs: set[Process] = set()
         self._watched: dict[str, Watched] = {}
-        self._with_series = 0
-        self._unlisted: list[Process] = []  # without series
         self._static = {watch.name for watch in context.watches if watch.kind != "containers"}
         self._unmatched = Unmatched(context)
         self._orphans: list[tuple[int, int, str]] = []
@@ -70,12 +73,14 @@ class ProcessCollector:
         self._hz = context.ticks_per_s
         self._boot_time = context.boot_time()
         self._last_ticks = 0.0  # when the last collection began, in ticks since boot
-        self._columns = TreeColumns(context, self._boot_time)
+        self._columns = TreeColumns(context)
+        self._series = ProcessSeries(context, self.layout, self._columns, self._process_values)
         self._reader = ProcessReader(
             read_clock=self._find_clock(),
             main_thread_waits=not context.context_switches,
             say=self._say,
         )
+        self._images = Images(context.procfs, context.own_pids, self._reader.reread)
         self._threads = Threads(self._say) if context.context_switches else None
         self._pss = Pss(context, self._say) if context.pss_interval_s > 0 else None
         sources = _SOURCES + ("proc_pid_smaps_rollup",) * (self._pss is not None)
@@ -94,18 +99,18 @@ class ProcessCollector:
 
     def collect(self) -> None:
         self.layout.maybe_compact()
-        now_ticks = (time.time() - self._boot_time) * self._hz
+        now_ticks = self._follow_clock()
         for watched in self._watched.values():
             watched.unattributed.begin()
-        self._find()
+        self._find(now_ticks)
         begun_s = self._context.monotonic()
         self._read_all()
         now_s = self._context.monotonic()
         for watched in self._watched.values():
-            watched.tree.end()
+            watched.tree.end(peak_between(watched.tree.members.values(), self._context.page_bytes))
             watched.maxima.add(watched.tree, begun_s, now_s)
             watched.unattributed.read(watched.tree, self._processes, settled=not self._heirs)
-        self._write_processes()
+        self._series.write(self._processes.values(), now_s)
         for name, watched in list(self._watched.items()):
             self._write_tree(name, watched, now_s)
         self._write_sources()
@@ -121,39 +126,57 @@ class ProcessCollector:
         gone = self._read()
         if gone:
             self._drop(gone)
-        for process in self._unlisted:
+        for process in self._series.waiting:
             process.seen += process.state != b""
             if process.seen == 1 and process.start < self._last_ticks - 2:
                 process.tree.brought += process.ticks
                 process.tree.brought_waited += process.waited
         if gone or self._heirs:
             self._heirs = settle(gone, processes, self._heirs)
+        self._images.look(processes)
+        for watched in self._watched.values():
+            self._reader.read_peaks(watched.tree.members.values())
         if self._threads is not None:
             self._threads.read(processes.values())
         if self._pss is not None:
             self._pss.read(processes.values())
 
-    def _find(self) -> None:
+    def _follow_clock(self) -> float:
+        """Keep start times in step with the wall clock; returns the ticks since boot."""
+        boot_time = self._context.boot_time()
+        if abs(boot_time - self._boot_time) > _STEP_S:
+            self._boot_time = boot_time
+            for process in self._processes.values():
+                process.wall = self._wall(process.start)
+        return (self._context.wall() - boot_time) * self._hz
+
+    def _wall(self, start: int) -> float:
+        """A start time, ticks since boot, in unix time."""
+        return round(self._boot_time + start / self._hz, 2)
+
+    def _find(self, now_ticks: float) -> None:
+        placed = []
         if self._orphans:
-            for found, place in self._roster.readopt(self._orphans):
-                self._join(found, place.tree)
+            placed += self._roster.readopt(self._orphans)
             self._orphans = []
-        for found, place in self._roster.refresh():
-            self._join(found, place.tree)
+        placed += self._roster.refresh()
+        recent = now_ticks - self._context.max_window_s * self._hz
+        for found, place in placed:
+            self._join(found, place.tree, recent=found.start >= recent)
         self._restored = b""
 
-    def _join(self, found: Candidate, name: str) -> None:
+    def _join(self, found: Candidate, name: str, *, recent: bool) -> None:
         tree = self._watch(name).tree
         files = ProcessFiles(self._context.procfs, found.pid, self._descriptors, fd_size=self._fd_size)
-        wall = round(self._boot_time + found.start / self._hz, 2)
-        process = Process(found.pid, found.start, wall, name, tree, files)
+        process = Process(found.pid, found.start, self._wall(found.start), name, tree, files)
+        process.recent = recent
         if self._restored:  # the predecessor has counted it
             process.seen = self._context.local_after - 1
         else:
             tree.processes_seen += 1
         process.absorbed_read, process.absorbed_write = self._absorbed.pop((found.pid, found.start), (0, 0))
         self._processes[found.pid] = process
-        self._unlisted.append(process)
+        self._series.join(process)
         tree.join(process)
         self._published = False
         if found.start < self._youngest:  # it matched late, or is an orphan: its children may be members already
@@ -167,8 +190,7 @@ class ProcessCollector:
             self._roster.forget(process.pid)
             process.tree.leave(process)
             process.files.close()
-            self._end_series(process)
-        self._unlisted = [process for process in self._unlisted if process.pid in self._processes]
+        self._series.leave(gone)
         parents = {process.pid for process in gone}
         for process in self._processes.values():
             if process.ppid in parents:
@@ -209,40 +231,6 @@ class ProcessCollector:
 
     def _process_values(self, process: Process) -> list[float]:
         return self._columns.process(process)
-
-    def _write_processes(self) -> None:
-        for process in self._processes.values():
-            group = process.group
-            if group is None:
-                continue
-            if process.label != process.comm:  # after an exec
-                self._end_series(process)
-                group = self._begin_series(process)
-            self._write_process(process, group)
-        if not self._unlisted or self._with_series >= self._context.max_processes:
-            return
-        for process in self._unlisted:
-            if process.seen >= self._context.local_after and self._with_series < self._context.max_processes:
-                self._write_process(process, self._begin_series(process))
-        self._unlisted = [process for process in self._unlisted if process.group is None]
-
-    def _write_process(self, process: Process, group: Group) -> None:
-        values = array("d", self._process_values(process))
-        self.layout.row[group.start : group.start + len(values)] = values
-
-    def _begin_series(self, process: Process) -> Group:
-        process.group = group = self.layout.add(self._columns.of_process(process))
-        process.label = process.comm
-        process.tree.with_series += 1
-        self._with_series += 1
-        return group
-
-    def _end_series(self, process: Process) -> None:
-        if process.group is not None:
-            self.layout.retire(process.group)
-            process.group = None
-            process.tree.with_series -= 1
-            self._with_series -= 1
 
     def _write_sources(self) -> None:
         denied_io = denied_fds = denied_waited = 0

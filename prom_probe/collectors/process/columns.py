@@ -9,7 +9,7 @@ from typing import NamedTuple
 from prom_probe.collectors.base import Context
 from prom_probe.collectors.process import families as f
 from prom_probe.collectors.process.maxima import Maxima
-from prom_probe.collectors.process.process import STATES, Process, count_states
+from prom_probe.collectors.process.process import STATES, Image, Process, count_states
 from prom_probe.collectors.process.rule import decode
 from prom_probe.collectors.process.tree import Tree
 from prom_probe.model.definition import Definition
@@ -79,13 +79,14 @@ PROCESS = (
     Spec(f.PROCESS_MAX_FDS),
     *(Spec(f.PROCESS_FAULTS, type) for type in _FAULTS),
 )
+PROCESS_INFO = Spec(f.PROCESS_INFO)
 PROCESS_PSS = Spec(f.PROCESS_PSS), Spec(f.PROCESS_USS)
 PROCESS_SWITCHES = tuple(Spec(f.PROCESS_CONTEXT_SWITCHES, type) for type in _SWITCHES)
 
 DEFINITIONS: tuple[Definition, ...] = tuple(
     dict.fromkeys(
         spec.definition
-        for specs in (TREE, TREE_PSS, TREE_SWITCHES, PROCESS, PROCESS_PSS, PROCESS_SWITCHES)
+        for specs in (TREE, TREE_PSS, TREE_SWITCHES, PROCESS, (PROCESS_INFO,), PROCESS_PSS, PROCESS_SWITCHES)
         for spec in specs
     )
 )
@@ -94,10 +95,9 @@ DEFINITIONS: tuple[Definition, ...] = tuple(
 class TreeColumns:
     """Makes the columns of trees and processes, and their values in base units."""
 
-    def __init__(self, context: Context, boot_time: float) -> None:
+    def __init__(self, context: Context) -> None:
         self._page = context.page_bytes
         self._hz = context.ticks_per_s  # a divisor, so that decimals are exact: 1203 ticks are 12.03 s
-        self._boot_time = boot_time
         self._exposed = context.expose_per_process
         self._pss = context.pss_interval_s > 0
         self._switches = context.context_switches
@@ -110,6 +110,11 @@ class TreeColumns:
     def of_process(self, process: Process) -> Iterable[Column]:
         own = {"tree": process.tree_name, "pid": str(process.pid), "comm": decode(process.comm)}
         return _columns(self.process_specs, own, self._exposed)
+
+    def of_info(self, process: Process) -> Iterable[Column]:
+        own = {"tree": process.tree_name, "pid": str(process.pid), "comm": decode(process.label)}
+        ppid, cmdline = process.info
+        return _columns([PROCESS_INFO], {**own, "ppid": str(ppid), "cmdline": cmdline}, self._exposed)
 
     def tree(self, tree: Tree, maxima: Maxima, now_s: float, unattributed_s: float | None) -> list[float]:
         """In the order of `tree_specs`."""
@@ -160,18 +165,19 @@ class TreeColumns:
     def process(self, process: Process) -> list[float]:
         """In the order of `process_specs`."""
         page = self._page
-        io, memory = process.io_readable, process.memory_readable
+        io, own = process.io_readable, process.image is Image.OWN
+        memory = own and process.memory_readable
         values = [
             process.user / self._hz,
             process.system / self._hz,
             process.threads,
-            process.resident * page,
-            process.virtual * page,
+            process.resident * page if own else STALE,
+            process.virtual * page if own else STALE,
             process.open_fds if process.fds_readable else STALE,
             process.read - process.absorbed_read if io else STALE,
             process.write - process.absorbed_write if io else STALE,
             process.wall,
-            (process.resident - process.shared) * page,
+            (process.resident - process.shared) * page if own else STALE,
             process.shmem * 1024 if memory else STALE,
             process.swap * 1024 if memory else STALE,
             process.peak * 1024 or STALE,

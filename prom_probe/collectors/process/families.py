@@ -22,7 +22,8 @@ CPU = define("proctree_cpu_seconds_total", "counter", "seconds", "CPU time used 
 RESIDENT = define("proctree_resident_memory_bytes", "gauge", "bytes",
     "Resident memory of the tree; pages that processes share count once for each.", labels="tree",
     source="/proc/PID/statm resident",
-    definition="Sum over the tree's processes of resident pages times the page size.", platforms=_ANY)
+    definition="Sum over the tree's processes of resident pages times the page size. Between its vfork and its exec a "
+    "child has its parent's memory, and COMMAND a copy of ours: neither counts, in this and all other sums of memory.", platforms=_ANY)
 VIRTUAL = define("proctree_virtual_memory_bytes", "gauge", "bytes", "Virtual memory of the tree.", labels="tree",
     source="/proc/PID/statm size", definition="Sum over the tree's processes of mapped pages times the page size.")
 OPEN_FDS = define("proctree_open_fds", "gauge", "", "Open file descriptors of the tree.", labels="tree",
@@ -52,8 +53,8 @@ SWAP = define("proctree_swap_memory_bytes", "gauge", "bytes", "Memory of the tre
 PEAK = define("proctree_largest_process_memory_peak_bytes", "gauge", "bytes",
     "The most resident memory that any one process of the tree has ever had.", labels="tree",
     source="/proc/PID/status VmHWM",
-    definition="Largest VmHWM of all processes that the tree has had, read every 8th collection, so spikes between two "
-    "collections are in it.")
+    definition="Largest VmHWM of all processes that the tree has had, read as for proctree_process_memory_peak_bytes, "
+    "so spikes between two collections are in it.")
 PSS = define("proctree_pss_memory_bytes", "gauge", "bytes",
     "Resident memory of the tree, shared pages divided among the processes that map them.", labels="tree",
     source="/proc/PID/smaps_rollup Pss",
@@ -102,12 +103,16 @@ UNATTRIBUTED = define("proctree_cpu_unattributed_seconds_total", "counter", "sec
     "collection and that no process of the tree waited for. Absent while the cgroup has other processes.")
 WITHOUT_SERIES = define("proctree_processes_without_series", "gauge", "",
     "Processes of the tree that have no series of their own.", labels="tree", source="/proc",
-    definition="Processes that started while --collect.max-processes others had series (one that ends makes room), or "
-    "that have been seen in fewer than three collections. The tree's sums include them.", platforms=_ANY)
+    definition="Processes that started while --collect.max-processes others had series (one that ends makes room); "
+    "in a fork storm (more than 200 new processes at once, or two a second for long) all but the largest and busiest "
+    "until their third collection; COMMAND until its exec. The tree's sums include them.", platforms=_ANY)
 _WINDOW = "in the last --expose.max-window; kept for as long when the tree is gone"
 RESIDENT_MAX = define("proctree_resident_memory_max_bytes", "gauge", "bytes",
     "The most resident memory that the tree had in the rolling window.", labels="tree", source=RESIDENT.family.name,
-    definition=f"Largest proctree_resident_memory_bytes of all collections {_WINDOW}.", platforms=_ANY)
+    definition="Largest of proctree_resident_memory_bytes and of what must have been between two collections: if the "
+    "VmHWM of a process has risen above its resident memory of both, that peak plus, for each other process, the "
+    "smaller of its resident memory of both; for one process at a time, since two may have peaked at different "
+    f"moments. Of all collections {_WINDOW}.", platforms=_ANY)
 ANONYMOUS_MAX = define("proctree_anonymous_memory_max_bytes", "gauge", "bytes",
     "The most anonymous memory that the tree had in the rolling window.", labels="tree", source=ANONYMOUS.family.name,
     definition=f"Largest proctree_anonymous_memory_bytes of all collections {_WINDOW}.")
@@ -156,6 +161,12 @@ PROCESS_IO_WRITE = define("proctree_process_io_write_bytes_total", "counter", "b
 PROCESS_START_TIME = define("proctree_process_start_time_seconds", "gauge", "seconds",
     "When the process started, unix time.", labels="tree pid comm", source="/proc/PID/stat starttime",
     definition="Boot time plus the start time.", platforms=_ANY)
+PROCESS_INFO = define("proctree_process_info", "gauge", "",
+    "What identifies the process: its parent, its name and its command line.", labels="tree pid ppid comm cmdline",
+    source="/proc/PID/stat ppid, comm; /proc/PID/cmdline",
+    definition="1 while the process has series. Another parent, name or command line (after an exec) is another "
+    "series. cmdline, with --collect.cmdline: the arguments separated by spaces, at most 256 characters (... stands "
+    "for the middle of a longer one), bytes that are not UTF-8 as \\xNN, control characters escaped.", platforms=_ANY)
 PROCESS_ANONYMOUS = define("proctree_process_anonymous_memory_bytes", "gauge", "bytes",
     "Resident memory of the process that no file backs.", labels="tree pid comm",
     source="/proc/PID/statm resident - shared",
@@ -168,7 +179,9 @@ PROCESS_SWAP = define("proctree_process_swap_memory_bytes", "gauge", "bytes",
     definition="VmSwap, read every 8th collection.")
 PROCESS_PEAK = define("proctree_process_memory_peak_bytes", "gauge", "bytes",
     "The most resident memory that the process has had.", labels="tree pid comm", source="/proc/PID/status VmHWM",
-    definition="VmHWM (since the last exec), read every 8th collection.")
+    definition="VmHWM (since the last exec). Read in each collection for the three largest processes of the tree and "
+    "for those that have changed much since it was last read (resident memory by more than a tenth or 16 MiB, or 8 "
+    "page faults); for the others every 8th collection.")
 PROCESS_MAX_FDS = define("proctree_process_max_fds", "gauge", "", "How many descriptors the process may have open.",
     labels="tree pid comm", source="/proc/PID/limits",
     definition="The soft limit, absent where there is none; read as for proctree_open_fds_ratio.")

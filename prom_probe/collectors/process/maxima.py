@@ -37,7 +37,7 @@ class Maxima:
             self._at = None
             return
         windows, sums = self._windows, tree.sums
-        windows[RESIDENT].add(now_s, sums.resident * self._page)
+        windows[RESIDENT].add(now_s, max(sums.resident, tree.peak_between) * self._page)
         windows[ANONYMOUS].add(now_s, (sums.resident - sums.shared) * self._page)
         windows[PROCESSES].add(now_s, tree.processes)
         windows[THREADS].add(now_s, sums.threads)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from prom_probe.sources.proc_pid_stat import ProcPidStat
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from prom_probe.collectors.process.tree import Tree
     from prom_probe.model.layout import Group
 
-_ZOMBIE = (b"Z", b"X")
+ZOMBIE = (b"Z", b"X")
 # The states of processes and threads, and the kernel's letters for each.
 STATES = {"running": b"R", "sleeping": b"SI", "disk_sleep": b"D", "stopped": b"Tt", "zombie": b"ZX"}
 _PLACE = {letter.to_bytes(1, "little"): i for i, letters in enumerate(STATES.values()) for letter in letters}
@@ -64,6 +65,14 @@ NOTHING = TreeSums(*[0] * len(TreeSums._fields))
 LARGEST = (1 << 64) - 1  # that the kernel can write
 
 
+class Image(Enum):
+    """Whose memory a process has: between fork and exec it need not be its own."""
+
+    OWN = 0
+    PARENTS = 1  # shared with the parent since a vfork (or posix_spawn); it counts once, as the parent's
+    OURS = 2  # a copy of our supervisor's, in the child that becomes COMMAND
+
+
 class Departed:
     """What is held of a process that is gone, and may come back with a reading of the process that reaped it."""
 
@@ -86,6 +95,8 @@ class Process:
         "child_major",
         "child_system",
         "child_user",
+        "cmdline",
+        "cmdline_due",
         "comm",
         "cpu_ns",
         "departed",
@@ -94,6 +105,10 @@ class Process:
         "files",
         "gained",
         "group",
+        "image",
+        "image_due",
+        "info",
+        "info_group",
         "io_readable",
         "label",
         "major",
@@ -102,18 +117,27 @@ class Process:
         "nonvoluntary",
         "open_fds",
         "peak",
+        "peak_known",
         "pid",
         "ppid",
         "pss",
         "pss_at",
+        "ran",
         "read",
+        "recent",
         "resident",
+        "resident_before",
+        "risen",
         "scanned_ns",
         "seen",
         "shared",
         "shmem",
+        "stack",
         "start",
         "state",
+        "status_at",
+        "status_faults",
+        "status_resident",
         "status_shared",
         "swap",
         "system",
@@ -142,8 +166,16 @@ class Process:
         self.files = files
         self.group: Group | None = None  # its series
         self.label = b""  # the name in its series' labels
+        self.info_group: Group | None = None  # its proctree_process_info
+        self.info = 0, ""  # the parent and the command line in its labels
+        self.cmdline = ""
+        self.cmdline_due = True  # whether to read it, after its start or an exec
+        self.stack = 0  # where its stack begins: another place after each exec; 0 for not known
+        self.image = Image.OWN
+        self.image_due = True  # whether to find out whose memory it has
         self.whole = False  # whether everything has been read since its start, last exec or end
-        self.status_shared = 0  # `shared` when its status was last read
+        # When its status was last read: the collection's number, `shared`, `resident` and `faults`.
+        self.status_at = self.status_shared = self.status_resident = self.status_faults = 0
         self.ppid = 0
         self.comm = b""
         self.state = b""  # empty until the first reading
@@ -163,7 +195,12 @@ class Process:
         self.tasks: dict[str, tuple[bytes, int, int, int]] = {}  # threads: state, switches (both kinds), waited ns
         self.scanned_ns = -2  # its CPU clock when its threads were last read; -2 for never
         self.threads = self.resident = self.shared = self.virtual = self.open_fds = 0
+        self.ran = False  # between the last two collections
+        self.resident_before = 0  # pages, in the collection before the newest
         self.shmem = self.swap = self.peak = 0  # KiB
+        self.peak_known = False  # whether `peak` has been read since its start or last exec
+        self.recent = True  # whether its image began so recently that its peak is recent too
+        self.risen = 0  # KiB: what `peak` has risen to in the newest collection; 0 where it has not
         self.pss = self.uss = -1  # KiB
         self.pss_at = 0.0  # monotonic time from which they are due again
         self.max_fds = 0  # 0 for no limit
@@ -171,9 +208,14 @@ class Process:
 
     def count(self, stat: ProcPidStat) -> None:
         """Take a reading of its stat file."""
-        zombie = stat.state in _ZOMBIE and stat.num_threads <= 1
+        zombie = stat.state in ZOMBIE and stat.num_threads <= 1
+        if stat.startstack != self.stack and stat.state not in ZOMBIE:  # of those it is not known
+            if self.stack:
+                self.peak_known, self.recent = False, True
+            self.stack = stat.startstack
+            self.whole, self.image_due, self.cmdline_due = False, True, True  # it has executed another program
         if zombie != self.zombie or stat.comm != self.comm:
-            self.whole = False  # it has ended, or executed another program
+            self.whole, self.cmdline_due = False, True  # it has ended, or has another name
         self.comm = stat.comm
         self.state = b"Z" if zombie else stat.state
         self.zombie = zombie
@@ -207,6 +249,18 @@ class Process:
         """So many of its bytes are those of reaped children that had readings of their own."""
         self.absorbed_read += read
         self.absorbed_write += write
+
+    def count_peak(self, peak: int) -> None:
+        """Take a reading of the most resident memory that it has had since its start or last exec, KiB."""
+        if peak > self.peak if self.peak_known else self.recent:
+            self.risen = peak
+        self.peak, self.peak_known = peak, True
+
+    def borrow(self, image: Image) -> None:
+        """Its memory is not its own: leave it out of all sums."""
+        self.image = image
+        self.resident = self.shared = self.virtual = self.shmem = self.swap = self.peak = self.risen = 0
+        self.whole = self.peak_known = False
 
     def empty(self) -> None:
         """Reset what a zombie does not have."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from heapq import nlargest
 
-from prom_probe.collectors.process.process import Process
+from prom_probe.collectors.process.process import ZOMBIE, Process
 from prom_probe.sources.errors import ParseError
 from prom_probe.sources.proc_pid_io import parse_proc_pid_io
 from prom_probe.sources.proc_pid_limits import parse_max_fds
@@ -17,6 +18,13 @@ from prom_probe.sources.proc_pid_status import parse_proc_pid_status
 _STATUS_EVERY = 8
 # Collections between two readings of its limits, and of all files of a process that does not run.
 _ALL_EVERY = 32
+# The largest processes of a tree whose status is read in each collection in which they have run.
+_LARGEST = 3
+# A process has changed much if its resident memory has changed by this part or by so many pages, or if it has had so
+# many page faults: with huge pages, few of them are much memory.
+_MUCH_PART = 10
+_MUCH_PAGES = 4096
+_MUCH_FAULTS = 8
 _NO_CLOCK = -1
 _GONE = (ProcessLookupError, FileNotFoundError)
 
@@ -50,6 +58,7 @@ class ProcessReader:
         gone = []
         for process in processes:
             process.gained = []
+            process.resident_before, process.risen, process.ran = process.resident, 0, False
             cpu_ns = self._clock_ns(
                 process.pid
             )  # before its files, so that the next collection sees what happens meanwhile
@@ -64,7 +73,7 @@ class ProcessReader:
                 except (OSError, ParseError) as error:
                     self._say(str(error))
                     continue
-                process.cpu_ns = cpu_ns
+                process.cpu_ns, process.ran = cpu_ns, True
             self._read_others(process, ran, turn)
         return gone
 
@@ -76,11 +85,32 @@ class ProcessReader:
             return
         for read in self._files if ran else (_read_memory,):
             self._try(read, process)
-        if not process.whole or process.shared != process.status_shared or turn % _STATUS_EVERY == 0:
-            self._try(_read_status, process)
+        if not process.whole or turn % _STATUS_EVERY == 0 or _has_changed_much(process):
+            self._read_status(process)
         if not process.whole or turn % _ALL_EVERY == 0:
             self._try(_read_limits, process)
         process.whole = True
+
+    def read_peaks(self, processes: Iterable[Process]) -> None:
+        """Read the peaks of the largest processes of a tree, of those that may have one since they were read."""
+        running = [process for process in processes if process.ran and not process.zombie]
+        for process in nlargest(_LARGEST, running, key=_resident):
+            if process.status_at != self._collection:
+                self._read_status(process)
+
+    def reread(self, process: Process) -> None:
+        """Read a new process once more: it may have executed another program since it was read."""
+        if process.gained:  # a second reading of what it has reaped would hide the first
+            return
+        self._try(_read_stat, process)
+        if not process.zombie:
+            self._try(_read_memory, process)
+            self._read_status(process)
+
+    def _read_status(self, process: Process) -> None:
+        self._try(_read_status, process)
+        process.status_at, process.status_shared = self._collection, process.shared
+        process.status_resident, process.status_faults = process.resident, process.faults
 
     def _clock_ns(self, pid: int) -> int:
         if self._read_clock is None:
@@ -105,8 +135,36 @@ def _read_stat(process: Process) -> None:
     if stat.starttime != process.start:
         raise ProcessLookupError  # its PID has been reused
     process.count(stat)
+    if stat.state in ZOMBIE and not process.zombie:
+        _follow_thread(process)
     if process.zombie:
         process.empty()
+
+
+def _follow_thread(process: Process) -> None:
+    """Its main thread has ended, with which the kernel's memory and descriptors of it: read those of a live one."""
+    files = process.files
+    for tid in dict.fromkeys((files.thread, *files.tasks())):
+        try:
+            state = parse_proc_pid_stat(files.task(tid, "stat")).state if tid else b"Z"
+        except _GONE:
+            continue
+        if state not in ZOMBIE:
+            files.follow(tid)
+            process.state = state
+            return
+
+
+def _resident(process: Process) -> int:
+    return process.resident
+
+
+def _has_changed_much(process: Process) -> bool:
+    """Whether its status may say something else than when it was last read."""
+    if process.shared != process.status_shared or process.faults - process.status_faults >= _MUCH_FAULTS:
+        return True
+    changed = abs(process.resident - process.status_resident)
+    return changed >= _MUCH_PAGES or changed * _MUCH_PART > process.status_resident
 
 
 def _read_io(process: Process) -> None:
@@ -147,11 +205,11 @@ def _read_status(process: Process) -> None:
     try:
         peak, shmem, swap = parse_proc_pid_status(process.files.status())
         process.memory_readable = shmem is not None or process.resident == 0
-        process.peak, process.shmem, process.swap = peak or 0, shmem or 0, swap or 0
+        process.shmem, process.swap = shmem or 0, swap or 0
+        process.count_peak(peak or 0)
     except FileNotFoundError:
         process.files.stat()  # raises if the process is gone
         process.memory_readable = False
-    process.status_shared = process.shared
 
 
 def _read_limits(process: Process) -> None:

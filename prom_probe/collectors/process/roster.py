@@ -214,7 +214,7 @@ class Roster:
             stat = parse_proc_pid_stat(read_proc_pid_stat(self._procfs, pid))
         except (OSError, ParseError):
             return None
-        return Candidate(pid, stat.ppid, stat.starttime, stat.comm, again)
+        return Candidate(pid, stat.ppid, stat.starttime, stat.comm, again, stat.startstack)
 
     def _place_all(self, found: dict[int, Candidate]) -> list[tuple[Candidate, Place]]:
         placed: list[tuple[Candidate, Place]] = []

@@ -15,6 +15,7 @@ class Candidate(NamedTuple):
     start: int  # ticks since boot
     comm: bytes
     again: bool  # an earlier refresh saw it too, so it has had time to exec
+    stack: int = 0  # where its stack begins (see `ProcPidStat`)
 
 
 class Rule(Protocol):

@@ -10,6 +10,7 @@ from prom_probe.model.watch import Watch
 from prom_probe.sources.cgroup_procs import CgroupProcs, find_cgroup
 from prom_probe.sources.errors import ParseError
 from prom_probe.sources.proc_pid_cmdline import parse_proc_pid_cmdline, read_proc_pid_cmdline
+from prom_probe.sources.proc_pid_stat import parse_proc_pid_stat, read_proc_pid_stat
 
 # Refreshes between two searches for new cgroups below a watched one.
 _WALK_EVERY = 10
@@ -29,6 +30,8 @@ class PidRule:
         self.root_start = 0
         self._own: Collection[int] = ()
         self._adopter = 0
+        self._adopter_stack = 0
+        self._procfs = context.procfs
 
     def refresh(self, own: Collection[int]) -> Collection[int]:
         self._own = own
@@ -37,13 +40,22 @@ class PidRule:
     def match(self, found: Candidate) -> str | None:
         if found.pid == self.pid and self.root_start in (0, found.start):
             self.root_start = found.start
-            if found.ppid in self._own:
-                self._adopter = found.ppid
+            if found.ppid in self._own and found.ppid != self._adopter:
+                self._adopter, self._adopter_stack = found.ppid, read_stack(self._procfs, found.ppid)
             return self.name
-        # Only on a second look: a worker of ours that has just been forked may not be known as ours yet.
-        if self._adopter and found.ppid == self._adopter and found.again:
+        if self._adopter and found.ppid == self._adopter and self._is_orphan(found):
             return self.name
         return None
+
+    def _is_orphan(self, found: Candidate) -> bool:
+        """Whether a child of the supervisor is an orphan, and not a worker that is not known as ours yet.
+
+        A worker executes no program: its stack begins where the supervisor's does. Where that is not known, only a
+        second look tells.
+        """
+        if self._adopter_stack and found.stack:
+            return found.stack != self._adopter_stack
+        return found.again
 
     @property
     def adopter(self) -> int:
@@ -151,6 +163,14 @@ class CgroupRule:
         if self._procs is not None:
             self._procs.close()
             self._procs = None
+
+
+def read_stack(procfs: str, pid: int) -> int:
+    """Where a process's stack begins; 0 for not known."""
+    try:
+        return parse_proc_pid_stat(read_proc_pid_stat(procfs, pid)).startstack
+    except (OSError, ParseError):
+        return 0
 
 
 def _compile(watch: Watch) -> Callable[[str], object]:

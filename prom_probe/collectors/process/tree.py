@@ -34,6 +34,7 @@ class Tree:
         "held",
         "members",
         "oldest",
+        "peak_between",
         "peak_process",
         "peak_processes",
         "peak_resident",
@@ -55,6 +56,7 @@ class Tree:
         self.states = count_states(())  # number of processes in each of STATES
         self.processes = self.processes_seen = 0
         self.peak_processes = self.peak_resident = 0  # resident: pages
+        self.peak_between = 0  # pages, since the last collection (see `peaks.py`)
         self.peak_process = 0  # KiB, the largest of any one process
         self.fds_ratio = -1.0  # of the process nearest to its limit of descriptors; -1 where none has a limit
         self.start, self.oldest = 0.0, 0  # start (unix seconds) and PID of the oldest process
@@ -74,9 +76,13 @@ class Tree:
         for i, number in enumerate(numbers):
             self.held[i] += sign * number
 
-    def end(self) -> None:
-        """Add up the last readings of all members, so that no change can be missed."""
+    def end(self, peak_between: int = 0) -> None:
+        """Add up the last readings of all members, so that no change can be missed.
+
+        `peak_between`: resident pages that the tree had at a moment since the last call.
+        """
         members = self.members.values()
+        self.peak_between = peak_between
         self.processes = len(members)
         self.sums, self.start, self.oldest = NOTHING, 0.0, 0
         if members:
@@ -84,7 +90,7 @@ class Tree:
             oldest = min(members, key=_start)
             self.start, self.oldest = oldest.wall, oldest.pid
             self.peak_processes = max(self.peak_processes, self.processes)
-            self.peak_resident = max(self.peak_resident, self.sums.resident)
+            self.peak_resident = max(self.peak_resident, self.sums.resident, peak_between)
             self.peak_process = max(self.peak_process, *[process.peak for process in members])
             self.scanned = self.scanned or not self.sums.unscanned
         self.states = count_states([process.state for process in members])

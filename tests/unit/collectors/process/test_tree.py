@@ -122,7 +122,7 @@ class Sampler:
                     continue
             state = b"Z" if task.zombie else b"S"
             numbers = task.faults, task.child_faults, 0, 0, task.user, 0, task.child_user, 0
-            process.count(ProcPidStat(b"t", state, task.parent, *numbers, 1, task.start))
+            process.count(ProcPidStat(b"t", state, task.parent, *numbers, 1, task.start, 0))
             process.count_io(task.io, 0)
             process.cpu_ns = clock
             self.last_total[process.pid] = task.user + task.child_user

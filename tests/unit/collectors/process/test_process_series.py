@@ -1,0 +1,156 @@
+"""Which processes have series of their own: at once, in a fork storm, and with what that identifies them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prom_probe.collectors.process.bucket import Bucket
+from prom_probe.collectors.process.collector import ProcessCollector
+from prom_probe.collectors.process.info import CMDLINE_MOST, cmdline_label
+from prom_probe.collectors.process.process_series import NEW_AT_ONCE, NEW_PER_S
+from prom_probe.model.watch import Watch
+from tests.support.collector_harness import Machine
+
+PID = Watch("job", "pid", "100")
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    machine = Machine(tmp_path)
+    machine.proc.process(1, 0, b"init")
+    machine.proc.process(100, 1, b"root", start=100)
+    return machine
+
+
+def with_series(row: dict[str, float]) -> set[int]:
+    """The PIDs that have series."""
+    return {int(series.split('pid="')[1].split('"')[0]) for series in row if "proctree_process_threads" in series}
+
+
+def infos(row: dict[str, float], pid: int) -> list[str]:
+    """The labels of a process's proctree_process_info."""
+    name = "proctree_process_info"
+    found = [series for series, value in row.items() if series.startswith(name) and f' pid="{pid}"' in series]
+    assert all(row[series] == 1 for series in found)
+    return [series.removeprefix(name) for series in found]
+
+
+def test_in_a_fork_storm_the_largest_and_the_busiest_are_named_each_second(machine: Machine) -> None:
+    """The bucket's 200 are named at once; then two a second: the largest and the busiest of those without series."""
+    collector = machine.make(ProcessCollector, PID, max_processes=10_000)
+    machine.collect(collector)
+    for pid in range(1000, 1000 + NEW_AT_ONCE):
+        machine.proc.process(pid, 100, start=200)
+    assert len(with_series(machine.collect(collector))) == NEW_AT_ONCE + 1
+    for second in range(5):
+        born = range(2000 + 50 * second, 2050 + 50 * second)
+        for i, pid in enumerate(born):
+            machine.proc.process(pid, 100, start=300 + second, resident=500 if i == 17 else 10, utime=30 * (i == 33))
+        assert with_series(machine.collect(collector)) & set(born) == {born[17], born[33]}
+        for pid in born:
+            machine.proc.end(pid)
+
+
+def test_in_a_fork_storm_the_others_have_series_in_their_third_collection(machine: Machine) -> None:
+    """Those that live for long are named all the same."""
+    for pid in range(1000, 1100 + NEW_AT_ONCE):
+        machine.proc.process(pid, 100, start=200)
+    collector = machine.make(ProcessCollector, PID)
+    counts = [len(with_series(machine.collect(collector))) for _ in range(3)]
+    assert counts == [NEW_AT_ONCE, NEW_AT_ONCE + 2, NEW_AT_ONCE + 101]
+
+
+def test_series_end_with_their_process_and_columns_are_reclaimed(machine: Machine) -> None:
+    """A storm of short-lived processes leaves no columns behind."""
+    collector = machine.make(ProcessCollector, PID)
+    machine.collect(collector)
+    before = len(collector.layout.columns)
+    for second in range(30):
+        for pid in range(1000 + second * 50, 1050 + second * 50):
+            machine.proc.process(pid, 100, start=200 + second)
+        machine.collect(collector)
+        for pid in range(1000 + second * 50, 1050 + second * 50):
+            machine.proc.end(pid)
+    assert with_series(machine.collect(collector)) == {100}
+    machine.collect(collector)
+    assert len(collector.layout.columns) <= 2 * before + 256 * 2
+
+
+def test_at_most_so_many_have_series(machine: Machine) -> None:
+    """--collect.max-processes bounds also those that are new; the largest of them come first."""
+    for pid in range(101, 120):
+        machine.proc.process(pid, 100, start=200, resident=pid)
+    collector = machine.make(ProcessCollector, PID, max_processes=3)
+    assert 119 in with_series(machine.collect(collector))
+    assert len(with_series(machine.collect(collector, 3))) == 3
+
+
+def test_what_identifies_a_process(machine: Machine) -> None:
+    """Parent, name and command line are labels; without --collect.cmdline no command line is read."""
+    machine.proc.process(101, 100, b"python", start=200, cmdline="python train.py --lr 3")
+    collector = machine.make(ProcessCollector, PID, cmdline=True)
+    row = machine.collect(collector)
+    labels = '{cmdline="python train.py --lr 3", comm="python", pid="101", ppid="100", tree="job"}'
+    assert infos(row, 101) == [labels]
+    row = machine.collect(machine.make(ProcessCollector, PID))
+    assert infos(row, 101) == ['{comm="python", pid="101", ppid="100", tree="job"}']
+
+
+def test_another_parent_name_or_command_line_is_another_series(machine: Machine) -> None:
+    """An exec of the same program is one too, known by the place of its stack."""
+    collector = machine.make(ProcessCollector, PID, cmdline=True)
+
+    def told(**changes: object) -> list[str]:
+        process: dict[str, object] = {"ppid": 100, "comm": b"python", "start": 200, "cmdline": "python a", "stack": 7}
+        machine.proc.process(101, **{**process, **changes})  # type: ignore[arg-type]
+        return infos(machine.collect(collector), 101)
+
+    assert told() == ['{cmdline="python a", comm="python", pid="101", ppid="100", tree="job"}']
+    assert told(ppid=1) == ['{cmdline="python a", comm="python", pid="101", ppid="1", tree="job"}']
+    assert told(cmdline="python b") == told(), "without an exec it is not read again"
+    assert told(cmdline="python b", stack=8) == [
+        '{cmdline="python b", comm="python", pid="101", ppid="100", tree="job"}'
+    ]
+    assert told(cmdline="sh", comm=b"sh", stack=9) == ['{cmdline="sh", comm="sh", pid="101", ppid="100", tree="job"}']
+    machine.proc.end(101)
+    assert infos(machine.collect(collector), 101) == []
+
+
+@pytest.mark.parametrize(
+    ("data", "label"),
+    [
+        (b"", ""),
+        (b"sleep\x0060\x00", "sleep 60"),
+        (b"caf\xe9\x00", "caf\\xe9"),
+        (b"python\x00-c\x00import time\nprint(1)\x00", "python -c import time\\nprint(1)"),
+        (b"a\x1b[31m\x00", "a\\x1b[31m"),
+        ("größe\u202e\u009b\x00".encode(), "größe\\u202e\\x9b"),
+        (b"a" * 200 + b"\x00" + b"b" * 200, "a" * 127 + "..." + "b" * 126),
+        (b"a" * 256, "a" * 256),
+    ],
+)
+def test_a_command_line_as_a_label(data: bytes, label: str) -> None:
+    """Bytes that are not UTF-8 are \\xNN, control characters are escaped, the middle of a long one is left out."""
+    assert cmdline_label(data) == label
+
+
+@given(st.binary(max_size=2000))
+def test_any_command_line_is_a_short_printable_label(data: bytes) -> None:
+    """Whatever a program writes there."""
+    label = cmdline_label(data)
+    assert len(label) <= CMDLINE_MOST and label.isprintable()
+
+
+def test_a_bucket_gives_what_it_holds_and_what_comes_in() -> None:
+    """It never holds more than its size, and a clock that stands still adds nothing."""
+    bucket = Bucket(NEW_AT_ONCE, NEW_PER_S)
+    assert bucket.refill(10.0) == NEW_AT_ONCE
+    bucket.take(NEW_AT_ONCE)
+    assert [bucket.refill(now) for now in (10.0, 10.4, 10.5, 11.0, 11.0)] == [0, 0, 1, 2, 2]
+    bucket.take(1)
+    assert bucket.refill(11.5) == 2
+    assert bucket.refill(1e9) == NEW_AT_ONCE
