@@ -133,6 +133,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     collect_max_processes: Annotated[
         int, Option("collect.max-processes", parse_count, "N", "Maximum number of processes with series of their own.")
     ] = 500
+    collect_cmdline: Annotated[
+        str,
+        Option(
+            "collect.cmdline",
+            one_of("auto", "on", "off"),
+            "WHEN",
+            "Show command lines in proctree_process_info: on, off, or where a COMMAND is wrapped (auto).",
+        ),
+    ] = "auto"
     collect_context_switches: Annotated[
         bool,
         Option("collect.context-switches", parse_switch, "", "Read every thread: context switches, states, delays."),

@@ -34,6 +34,9 @@ def choose_watches(shared: Shared, command: Command | None) -> None:
     elif not shared.watches:
         shared.log("info", "neither --watch nor a COMMAND: only the system is sampled")
     shared.exposed_system = shared.config.expose_system or not in_container(procfs)
+    shared.shows_cmdline = shared.config.collect_cmdline == "on" or (
+        shared.config.collect_cmdline == "auto" and command is not None
+    )
 
 
 def collector_context(shared: Shared, log: Log) -> Context:
@@ -56,6 +59,7 @@ def collector_context(shared: Shared, log: Log) -> Context:
         expose_system=shared.exposed_system,
         expose_per_process=config.expose_per_process,
         max_processes=config.collect_max_processes,
+        cmdline=shared.shows_cmdline,
         context_switches=config.collect_context_switches,
         pss_interval_s=config.collect_pss_interval,
         pss_max_rss_bytes=config.collect_pss_max_rss,

@@ -43,6 +43,7 @@ class Shared:
         self.listeners: list[ListeningSocket] = []
         self.watches: tuple[Watch, ...] = config.watch
         self.exposed_system = True
+        self.shows_cmdline = False
         self.tls = False
         self.make_probe_memory()
 

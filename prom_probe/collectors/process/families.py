@@ -23,7 +23,8 @@ RESIDENT = define("proctree_resident_memory_bytes", "gauge", "bytes",
     "Resident memory of the tree; pages that processes share count once for each.", labels="tree",
     source="/proc/PID/statm resident",
     definition="Sum over the tree's processes of resident pages times the page size. Between its vfork and its exec a "
-    "child has its parent's memory, and COMMAND a copy of ours: neither counts, in this and all other sums of memory.", platforms=_ANY)
+    "child has its parent's memory, and COMMAND a copy of ours: neither counts, in this and all other sums of memory.",
+    platforms=_ANY)
 VIRTUAL = define("proctree_virtual_memory_bytes", "gauge", "bytes", "Virtual memory of the tree.", labels="tree",
     source="/proc/PID/statm size", definition="Sum over the tree's processes of mapped pages times the page size.")
 OPEN_FDS = define("proctree_open_fds", "gauge", "", "Open file descriptors of the tree.", labels="tree",
