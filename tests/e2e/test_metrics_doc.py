@@ -17,7 +17,12 @@ _PARTS = ("_bucket", "_sum", "_count")
 def test_all_that_is_exposed_is_defined(tmp_path: Path) -> None:
     """Each family's type and help, and each series' labels."""
     defined = {definition.family.name: definition for definition in (*DEFINITIONS, *OWN)}
-    flags = [f"--storage.tsdb.path={tmp_path / 'store'}", "--expose.per-process", "--expose.system"]
+    flags = [
+        f"--storage.tsdb.path={tmp_path / 'store'}",
+        "--expose.per-process",
+        "--expose.system",
+        "--collect.cmdline=on",
+    ]
     with Sidecar("--watch=me=pid:1", flags=flags) as sidecar:
         wait_for("a process", lambda: sidecar.value("count(proctree_process_threads)"))
         sidecar.get("/metrics", sidecar.web)
