@@ -66,12 +66,12 @@ def run(config: Config, source: SettingsSource, argv: tuple[str, ...], inherited
         log("error", "cannot start: COMMAND runs without being watched", reason=reason)
         raise become(argv, inherited) from None
     try:
-        _log_addresses(made.shared)
+        log_addresses = partial(_log_addresses, made.shared)
         if made.command is None:
-            made.supervisor.run()
+            made.supervisor.run(log_addresses)
             return None
         leave_streams_to_command(descriptors)
-        ended = made.supervisor.run()
+        ended = made.supervisor.run(log_addresses)
         assert ended is not None
         slots = made.shared.slots
         duration_s = time.monotonic() - made.started_s

@@ -105,14 +105,16 @@ class Supervisor:
         self._reload_bell = reload_bell
         self._exit: CommandExit | None = None  # COMMAND's, once it has ended
 
-    def run(self) -> CommandExit | None:
+    def run(self, ready: Callable[[], None] = lambda: None) -> CommandExit | None:
         """Run until COMMAND has ended and lingered; without one, until SIGTERM or SIGINT. Returns COMMAND's exit.
 
+        Calls `ready` once signals are caught: until then, SIGHUP would end us if there is no COMMAND.
         Raises CommandError if COMMAND cannot be executed. No worker is left when this returns or raises.
         """
         ours = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
         self._kernel.catch(SIGNALS if self._command else ours)
         try:
+            ready()
             for worker in self._workers:
                 self._start(worker)
             if self._command is not None:

@@ -263,6 +263,14 @@ def test_signals_without_a_command(number: int, ends: bool, reloads: int) -> Non
     assert sim.caught == {TERM, INT, HUP, CHLD}
 
 
+def test_it_is_ready_once_signals_are_caught() -> None:
+    """Whoever reads "listening" may send SIGHUP at once: uncaught, it would end the sidecar."""
+    sim, caught = Sim(), set[int]()
+    sim.signal_after(1, TERM)
+    Host(sim, worker()).supervisor.run(lambda: caught.update(sim.caught))
+    assert HUP in caught
+
+
 def test_listening_sockets_are_closed_at_the_end() -> None:
     """So that only the aggregator has them while it drains."""
     sim = Sim()
