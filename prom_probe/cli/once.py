@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -12,13 +12,13 @@ import msgspec
 from prom_probe.cli.settings_flags import read_settings, settings_flags, settings_source
 from prom_probe.config.settings import Config
 from prom_probe.config.units import human_value
+from prom_probe.log import Log, describe_error
 from prom_probe.model.family import Column
 from prom_probe.model.labels import METRIC_NAME, format_labels
 from prom_probe.model.sample import is_stale
 
 if TYPE_CHECKING:
     from prom_probe.collectors.base import Collector
-    from prom_probe.log import Log
 
 
 @click.command()
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, an object for each series.")
 def once(as_json: bool, **flags: Any) -> None:
     """Collect twice, an interval apart, print the values and what changed, and exit."""
-    readings = collect_once(read_settings(settings_source(flags)))
+    config = read_settings(settings_source(flags))
+    log = Log("warn", config.log_format, "once")
+    readings = collect_once(_make_collectors(config, log), config.interval, log)
     click.echo(render_json(readings) if as_json else render_table(readings))
 
 
@@ -38,23 +40,21 @@ class OnceReading(NamedTuple):
     rate: float | None
 
 
-def collect_once(config: Config) -> list[OnceReading]:
-    """All series of all collectors, in the collectors' order."""
-    from prom_probe.log import Log
-
-    collectors = _make_collectors(config, Log("warn", config.log_format, "once"))
-    before: dict[tuple[tuple[str, str], ...], float] = {}
-    # A process gets series of its own in its third collection: do the first two at once.
-    for collector in collectors:
-        collector.collect()
-        collector.collect()
+def collect_once(
+    collectors: Sequence[Collector], interval_s: float, log: Callable[[str, str], None]
+) -> list[OnceReading]:
+    """All series of all collectors, in the collectors' order. One that fails has none, and a line in the log."""
+    # A process that has not yet executed its program is found by the third collection: do the first two at once.
+    working = [collector for collector in collectors if _collects(collector, log) and _collects(collector, log)]
     start = time.monotonic()
-    for collector in collectors:
+    before: dict[tuple[tuple[str, str], ...], float] = {}
+    for collector in working:
         before |= {c.labels: v for c, v in zip(collector.layout.columns, collector.layout.row, strict=True)}
-    time.sleep(config.interval)
+    time.sleep(interval_s)
     readings = []
-    for collector in collectors:
-        collector.collect()
+    for collector in working:
+        if not _collects(collector, log):
+            continue
         elapsed = time.monotonic() - start
         for column, value in zip(collector.layout.columns, collector.layout.row, strict=True):
             if is_stale(value):
@@ -64,8 +64,19 @@ def collect_once(config: Config) -> list[OnceReading]:
             readings.append(
                 OnceReading(column, value, (value - earlier) / elapsed if known and earlier is not None else None)
             )
+    for collector in collectors:
         collector.close()
     return readings
+
+
+def _collects(collector: Collector, log: Callable[[str, str], None]) -> bool:
+    """Collect; False if that fails."""
+    try:
+        collector.collect()
+    except Exception as error:
+        log("error", f"collector {collector.name} failed: {describe_error(error)}")
+        return False
+    return True
 
 
 def _make_collectors(config: Config, log: Log) -> list[Collector]:
