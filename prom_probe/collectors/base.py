@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from prom_probe.collectors.odd_rows import OddRows
 from prom_probe.model.layout import Layout
 from prom_probe.model.watch import Watch
 from prom_probe.sources.descriptors import Descriptors
@@ -121,6 +122,11 @@ class Context(msgspec.Struct):
     page_bytes: int = os.sysconf("SC_PAGE_SIZE")
     # The budget of descriptors that the collectors of a worker share.
     descriptors: Descriptors = msgspec.field(default_factory=Descriptors)
+    # Counts the odd rows of all sources that the collectors of a process read.
+    odd_rows: OddRows = msgspec.field(default_factory=OddRows)
+
+    def __post_init__(self) -> None:
+        self.odd_rows.log = lambda level, message: self.log(level, message)
 
 
 class Collector(Protocol):

@@ -6,7 +6,7 @@ from prom_probe.collectors.process import columns as process
 from prom_probe.collectors.scrape import families as scrape
 from prom_probe.collectors.system import families as system
 from prom_probe.collectors.workers import families as workers
-from prom_probe.model.definition import READABLE, Definition
+from prom_probe.model.definition import DROPPED_DEVICES, ODD_ROWS, READABLE, Definition
 
 DEFINITIONS: tuple[Definition, ...] = (
     *process.DEFINITIONS,
@@ -16,4 +16,6 @@ DEFINITIONS: tuple[Definition, ...] = (
     *gpu.DEFINITIONS,
     *scrape.DEFINITIONS,
     READABLE,
+    ODD_ROWS,
+    DROPPED_DEVICES,
 )

@@ -41,3 +41,25 @@ READABLE = define(
     "depend on it are absent then. `prom-probe doctor` says what to change.",
     platforms="all",
 )
+ODD_ROWS = define(
+    "prom_probe_source_odd_rows_total",
+    "counter",
+    "",
+    "Rows of a source that were skipped because they are not as documented.",
+    labels="source",
+    source="the sources themselves",
+    definition="Count of rows whose number is missing, negative, too large or something else, each time they "
+    "are read: they cost their own series and no other. Absent until there is one; the first is logged.",
+    platforms="all",
+)
+DROPPED_DEVICES = define(
+    "prom_probe_dropped_devices",
+    "gauge",
+    "",
+    "Devices without series because there are too many of their kind.",
+    labels="kind",
+    source="the sources of the devices",
+    definition="Count of devices beyond 64 of a kind: `network`, `disk`, `filesystem`, `temperature`, or `cgroup_io` "
+    "for those of all trees' cgroups. What stands for hardware comes first. Absent until there is one.",
+    platforms="all",
+)

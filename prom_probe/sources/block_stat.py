@@ -3,6 +3,7 @@
 import os
 
 from prom_probe.sources.errors import ParseError
+from prom_probe.sources.text import number
 
 SOURCE = "/sys/block/DEVICE/stat"
 
@@ -30,7 +31,7 @@ def read_device_name(sysfs: str, number: str) -> str | None:
 def parse_block_stat(data: bytes) -> list[int]:
     """All fields, eleven at least. Raises ParseError."""
     try:
-        fields = list(map(int, data.split()))
+        fields = list(map(number, data.split()))
     except ValueError:
         raise ParseError(SOURCE, data) from None
     if len(fields) < 11:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from prom_probe.sources.descriptors import read_once
 from prom_probe.sources.mountinfo import CgroupMount, parse_mountinfo
 from prom_probe.sources.proc_pid_cgroup import Membership, parse_proc_pid_cgroup, read_proc_pid_cgroup
+from prom_probe.sources.text import Odd, ignore
 
 # Controller -> directory; "" is version 2's hierarchy.
 Directories = dict[str, str]
@@ -34,8 +35,11 @@ class CgroupLocator:
     our mounts are the same, because a cgroup with a process in it cannot be removed.
     """
 
-    def __init__(self, procfs: str, cgroupfs: str, stat: Callable[[str], os.stat_result] | None = None) -> None:
+    def __init__(
+        self, procfs: str, cgroupfs: str, stat: Callable[[str], os.stat_result] | None = None, odd: Odd = ignore
+    ) -> None:
         self._stat = stat or os.stat
+        self._odd = odd
         self._procfs = procfs
         self._cgroupfs = cgroupfs
         self._mounts = b""  # our mountinfo, for which `_found` is valid
@@ -56,10 +60,10 @@ class CgroupLocator:
         found = self._found.get(cgroups)
         if found is None:
             directories: Directories = {}
-            ours = [mount for mount in parse_mountinfo(mounts) if _is_below(mount.point, self._cgroupfs)]
-            missing = self._locate(parse_proc_pid_cgroup(cgroups), ours, "", directories)
+            ours = [mount for mount in parse_mountinfo(mounts, self._odd) if _is_below(mount.point, self._cgroupfs)]
+            missing = self._locate(parse_proc_pid_cgroup(cgroups, self._odd), ours, "", directories)
             if missing:
-                theirs = parse_mountinfo(read_once(f"{procfs}/{pid}/mountinfo"))
+                theirs = parse_mountinfo(read_once(f"{procfs}/{pid}/mountinfo"), self._odd)
                 self._locate(missing, theirs, f"{procfs}/{pid}/root", directories)
             found = {controller: directory for controller, directory in directories.items() if directory}
             if not missing:

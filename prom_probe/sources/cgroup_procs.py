@@ -4,6 +4,7 @@ import os
 
 from prom_probe.sources.descriptors import Descriptors, KeptFile, read_once
 from prom_probe.sources.errors import ParseError
+from prom_probe.sources.text import Odd, ignore, number, rows
 
 SOURCE = "cgroup.procs"
 
@@ -11,12 +12,21 @@ SOURCE = "cgroup.procs"
 _HIERARCHIES = ("", "/unified", "/systemd", "/memory", "/cpu,cpuacct", "/cpu", "/pids")
 
 
-def parse_cgroup_procs(data: bytes) -> list[int]:
-    """PIDs in our PID namespace; 0 for a process outside it. Raises ParseError."""
+def parse_cgroup_procs(data: bytes, odd: Odd = ignore) -> list[int]:
+    """PIDs in our PID namespace; 0 for a process outside it. Raises ParseError if no row is good."""
     try:
-        return [int(pid) for pid in data.split()]
+        return list(map(number, data.split()))
     except ValueError:
-        raise ParseError(SOURCE, data) from None
+        pass
+    pids = []
+    for row in rows(data):
+        try:
+            pids.append(number(row))
+        except ValueError:
+            odd(row)
+    if not pids:
+        raise ParseError(SOURCE, data)
+    return pids
 
 
 def find_cgroup(cgroupfs: str, path: str) -> str | None:

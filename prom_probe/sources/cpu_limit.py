@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from prom_probe.sources.descriptors import read_once
 from prom_probe.sources.errors import ParseError
 from prom_probe.sources.proc_pid_cgroup import Membership
+from prom_probe.sources.text import number
 
 # Where version 2 may be mounted, and version 1's cpu controller.
 _V2 = ("", "/unified")
@@ -15,7 +16,7 @@ def parse_cpu_max(data: bytes) -> float | None:
     """CPUs that version 2's quota allows, None for no limit. Raises ParseError."""
     try:
         quota, period = data.split()
-        return None if quota == b"max" else int(quota) / int(period)
+        return None if quota == b"max" else number(quota) / number(period)
     except (ValueError, ZeroDivisionError):
         raise ParseError("cpu.max", data) from None
 
@@ -23,7 +24,7 @@ def parse_cpu_max(data: bytes) -> float | None:
 def parse_cpu_cfs(quota: bytes, period: bytes) -> float | None:
     """CPUs that version 1's quota allows, None for no limit (-1). Raises ParseError."""
     try:
-        return None if int(quota) < 0 else int(quota) / int(period)
+        return None if int(quota) < 0 else number(quota.strip()) / number(period.strip())
     except (ValueError, ZeroDivisionError):
         raise ParseError("cpu.cfs_quota_us", quota + b" " + period) from None
 

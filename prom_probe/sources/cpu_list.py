@@ -1,10 +1,11 @@
 """Lists of CPUs: cpuset.cpus.effective, /sys/devices/system/cpu/online, /proc/PID/status (cpuset(7), List format)."""
 
 from prom_probe.sources.errors import ParseError
+from prom_probe.sources.text import find_row, number
 
 # More CPUs than any machine has, so that a damaged list cannot fill our memory.
 _MOST = 1 << 16
-_ALLOWED = b"\nCpus_allowed_list:"
+_ALLOWED = b"Cpus_allowed_list:"
 
 
 def parse_cpu_list(data: bytes, source: str) -> frozenset[int]:
@@ -13,7 +14,7 @@ def parse_cpu_list(data: bytes, source: str) -> frozenset[int]:
     try:
         for part in filter(None, data.strip().split(b",")):
             first, dash, last = part.partition(b"-")
-            start, end = int(first), int(last) if dash else int(first)
+            start, end = number(first), number(last if dash else first)
             if not 0 <= start <= end < _MOST:
                 raise ParseError(source, data)
             cpus.update(range(start, end + 1))
@@ -24,7 +25,7 @@ def parse_cpu_list(data: bytes, source: str) -> frozenset[int]:
 
 def parse_cpus_allowed(status: bytes) -> frozenset[int]:
     """Of /proc/PID/status: the CPUs, online or not, that a process may run on. Raises ParseError."""
-    at = status.rfind(_ALLOWED)  # a process name may contain these words, but not a newline before them
-    if at < 0:
+    allowed = find_row(status, _ALLOWED)
+    if allowed is None:
         raise ParseError("/proc/PID/status", status)
-    return parse_cpu_list(status[at + len(_ALLOWED) :].split(b"\n", 1)[0], "/proc/PID/status")
+    return parse_cpu_list(allowed, "/proc/PID/status")

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from prom_probe.sources.descriptors import read_once
 from prom_probe.sources.errors import ParseError
+from prom_probe.sources.text import number
 
 SOURCE = "/sys/devices/system/cpu/cpufreq"
 _CPUFREQ = "devices/system/cpu/cpufreq"
@@ -37,6 +38,6 @@ def read_cpufreq(policy: str) -> Frequency | None:
 def parse_cpufreq(affected_cpus: bytes, scaling_cur_freq: bytes, cpuinfo_max_freq: bytes) -> Frequency:
     """Raises ParseError."""
     try:
-        return Frequency(len(affected_cpus.split()), int(scaling_cur_freq), int(cpuinfo_max_freq))
+        return Frequency(len(affected_cpus.split()), number(scaling_cur_freq.strip()), number(cpuinfo_max_freq.strip()))
     except ValueError:
         raise ParseError(SOURCE, b" ".join((affected_cpus, scaling_cur_freq, cpuinfo_max_freq))) from None

@@ -10,7 +10,8 @@ _RESERVE = 64
 _MOST = 4096
 _HALF_PAGE = 2048  # of the smallest page size
 _LINE = 256
-_CHUNK = 1 << 17  # /proc/stat of a large machine is as long as that
+_CHUNK = 1 << 17
+_MOST_BYTES = 16 << 20  # the longest file that is read
 _OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 # pread(2): descriptor, count, offset.
@@ -87,9 +88,16 @@ class KeptFile:
         self._descriptors.close(fd)
 
 
-def read_first(fd: int) -> bytes:
-    """One read from the start of `fd`: the whole file where the kernel makes it with single_open."""
-    return os.pread(fd, _CHUNK, 0)
+def read_first(fd: int, pread: Pread = os.pread) -> bytes:
+    """The whole file in one read, where the kernel makes it with single_open: a short read is the proof.
+
+    It makes a longer one anew for each read, so that parts of it would not fit together: it is read once more, with
+    room for all of it. Raises OSError beyond 16 MiB.
+    """
+    size = _CHUNK
+    while len(data := pread(fd, size, 0)) == size:
+        size = min(_grown(size) * 8, _MOST_BYTES + 1)
+    return data
 
 
 def read_line(fd: int) -> bytes:
@@ -98,7 +106,10 @@ def read_line(fd: int) -> bytes:
 
 
 def read_all(fd: int, pread: Pread = os.pread) -> bytes:
-    """The whole file. A seq_file gives about a page of records at a time, so this reads until nothing is left."""
+    """The whole file. A seq_file gives about a page of records at a time, so this reads until nothing is left.
+
+    Raises OSError beyond 16 MiB.
+    """
     data = pread(fd, _CHUNK, 0)
     if not data:
         return data
@@ -109,9 +120,15 @@ def read_all(fd: int, pread: Pread = os.pread) -> bytes:
     parts = [data]
     while chunk:
         parts.append(chunk)
-        size += len(chunk)
+        size = _grown(size + len(chunk))
         chunk = pread(fd, _CHUNK, size)
     return b"".join(parts)
+
+
+def _grown(size: int) -> int:
+    if size > _MOST_BYTES:
+        raise OSError(errno.EFBIG, f"has more than {_MOST_BYTES} bytes")
+    return size
 
 
 def read_records(fd: int, pread: Pread = os.pread) -> bytes:

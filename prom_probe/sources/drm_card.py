@@ -77,7 +77,7 @@ _NO_READING = (61, 95, 22, 16)
 
 
 def _address(device: str) -> str:
-    for line in read_text(f"{device}/uevent").splitlines():
+    for line in read_text(f"{device}/uevent").split("\n"):
         if line.startswith("PCI_SLOT_NAME="):
             return line[14:]
     return os.path.basename(os.path.realpath(device))

@@ -3,8 +3,8 @@
 import os
 from typing import NamedTuple
 
-from prom_probe.sources.errors import ParseError
-from prom_probe.sources.mountinfo import SOURCE, unescape
+from prom_probe.sources.mountinfo import parse_mounts, visible_mounts
+from prom_probe.sources.text import Odd, ignore
 
 # Types without space of their own: kernel interfaces, read-only images, views of other filesystems.
 _PSEUDO = frozenset(
@@ -41,30 +41,22 @@ class Mount(NamedTuple):
     readonly: bool  # this mount or the whole filesystem
 
 
-def parse_filesystems(data: bytes) -> list[Mount]:
-    """In mount order. Of several mounts of one filesystem, the nearest to its root is used. Raises ParseError."""
+def parse_filesystems(data: bytes, odd: Odd = ignore) -> list[Mount]:
+    """Those that can be seen, in mount order. Of several mounts of one filesystem, the nearest to its root is used."""
     best: dict[bytes, tuple[tuple[int, int], Mount]] = {}
-    for line in data.splitlines():
-        left, separator, right = line.partition(b" - ")
-        try:
-            if not separator:
-                raise ParseError(SOURCE, line)
-            fstype, device, options = right.split(b" ", 2)
-            if fstype in _PSEUDO:
-                continue
-            _, _, number, root, point, rest = left.split(b" ", 5)
-            path = os.fsdecode(unescape(point))
-            if path in _NOT or path.startswith(_NOT_BELOW) or (fstype in _ROOT_ONLY and path != "/"):
-                continue
-            readonly = b"ro" in rest.split(b" ", 1)[0].split(b",") or b"ro" in options.split(b",")
-            mount = Mount(_text(unescape(device)), _text(fstype), _text(unescape(point)), path, readonly)
-        except ValueError:
-            raise ParseError(SOURCE, line) from None
-        rank = (len(root), len(point))
-        if number not in best or rank < best[number][0]:
-            best[number] = (rank, mount)
-    # Of several mounts at one place only the last is visible.
-    return list({mount.path: mount for _, mount in best.values()}.values())
+    mounts = parse_mounts(data, odd)
+    for row in visible_mounts(mounts, [mount for mount in mounts if mount.fstype not in _PSEUDO]):
+        path = os.fsdecode(row.point)
+        if path in _NOT or path.startswith(_NOT_BELOW):
+            continue
+        if row.fstype in _ROOT_ONLY and path != "/":
+            continue
+        readonly = b"ro" in row.options.split(b",") or b"ro" in row.super_options.split(b",")
+        mount = Mount(_text(row.source), _text(row.fstype), _text(row.point), path, readonly)
+        rank = (len(row.root), len(row.point))
+        if row.device not in best or rank < best[row.device][0]:
+            best[row.device] = (rank, mount)
+    return [mount for _, mount in best.values()]
 
 
 def _text(data: bytes) -> str:

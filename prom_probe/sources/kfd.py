@@ -7,6 +7,7 @@ import os
 
 from prom_probe.sources.descriptors import read_once
 from prom_probe.sources.drm_card import read_number
+from prom_probe.sources.text import number, rows
 
 
 def read_kfd_addresses(sysfs: str) -> dict[str, str]:
@@ -32,12 +33,14 @@ def read_kfd_addresses(sysfs: str) -> dict[str, str]:
 
 
 def parse_kfd_properties(data: bytes) -> dict[str, int]:
-    """Lines of a name and a number; other lines are skipped."""
-    fields = {}
-    for line in data.decode("ascii", "replace").splitlines():
-        name, _, value = line.partition(" ")
-        if value.strip().isdigit():
-            fields[name] = int(value)
+    """Rows of a name and a number; other rows are skipped."""
+    fields: dict[str, int] = {}
+    for row in rows(data):
+        name, _, value = row.partition(b" ")
+        try:
+            fields.setdefault(name.decode("ascii", "replace"), number(value.strip(b" ")))
+        except ValueError:
+            continue
     return fields
 
 

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from prom_probe.sources.errors import ParseError
+from prom_probe.sources.text import number
 
 SOURCE = "/proc/loadavg"
 
@@ -19,7 +20,7 @@ def parse_proc_loadavg(data: bytes) -> ProcLoadavg:
     try:
         load1, load5, load15, tasks, _ = data.split()
         _, threads = tasks.split(b"/")
-        return ProcLoadavg(float(load1), float(load5), float(load15), int(threads))
+        return ProcLoadavg(float(load1), float(load5), float(load15), number(threads))
     except ValueError:
         raise ParseError(SOURCE, data) from None
 
@@ -27,6 +28,6 @@ def parse_proc_loadavg(data: bytes) -> ProcLoadavg:
 def parse_last_pid(data: bytes) -> int:
     """The newest PID of our PID namespace; threads use PIDs too. Raises ParseError."""
     try:
-        return int(data[data.rindex(b" ") :])
+        return number(data[data.rindex(b" ") :].strip())
     except ValueError:
         raise ParseError(SOURCE, data) from None

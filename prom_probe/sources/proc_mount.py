@@ -2,15 +2,15 @@
 
 import os
 
+from prom_probe.sources.mountinfo import parse_mounts
+from prom_probe.sources.text import Odd, ignore
 
-def parse_proc_options(data: bytes, procfs: str) -> dict[str, str]:
+
+def parse_proc_options(data: bytes, procfs: str, odd: Odd = ignore) -> dict[str, str]:
     """The options of the newest procfs mount at `procfs`; empty where it is not a mount point."""
     options: dict[str, str] = {}
-    for line in data.splitlines():
-        left, _, right = line.partition(b" - ")
-        before, after = left.split(), right.split()
-        if len(before) < 6 or len(after) < 3 or after[0] != b"proc" or os.fsdecode(before[4]) != procfs:
-            continue
-        pairs = (os.fsdecode(option).partition("=") for option in after[2].split(b","))
-        options = {key: value for key, _, value in pairs}
+    for mount in parse_mounts(data, odd):
+        if mount.fstype == b"proc" and os.fsdecode(mount.point) == procfs:
+            pairs = (os.fsdecode(option).partition("=") for option in mount.super_options.split(b","))
+            options = {key: value for key, _, value in pairs}
     return options

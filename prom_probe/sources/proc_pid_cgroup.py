@@ -1,9 +1,11 @@
 """/proc/PID/cgroup: the cgroups a process is in, as seen from our cgroup namespace (cgroups(7))."""
 
+import os
 from typing import NamedTuple
 
 from prom_probe.sources.descriptors import read_once
 from prom_probe.sources.errors import ParseError
+from prom_probe.sources.text import Odd, ignore, rows
 
 SOURCE = "/proc/PID/cgroup"
 
@@ -20,13 +22,16 @@ def read_proc_pid_cgroup(procfs: str, pid: int | str) -> bytes:
     return read_once(f"{procfs}/{pid}/cgroup")
 
 
-def parse_proc_pid_cgroup(data: bytes) -> list[Membership]:
-    """One Membership for each line. Raises ParseError."""
+def parse_proc_pid_cgroup(data: bytes, odd: Odd = ignore) -> list[Membership]:
+    """One Membership for each row. Raises ParseError if no row is good."""
     found = []
-    for line in data.decode("utf-8", "surrogateescape").splitlines():
-        parts = line.split(":", 2)
-        if len(parts) != 3:
-            raise ParseError(SOURCE, data)
-        controllers = tuple(parts[1].split(",")) if parts[1] else ()
-        found.append(Membership(controllers, parts[2]))
+    for row in rows(data):
+        number, _, rest = row.partition(b":")
+        controllers, colon, path = os.fsdecode(rest).partition(":")
+        if colon and number.isdigit() and path.startswith("/"):
+            found.append(Membership(tuple(controllers.split(",")) if controllers else (), path))
+        else:
+            odd(row)
+    if data and not found:
+        raise ParseError(SOURCE, data)
     return found

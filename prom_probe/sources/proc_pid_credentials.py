@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from prom_probe.sources.descriptors import read_once
 from prom_probe.sources.errors import ParseError
+from prom_probe.sources.text import fields, find_row, number
 
 SOURCE = "/proc/PID/status"
 
@@ -22,15 +23,11 @@ def read_proc_pid_credentials(procfs: str, pid: int | str) -> bytes:
 
 def parse_proc_pid_credentials(data: bytes) -> Credentials:
     """Raises ParseError."""
-    fields = {}
-    for line in data.splitlines():
-        key, _, value = line.partition(b":")
-        fields[key] = value.split()
     try:
-        uids, gids = (tuple(int(number) for number in fields[key]) for key in (b"Uid", b"Gid"))
-        permitted, effective = (int(fields[key][0], 16) for key in (b"CapPrm", b"CapEff"))
-    except (KeyError, ValueError, IndexError):
+        uids, gids = ([number(id) for id in fields(find_row(data, key) or b"")] for key in (b"Uid:", b"Gid:"))
+        permitted, effective = (int(find_row(data, key) or b"", 16) for key in (b"CapPrm:", b"CapEff:"))
+    except ValueError:
         raise ParseError(SOURCE, data) from None
     if len(uids) != 4 or len(gids) != 4:
         raise ParseError(SOURCE, data)
-    return Credentials(uids, gids, permitted, effective)
+    return Credentials(tuple(uids), tuple(gids), permitted, effective)

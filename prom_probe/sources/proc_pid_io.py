@@ -1,16 +1,21 @@
 """/proc/PID/io: bytes that a process and its reaped children read and wrote (proc_pid_io(5)); denied to other uids."""
 
 from prom_probe.sources.errors import ParseError
+from prom_probe.sources.text import Odd, find_number, ignore
 
 SOURCE = "/proc/PID/io"
+_KEYS = [b"read_bytes:", b"write_bytes:"]
 
 
-def parse_proc_pid_io(data: bytes) -> tuple[int, int]:
-    """(read_bytes, write_bytes): transfers from and to storage, without page cache hits. Raises ParseError."""
+def parse_proc_pid_io(data: bytes, odd: Odd = ignore) -> tuple[int | None, int | None]:
+    """(read_bytes, write_bytes): transfers from and to storage, without page cache hits; None for an odd row.
+
+    Raises ParseError if neither is good.
+    """
     f = data.split()
-    try:
-        if f[8] != b"read_bytes:" or f[10] != b"write_bytes:":
-            raise ParseError(SOURCE, data)
+    if f[8:12:2] == _KEYS and (f[9] + f[11]).isdigit() and len(f[9]) < 20 > len(f[11]):  # as all kernels have it
         return int(f[9]), int(f[11])
-    except (ValueError, IndexError):
-        raise ParseError(SOURCE, data) from None
+    read, written = find_number(data, b"read_bytes:", odd), find_number(data, b"write_bytes:", odd)
+    if read is None and written is None:
+        raise ParseError(SOURCE, data)
+    return read, written

@@ -6,21 +6,18 @@ Denied to other uids.
 """
 
 from prom_probe.sources.errors import ParseError
+from prom_probe.sources.text import Odd, find_number, ignore
 
 SOURCE = "/proc/PID/smaps_rollup"
 
 
-def parse_smaps_rollup(data: bytes) -> tuple[int, int]:
+def parse_smaps_rollup(data: bytes, odd: Odd = ignore) -> tuple[int | None, int | None]:
     """(PSS, USS) in KiB: proportional set size; unique set size, which is Private_Clean + Private_Dirty.
 
-    Raises ParseError.
+    None for what is missing or odd. Raises ParseError if both are.
     """
-    try:
-        return _kib(data, b"\nPss:"), _kib(data, b"\nPrivate_Clean:") + _kib(data, b"\nPrivate_Dirty:")
-    except ValueError:
-        raise ParseError(SOURCE, data) from None
-
-
-def _kib(data: bytes, key: bytes) -> int:
-    start = data.index(key) + len(key)
-    return int(data[start : data.index(b" kB", start)])
+    pss, clean, dirty = (find_number(data, key, odd, b" kB") for key in (b"Pss:", b"Private_Clean:", b"Private_Dirty:"))
+    uss = None if clean is None or dirty is None else clean + dirty
+    if pss is None and uss is None:
+        raise ParseError(SOURCE, data)
+    return pss, uss

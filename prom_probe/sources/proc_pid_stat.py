@@ -35,7 +35,7 @@ def parse_proc_pid_stat(data: bytes) -> ProcPidStat:
     try:
         close = data.rindex(b")")  # the last one: the name may contain some
         f = data[close + 2 :].split(None, 26)
-        return ProcPidStat(
+        stat = ProcPidStat(
             data[data.index(b"(") + 1 : close],
             f[0],
             int(f[1]),
@@ -53,6 +53,9 @@ def parse_proc_pid_stat(data: bytes) -> ProcPidStat:
         )
     except (ValueError, IndexError):
         raise ParseError(SOURCE, data) from None
+    if min(stat[2:]) < 0:
+        raise ParseError(SOURCE, data)
+    return stat
 
 
 def parse_is_thread(data: bytes) -> bool:

@@ -12,6 +12,9 @@ def parse_proc_pid_statm(data: bytes) -> tuple[int, int, int]:
     """
     try:
         size, resident, shared, _ = data.split(None, 3)
-        return int(size), int(resident), int(shared)
+        pages = int(size), int(resident), int(shared)
     except ValueError:
         raise ParseError(SOURCE, data) from None
+    if min(pages) < 0:
+        raise ParseError(SOURCE, data)
+    return pages

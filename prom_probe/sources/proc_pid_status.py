@@ -4,6 +4,7 @@
 from typing import NamedTuple
 
 from prom_probe.sources.errors import ParseError
+from prom_probe.sources.text import Odd, fields, find_number, find_row, ignore
 
 SOURCE = "/proc/PID/status"
 
@@ -16,34 +17,25 @@ class MemoryStatus(NamedTuple):
     swap: int | None  # VmSwap: private pages in swap, without shared memory
 
 
-def parse_proc_pid_status(data: bytes) -> MemoryStatus:
-    """Raises ParseError."""
-    return MemoryStatus(_find_kib(data, b"\nVmHWM:"), _find_kib(data, b"\nRssShmem:"), _find_kib(data, b"\nVmSwap:"))
+def parse_proc_pid_status(data: bytes, odd: Odd = ignore) -> MemoryStatus:
+    """None for an odd row too."""
+    return MemoryStatus(
+        find_number(data, b"VmHWM:", odd, b" kB"),
+        find_number(data, b"RssShmem:", odd, b" kB"),
+        find_number(data, b"VmSwap:", odd, b" kB"),
+    )
 
 
-def parse_task_status(data: bytes) -> tuple[bytes, int, int]:
+def parse_task_status(data: bytes, odd: Odd = ignore) -> tuple[bytes, int | None, int | None]:
     """(state, voluntary, nonvoluntary): a thread's state as in /proc/PID/stat, and its context switches so far.
 
-    Raises ParseError.
+    None for an odd row. Raises ParseError without a state.
     """
-    try:
-        state = data.index(b"\nState:") + 7
-        voluntary = data.index(b"\nvoluntary_ctxt_switches:") + 25
-        nonvoluntary = data.index(b"\nnonvoluntary_ctxt_switches:", voluntary) + 28
-        return (
-            data[state : state + 4].split(None, 1)[0],
-            int(data[voluntary : data.index(b"\n", voluntary)]),
-            int(data[nonvoluntary : data.index(b"\n", nonvoluntary)]),
-        )
-    except (ValueError, IndexError):
-        raise ParseError(SOURCE, data) from None
-
-
-def _find_kib(data: bytes, key: bytes) -> int | None:
-    start = data.find(key)
-    if start < 0:
-        return None
-    try:
-        return int(data[start + len(key) : data.index(b" kB", start)])
-    except ValueError:
-        raise ParseError(SOURCE, data) from None
+    state = fields(find_row(data, b"State:") or b"")
+    if not state:
+        raise ParseError(SOURCE, data)
+    return (
+        state[0],
+        find_number(data, b"voluntary_ctxt_switches:", odd),
+        find_number(data, b"nonvoluntary_ctxt_switches:", odd),
+    )

@@ -276,6 +276,7 @@ def kernel_says(pids: list[int]) -> dict[int, tuple[int, int, int, int]]:
         stat = parse_proc_pid_stat(read_once(f"/proc/{pid}/stat"))
         waited = parse_proc_pid_schedstat(read_once(f"/proc/{pid}/schedstat"))
         _, written = parse_proc_pid_io(read_once(f"/proc/{pid}/io"))
+        assert written is not None
         numbers[pid] = stat.utime, stat.stime, waited, written
     return numbers
 

@@ -60,7 +60,7 @@ def read_identity(procfs: str) -> Identity:
         credentials = Credentials((uid,) * 4, (gid,) * 4, 0, 0)
     try:
         options = parse_proc_options(read_once(f"{procfs}/self/mountinfo"), procfs)
-    except OSError:
+    except (OSError, ParseError):
         options = {}
     hidepid = options.get("hidepid", "")
     return Identity(

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 from prom_probe.collectors.base import Context
 from prom_probe.collectors.cgroup.families import FAMILIES, IO_DEVICE
 from prom_probe.collectors.cgroup.files import FILES, INACTIVE_FILE, IO_FILES, CgroupFile, IoFile, cpu_limits
-from prom_probe.collectors.system.devices import Devices
+from prom_probe.collectors.odd_rows import OddRows
+from prom_probe.collectors.system.devices import MAX_DEVICES, Devices, DroppedDevices, choose_devices
 from prom_probe.model.definition import READABLE, Definition
 from prom_probe.model.family import Column, column
 from prom_probe.model.layout import Group, Layout
@@ -19,6 +20,7 @@ from prom_probe.sources.cgroup_limits import read_effective_cpus, read_effective
 from prom_probe.sources.cgroup_path import CgroupLocator, Directories, locate_named_cgroup
 from prom_probe.sources.descriptors import Descriptors, KeptFile, read_first, read_once
 from prom_probe.sources.errors import ParseError
+from prom_probe.sources.text import Odd
 
 # A tree's cgroup is located again after this many collections: a process can be moved to another.
 _LOCATE_EVERY = 30
@@ -40,11 +42,12 @@ class CgroupCollector:
     def __init__(self, context: Context) -> None:
         self.layout = Layout()
         self._context = context
-        self._locator = CgroupLocator(context.procfs, context.cgroupfs)
+        self._locator = CgroupLocator(context.procfs, context.cgroupfs, odd=context.odd_rows.of("cgroup"))
         self._device_names: dict[str, str] = {}
         self._watched = {watch.name: watch.value for watch in context.watches if watch.kind == "cgroup"}
         self._cgroups: dict[str, _Cgroup] = {}
         self._readable = self.layout.add((column(READABLE.family, source="cgroup"),))
+        self._dropped = DroppedDevices(self.layout)
         self._said: set[str] = set()
 
     def collect(self) -> None:
@@ -53,7 +56,7 @@ class CgroupCollector:
         for tree, pid in self._context.tree_pids.items():
             cgroup = self._cgroups.get(tree)
             if cgroup is None:
-                cgroup = self._cgroups[tree] = _Cgroup()
+                cgroup = self._cgroups[tree] = _Cgroup(self._context.odd_rows)
             cgroup.left_s = None
             readable &= self._locate(tree, pid, cgroup)
         for tree, cgroup in list(self._cgroups.items()):
@@ -61,6 +64,8 @@ class CgroupCollector:
             if tree not in self._context.tree_pids and self._is_over(cgroup):
                 self._forget(tree)
         self.layout.row[self._readable.start] = readable
+        dropped = sum(max(0, len(cgroup.io) - MAX_DEVICES) for cgroup in self._cgroups.values())
+        self._dropped.write("cgroup_io", dropped)
 
     def _locate(self, tree: str, pid: int, cgroup: "_Cgroup") -> bool:
         """Locate the tree's cgroup if that is due; False where access is denied."""
@@ -89,7 +94,8 @@ class CgroupCollector:
     def _read(self, tree: str, cgroup: "_Cgroup") -> bool:
         values = cgroup.read(self._context)
         for problem in cgroup.problems:
-            self._say(f"cgroup of tree {tree!r}: {problem}")
+            if problem is not None:
+                self._say(f"cgroup of tree {tree!r}: {problem}")
         if values and cgroup.group is None:
             cgroup.group = self.layout.add(column(FAMILIES[name].family, tree=tree) for name in _NAMES)
         if cgroup.group is not None:
@@ -107,11 +113,11 @@ class CgroupCollector:
                 return tuple(column(definition.family, exposed=True, tree=tree, **labels) for definition in definitions)
 
             cgroup.devices = Devices(self.layout, columns, IO_DEVICE.values())
-        for device, numbers in cgroup.io.items():
-            cgroup.devices.write(
-                device, [numbers.get(name, STALE) for name in IO_DEVICE], device=self._device_name(device)
-            )
-        cgroup.devices.keep(cgroup.io)
+        chosen = choose_devices(cgroup.io, lambda device: True)
+        cgroup.devices.keep(chosen)
+        for device in chosen:
+            numbers = [cgroup.io[device].get(name, STALE) for name in IO_DEVICE]
+            cgroup.devices.write(device, numbers, device=self._device_name(device))
 
     def _device_name(self, number: str) -> str:
         """The name of device "8:0", such as "sda"; the number itself where the name is not known."""
@@ -154,7 +160,8 @@ class CgroupCollector:
 class _Cgroup:
     """The files of one tree's cgroup."""
 
-    def __init__(self) -> None:
+    def __init__(self, odd_rows: OddRows) -> None:
+        self._odd_rows = odd_rows
         self.pid = 0  # the process that it was located by
         self.wait = 0  # collections until it is located again
         self.left_s: float | None = None  # when the tree's last process ended
@@ -163,13 +170,13 @@ class _Cgroup:
         self.group: Group | None = None
         self.devices: Devices | None = None
         self.io: dict[str, dict[str, float]] = {}  # by device and short name; after a removal, the last values
-        self.problems: list[str] = []  # of the newest readings
+        self.problems: list[str | None] = []  # of the newest readings; None for what is an odd row, which is logged
         self._present: list[CgroupFile | IoFile] = []
         self._files: list[tuple[KeptFile, CgroupFile]] = []
         self._seldom: list[tuple[KeptFile, CgroupFile]] = []
         self._io: list[tuple[KeptFile, IoFile]] = []
         self._limits: dict[str, float] = {}
-        self._limit_problems: list[str] = []
+        self._limit_problems: list[str | None] = []
         self._due_s = 0.0
         self._last: dict[str, float] = {}
 
@@ -216,11 +223,12 @@ class _Cgroup:
         return values
 
     def _take(
-        self, values: dict[str, float], file: KeptFile, take: Callable[[bytes], Iterable[tuple[str, float]]]
+        self, values: dict[str, float], file: KeptFile, take: Callable[[bytes, Odd], Iterable[tuple[str, float]]]
     ) -> None:
         """One file's numbers. Raises _Removed."""
+        odd = self._odd_rows.of(os.path.basename(file.path))
         try:
-            values.update(take(file.read()))
+            values.update(take(file.read(), odd))
         except OSError as error:
             if error.errno in _GONE:
                 if not os.path.exists(f"{os.path.dirname(file.path)}/cgroup.procs"):
@@ -228,22 +236,30 @@ class _Cgroup:
                 self.wait = 0  # its controller was disabled: locate the cgroup again
             elif error.errno != errno.EOPNOTSUPP:  # a kernel without pressure stall information
                 self.problems.append(str(error))
-        except (ParseError, OverflowError) as error:
-            self.problems.append(f"{file.path}: {error}")
+        except ParseError as error:
+            odd(error.text)
+            self.problems.append(None)
 
     def _read_io(self, values: dict[str, float]) -> None:
-        """Fill `io`, and the sums over devices. A cgroup that has done no IO has an empty file."""
+        """Fill `io`, and the sums over devices. A cgroup that has done no IO has an empty file.
+
+        Where a row is odd, a device that has none keeps its last numbers: the sums are counters and must not fall.
+        """
         io: dict[str, dict[str, float]] = {}
         for file, reading in self._io:
 
-            def take(data: bytes, reading: IoFile = reading) -> Iterable[tuple[str, float]]:
-                sums = dict.fromkeys(reading.names.values(), 0.0)
-                for device, counts in reading.parse(data).items():
+            def take(data: bytes, odd: Odd, reading: IoFile = reading) -> Iterable[tuple[str, float]]:
+                odd_rows: list[bytes] = []
+                names = reading.names
+                for device, counts in reading.parse(data, odd_rows.append).items():
+                    io.setdefault(device, {}).update({name: float(counts.get(key, 0)) for key, name in names.items()})
+                for row in odd_rows:
+                    odd(row)
+                for device, last in self.io.items() if odd_rows else ():
                     numbers = io.setdefault(device, {})
-                    for key, name in reading.names.items():
-                        numbers[name] = float(counts.get(key, 0))
-                        sums[name] += numbers[name]
-                return sums.items()
+                    for name in last.keys() & set(names.values()) - numbers.keys():
+                        numbers[name] = last[name]
+                return [(name, sum(numbers.get(name, 0.0) for numbers in io.values())) for name in names.values()]
 
             self._take(values, file, take)
         self.io = io

@@ -13,6 +13,7 @@ from prom_probe.sources.cgroup_files import (
 )
 from prom_probe.sources.cpu_limit import parse_cpu_max
 from prom_probe.sources.proc_pressure import parse_pressure
+from prom_probe.sources.text import Odd
 
 # Not a metric itself: the working set is computed from it.
 INACTIVE_FILE = "inactive_file"
@@ -25,7 +26,7 @@ class CgroupFile(NamedTuple):
 
     controller: str
     file: str
-    take: Callable[[bytes], Values]
+    take: Callable[[bytes, Odd], Values]
     seldom: bool = False  # a limit: read every few seconds
 
 
@@ -34,33 +35,33 @@ class IoFile(NamedTuple):
 
     controller: str
     file: str
-    parse: Callable[[bytes], DeviceCounts]
+    parse: Callable[[bytes, Odd], DeviceCounts]
     names: Mapping[bytes, str]
 
 
-def _keyed(source: str, names: Mapping[bytes, tuple[str, float]]) -> Callable[[bytes], Values]:
+def _keyed(source: str, names: Mapping[bytes, tuple[str, float]]) -> Callable[[bytes, Odd], Values]:
     """Of a flat keyed file: for each key the short name, and how many of the file's units make a base unit."""
 
-    def take(data: bytes) -> Values:
-        numbers = parse_flat_keyed(data, source)
+    def take(data: bytes, odd: Odd) -> Values:
+        numbers = parse_flat_keyed(data, source, odd)
         return ((name, numbers[key] / unit) for key, (name, unit) in names.items() if key in numbers)
 
     return take
 
 
-def _number(source: str, name: str, unit: float = 1) -> Callable[[bytes], Values]:
-    return lambda data: iter([(name, parse_number(data, source) / unit)])
+def _number(source: str, name: str, unit: float = 1) -> Callable[[bytes, Odd], Values]:
+    return lambda data, odd: iter([(name, parse_number(data, source) / unit)])
 
 
-def _limit(source: str, name: str) -> Callable[[bytes], Values]:
-    def take(data: bytes) -> Values:
+def _limit(source: str, name: str) -> Callable[[bytes, Odd], Values]:
+    def take(data: bytes, odd: Odd) -> Values:
         limit = parse_limit(data, source)
         return iter([] if limit is None else [(name, limit)])
 
     return take
 
 
-def _cpu_max(data: bytes) -> Values:
+def _cpu_max(data: bytes, odd: Odd) -> Values:
     limit = parse_cpu_max(data)
     if limit is not None:
         quota, period = map(int, data.split())
@@ -75,10 +76,11 @@ def cpu_limits(quota_us: int, period_us: int) -> Values:
         yield "cpu_limit", quota_us / period_us
 
 
-def _waits(resource: str) -> Callable[[bytes], Values]:
-    def take(data: bytes) -> Values:
-        some, full = parse_pressure(data)
-        yield f"{resource}_waiting", some / 1e6
+def _waits(resource: str) -> Callable[[bytes, Odd], Values]:
+    def take(data: bytes, odd: Odd) -> Values:
+        some, full = parse_pressure(data, odd)
+        if some is not None:
+            yield f"{resource}_waiting", some / 1e6
         if full is not None:
             yield f"{resource}_stalled", full / 1e6
 

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from prom_probe.collectors.gpu.source import GpuError, GpuProcess, Trees
 from prom_probe.sources.drm_fdinfo import DrmClient, list_drm_fds, read_drm_client
-from prom_probe.sources.errors import ParseError
+from prom_probe.sources.text import Odd, ignore
 
 # A process's descriptors are listed when it is new and then every 10th collection: that is when a DRM file that it has
 # opened since is found.
@@ -33,8 +33,9 @@ class _Held:
 class DrmClients:
     """Call `read` once in each collection."""
 
-    def __init__(self, procfs: str) -> None:
+    def __init__(self, procfs: str, odd: Odd = ignore) -> None:
         self._procfs = procfs
+        self._odd = odd
         self._held: dict[int, _Held] = {}
         # Each client's highest reading, and the last collection that saw it. Only what exceeds it is an increase, even
         # when the client passes from one process to another.
@@ -83,15 +84,15 @@ class DrmClients:
             held.age += 1
             for fd in held.fds:
                 try:
-                    client = read_drm_client(self._procfs, pid, fd)
+                    client = read_drm_client(self._procfs, pid, fd, self._odd)
                 except _GONE:
                     continue
                 if client is not None:
                     clients.append(client)
         except _GONE:
             pass
-        except (OSError, ParseError) as error:
-            code = "PARSE" if isinstance(error, ParseError) else errno.errorcode.get(error.errno or 0, "READ")
+        except OSError as error:
+            code = errno.errorcode.get(error.errno or 0, "READ")
             self.denied.append(GpuError("fdinfo", code, str(error)))
         return clients
 

@@ -13,7 +13,7 @@ from prom_probe.collectors.gpu.source import GpuInfo, GpuSample
 from prom_probe.collectors.gpu.sources import make_sources
 from prom_probe.collectors.process.membership import decode_members
 from prom_probe.collectors.series import SeriesWriter
-from prom_probe.model.definition import READABLE
+from prom_probe.model.definition import ODD_ROWS, READABLE
 from prom_probe.model.layout import Layout
 from prom_probe.sources.descriptors import read_once
 from prom_probe.sources.errors import ParseError
@@ -138,6 +138,8 @@ class GpuCollector:
         for (call, code), count in self._faults.counts.items():
             write(families.ERRORS, count, call, code)
         self._faults.end()
+        for source, rows in self._context.odd_rows.counts.items():
+            write(ODD_ROWS, rows, source)
         if took_s:
             write(families.SAMPLE_DURATION, took_s)
         if self._first_sample_s is not None:

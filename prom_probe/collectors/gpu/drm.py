@@ -76,7 +76,7 @@ class DrmSource:
         self.name = name
         self._context = context
         self._cards: list[_Card] = []
-        self._clients = DrmClients(context.procfs)
+        self._clients = DrmClients(context.procfs, context.odd_rows.of("proc_pid_fdinfo"))
         self._kfd: dict[str, str] = {}
         self._number = 0
 

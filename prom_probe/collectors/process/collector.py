@@ -79,9 +79,10 @@ class ProcessCollector:
             read_clock=self._find_clock(),
             main_thread_waits=not context.context_switches,
             say=self._say,
+            odd_rows=context.odd_rows,
         )
         self._images = Images(context.procfs, context.own_pids, self._reader.reread)
-        self._threads = Threads(self._say) if context.context_switches else None
+        self._threads = Threads(self._say, context.odd_rows) if context.context_switches else None
         self._pss = Pss(context, self._say) if context.pss_interval_s > 0 else None
         sources = _SOURCES + ("proc_pid_smaps_rollup",) * (self._pss is not None)
         self._sources = self.layout.add(column(READABLE.family, source=source) for source in sources)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable
 from time import perf_counter
 
 from prom_probe.collectors.base import Context
+from prom_probe.collectors.odd_rows import OddRows
 from prom_probe.collectors.process.process import Process
 from prom_probe.sources.errors import ParseError
 from prom_probe.sources.proc_pid_schedstat import parse_proc_pid_schedstat
@@ -27,8 +28,10 @@ class Threads:
     A thread that is gone is counted up to its last reading; one with a reused ID is counted from 0.
     """
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, say: Callable[[str], None], odd_rows: OddRows | None = None) -> None:
         self._say = say
+        self._odd_rows = odd_rows or OddRows()
+        self._odd = self._odd_rows.of("proc_pid_status")
 
     def read(self, processes: Iterable[Process]) -> None:
         """Read the threads of the processes that have run since the last time."""
@@ -40,8 +43,11 @@ class Threads:
                     self._scan(process)
                 except _GONE:
                     continue
-                except (OSError, ParseError) as error:
+                except OSError as error:
                     self._say(str(error))
+                    continue
+                except ParseError as error:
+                    self._odd_rows.count_error(error)
                     continue
             process.scanned_ns = process.cpu_ns
 
@@ -51,9 +57,11 @@ class Threads:
         waits = True
         for tid in files.tasks():
             try:
-                state, voluntary, nonvoluntary = parse_task_status(files.task(tid, "status"))
+                state, *switches = parse_task_status(files.task(tid, "status"), self._odd)
             except _GONE:
                 continue
+            seen = before.get(tid, (b"", 0, 0, 0))[1:3]
+            voluntary, nonvoluntary = (old if new is None else new for old, new in zip(seen, switches, strict=True))
             try:
                 waited = parse_proc_pid_schedstat(files.task(tid, "schedstat"))
             except _GONE:
@@ -75,6 +83,7 @@ class Pss:
     def __init__(self, context: Context, say: Callable[[str], None]) -> None:
         self._context = context
         self._say = say
+        self._odd = context.odd_rows.of("proc_pid_smaps_rollup")
         self._queue: deque[Process] = deque()
         self.readable = True  # whether every process allowed it
 
@@ -98,10 +107,13 @@ class Pss:
             return
         try:
             data = process.files.smaps_rollup()
-            process.pss, process.uss = parse_smaps_rollup(data) if data else (0, 0)
+            pss, uss = parse_smaps_rollup(data, self._odd) if data else (0, 0)
+            process.pss, process.uss = -1 if pss is None else pss, -1 if uss is None else uss
         except _GONE:
             return
         except PermissionError:  # another uid's
             self.readable = False
-        except (OSError, ParseError) as error:
+        except OSError as error:
             self._say(str(error))
+        except ParseError as error:
+            self._context.odd_rows.count_error(error)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from heapq import nlargest
 
+from prom_probe.collectors.odd_rows import OddRows
 from prom_probe.collectors.process.process import ZOMBIE, Process
 from prom_probe.sources.errors import ParseError
-from prom_probe.sources.proc_pid_io import parse_proc_pid_io
+from prom_probe.sources.proc_pid_io import SOURCE, parse_proc_pid_io
 from prom_probe.sources.proc_pid_limits import parse_max_fds
 from prom_probe.sources.proc_pid_schedstat import parse_proc_pid_schedstat
 from prom_probe.sources.proc_pid_stat import parse_proc_pid_stat
@@ -38,13 +39,19 @@ class ProcessReader:
     """
 
     def __init__(
-        self, *, read_clock: Callable[[int], int] | None, main_thread_waits: bool, say: Callable[[str], None]
+        self,
+        *,
+        read_clock: Callable[[int], int] | None,
+        main_thread_waits: bool,
+        say: Callable[[str], None],
+        odd_rows: OddRows | None = None,
     ) -> None:
         """`read_clock` returns the CPU clock of a PID; None where PIDs are not those of our namespace.
         `main_thread_waits`: whether the main thread's schedstat is read. `say` logs unexpected errors.
         """
         self._read_clock = read_clock
         self._say = say
+        self._odd_rows = odd_rows or OddRows()
         self._collection = 0
         self._zombie_files = [_read_io, _read_waited] if main_thread_waits else [_read_io]
         self._files = [*self._zombie_files, _read_fds, _read_memory]
@@ -70,8 +77,11 @@ class ProcessReader:
                 except _GONE:
                     gone.append(process)
                     continue
-                except (OSError, ParseError) as error:
+                except OSError as error:
                     self._say(str(error))
+                    continue
+                except ParseError as error:
+                    self._odd_rows.count_error(error)
                     continue
                 process.cpu_ns, process.ran = cpu_ns, True
             self._read_others(process, ran, turn)
@@ -126,8 +136,10 @@ class ProcessReader:
             read(process)
         except _GONE:
             pass  # after its stat was read, which may include what it reaped: the next collection finds it gone
-        except (OSError, ParseError) as error:
+        except OSError as error:
             self._say(str(error))
+        except ParseError as error:
+            self._odd_rows.count_error(error)
 
 
 def _read_stat(process: Process) -> None:
@@ -170,8 +182,12 @@ def _has_changed_much(process: Process) -> bool:
 def _read_io(process: Process) -> None:
     """After its stat, in the same collection, so that both include the same reaped children."""
     try:
-        process.count_io(*parse_proc_pid_io(process.files.io()))
+        data = process.files.io()
+        read, written = parse_proc_pid_io(data)
+        process.count_io(process.read if read is None else read, process.write if written is None else written)
         process.io_readable = True
+        if read is None or written is None:
+            raise ParseError(SOURCE, data)
     except PermissionError:  # of another uid
         process.io_readable = False
     except FileNotFoundError:  # a kernel without task IO accounting, or gone

@@ -1,6 +1,7 @@
 """The system collector: the sections that make up the whole machine, each read at its own interval."""
 
 from prom_probe.collectors.base import Context
+from prom_probe.collectors.odd_rows import OddRowColumns
 from prom_probe.collectors.system import families, kernel
 from prom_probe.collectors.system.filesystems import Filesystems
 from prom_probe.collectors.system.hardware import Frequencies, Temperatures
@@ -43,6 +44,7 @@ class SystemCollector:
             Temperatures(host),
         ]
         self._begun = False
+        self._odd_rows = OddRowColumns(self.layout, context.odd_rows)
         self._time = self.layout.add(host.columns((families.TIME,)))
         self._readable = self.layout.add(column(READABLE.family, source=section.source) for section in self._sections)
 
@@ -62,9 +64,12 @@ class SystemCollector:
             except (OSError, ParseError, OverflowError) as error:  # OverflowError: a number too large for a float
                 section.end()
                 readable = False
-                if not (section.optional and isinstance(error, FileNotFoundError)):
+                if isinstance(error, ParseError):
+                    section.odd(error.text)
+                elif not (section.optional and isinstance(error, FileNotFoundError)):
                     self._host.say(str(error))
             row[readable_start + number] = readable
+        self._odd_rows.write()
         self._begun = True
 
     def _wait_s(self, number: int) -> float:
@@ -74,10 +79,10 @@ class SystemCollector:
         return every_s + shift - _EARLY_S
 
     def checkpoint(self) -> bytes:
-        return b""  # all its counters are the kernel's
+        return self._odd_rows.save()  # all other counters are the kernel's
 
     def restore(self, state: bytes) -> None:
-        pass
+        self._odd_rows.restore(state)
 
     def close(self) -> None:
         for section in self._sections:

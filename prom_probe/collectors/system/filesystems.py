@@ -3,7 +3,7 @@
 import os
 
 from prom_probe.collectors.system import device_families as families
-from prom_probe.collectors.system.devices import Devices
+from prom_probe.collectors.system.devices import Devices, choose_devices
 from prom_probe.collectors.system.rounds import RoundsSection
 from prom_probe.collectors.system.section import Host
 from prom_probe.model.sample import STALE
@@ -22,22 +22,26 @@ class Filesystems(RoundsSection[Mount, os.statvfs_result]):
         self._devices = Devices(host.layout, host.columns, families.FILESYSTEM)
 
     def list_items(self) -> list[Mount]:
-        return parse_filesystems(read_once(f"{self._host.context.procfs}/self/mountinfo"))
+        return parse_filesystems(read_once(f"{self._host.context.procfs}/self/mountinfo"), self.odd)
 
     def name(self, item: Mount) -> str:
         return f"filesystem {item.mountpoint} ({item.fstype}, {item.device})"
 
     def show(self, answers: dict[Mount, os.statvfs_result]) -> None:
-        seen = []
-        for mount, answer in answers.items():
-            if answer.f_blocks:  # without blocks it cannot be full
-                labels = {"device": mount.device, "fstype": mount.fstype, "mountpoint": mount.mountpoint}
-                seen.append("\0".join(labels.values()))
-                self._devices.write(seen[-1], _values(mount, answer), **labels)
-        self._devices.keep(seen)
+        with_blocks = [mount for mount, answer in answers.items() if answer.f_blocks]  # others cannot be full
+        chosen = choose_devices(with_blocks, lambda mount: mount.device.startswith("/dev/"))
+        self._devices.keep(map(_key, chosen))
+        for mount in chosen:
+            labels = {"device": mount.device, "fstype": mount.fstype, "mountpoint": mount.mountpoint}
+            self._devices.write(_key(mount), _values(mount, answers[mount]), **labels)
+        self._host.dropped.write("filesystem", len(with_blocks) - len(chosen))
 
     def end(self) -> None:
         self._devices.keep(())
+
+
+def _key(mount: Mount) -> str:
+    return "\0".join((mount.device, mount.fstype, mount.mountpoint))
 
 
 def _values(mount: Mount, answer: os.statvfs_result) -> tuple[float, ...]:

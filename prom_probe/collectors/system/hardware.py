@@ -1,7 +1,7 @@
 """The system collector's hardware: clock frequencies and temperatures, which some devices are slow to give."""
 
 from prom_probe.collectors.system import device_families as families
-from prom_probe.collectors.system.devices import Devices
+from prom_probe.collectors.system.devices import Devices, choose_devices
 from prom_probe.collectors.system.rounds import RoundsSection
 from prom_probe.collectors.system.section import Host
 from prom_probe.sources.cpufreq import Frequency, list_cpufreq_policies, read_cpufreq
@@ -51,9 +51,11 @@ class Temperatures(RoundsSection[Sensor, float | None]):
 
     def show(self, answers: dict[Sensor, float | None]) -> None:
         present = {sensor.name: celsius for sensor, celsius in answers.items() if celsius is not None}
-        for name, celsius in present.items():
-            self._devices.write(name, (celsius,), sensor=name)
-        self._devices.keep(present)
+        chosen = choose_devices(present, lambda name: True)
+        self._devices.keep(chosen)
+        for name in chosen:
+            self._devices.write(name, (present[name],), sensor=name)
+        self._host.dropped.write("temperature", len(present) - len(chosen))
 
     def end(self) -> None:
         self._devices.keep(())

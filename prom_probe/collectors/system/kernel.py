@@ -3,7 +3,6 @@
 from prom_probe.collectors.system import families
 from prom_probe.collectors.system.section import FileSection, Host, Section
 from prom_probe.model.definition import Definition
-from prom_probe.model.sample import STALE
 from prom_probe.sources.cpu_limit import read_cpu_limit
 from prom_probe.sources.descriptors import read_once, read_records
 from prom_probe.sources.proc_loadavg import parse_proc_loadavg
@@ -36,8 +35,9 @@ class Stat(FileSection):
         self._group = host.layout.add(columns)
 
     def collect(self) -> None:
-        cpu, *counts = parse_proc_stat(self._file.read())
-        self.write([*[ticks / self._hz for ticks in cpu], *counts])
+        cpu, *counts = parse_proc_stat(self._file.read(), self.odd)
+        modes = [None] * len(families.CPU_MODES) if cpu is None else [ticks / self._hz for ticks in cpu]
+        self.write_known([*modes, *counts])
 
 
 class Load(FileSection):
@@ -61,8 +61,8 @@ class Meminfo(FileSection):
         self._group = host.layout.add(host.columns(families.MEMORY.values()))
 
     def collect(self) -> None:
-        kib = parse_proc_meminfo(self._file.read(), self._keys)
-        self.write([STALE if value is None else value * 1024 for value in kib])
+        kib = parse_proc_meminfo(self._file.read(), self._keys, self.odd)
+        self.write_known(None if value is None else value * 1024 for value in kib)
 
 
 class Vmstat(FileSection):
@@ -79,8 +79,8 @@ class Vmstat(FileSection):
         self._group = host.layout.add(host.columns(definition for _, definition in families.VMSTAT.values()))
 
     def collect(self) -> None:
-        counts = parse_proc_vmstat(self._file.read(), self._keys)
-        self.write([STALE if n is None else n * unit for n, unit in zip(counts, self._units, strict=True)])
+        counts = parse_proc_vmstat(self._file.read(), self._keys, self.odd)
+        self.write_known(None if n is None else n * unit for n, unit in zip(counts, self._units, strict=True))
 
 
 class Pressure(FileSection):
@@ -96,8 +96,8 @@ class Pressure(FileSection):
         data = self._file.read()
         if data == self._written:
             return
-        totals = parse_pressure(data)[: len(self._group.columns)]
-        self.write([STALE if total is None else total / 1e6 for total in totals])
+        totals = parse_pressure(data, self.odd)[: len(self._group.columns)]
+        self.write_known(None if total is None else total / 1e6 for total in totals)
         self._written = data
 
     def end(self) -> None:
@@ -119,23 +119,24 @@ class Sockets(FileSection):
         self._group = host.layout.add(host.columns(families.SOCKETS))
 
     def collect(self) -> None:
-        sockets = parse_proc_sockstat(self._file.read())
-        tcp6 = udp6 = 0
+        sockets = parse_proc_sockstat(self._file.read(), self.odd)
+        tcp6: int | None = 0
+        udp6: int | None = 0
         if not self._without6:
             try:
-                tcp6, udp6 = parse_proc_sockstat6(self._file6.read())
+                tcp6, udp6 = parse_proc_sockstat6(self._file6.read(), self.odd)
             except FileNotFoundError:
                 self._without6 = True  # a kernel without IPv6
-        self.write(
+        self.write_known(
             (
                 sockets.used,
-                sockets.tcp_in_use + tcp6,
+                _sum(sockets.tcp_in_use, tcp6),
                 sockets.tcp_time_wait,
                 sockets.tcp_orphans,
                 sockets.tcp_allocated,
-                sockets.tcp_memory * self._page,
-                sockets.udp_in_use + udp6,
-                sockets.udp_memory * self._page,
+                _times(sockets.tcp_memory, self._page),
+                _sum(sockets.udp_in_use, udp6),
+                _times(sockets.udp_memory, self._page),
             )
         )
 
@@ -154,7 +155,7 @@ class Files(FileSection):
 
     def collect(self) -> None:
         used, limit = parse_file_nr(self._file.read())
-        self.write((used, STALE if limit is None else limit))
+        self.write_known((used, limit))
 
 
 class Entropy(FileSection):
@@ -199,6 +200,14 @@ class Cpus(Section):
     def collect(self) -> None:
         context = self._host.context
         online, allowed = context.online_cpus(), float(context.allowed_cpus())
-        memberships = parse_proc_pid_cgroup(read_once(f"{context.procfs}/self/cgroup"))
+        memberships = parse_proc_pid_cgroup(read_once(f"{context.procfs}/self/cgroup"), self.odd)
         limit = read_cpu_limit(context.cgroupfs, memberships)
         self.write((online, allowed if limit is None else min(allowed, limit)))
+
+
+def _sum(first: int | None, second: int | None) -> int | None:
+    return None if first is None or second is None else first + second
+
+
+def _times(count: int | None, unit: int) -> int | None:
+    return None if count is None else count * unit

@@ -1,10 +1,13 @@
 """The system collector's network interfaces and disks, which come and go."""
 
+import os
+
 from prom_probe.collectors.system import device_families as families
-from prom_probe.collectors.system.devices import MAX_DEVICES, Devices
+from prom_probe.collectors.system.devices import Devices, choose_devices
 from prom_probe.collectors.system.section import FileSection, Host, Section
 from prom_probe.sources.block_stat import list_block_devices, parse_block_stat
-from prom_probe.sources.descriptors import KeptFile, read_records
+from prom_probe.sources.descriptors import KeptFile, read_once, read_records
+from prom_probe.sources.errors import ParseError
 from prom_probe.sources.proc_net_dev import parse_proc_net_dev
 
 # Seconds between two looks for new disks.
@@ -18,12 +21,21 @@ class Network(FileSection):
     def __init__(self, host: Host) -> None:
         super().__init__(host, f"{host.context.procfs}/net/dev", read_records)
         self._devices = Devices(host.layout, host.columns, families.NETWORK)
+        self._hardware: dict[str, bool] = {}  # looked up only where there are too many
 
     def collect(self) -> None:
-        devices = parse_proc_net_dev(self._file.read())
-        for name, numbers in devices.items():
-            self._devices.write(name, numbers)
-        self._devices.keep(devices)
+        devices = parse_proc_net_dev(self._file.read(), self.odd)
+        chosen = choose_devices(devices, self._is_hardware)
+        self._devices.keep(chosen)
+        for name in chosen:
+            self._devices.write(name, devices[name])
+        self._host.dropped.write("network", len(devices) - len(chosen))
+
+    def _is_hardware(self, name: str) -> bool:
+        known = self._hardware.get(name)
+        if known is None:
+            known = self._hardware[name] = os.path.exists(f"{self._host.context.sysfs}/class/net/{name}/device")
+        return known
 
     def end(self) -> None:
         self._devices.keep(())
@@ -51,21 +63,32 @@ class Disk(Section):
             except OSError:  # unplugged
                 self._forget(name)
                 continue
+            except ParseError as error:
+                self.odd(error.text)
+                self._forget(name)
+                continue
             self._devices.write(name, [fields[field] / divisor for field, divisor in self._rows])
 
     def _list(self) -> None:
         """Find the devices that have been used."""
-        for name in list_block_devices(self._sysfs):
-            if name in self._files or name.startswith(_NO_DISKS) or len(self._files) >= MAX_DEVICES:
-                continue
-            file = self._host.keep(f"{self._sysfs}/block/{name}/stat")
-            try:
-                if any(parse_block_stat(file.read())):
-                    self._files[name] = file
-                    continue
-            except OSError:
-                pass
-            file.close()
+        names = sorted(name for name in list_block_devices(self._sysfs) if not name.startswith(_NO_DISKS))
+        used = [name for name in names if name in self._files or self._was_used(name)]
+        chosen = choose_devices(used, lambda name: os.path.exists(f"{self._sysfs}/block/{name}/device"))
+        for name in self._files.keys() - chosen:
+            self._forget(name)
+        for name in chosen:
+            if name not in self._files:
+                self._files[name] = self._host.keep(f"{self._sysfs}/block/{name}/stat")
+        self._host.dropped.write("disk", len(used) - len(chosen))
+
+    def _was_used(self, name: str) -> bool:
+        try:
+            return any(parse_block_stat(read_once(f"{self._sysfs}/block/{name}/stat")))
+        except OSError:
+            return False
+        except ParseError as error:
+            self.odd(error.text)
+            return False
 
     def _forget(self, name: str) -> None:
         self._files.pop(name).close()

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from math import inf
 
 from prom_probe.collectors.base import Context
+from prom_probe.collectors.system.devices import DroppedDevices
 from prom_probe.model.definition import Definition
 from prom_probe.model.family import Column, column
 from prom_probe.model.layout import Group, Layout
@@ -19,6 +20,7 @@ class Host:
         self.context = context
         self.layout = layout
         self.now_s = 0.0  # when the collection began, by the monotonic clock
+        self.dropped = DroppedDevices(layout)
         self._said: set[str] = set()
 
     def columns(self, definitions: Iterable[Definition], **labels: str) -> tuple[Column, ...]:
@@ -61,6 +63,14 @@ class Section:
     def write(self, values: Iterable[float]) -> None:
         start = self._group.start
         self._layout.row[start : start + len(self._group.columns)] = array("d", values)
+
+    def write_known(self, values: Iterable[float | None]) -> None:
+        """None for what is not known, which has no series."""
+        self.write([STALE if value is None else value for value in values])
+
+    def odd(self, row: bytes) -> None:
+        """Count a row of the source that is skipped."""
+        self._host.context.odd_rows.count(self.source, row)
 
     def end(self) -> None:
         """End the series: the source cannot be read."""

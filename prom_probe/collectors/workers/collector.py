@@ -3,6 +3,7 @@
 import msgspec
 
 from prom_probe.collectors.base import Context, WorkerState
+from prom_probe.collectors.odd_rows import OddRowColumns
 from prom_probe.collectors.workers import families
 from prom_probe.model.family import column
 from prom_probe.model.layout import Group, Layout
@@ -15,7 +16,7 @@ from prom_probe.sources.process_files import ProcessFiles
 
 
 class WorkersCollector:
-    """See `Collector`. Its series are always exposed."""
+    """See `Collector`. Its series are always exposed; those of odd rows are of all sources that its worker reads."""
 
     name = "workers"
 
@@ -28,6 +29,7 @@ class WorkersCollector:
         self._start = self.layout.add((column(families.START_TIME.family),))
         self._started = STALE
         self._saved: dict[str, tuple[int, int, int]] = {}
+        self._odd_rows = OddRowColumns(self.layout, context.odd_rows)
         try:
             stat = parse_proc_pid_stat(read_proc_pid_stat(context.own_procfs, context.supervisor_pid()))
             self._started = round(context.boot_time() + stat.starttime / context.ticks_per_s, 2)
@@ -49,6 +51,7 @@ class WorkersCollector:
             worker = self._workers.pop(name)
             worker.close()
             self.layout.retire(worker.group)
+        self._odd_rows.write()
 
     def _write(self, worker: "_Worker", state: WorkerState) -> None:
         row, start = self.layout.row, worker.group.start
@@ -65,13 +68,14 @@ class WorkersCollector:
 
     def checkpoint(self) -> bytes:
         saved = {name: (worker.held, worker.pid, worker.ticks) for name, worker in self._workers.items()}
-        return msgspec.msgpack.encode(saved)
+        return msgspec.msgpack.encode((saved, self._odd_rows.save()))
 
     def restore(self, state: bytes) -> None:
         try:
-            self._saved = msgspec.msgpack.decode(state, type=dict[str, tuple[int, int, int]])
+            self._saved, odd_rows = msgspec.msgpack.decode(state, type=tuple[dict[str, tuple[int, int, int]], bytes])
         except msgspec.DecodeError:
-            pass
+            return
+        self._odd_rows.restore(odd_rows)
 
     def close(self) -> None:
         for worker in self._workers.values():

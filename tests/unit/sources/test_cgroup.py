@@ -294,20 +294,11 @@ BAD: list[tuple[Callable[[bytes], object], bytes]] = [
     (_flat, b"usage_usec x\n"),
     (_limit, b"some\n"),
     (_number, b"max\n"),
-    (parse_io_stat, b"8:0 rbytes=x\n"),
-    (parse_io_stat, b"8:0 rbytes\n"),
-    (parse_io_stat, b"\n"),
     (_cpus, b"0-\n"),
     (_cpus, b"3-1\n"),
     (_cpus, b"0-99999999999\n"),
     (parse_cpus_allowed, b"Name:\tx\n"),
     (parse_cpus_allowed, b"Name:\tx\nCpus_allowed_list:\tx\n"),
-    (parse_blkio, b"8:0 Read x\n"),
-    (parse_blkio, b"8:0 Read 1 2\n"),
-    (parse_mountinfo, b"nonsense\n"),
-    (parse_mountinfo, b"31 24 0:27 /\\9 /c rw - cgroup2 cgroup2 rw\n"),
-    (parse_mountinfo, b"31 24 0:99999999999999999999 / /c rw - cgroup2 cgroup2 rw\n"),
-    (parse_mountinfo, b"31 24 0-27 / /c rw - cgroup2 cgroup2 rw\n"),
 ]
 
 

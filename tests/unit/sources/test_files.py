@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,15 @@ from prom_probe.sources.cgroup_limits import read_effective_quota
 from prom_probe.sources.cgroup_procs import CgroupProcs, find_cgroup
 from prom_probe.sources.container import in_container, in_shared_pid_namespace
 from prom_probe.sources.cpu_limit import read_cpu_limit
-from prom_probe.sources.descriptors import Descriptors, KeptFile, default_limit, read_all, read_records
+from prom_probe.sources.descriptors import (
+    Descriptors,
+    KeptFile,
+    Pread,
+    default_limit,
+    read_all,
+    read_first,
+    read_records,
+)
 from prom_probe.sources.proc_pid_cgroup import parse_proc_pid_cgroup
 from prom_probe.sources.process_files import ProcessFiles, fd_size_counts
 from tests.support.fake_proc import FakeProc
@@ -226,3 +235,24 @@ def test_a_shared_pid_namespace_is_told_by_processes_without_a_parent(
     for pid, ppid, comm in processes:
         proc.process(pid, ppid, comm)
     assert in_shared_pid_namespace(proc.path) is shared
+
+
+@pytest.mark.parametrize("size", [0, 1, 1 << 17, (1 << 17) + 1, 155_000 * 8, (16 << 20) - 5])
+def test_a_long_file_of_one_record_is_read_at_once(size: int) -> None:
+    """The kernel makes it anew for each read: parts of two readings would not fit together."""
+    made: list[bytes] = []
+
+    def pread(fd: int, count: int, offset: int) -> bytes:
+        made.append(b"%d" % (len(made) % 10) * (size + len(made)))  # it is longer each time
+        return made[-1][offset : offset + count]
+
+    data = read_first(3, pread)
+    assert data == made[-1]
+    assert len(data) >= size
+
+
+@pytest.mark.parametrize("read", [read_first, read_all])
+def test_a_file_without_an_end_is_an_error(read: Callable[[int, Pread], bytes]) -> None:
+    """It does not fill our memory."""
+    with pytest.raises(OSError, match="more than 16777216 bytes"):
+        read(3, lambda fd, count, offset: b"x" * count)

@@ -85,7 +85,7 @@ def test_the_options_of_procfs_are_those_of_its_newest_mount() -> None:
         b"24 27 0:22 / /proc rw shared:3 - proc proc rw,gid=4,hidepid=invisible,subset=pid\n"
     )
     assert parse_proc_options(lines, "/proc") == {"rw": "", "gid": "4", "hidepid": "invisible", "subset": "pid"}
-    assert parse_proc_options(b"nonsense\n", "/proc") == {}
+    assert parse_proc_options(b"nonsense\n" + lines[:48], "/proc") == {"rw": ""}
 
 
 def test_who_we_are_is_read(tmp_path: Path) -> None:

@@ -133,7 +133,9 @@ def test_a_source_that_turns_into_nonsense_ends_its_series(host: Path, source: s
     assert len(log) == 1
     assert "cannot parse" in log[0]
     (host / path).write_bytes(sense)
-    assert collect(collector, 40).keys() == before.keys()
+    after = collect(collector, 40)
+    assert after.pop(f'prom_probe_source_odd_rows_total{{source="{source}"}}') > 0
+    assert after.keys() == before.keys()
 
 
 FILES = [*SOURCES[:5], *SOURCES[6:]]
