@@ -105,6 +105,17 @@ def parse(data: memoryview) -> BlockFile:
     return BlockFile(HeadRange(stream, first, last), block, series)
 
 
+def claim(data: bytes) -> tuple[int, int, int]:
+    """What a damaged file's header says: samples, first and last timestamp. Raises BlockError if it makes no sense."""
+    if len(data) < HEADER.size + BLOCK_HEADER.size or data[: len(MAGIC)] != MAGIC:
+        raise BlockError("not a block file")
+    samples = HEADER.unpack_from(data)[6]
+    mint, maxt = BLOCK_HEADER.unpack_from(data, HEADER.size)[4:]
+    if not (samples <= 8 * len(data) * MAX_ROWS and -MAX_TIME < mint <= maxt < MAX_TIME):
+        raise BlockError("a header that makes no sense")
+    return samples, mint, maxt
+
+
 def _decode_table(packed: memoryview) -> tuple[str | None, list[NamedSeries]]:
     inflater = zlib.decompressobj()
     try:

@@ -38,6 +38,15 @@ def open_to_read(folder: int, name: str) -> int:
     return os.open(name, _READ, dir_fd=folder)
 
 
+def read(fd: int, size: int, offset: int) -> bytes:
+    """The bytes [offset, offset + size) of the file, fewer at its end."""
+    parts = []
+    while size > 0 and (part := os.pread(fd, size, offset)):
+        parts.append(part)
+        size, offset = size - len(part), offset + len(part)
+    return b"".join(parts)
+
+
 def write(fd: int, parts: Iterable[bytes | memoryview]) -> int:
     """Write all of the parts; returns their total length in bytes."""
     total = 0

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from prom_probe.model.labels import Labels
 from prom_probe.tsdb.block import Block
-from prom_probe.tsdb.disk import blockfile, file_ops
+from prom_probe.tsdb.disk import blockfile, evidence, file_ops
 from prom_probe.tsdb.disk.blockfile import BlockFile, HeadRange
+from prom_probe.tsdb.disk.damage_text import counted, describe, lost_bytes, lost_span, moment
 from prom_probe.tsdb.disk.file_writer import map_file
 from prom_probe.tsdb.disk.folder import Folder, reason
 from prom_probe.tsdb.disk.piece_files import PieceFiles
-from prom_probe.tsdb.disk.wal import SegmentReader
-from prom_probe.tsdb.disk.wal_replay import WalReplay
+from prom_probe.tsdb.disk.segment import SegmentReader, read_segment
+from prom_probe.tsdb.disk.wal import FRAME, KINDS, MAGIC
+from prom_probe.tsdb.disk.wal_replay import UnknownReferenceError, WalReplay
 from prom_probe.tsdb.encoding.record import BlockError
 from prom_probe.tsdb.index import IndexedSeries
 
@@ -31,6 +34,14 @@ if TYPE_CHECKING:
 _READ_BYTES = 1 << 20
 
 
+class Fault(NamedTuple):
+    """Something in the file `name` that is not as it was written."""
+
+    name: str
+    offset: int
+    text: str
+
+
 @dataclass(slots=True)
 class RecoveredStore:
     """What a store's folder holds: `pieces` in the order they were written, `series` by ascending ref."""
@@ -42,7 +53,9 @@ class RecoveredStore:
     segments: dict[int, int] = field(default_factory=dict)  # number -> bytes
     block_files: dict[str, int] = field(default_factory=dict)  # name -> bytes
     superseded: list[str] = field(default_factory=list)  # block files to delete
-    damaged: int = 0
+    faults: list[Fault] = field(default_factory=list)
+    damaged: int = 0  # files set aside, damaged parts of segments, and intact records of no use without them
+    unrepaired: int = 0
     lived_ms: int = 0
     next_ref: int = 1
     next_number: int = 1
@@ -85,9 +98,8 @@ class _Recovery:
     def run(self) -> RecoveredStore:
         listing = self._folder.list()
         found = self._found
-        if self._repair:
-            for name in listing.unfinished:
-                self._try(lambda name=name: file_ops.remove(self._folder.fd, name))  # type: ignore[misc]
+        for name in listing.unfinished:
+            self._try(lambda name=name: file_ops.remove(self._folder.fd, name))  # type: ignore[misc]
         # The newest first; of two that end with the same head, the larger one, which was merged from the other.
         for first, last, name in sorted(listing.blocks, key=lambda block: (-block[1], block[0])):
             self._take_block(first, last, name)
@@ -147,29 +159,58 @@ class _Recovery:
         return place >= 0 and blocks[place][0].first <= number
 
     def _take_segment(self, replay: WalReplay, number: int, name: str) -> None:
-        path = os.path.join(self._folder.path, name)
         replay.segment = number
-        bad = 0
         try:
-            with open(file_ops.open_to_read(self._folder.fd, name), "rb") as stream:
-                size = os.fstat(stream.fileno()).st_size
-                reader = SegmentReader(stream, size)
-                for payload in reader:
-                    try:
-                        replay.take(payload)
-                    except ValueError:
-                        bad += 1
+            data, unreadable = read_segment(self._folder.fd, name)
+            reader = SegmentReader(data)
+            kept, unusable = self._replay(replay, reader, name)
         except (ValueError, OSError) as error:
             self._set_aside(name, error)
             return
-        bad += reader.damaged
-        if bad:
-            self._damage(f"{path}: damaged records skipped: {bad}")
-        if reader.end < size:
-            self._damage(f"{path}: cut off {size - reader.end} bytes at the end, an incomplete write")
-            if self._repair:
-                self._try(lambda: file_ops.truncate(self._folder.fd, name, reader.end))
-        self._found.segments[number] = reader.end
+        damages = [damage for damage in reader.damages if not damage.torn]
+        torn = next((damage for damage in reader.damages if damage.torn), None)
+        for damage in reader.damages:
+            self._fault(name, damage.start, f"{lost_bytes(damage)}, {lost_span(damage)}")
+        size = torn.start if torn is not None else len(data)
+        if damages or unusable:
+            lost = [describe(damages)] if damages else []
+            lost += [f"{counted(unusable, 'intact record')} of no use"] if unusable else []
+            lost += [f"{unreadable} bytes could not be read: {os.strerror(errno.EIO)}"] if unreadable else []
+            self._found.damaged += len(damages) + unusable
+            if self._try(lambda: evidence.rewrite_segment(self._folder.fd, name, data, kept)):
+                lost.append(f"the file as it was is kept as {name}{evidence.DAMAGED}")
+                size = len(MAGIC) + sum(end - start for start, end in kept)
+            self._say("error", name, "; ".join(lost))
+        if torn is not None:
+            self._say("warn", name, lost_bytes(torn))
+            if not (damages or unusable):
+                self._try(lambda: file_ops.truncate(self._folder.fd, name, size))
+        self._found.segments[number] = size
+
+    def _replay(self, replay: WalReplay, reader: SegmentReader, name: str) -> tuple[list[tuple[int, int]], int]:
+        """Take a segment's records; returns the ranges of those that are of use, and how many are not.
+
+        Introductions are there twice, and the first of the two may be lost: what refers to them waits for the second.
+        """
+        kept: list[tuple[int, int]] = []
+        waiting: list[tuple[int, bytes]] = []
+        unusable = 0
+        for at, payload in reader:
+            try:
+                replay.take(payload)
+            except UnknownReferenceError:
+                waiting.append((at, payload))
+                continue
+            except ValueError as error:
+                unusable += 1
+                self._fault(name, at, f"an intact record of no use: {error}")
+                continue
+            kept.append((at, at + FRAME.size + len(payload)))
+            if waiting and payload[0] in KINDS:
+                waiting = _offer_again(replay, waiting, kept)
+        for at, _ in waiting:
+            self._fault(name, at, "an intact record of no use: what it refers to is lost")
+        return _joined(kept), unusable + len(waiting)
 
     def _block_pieces(self) -> Iterator[tuple[PieceFiles, AnyPiece]]:
         for stream, blocks in self._blocks.items():
@@ -204,22 +245,65 @@ class _Recovery:
         return sorted(last[: max(kept, self._max_series)], key=attrgetter("ref"))
 
     def _set_aside(self, name: str, error: Exception) -> None:
-        path = os.path.join(self._folder.path, name)
         self._found.block_files.pop(name, None)
-        text = reason(error) if isinstance(error, OSError) else str(error)
-        self._damage(f"{path}: {'set aside' if self._repair else 'ignored'}: {text}")
-        if self._repair:
-            self._try(lambda: file_ops.rename(self._folder.fd, name, name + ".damaged"))
-
-    def _damage(self, text: str) -> None:
         self._found.damaged += 1
-        self._report("error", f"storage: {text}")
+        text = reason(error) if isinstance(error, OSError) else str(error)
+        text += self._claimed(name) if isinstance(error, BlockError) else ""
+        self._fault(name, 0, text)
+        aside = self._try(lambda: evidence.set_aside(self._folder.fd, name))
+        self._say("error", name, f"{f'set aside as {name}{evidence.DAMAGED}' if aside else 'ignored'}: {text}")
 
-    def _try(self, repair: Callable[[], None]) -> None:
+    def _claimed(self, name: str) -> str:
+        """What the header of a damaged block file says of its samples, if that makes sense."""
         try:
-            repair()
+            samples, mint, maxt = blockfile.claim(next(_read(self._folder.fd, name), b""))
+        except (BlockError, OSError):
+            return ""
+        return f"; by its header it had {counted(samples, 'sample')} from {moment(mint)} to {moment(maxt)}"
+
+    def _fault(self, name: str, offset: int, text: str) -> None:
+        self._found.faults.append(Fault(name, offset, text))
+
+    def _say(self, level: str, name: str, text: str) -> None:
+        self._report(level, f"storage: {os.path.join(self._folder.path, name)}: {text}")
+
+    def _try(self, change: Callable[[], object]) -> bool:
+        """Change something in the folder, if that is wanted; whether it was done."""
+        if not self._repair:
+            return False
+        try:
+            change()
         except OSError as error:
+            self._found.unrepaired += 1
             self._report("warn", f"storage: {self._folder.path}: cannot repair: {reason(error)}")
+            return False
+        return True
+
+
+def _offer_again(
+    replay: WalReplay, waiting: list[tuple[int, bytes]], kept: list[tuple[int, int]]
+) -> list[tuple[int, bytes]]:
+    """Take what waits for an introduction; returns what still does."""
+    still = []
+    for at, payload in waiting:
+        try:
+            replay.take(payload)
+        except ValueError:
+            still.append((at, payload))
+        else:
+            kept.append((at, at + FRAME.size + len(payload)))
+    return still
+
+
+def _joined(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ranges of a segment in the order in which they were taken; neighbours become one."""
+    out: list[tuple[int, int]] = []
+    for start, end in ranges:
+        if out and out[-1][1] == start:
+            out[-1] = (out[-1][0], end)
+        else:
+            out.append((start, end))
+    return out
 
 
 def _read(folder: int, name: str) -> Iterator[bytes]:

@@ -1,10 +1,10 @@
-"""The records of the write-ahead log: encoding them, and reading segments that may be cut off or damaged anywhere."""
+"""The records of the write-ahead log, encoded and decoded."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from struct import Struct
-from typing import BinaryIO, TypeAlias
+from typing import TypeAlias
 from zlib import crc32
 
 import msgspec
@@ -124,51 +124,12 @@ def framed_size(record: Entry) -> int:
     return FRAME.size + len(record[0]) + len(record[1])
 
 
-class SegmentReader:
-    """Iterates over the payloads of a segment of `size` bytes.
-
-    A damaged record is skipped and counted if an intact one follows; else the segment ends there. `end` is the offset
-    after the last intact record.
-    """
-
-    def __init__(self, stream: BinaryIO, size: int) -> None:
-        self._stream = stream
-        self._size = size
-        self.end = 0
-        self.damaged = 0
-
-    def __iter__(self) -> Iterator[bytes]:
-        """Raises ValueError if this is not a segment."""
-        magic = self._stream.read(len(MAGIC))
-        if magic != MAGIC:
-            if MAGIC.startswith(magic):
-                return  # cut off while it was being created
-            raise ValueError(f"not a segment of the log: it begins with {magic!r}")
-        at = self.end = len(MAGIC)
-        bad = 0
-        while True:
-            found = self._next(at)
-            if found is None or (bad and not found[1]):
-                return
-            payload, good = found
-            at += FRAME.size + len(payload)
-            if good:
-                self.damaged += bad
-                bad = 0
-                self.end = at
-                yield payload
-            else:
-                bad = 1
-
-    def _next(self, at: int) -> tuple[bytes, bool] | None:
-        """The payload at `at` and whether it is intact; None if it is cut off."""
-        head = self._stream.read(FRAME.size)
-        if len(head) < FRAME.size:
-            return None
-        length, checksum = FRAME.unpack(head)
-        if not 0 < length <= self._size - at - FRAME.size:
-            return None
-        payload = self._stream.read(length)
-        if len(payload) < length:
-            return None
-        return payload, crc32(payload) == checksum
+def times(payload: bytes) -> tuple[int, int] | None:
+    """The first and the last timestamp in a record; None if it has no samples."""
+    if payload[0] == ROW and len(payload) >= ROW_START.size:
+        t_ms = ROW_START.unpack_from(payload)[3]
+        return t_ms, t_ms
+    if payload[0] == SAMPLES and len(payload) >= SAMPLES_START.size + SAMPLE.size:
+        last = SAMPLES_START.size + (len(payload) - SAMPLES_START.size) // SAMPLE.size * SAMPLE.size
+        return SAMPLE.unpack_from(payload, SAMPLES_START.size)[1], SAMPLE.unpack_from(payload, last - SAMPLE.size)[1]
+    return None

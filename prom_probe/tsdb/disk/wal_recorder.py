@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 _SAMPLES_BYTES = 1 << 16  # of appended samples in one record
 
+# Introductions of at most so many bytes are written twice, so that one damaged record does not cost all that need it.
+_REPEATED_BYTES = 1 << 16
+
 
 class WalRecorder:
     """Collects records until they are taken. A row's payload is not copied."""
@@ -23,6 +26,7 @@ class WalRecorder:
         self.size = 0  # bytes of the collected records
         self._numbers = numbers
         self._entries: list[Entry] = []
+        self._introductions: list[Entry] = []  # those among the collected records
         self._heads: set[int] = set()
         self._mappings: dict[
             str, tuple[ColumnMap, int, int]
@@ -42,12 +46,16 @@ class WalRecorder:
     def forget(self) -> None:
         self.size = 0
         self._entries = []
+        self._introductions = []
         self._samples.clear()
 
     def take(self) -> list[Entry]:
         """The records collected since the last call."""
         self._end_samples()
         entries, self._entries = self._entries, []
+        again, self._introductions = self._introductions, []
+        if sum(map(wal.framed_size, again)) <= _REPEATED_BYTES:
+            entries += again
         self.size = 0
         return entries
 
@@ -62,7 +70,7 @@ class WalRecorder:
             self._samples_of = (heads.first, lived_ms)
         if series.ref not in self._series:
             self._series.add(series.ref)
-            self._put(wal.entry(wal.SeriesRecord(series.ref, series.labels)))
+            self._introduce_by(wal.entry(wal.SeriesRecord(series.ref, series.labels)))
         self._samples += wal.SAMPLE.pack(series.ref, t_ms, value)
         self.size += wal.SAMPLE.size
 
@@ -73,6 +81,10 @@ class WalRecorder:
         self._entries.append(record)
         self.size += wal.framed_size(record)
 
+    def _introduce_by(self, record: Entry) -> None:
+        self._put(record)
+        self._introductions.append(record)
+
     def _end_samples(self) -> None:
         if self._samples:
             self._entries.append((wal.SAMPLES_START.pack(wal.SAMPLES, *self._samples_of), bytes(self._samples)))
@@ -81,7 +93,7 @@ class WalRecorder:
     def _introduce_head(self, heads: HeadRange) -> None:
         if heads.first not in self._heads:
             self._heads.add(heads.first)
-            self._put(wal.entry(wal.HeadRecord(heads.first, heads.stream)))
+            self._introduce_by(wal.entry(wal.HeadRecord(heads.first, heads.stream)))
 
     def _introduce(self, heads: HeadRange, mapping: ColumnMap) -> int:
         """The column map's number, after introducing those of its columns that are not in the segment yet."""
@@ -96,6 +108,6 @@ class WalRecorder:
         refs = [series.ref if series is not None else 0 for series in fresh]
         more = mapping.columns[columns:]
         kept = [column.exposed for column in more]
-        self._put(wal.columns_entry(number, mapping.layout, columns, more, refs, kept))
+        self._introduce_by(wal.columns_entry(number, mapping.layout, columns, more, refs, kept))
         self._mappings[name] = (mapping, number, len(mapping.columns))
         return number

@@ -61,6 +61,10 @@ class ReplayedHead:
         return max(pieces, key=lambda piece: piece.samples, default=None)
 
 
+class UnknownReferenceError(ValueError):
+    """A record that refers to an introduction which was not read; it may be offered again after one."""
+
+
 class WalReplay:
     """Takes payloads in the order in which they were written, and raises ValueError for an invalid one.
 
@@ -111,7 +115,7 @@ class WalReplay:
         mapping = self._mappings.get(said.mapping) or ColumnMap(said.layout)
         known = len(mapping.columns)
         if not 0 <= said.start <= known:
-            raise ValueError(f"columns from {said.start} on, but {known} are known")
+            raise UnknownReferenceError(f"columns from {said.start} on, but {known} are known")
         fresh = range(known - said.start, len(said.columns))
         try:
             columns = [said.column(place) for place in fresh]
@@ -132,10 +136,10 @@ class WalReplay:
         _, number, mapping_number, t_ms, lived_ms = wal.ROW_START.unpack_from(payload)
         head, mapping = self._head(number), self._mappings.get(mapping_number)
         if mapping is None or head.heads.stream is None:
-            raise ValueError("a row without a column map")
+            raise UnknownReferenceError("a row without a column map")
         values = payload[wal.ROW_START.size :]
         if len(values) % 8 or len(values) > 8 * len(mapping.columns):
-            raise ValueError(f"a row of {len(values)} bytes for {len(mapping.columns)} columns")
+            raise UnknownReferenceError(f"a row of {len(values)} bytes for {len(mapping.columns)} columns")
         _check_times(t_ms, lived_ms)
         self.newest[head.heads.stream] = mapping
         if head.held:
@@ -163,7 +167,7 @@ class WalReplay:
             _check_times(t_ms, lived_ms)
             series = self._series.get(ref)
             if series is None:
-                raise ValueError("a sample of an unknown series")
+                raise UnknownReferenceError("a sample of an unknown series")
             samples.append((series, t_ms, value))
         buffers = head.writing(lived_ms, self.segment)
         assert isinstance(buffers, AppendedHead)
@@ -178,7 +182,7 @@ class WalReplay:
     def _head(self, number: int) -> ReplayedHead:
         head = self.heads.get(number)
         if head is None:
-            raise ValueError("samples of an unknown head")
+            raise UnknownReferenceError("samples of an unknown head")
         return head
 
     def _count(self, number: int) -> None:

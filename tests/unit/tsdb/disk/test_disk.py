@@ -269,7 +269,9 @@ def test_a_torn_tail_is_cut_off_and_reported_once(path: Path, lost: int) -> None
     """The rest is there; the next time, nothing is wrong."""
     store = _open(path)
     store.announce("c", 0, 0, gauges(1))
-    _beats(store, 50, width=1)
+    _beats(store, 1, width=1)
+    store.flush()  # with what rows refer to, which is written twice
+    _beats(store, 49, first=1, width=1)
     store.close()
     (name,) = _names(path, ".log")
     size = (path / name).stat().st_size
@@ -301,7 +303,10 @@ def test_a_damaged_block_file_is_set_aside(path: Path) -> None:
     assert again.stats().damaged == 1
     assert len(samples_of(again.snapshot())[gauges(1)[0].labels]) in (600, 600 - 256)
     assert _names(path, ".damaged") == [f"{first}.damaged"]
-    assert reports == [f"storage: {path / first}: set aside: its checksum is wrong"]
+    assert reports == [
+        f"storage: {path / first}: set aside as {first}.damaged: its checksum is wrong; "
+        "by its header it had 256 samples from 1970-01-01T00:00:00.000Z to 1970-01-01T00:04:15.000Z"
+    ]
     again.close()
 
 
@@ -317,8 +322,8 @@ def test_what_cannot_be_set_aside_is_reported(path: Path) -> None:
     with patch.object(file_ops, "rename", refuse):
         _open(path, reports).close()
     assert [text.split(": ", 2)[2] for text in reports] == [
-        "set aside: its checksum is wrong",
         "cannot repair: Input/output error",
+        "ignored: its checksum is wrong",
     ]
 
 
@@ -333,11 +338,15 @@ def test_damaged_records_are_counted(path: Path) -> None:
     with (path / name).open("ab") as stream:
         for _ in range(2):
             stream.write(wal.frame((unknown, b"")))
+        damaged_at = stream.tell()
         stream.write(wal.FRAME.pack(1, 0) + unknown + wal.frame(good) + good[1])
     reports: list[str] = []
     again = _open(path, reports)
-    assert reports == [f"storage: {path / name}: damaged records skipped: 3"]
-    assert again.stats().damaged == 1
+    assert reports == [
+        f"storage: {path / name}: 9 bytes damaged, 1 record, at offset {damaged_at}, after 1970-01-01T00:00:04.000Z; "
+        f"2 intact records of no use; the file as it was is kept as {name}.damaged"
+    ]
+    assert again.stats().damaged == 3
     assert len(samples_of(again.snapshot())[gauges(1)[0].labels]) == 5
     again.close()
 

@@ -163,7 +163,7 @@ def _refusing(end: str, code: int) -> Callable[[int, str], int]:
 def test_a_file_that_cannot_be_read_costs_its_samples(tmp_path: Path, code: int, end: str, which: int) -> None:
     """It is set aside, said in one line and counted; all other files are read, and the store goes on."""
     path = tmp_path / "run-1"
-    with small_pieces():
+    with patch("prom_probe.tsdb.row_head.MAX_ROWS", 8):
         run = _Run(path)
         run.beats(44)
         run.store.close()
