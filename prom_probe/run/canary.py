@@ -14,6 +14,7 @@ import socket
 from collections.abc import Callable
 from typing import NoReturn
 
+from prom_probe.run.inheritance import inherited_descriptors, leave_streams_to_command
 from prom_probe.run.kernel import name_process
 from prom_probe.run.prctl import die_with_parent
 from prom_probe.run.terminal import give_terminal
@@ -23,6 +24,9 @@ _ANSWER_S = 1.0
 
 # How often the canary looks at the supervisor and COMMAND; and while the supervisor has stopped as COMMAND has.
 _LOOK_S, _LOOK_WHILE_STOPPED_S = 0.5, 0.1
+
+# From here on signals are queued: two are never one.
+_FIRST_QUEUED = getattr(signal, "SIGRTMIN", signal.NSIG)
 
 # What it is told, where that is no signal's number.
 _FOLLOWING, _LEADING = 0x80, 0x81
@@ -54,6 +58,7 @@ class Canary:
         try:
             die_with_parent(signal.SIGKILL)
             self._line.close()
+            leave_streams_to_command(inherited_descriptors())
             name_process("pp-canary")
             if os.getppid() == supervisor:
                 _Watchman(supervisor, self._command, line).run()
@@ -61,7 +66,17 @@ class Canary:
             os._exit(0)
 
     def has(self, number: int) -> bool:
-        """Whether the signal that we got was sent to our group. If unknown, no: rather twice than never."""
+        """Whether the signal that we got was sent to our group. If unknown, no: rather twice than never.
+
+        Where the group was sent it twice, the canary may have the two as one: what waits for us too is taken as well.
+        """
+        found = self._ask(number)
+        while found and number < _FIRST_QUEUED and number in signal.sigpending():
+            signal.sigwait({number})
+            self._ask(number)
+        return found
+
+    def _ask(self, number: int) -> bool:
         try:
             self._line.send(bytes([number]))
             return self._line.recv(1) == b"\1"
