@@ -4,13 +4,14 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 TESTS ?=
+NAMES ?=
 WORKERS ?= 2
 RANDOM ?=
 # PYTHON with a dot for a version of its own: make test VENV=.venv-3.13 PYTHON=python3.13
 VERSIONS := 3.11 3.12 3.13 3.14
 STAMP := $(VENV)/installed
 
-.PHONY: run quick test test-all lint bench docs dashboards pictures golden checkov debootstrap clean
+.PHONY: run quick test test-all jobs lint bench docs dashboards pictures golden checkov debootstrap clean
 
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
@@ -46,6 +47,9 @@ test-all: ## All tests on every installed Python from 3.11 up
 	    $(MAKE) --no-print-directory test VENV=.venv-$$version PYTHON=python$$version || exit 1; \
 	  fi; \
 	done
+
+jobs: $(STAMP)-test ## All scenarios of COMMAND's life, bare and wrapped: 5 minutes; NAMES=regex... for some
+	$(BIN)/python -m tests.e2e.jobs $(NAMES)
 
 lint: $(STAMP)-lint ## ruff and mypy --strict
 	$(BIN)/ruff check .
