@@ -91,11 +91,12 @@ class Canary:
         except OSError:
             pass
 
-    def keep(self) -> None:
-        """Replace it if somebody has killed it."""
+    def keep(self) -> int:
+        """Replace it if somebody has killed it; its process ID, 0 if there is none."""
         if self._pid and os.waitpid(self._pid, os.WNOHANG)[0]:
             self._pid = 0
             self._replace()
+        return self._pid
 
     def end(self) -> None:
         """End it and reap it."""

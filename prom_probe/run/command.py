@@ -140,9 +140,12 @@ class Command:
         """Whether it has got the terminal and with it the SIGCONT."""
         return number == signal.SIGCONT and give_terminal(os.getpid(), self.pid)
 
+    def own_pids(self) -> set[int]:
+        """COMMAND's process and the canary's, which is replaced if it has ended."""
+        return {self.pid, self._canary.keep()}
+
     def poll(self) -> bool:
         """Whether it has ended. Until `reap` it stays a zombie, whose last numbers can be read."""
-        self._canary.keep()
         if not hasattr(os, "waitid"):  # macOS before Python 3.13: nothing is left for `reap`
             self._exit = self._exit or self._wait(os.WNOHANG)
             return self._exit is not None

@@ -231,7 +231,9 @@ class Supervisor:
 
     def _reap_orphans(self) -> None:
         """Reap the children that became ours, but neither COMMAND nor a worker."""
-        own = {worker.pid for worker in self._workers} | {self._command.pid if self._command else 0}
+        own = {worker.pid for worker in self._workers}
+        if self._command is not None and self._exit is None:
+            own |= self._command.own_pids()
         # Behind one of our own, others may wait; it is reaped in its place, and the next SIGCHLD comes back here.
         while (pid := self._kernel.ended_child()) and pid not in own:
             self._kernel.reap(pid)

@@ -163,6 +163,9 @@ class SimCommand(Command):
     def signal(self, number: int) -> None:
         self._sim.did(f"forward {signal.Signals(number).name}")
 
+    def own_pids(self) -> set[int]:
+        return {self.pid}
+
     def poll(self) -> bool:
         return self._ended
 
