@@ -16,6 +16,7 @@ if __name__ == "__main__":
 from prom_probe.config.error import ConfigError
 from prom_probe.config.settings import Config
 from prom_probe.config.sources import SettingsSource
+from prom_probe.line_writer import write_line
 from prom_probe.log import Log, describe_error
 from prom_probe.ring.layout import BEATS, ring_cells
 from prom_probe.run import preflight
@@ -39,6 +40,9 @@ from prom_probe.run.summary import summarize
 from prom_probe.run.supervisor import Supervisor, Worker
 from prom_probe.run.survivors import find_survivors
 from prom_probe.run.workers import load_probes, run_aggregator, run_probe, run_scraper
+
+# How long the last line waits for a reader that is behind.
+_PATIENCE_S = 0.5
 
 
 class _Setup(NamedTuple):
@@ -182,10 +186,7 @@ def _collect_now(shared: Shared, deadline_s: float) -> None:
 
 
 def _print_line(text: str) -> None:
-    try:
-        os.write(2, f"{text}\n".encode(errors="backslashreplace"))
-    except OSError:
-        pass  # nobody reads it
+    write_line(2, f"{text}\n".encode(errors="backslashreplace"), _PATIENCE_S)
 
 
 def main() -> None:

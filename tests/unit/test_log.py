@@ -1,7 +1,11 @@
 """Log lines: their format, and how often the same one is written."""
 
+import fcntl
 import json
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -71,6 +75,82 @@ def test_a_closed_stderr_raises_nothing(sink: Sink) -> None:
     log("error", "m")
 
 
+class Unprintable:
+    def __str__(self) -> str:
+        raise AttributeError("no text")
+
+
+@pytest.mark.parametrize("fmt", ["logfmt", "json"])
+def test_a_field_that_cannot_be_written_costs_itself(sink: Sink, fmt: str) -> None:
+    """What is not UTF-8, has no text or is too large a number does not raise."""
+    sink.log(fmt=fmt)("error", "m", path="caf\udce9", what=Unprintable(), n=1 << 64)
+    (line,) = sink.lines()
+    assert "caf" in line and "udce9" in line
+    assert "<Unprintable: AttributeError>" in line
+    assert str(1 << 64) in line
+
+
+@pytest.mark.parametrize("fmt", ["logfmt", "json"])
+def test_a_line_is_no_longer_than_a_pipe_takes_at_once(sink: Sink, fmt: str) -> None:
+    """Long texts are cut, and what the line is about is kept."""
+    sink.log(fmt=fmt)("error", "m" * 10_000, path="\0" * 10_000, n=7)
+    (line,) = sink.lines()
+    assert len(line.encode()) < 4096
+    assert "…" in line
+    assert "path" in line
+    assert line.endswith("n=7") if fmt == "logfmt" else json.loads(line)["n"] == 7
+
+
+@pytest.fixture
+def stuck() -> Iterator[tuple[int, int]]:
+    """A pipe that is full; its reading end first."""
+    read_fd, fd = os.pipe()
+    fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(fd, b"x" * 4096)
+    yield read_fd, fd
+    os.close(read_fd)
+    os.close(fd)
+
+
+def test_dropped_lines_are_counted_and_told_when_lines_can_be_written_again(stuck: tuple[int, int]) -> None:
+    """Once, before the first that is written."""
+    read_fd, fd = stuck
+    log = Log(component="x", fd=fd)
+    log("info", "before the cell")
+    cell = memoryview(bytearray(8)).cast("Q")
+    log.count_drops(cell)
+    log("info", "a")
+    log("info", "b")
+    assert cell[0] == 3
+    os.read(read_fd, 4096)
+    log("info", "c")
+    log("info", "d")
+    told, c, d = os.read(read_fd, 4096).decode().splitlines()
+    assert told.endswith('level=warn component=x msg="log lines dropped: they could not be written" lines=3')
+    assert c.endswith("msg=c") and d.endswith("msg=d")
+    assert cell[0] == 3
+
+
+def test_a_line_written_in_part_does_not_spoil_the_next(tmp_path: Path) -> None:
+    """As at the end of a full disk, here of a file that may not grow."""
+    script = (
+        "import os, resource, sys; from prom_probe.log import Log\n"
+        "fd = os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY)\n"
+        "limits = resource.getrlimit(resource.RLIMIT_FSIZE)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20, limits[1]))\n"
+        "log = Log(fd=fd)\n"
+        "log('info', 'torn'); log('info', 'lost')\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, limits)\n"
+        "log('info', 'whole')\n"
+    )
+    path = tmp_path / "stderr"
+    subprocess.run([sys.executable, "-c", script, str(path)], check=True)
+    torn, told, whole = path.read_text().splitlines()
+    assert len(torn) == 20
+    assert told.startswith("ts=") and told.endswith("lines=2")
+    assert whole.startswith("ts=") and whole.endswith("msg=whole")
+
+
 def test_the_same_message_is_held_back_and_counted(sink: Sink) -> None:
     """Ten in ten seconds are written; the next one has the number of the others."""
     log = sink.log()
@@ -106,16 +186,16 @@ def test_a_bug_is_told_with_the_place_that_raised_it() -> None:
     assert describe_error(caught.value) == f"TypeError: 'int' object is not iterable at model/labels.py:{line}"
 
 
-class Unprintable:
-    def __str__(self) -> str:
-        raise AttributeError("no text")
-
-
 def test_what_others_raise_is_told_with_the_line_of_ours_that_called_them() -> None:
     """Not with a place deep in a library."""
+
+    def broken() -> Iterator[tuple[str, str]]:
+        raise AttributeError("no labels")
+        yield
+
     with pytest.raises(AttributeError) as caught:
-        Log("info", "json")("info", "m", what=Unprintable())
-    assert " at log.py:" in describe_error(caught.value)
+        label_value(broken(), "job")  # type: ignore[arg-type]
+    assert " at model/labels.py:" in describe_error(caught.value)
 
 
 def test_an_error_that_was_never_raised_has_no_place() -> None:
