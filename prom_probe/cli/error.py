@@ -17,6 +17,9 @@ class ClientError(Exception):
 
 
 def fail(message: str, status: int) -> NoReturn:
-    """Print the message and exit."""
-    click.echo(f"prom-probe: {message}", err=True)
+    """Print the message, if anybody can be told, and exit."""
+    try:
+        click.echo(f"prom-probe: {message}", err=True)
+    except OSError:
+        pass
     sys.exit(status)

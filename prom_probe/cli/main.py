@@ -20,6 +20,7 @@ from prom_probe.cli.once import once
 from prom_probe.cli.query import query
 from prom_probe.cli.run import run
 from prom_probe.cli.serve import serve
+from prom_probe.cli.streams import checked_streams
 from prom_probe.cli.version import version
 from prom_probe.config.error import ConfigError
 
@@ -44,19 +45,17 @@ for command in COMMANDS:
 
 def main(args: Sequence[str] | None = None) -> None:
     """The entry point. An error is one line; usage errors exit with 2, others with 1."""
-    try:
-        cli.main(args, standalone_mode=False, prog_name="prom-probe")
-    except click.UsageError as error:
-        fail(_explain_usage(error, sys.argv if args is None else args), 2)
-    except (ConfigError, ClientError) as error:
-        fail(str(error), error.status)
-    except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        _die_of_interrupt()
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(1)
+    with checked_streams():
+        try:
+            cli.main(args, standalone_mode=False, prog_name="prom-probe")
+        except click.UsageError as error:
+            fail(_explain_usage(error, sys.argv if args is None else args), 2)
+        except (ConfigError, ClientError) as error:
+            fail(str(error), error.status)
+        except click.exceptions.Exit as error:
+            sys.exit(error.exit_code)
+        except (click.Abort, KeyboardInterrupt):
+            _die_of_interrupt()
 
 
 def _explain_usage(error: click.UsageError, args: Sequence[str]) -> str:

@@ -23,8 +23,6 @@ def run(command: tuple[str, ...], **flags: Any) -> None:
     only the system is.
     """
     from prom_probe.run.handover import become_sidecar
-    from prom_probe.run.inheritance import fill_standard_streams
 
-    fill_standard_streams()
     source = settings_source(flags)
     become_sidecar(read_settings(source), source, command)
