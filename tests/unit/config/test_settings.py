@@ -1,5 +1,7 @@
 """Settings: notation, precedence, and errors that name their place."""
 
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -202,3 +204,13 @@ def test_errors_name_the_flag_or_the_variable() -> None:
 def test_every_setting_is_an_option_of_the_same_name() -> None:
     """Flag, variable, key and field follow from each other."""
     assert [option.field for option in OPTIONS] == list(Config.__struct_fields__)
+
+
+def test_a_watch_may_have_any_bytes() -> None:
+    """What is not UTF-8 is written as \\xNN, as in the names that it is compared with."""
+    text = os.fsdecode(b"caf\xe9=comm:caf\xe9|\xc3\xa9")
+    watch = parse_watch(text)
+    assert watch.name == "caf\\xe9"
+    assert re.fullmatch(watch.value, "caf\\xe9")
+    assert re.fullmatch(watch.value, "é")
+    assert parse_watch(os.fsdecode(b"x=cgroup:/\xe9")).value == "/\\xe9"

@@ -9,7 +9,8 @@ import pytest
 
 from prom_probe.config.address import Address
 from prom_probe.config.error import ConfigError
-from prom_probe.run.listening import close, listen
+from prom_probe.log import Log
+from prom_probe.run.listening import close, listen, listen_somehow
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "", "::1"])
@@ -62,3 +63,24 @@ def test_the_url_is_one_that_a_local_client_can_use(address: Address, url: str) 
     assert listener.url.startswith(url)
     assert not listener.url.endswith(":0")
     close(listener)
+
+
+def test_a_default_address_that_is_taken_is_replaced(capfd: pytest.CaptureFixture[str]) -> None:
+    """By a free port of the same host, which the log says; one that is free is used as it is."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = Address("127.0.0.1", taken.getsockname()[1], replaceable=True)
+        (listener,) = listen_somehow(address, True, Log("warn"))
+        assert listener.url in capfd.readouterr().err
+        with pytest.raises(ConfigError, match="Address already in use"):
+            listen_somehow(address._replace(replaceable=False), True, Log("warn"))
+    close(listener)
+    (listener,) = listen_somehow(address, True, Log("warn"))
+    assert listener.sock.getsockname()[1] == address.port
+    close(listener)
+    assert capfd.readouterr().err == ""
+
+
+def test_without_any_port_nothing_is_served(capfd: pytest.CaptureFixture[str]) -> None:
+    """Such as for a host that this machine is not: an error in the log, if nobody has asked for it."""
+    assert listen_somehow(Address("192.0.2.1", 80, replaceable=True), False, Log("warn")) == []
+    assert "cannot listen on 192.0.2.1:80: " in capfd.readouterr().err

@@ -11,6 +11,7 @@ from prom_probe.collectors.process.process import COUNTERS
 from prom_probe.ring.slot import Slot
 from prom_probe.run.command import CommandExit
 from prom_probe.run.summary import summarize
+from prom_probe.run.survivors import Survivor
 
 MIB = 1 << 20
 
@@ -55,6 +56,45 @@ def test_children_are_all_processes_but_the_first(seen: int, children: str) -> N
     line = summarize("app", CommandExit(0, "exit status 0", 0, 0), 1, slot(process=tree(seen, 1, 0)), slot())
     assert line.endswith(f", {children} seen (at most 1 at once)")
     assert "peak memory" not in line
+
+
+@pytest.mark.parametrize(("own_s", "tree_s", "shown"), [(2.0, 1.5, "2.00"), (0.01, 40.5, "40.50")])
+def test_cpu_is_the_larger_of_the_trees_and_the_commands_own(own_s: float, tree_s: float, shown: str) -> None:
+    """COMMAND's own misses children that it has not waited for, the tree's the time since its last collection."""
+    summary = TreeSummary("app", cpu_user_s=tree_s - 0.5, cpu_system_s=0.5)
+    process = slot(process=ProcessCheckpoint([TreeState(summary, [0] * COUNTERS, [0] * COUNTERS)]))
+    assert f", CPU {shown} s," in summarize("app", CommandExit(0, "exit status 0", own_s, 0), 1, process, slot())
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [
+        (0, "CPU 0.00 s"),
+        (1, "1 process lives on: p0 (PID 100)"),
+        (2, "2 processes live on: p0 (PID 100), p1 (PID 101)"),
+        (7, "7 processes live on: p0 (PID 100), p1 (PID 101), p2 (PID 102), p3 (PID 103), p4 (PID 104) and 2 more"),
+    ],
+)
+def test_what_lives_on_is_named(count: int, shown: str) -> None:
+    """The first five."""
+    survivors = [Survivor(100 + i, f"p{i}") for i in range(count)]
+    line = summarize("app", CommandExit(0, "exit status 0", 0, 0), 1, slot(), slot(), survivors=survivors)
+    assert line.endswith(f", {shown}")
+
+
+def test_names_cannot_act_on_the_terminal() -> None:
+    """Escape sequences and the like are escaped."""
+    ended = CommandExit(0, "exit status 0", 0, 0)
+    line = summarize("a\x1b[31m", ended, 1, slot(), slot(), survivors=[Survivor(1, "b\nc\x9b")])
+    assert line.isprintable()
+    assert line.startswith("prom-probe: a\\x1b[31m: ")
+
+
+def test_demo_gpu_memory_is_called_so() -> None:
+    """Nobody takes it for real."""
+    gpu = slot(gpu=GpuState(tree_peaks={"app": 1.0 * (1 << 30)}))
+    line = summarize("app", CommandExit(0, "exit status 0", 0, 0), 1, slot(), gpu, demo=True)
+    assert line.endswith(", peak GPU memory 1 GiB (demo)")
 
 
 def test_gpu_memory_is_there_for_a_tree_that_used_some() -> None:
