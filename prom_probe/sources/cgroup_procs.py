@@ -53,19 +53,27 @@ class CgroupProcs:
         self._descriptors = descriptors
         self._kept = os.path.exists(f"{directory}/cgroup.controllers")
         self._files: dict[str, KeptFile] = {}
+        self._links: dict[str, int] = {}  # of each directory: one for each below it
+        self._lost = False  # whether one was removed since the last walk
 
     def walk(self) -> None:
         """Find the cgroups that have been made below since the last walk."""
+        self._lost = False
         pending = [self.directory]
         while pending:
             directory = pending.pop()
             if directory not in self._files:
                 self._files[directory] = KeptFile(f"{directory}/cgroup.procs", self._descriptors)
+            self._links[directory] = _count_links(directory)
             try:
                 with os.scandir(directory) as entries:
                     pending.extend(entry.path for entry in entries if entry.is_dir(follow_symlinks=False))
             except OSError:
                 continue
+
+    def is_complete(self) -> bool:
+        """Whether the cgroups are those that the last walk found: none has been removed, made, or made anew."""
+        return not self._lost and all(_count_links(directory) == links for directory, links in self._links.items())
 
     def read(self) -> list[int]:
         """The PIDs of all these cgroups. A removed cgroup is forgotten. Raises PermissionError, ParseError."""
@@ -77,9 +85,18 @@ class CgroupProcs:
                 raise
             except OSError:  # ENOENT, ENODEV: removed; EOPNOTSUPP: a threaded cgroup's processes are its parent's
                 del self._files[directory]
+                self._links.pop(directory, None)
+                self._lost = True
         return pids
 
     def close(self) -> None:
         for file in self._files.values():
             file.close()
         self._files.clear()
+
+
+def _count_links(directory: str) -> int:
+    try:
+        return os.stat(directory).st_nlink
+    except OSError:
+        return 0

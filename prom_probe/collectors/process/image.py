@@ -51,7 +51,7 @@ class Images:
             except OSError:
                 # One has ended. As it was read, the child had what the parent had, or memory of its own.
                 same = (process.virtual, process.resident) == (parent.virtual, parent.resident)
-                return Image.PARENTS if same else Image.OWN
+                return Image.PARENTS if same and process.stack else Image.OWN
             if memory in (before, after) and (process.stack or self._waits(parent)):
                 return Image.PARENTS
         self._reread(process)  # it may have executed its program since it was read

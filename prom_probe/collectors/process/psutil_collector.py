@@ -71,7 +71,7 @@ class PsutilProcessCollector(ProcessCollector):
 
     def __init__(self, context: Context) -> None:
         self._peers: dict[Process, psutil.Process] = {}
-        super().__init__(msgspec.structs.replace(context, context_switches=False, pss_interval_s=0.0))
+        super().__init__(msgspec.structs.replace(context, cmdline=False, context_switches=False, pss_interval_s=0.0))
         self._tree_absent = _absent(self._columns.tree_specs)
         self._process_absent = _absent(self._columns.process_specs)
 

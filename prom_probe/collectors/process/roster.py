@@ -28,6 +28,8 @@ _LISTING_PAUSE_S = 2.0
 # wrong. The number grows fourfold each time, up to the second, as long as nothing has been missed.
 _LIST_ANYWAY = 10
 _LIST_SELDOM = 512
+# After a process that the newest PID did not announce, /proc is listed in each collection for this long.
+_DISTRUST_S = 600.0
 # Up to this many new PIDs are cheaper to look at than a listing.
 _MAX_PROBES = 32
 # A new process that matches no rule is looked at again in this many collections: between fork and exec it has its
@@ -43,10 +45,11 @@ _SWEEP_ALL = 32
 
 
 class Place(NamedTuple):
-    """A member's tree, and the number of the rule that it matched."""
+    """A member's tree, the number of the rule that it matched, and its start in ticks since boot."""
 
     rule: int
     tree: str
+    start: int
 
 
 class Roster:
@@ -70,6 +73,10 @@ class Roster:
         self._since_listing = self._list_after = _LIST_ANYWAY
         self._list_most = _LIST_SELDOM
         self._list_at = 0.0
+        self._links = 0  # of procfs: the kernel adds the number of all processes
+        # LXCFS mounts a file of its own over loadavg, whose newest PID never changes.
+        trusts = _are_on_one_device(context.procfs, f"{context.procfs}/loadavg")
+        self._trusted_from_s = 0.0 if trusts else float("inf")
         self._first = True
 
     def refresh(self) -> list[tuple[Candidate, Place]]:
@@ -107,7 +114,7 @@ class Roster:
         for pid, start, tree in members:
             entry = self._look(pid, True)
             if entry is not None and entry.start == start and pid not in self.members:
-                place = Place(numbers.get(tree, len(self.rules)), tree)
+                place = Place(numbers.get(tree, len(self.rules)), tree, start)
                 self.members[pid] = place
                 placed.append((entry, place))
         return placed
@@ -122,9 +129,11 @@ class Roster:
         self._has_listed = False
         self._since_listing += 1
         before, newest = self._newest_pid, self._read_newest_pid()
+        more = self._count_links()
         if newest is not None and before is not None and 0 <= newest - before <= _MAX_PROBES:
             self._newest_pid = newest
-            if self._since_listing < self._list_after or self._context.monotonic() < self._list_at:
+            due = self._since_listing >= self._list_after or (more and newest == before)
+            if not due or self._context.monotonic() < self._list_at:
                 return self._probe(range(before + 1, newest + 1)) if newest != before else set()
         elif self._context.monotonic() < self._list_at:
             return set()
@@ -137,13 +146,23 @@ class Roster:
                 newest = self._read_newest_pid()  # they may have been forked during the listing
                 if newest is None or any(not _is_between(before, pid, newest) for pid in listed):
                     self._list_after = self._list_most = _LIST_ANYWAY
+                    self._trusted_from_s = max(self._trusted_from_s, self._context.monotonic() + _DISTRUST_S)
             self._list_after = min(self._list_after * 4, self._list_most)
         elif newest is not None and newest < os.getpid():
             self._list_most = _LIST_ANYWAY  # older than our own PID: it probably never changes
         return listed
 
+    def _count_links(self) -> bool:
+        """Whether procfs has more links than in the last collection: there are more processes, ours or others."""
+        before = self._links
+        try:
+            self._links = os.stat(self._procfs).st_nlink
+        except OSError:
+            return False
+        return self._links > before
+
     def _read_newest_pid(self) -> int | None:
-        if not self.own_namespace:
+        if not self.own_namespace or self._context.monotonic() < self._trusted_from_s:
             return None
         try:
             return parse_last_pid(self._loadavg.read())
@@ -234,13 +253,28 @@ class Roster:
         return placed
 
     def _place(self, found: Candidate) -> Place | None:
-        inherited = self.members.get(found.ppid)
+        inherited = self._inherit(found)
         rules = self.rules if inherited is None else self.rules[: inherited.rule]
         for number, rule in enumerate(rules):
             tree = rule.match(found)
             if tree is not None:
-                return Place(number, tree)
-        return inherited
+                return Place(number, tree, found.start)
+        return None if inherited is None else inherited._replace(start=found.start)
+
+    def _inherit(self, found: Candidate) -> Place | None:
+        """Its parent's place; None where the parent is no member, or has the PID of a member that is gone."""
+        place = self.members.get(found.ppid)
+        if place is None or found.start < place.start:
+            return None
+        parent = self._look(found.ppid, True)
+        return place if parent is None or parent.start == place.start else None
+
+
+def _are_on_one_device(*paths: str) -> bool:
+    try:
+        return len({os.stat(path).st_dev for path in paths}) == 1
+    except OSError:
+        return True
 
 
 def _is_between(before: int, pid: int, newest: int) -> bool:

@@ -130,16 +130,22 @@ class CgroupRule:
         self._said = ""
 
     def refresh(self, own: Collection[int]) -> Collection[int]:
-        if self._calls % _WALK_EVERY == 0:
+        if self._calls % _WALK_EVERY == 0 or self._procs is None:
             self._walk()
         self._calls += 1
         try:
-            self._pids = set(self._procs.read()) if self._procs else set()
+            self._pids = self._read()
+            if self._procs is not None and not self._procs.is_complete():  # one was removed, made, or made anew
+                self._walk()
+                self._pids |= self._read()
         except (PermissionError, ParseError) as error:
             self._pids = set()
             self._say(f"cannot be listed: {error}")
         self._pids.discard(0)
         return self._pids
+
+    def _read(self) -> set[int]:
+        return set() if self._procs is None else set(self._procs.read())
 
     def _walk(self) -> None:
         if self._procs is None or not os.path.exists(f"{self._procs.directory}/cgroup.procs"):

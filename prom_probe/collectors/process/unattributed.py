@@ -49,8 +49,10 @@ class Unattributed:
         if self._file is not None and self.whole:
             try:
                 self._usage_s = _usage_s(self._file.read())
-            except (OSError, ParseError):  # gone or denied, which the cgroup collector reports
+            except (OSError, ParseError) as error:  # gone or denied, which the cgroup collector reports
                 self._leave()
+                if not isinstance(error, PermissionError):  # it may be made anew
+                    self._wait, self._pause = 1, _CHECK_EVERY
 
     def read(self, tree: Tree, members: Collection[int], *, settled: bool) -> None:
         """Compare; `members` are the PIDs of all trees' processes. Not `settled`: some processes have just ended, and

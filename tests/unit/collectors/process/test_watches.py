@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -205,6 +207,51 @@ def test_who_has_another_s_pid_is_found_though_nothing_tells(
     assert finder.trees((64 + 8) // looks * (1 if newest is None else 10)) == {"job": [99, 130]}
 
 
+def a_procfs_of_ours(machine: Machine, newest: int) -> None:
+    """Let it say that its PIDs are those of our namespace, and which is the newest."""
+    (machine.proc.root / "self").symlink_to(str(os.getpid()))
+    (machine.proc.root / "loadavg").write_text(f"0.1 0.2 0.3 1/200 {newest}\n")
+
+
+def test_a_newest_pid_that_never_changes_is_noticed_in_the_next_second(machine: Machine) -> None:
+    """As LXCFS has it; whatever the number of collections without a new process before."""
+    a_procfs_of_ours(machine, 10**7)
+    machine.proc.process(100, 1)
+    finder = Finder(machine, Watch("job", "pid", "100"))
+    finder.trees(300)
+    for pid in range(101, 110):
+        machine.proc.process(pid, 100, start=5_000 + pid)
+        assert finder.trees() == {"job": list(range(100, pid + 1))}
+
+
+def test_one_process_that_ends_as_another_begins_is_noticed_too(machine: Machine) -> None:
+    """The number of processes stays the same then, once it is known that the newest PID says nothing."""
+    a_procfs_of_ours(machine, 10**7)
+    machine.proc.process(100, 1)
+    finder = Finder(machine, Watch("job", "pid", "100"))
+    finder.trees(300)
+    machine.proc.process(101, 100, start=5_000)
+    assert finder.trees() == {"job": [100, 101]}
+    machine.proc.end(101)
+    machine.proc.process(102, 100, start=5_001)
+    assert finder.trees() == {"job": [100, 102]}
+
+
+def test_a_stranger_s_children_do_not_join_the_tree_of_the_member_whose_pid_it_has(machine: Machine) -> None:
+    """The member ended, a stranger got its PID and forked, all between two collections."""
+    machine.proc.process(100, 1, start=100)
+    machine.proc.process(101, 100, start=200)
+    collector = machine.make(ProcessCollector, Watch("job", "pid", "100"))
+    machine.collect(collector)
+    machine.proc.process(101, 1, b"stranger", start=9_000)
+    machine.proc.process(102, 101, b"its-child", start=9_100)
+    machine.proc.process(103, 100, b"ours", start=9_200)
+    for _ in range(3):
+        row = machine.collect(collector)
+        assert row['proctree_processes{tree="job"}'] == 2
+    assert 'proctree_process_threads{comm="ours", pid="103", tree="job"}' in row
+
+
 def test_our_own_processes_are_in_no_tree(machine: Machine) -> None:
     """Not by their name, and not by their parent."""
     machine.proc.process(10, 1, b"python")
@@ -226,6 +273,46 @@ def test_an_orphan_of_the_command_that_our_supervisor_adopts_stays_in_its_tree(m
     assert finder.trees() == {"job": [100]}
     machine.own = [10, 11]
     assert finder.trees() == {"job": [100, 101]}
+
+
+def test_an_orphan_that_has_executed_its_program_is_in_the_tree_at_once(machine: Machine) -> None:
+    """A worker of ours has our stack; a daemon by double fork has its own, and may live for a second only."""
+    machine.own = [10]
+    machine.proc.process(10, 1, b"prom-probe", stack=1000)
+    machine.proc.process(100, 10, stack=2000)
+    finder = Finder(machine, Watch("job", "pid", "100"))
+    finder.trees()
+    machine.proc.process(101, 10, b"daemon", stack=3000)
+    machine.proc.process(102, 10, b"forked", stack=2000)
+    machine.proc.process(11, 10, b"worker", stack=1000)
+    assert finder.trees(4) == {"job": [100, 101, 102]}
+
+
+@pytest.mark.parametrize("mount", ["", "unified/", "systemd/", "memory/"])
+def test_a_cgroup_that_is_made_anew_is_in_the_tree_in_the_next_second(machine: Machine, mount: str) -> None:
+    """Also one below it; what is gone leaves, whatever the moment since the last search."""
+    machine.cgroup(f"{mount}app", 100)
+    for pid in (100, 101, 102, 103):
+        machine.proc.process(pid)
+    finder = Finder(machine, Watch("t", "cgroup", "/app"))
+    for waited in range(1, 12):
+        machine.cgroup(f"{mount}app", 100)
+        assert 100 in finder.trees(waited)["t"]
+        shutil.rmtree(machine.cgroupfs / mount / "app")
+        finder.roster.forget(100)
+        finder.trees(waited)
+        machine.cgroup(f"{mount}app", 101)
+        assert 101 in finder.trees()["t"]
+        machine.cgroup(f"{mount}app/below", 102)
+        assert 102 in finder.trees()["t"]
+        shutil.rmtree(machine.cgroupfs / mount / "app" / "below")
+        machine.cgroup(f"{mount}app/other", 103)
+        for pid in (101, 102):
+            finder.roster.forget(pid)
+        assert 103 in finder.trees()["t"]
+        finder.roster.forget(103)
+        shutil.rmtree(machine.cgroupfs / mount / "app")
+        finder.trees()
 
 
 @pytest.mark.parametrize("mount", ["", "unified/", "systemd/", "memory/"])
