@@ -1,0 +1,174 @@
+"""Each process by name, with its true peak: against the kernel's own account, as the programs themselves report it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from prom_probe.collectors.base import Context
+from prom_probe.collectors.process.collector import ProcessCollector
+from prom_probe.model.watch import Watch
+from tests.support.collector_harness import values
+from tests.support.sidecar import Sidecar
+from tests.support.waiting import wait_for
+
+MIB = 1 << 20
+PEAK = "import re\ndef peak(): return int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]) << 10\n"
+
+# Its child has its memory for five seconds, as between a vfork and a slow exec. clone(2): VM, VFORK, SIGCHLD.
+VFORKED = """
+import ctypes, mmap
+libc = ctypes.CDLL(None)
+ours = bytearray(b"x") * (100 << 20)
+stack = mmap.mmap(-1, 1 << 16)
+top = ctypes.addressof(ctypes.c_char.from_buffer(stack)) + (1 << 16)
+print("ready", flush=True)
+libc.clone(ctypes.cast(libc.sleep, ctypes.c_void_p), ctypes.c_void_p(top), 0x100 | 0x4000 | 17, ctypes.c_void_p(60))
+"""
+# Its main thread ends; another one has the memory.
+LEADERLESS = """
+import ctypes, os, threading, time
+def work():
+    ours = bytearray(b"x") * (100 << 20)
+    while open("/proc/self/stat").read().rpartition(")")[2].split()[0] != "Z":
+        time.sleep(0.01)
+    print("ready", flush=True)
+    while True:
+        time.sleep(0.01)
+threading.Thread(target=work).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
+PEAK_BETWEEN = f"""{PEAK}
+import sys, time
+for line in sys.stdin:
+    spike = bytearray(b"x") * (300 << 20)
+    del spike
+    print(peak(), flush=True)
+"""
+
+
+@contextmanager
+def program(source: str) -> Iterator[subprocess.Popen[str]]:
+    """A Python program, once it has said that it is ready where it says so."""
+    argv = [sys.executable, "-S", "-c", source]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        if "ready" in source:
+            assert process.stdout.readline() == "ready\n"
+        yield process
+        process.kill()
+
+
+def collector_of(pid: int) -> ProcessCollector:
+    return ProcessCollector(Context(watches=(Watch("job", "pid", str(pid)),), cmdline=True))
+
+
+def child_of(pid: int) -> int:
+    """The PID of its only child."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(children[0]) if children else 0
+
+
+def test_memory_that_a_vforked_child_has_of_its_parent_counts_once() -> None:
+    """The authority is the kernel: the parent's own VmRSS, as the child's until its exec."""
+    with program(VFORKED) as process:
+        child = wait_for("the child", lambda: child_of(process.pid))
+        collector = collector_of(process.pid)
+        for _ in range(3):
+            collector.collect()
+            row = values(collector)
+            resident = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            assert row['proctree_processes{tree="job"}'] == 2
+            assert row['proctree_resident_memory_bytes{tree="job"}'] == pytest.approx(resident, rel=0.01)
+            assert row['proctree_resident_memory_max_bytes{tree="job"}'] == pytest.approx(resident, rel=0.05)
+        resident_of = [series for series in row if series.startswith("proctree_process_resident_memory_bytes")]
+        assert len(resident_of) == 1 and f'pid="{process.pid}"' in resident_of[0]
+        collector.close()
+        os.kill(child, 9)
+
+
+def test_a_process_whose_main_thread_has_ended_has_its_memory_and_descriptors() -> None:
+    """The authority is the live thread's statm and fd in /proc/PID/task; it is no zombie."""
+    with program(LEADERLESS) as process:
+        collector = collector_of(process.pid)
+        collector.collect()
+        before = values(collector)['proctree_cpu_seconds_total{mode="user", tree="job"}']
+        wait_for("CPU time", lambda: collector.collect() or _cpu(collector) > before)
+        row = values(collector)
+        task = next(path for path in Path(f"/proc/{process.pid}/task").iterdir() if path.name != str(process.pid))
+        resident = int((task / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        assert resident > 100 * MIB
+        assert row['proctree_resident_memory_bytes{tree="job"}'] == pytest.approx(resident, rel=0.01)
+        assert row['proctree_open_fds{tree="job"}'] >= 3
+        assert row['proctree_processes_state{state="zombie", tree="job"}'] == 0
+        assert row['proctree_largest_process_memory_peak_bytes{tree="job"}'] > 100 * MIB
+        assert any(series.startswith("proctree_process_info{cmdline=") for series in row)
+        collector.close()
+
+
+def _cpu(collector: ProcessCollector) -> float:
+    return values(collector)['proctree_cpu_seconds_total{mode="user", tree="job"}']
+
+
+def test_a_peak_between_two_collections_is_in_the_maximum() -> None:
+    """The authority is VmHWM as the program itself reads it after the spike."""
+    with program(PEAK_BETWEEN) as process:
+        assert process.stdin is not None and process.stdout is not None
+        collector = collector_of(process.pid)
+        collector.collect()
+        process.stdin.write("\n")
+        process.stdin.flush()
+        peak = int(process.stdout.readline())
+        collector.collect()
+        row = values(collector)
+        assert peak > 300 * MIB
+        assert row['proctree_resident_memory_bytes{tree="job"}'] < 100 * MIB
+        assert row['proctree_resident_memory_max_bytes{tree="job"}'] == pytest.approx(peak, rel=0.01)
+        assert row['proctree_largest_process_memory_peak_bytes{tree="job"}'] == pytest.approx(peak, rel=0.01)
+        collector.close()
+
+
+def test_what_a_child_that_no_collection_sees_uses_as_it_executes_is_not_counted_twice() -> None:
+    """A parent of 200 MiB that runs one short program after another: the authority is its own peak."""
+    loop = f"""{PEAK}
+import subprocess, time
+ours = bytearray(b"x") * (200 << 20)
+end = time.monotonic() + 4
+while time.monotonic() < end: subprocess.run(["/bin/true"])
+print(peak(), flush=True)
+time.sleep(600)
+"""
+    with program(loop) as process, Sidecar(flags=[f"--watch=job=pid:{process.pid}", "--interval=50ms"]) as sidecar:
+        assert process.stdout is not None
+        peak = int(process.stdout.readline())
+        wait_for("the tree alone", lambda: sidecar.value("proctree_processes") == 1)
+        maximum = sidecar.value("max_over_time(proctree_resident_memory_bytes[1m])")
+        assert maximum is not None and peak * 0.95 < maximum < peak * 1.1
+        rolling = sidecar.value("proctree_resident_memory_max_bytes")
+        assert rolling is not None and peak * 0.95 < rolling < peak * 1.1
+
+
+def test_our_own_image_is_not_the_commands() -> None:
+    """The authority is a `sleep` that was started bare: its VmHWM."""
+    with subprocess.Popen(["sleep", "600"]) as bare:
+        wait_for("sleep", lambda: Path(f"/proc/{bare.pid}/comm").read_text() == "sleep\n")
+        status = Path(f"/proc/{bare.pid}/status").read_text()
+        bare.kill()
+    peak = int(status.partition("VmHWM:")[2].split()[0]) << 10
+    with Sidecar("--", "sleep", "600", flags=["--interval=50ms"]) as sidecar:
+        wait_for("sleep", lambda: sidecar.value('proctree_process_info{comm="sleep", cmdline="sleep 600"}'))
+        for name in (
+            "proctree_largest_process_memory_peak_bytes",
+            "proctree_resident_memory_max_bytes",
+            "max(max_over_time(proctree_resident_memory_bytes[1m]))",
+            "max(max_over_time(proctree_process_memory_peak_bytes[1m]))",
+        ):
+            value = sidecar.value(name)
+            assert value is not None and 0 < value < 2 * peak, name
+        assert len(sidecar.query("count by (comm) (last_over_time(proctree_process_threads[1m]))")) == 1
