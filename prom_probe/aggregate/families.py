@@ -83,6 +83,14 @@ RELOAD_TIME = define("prom_probe_config_last_reload_success_timestamp_seconds", 
     platforms="all")
 UPTIME = define("prom_probe_uptime_seconds", "gauge", "seconds", "Time since prom_probe was started.",
     source="the monotonic clock", definition="Since the supervisor's start.", platforms="all")
+LOG_DROPPED = define("prom_probe_log_dropped_lines_total", "counter", "", "Log lines that could not be written.",
+    source="the log of each process",
+    definition="Count of lines dropped because whoever reads stderr was behind or gone, or the disk full.",
+    platforms="all")
+SUPERVISOR_ERRORS = define("prom_probe_supervisor_errors_total", "counter", "",
+    "What the supervisor asked of the operating system in vain, and tries again.", labels="call",
+    source="the supervisor", definition="Count of failures by what it was about: `fork`, `kill`, `wait`, `poll`, "
+    "`reload`, `collect`.", platforms="all")
 
 DEFINITIONS: tuple[Definition, ...] = (
     COLLECTOR_RUNS,
@@ -113,4 +121,6 @@ DEFINITIONS: tuple[Definition, ...] = (
     RELOAD_SUCCESSFUL,
     RELOAD_TIME,
     UPTIME,
+    LOG_DROPPED,
+    SUPERVISOR_ERRORS,
 )

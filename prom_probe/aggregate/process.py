@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from prom_probe.aggregate import families as own
 from prom_probe.aggregate.aggregator import Aggregator
 from prom_probe.aggregate.reload_slot import ReloadSlot
 from prom_probe.aggregate.reloads import Reloads
@@ -57,6 +58,8 @@ class AggregatorInputs:
     reload_slot: ReloadSlot
     reload_bell: Doorbell  # asks the supervisor for a reload
     started_s: float  # the supervisor's start, by the monotonic clock
+    dropped_lines: Callable[[], int]  # log lines that could not be written
+    supervisor_errors: Callable[[], Mapping[str, int]]  # by call
 
 
 async def aggregate(inputs: AggregatorInputs) -> None:
@@ -109,11 +112,17 @@ async def aggregate(inputs: AggregatorInputs) -> None:
         inputs.bell.clear()
         aggregator.drain()
 
+    def tick() -> None:
+        meter.cell(own.LOG_DROPPED.family).set(inputs.dropped_lines())
+        for call, count in inputs.supervisor_errors().items():
+            meter.cell(own.SUPERVISOR_ERRORS.family, call=call).set(count)
+        aggregator.tick()
+
     loop.add_reader(inputs.lifeline, orphaned)
     loop.add_reader(inputs.bell.fd, woken)
     aggregator.drain()
     _every(loop, DRAIN_S, aggregator.drain, log)
-    _every(loop, TICK_S, aggregator.tick, log)
+    _every(loop, TICK_S, tick, log)
     _every(loop, TICK_S, lambda: aggregator.tidy() and TIDY_PAUSE_S, log)
     _every(loop, TRIM_S, HeapTrimmer(lambda: store.stats().bytes).check, log)
     if config.storage_tsdb_path is not None:
@@ -126,7 +135,7 @@ async def aggregate(inputs: AggregatorInputs) -> None:
     gc.set_threshold(50_000, 20, 50)
     await stopped.wait()
     aggregator.drain()
-    aggregator.tick()
+    tick()
     await server.drain(DRAIN_CONNECTIONS_S)
     store.close()
 

@@ -1,7 +1,7 @@
 """The workers' notice board in shared memory: which process runs each worker, and how often it was restarted.
 
-Four cells a worker: PID (0 while it does not run), RESTARTS, STARTED (CLOCK_MONOTONIC ns), spare. Behind them one with
-the canary's PID.
+Four cells a worker: PID (0 while it does not run), RESTARTS, STARTED (CLOCK_MONOTONIC ns), DROPPED (log lines that it
+could not write). Behind them: the supervisor's DROPPED, how often each of its CALLS has failed, the canary's PID.
 """
 
 import mmap
@@ -10,6 +10,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 _CELLS = 4
+
+# What the supervisor asks of the operating system, as its errors are counted.
+CALLS = ("fork", "kill", "wait", "poll", "reload", "collect")
 
 
 class WorkerRow(NamedTuple):
@@ -22,11 +25,11 @@ class WorkerRow(NamedTuple):
 
 
 class WorkerBoard:
-    """Written only by the supervisor, read by the workers, which inherit it."""
+    """Inherited by the workers. Each process writes its own cell DROPPED, the supervisor all others."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = tuple(names)
-        self._cells = memoryview(mmap.mmap(-1, (len(names) * _CELLS + 1) * 8)).cast("Q")
+        self._cells = memoryview(mmap.mmap(-1, (len(names) * _CELLS + 2 + len(CALLS)) * 8)).cast("Q")
 
     def started(self, name: str, pid: int) -> None:
         """The worker runs as process `pid`."""
@@ -48,6 +51,24 @@ class WorkerBoard:
     def note_canary(self, pid: int) -> None:
         """The canary runs as process `pid`, 0 for none."""
         self._cells[-1] = pid
+
+    def dropped_cell(self, name: str = "") -> memoryview:
+        """Where the worker counts the log lines that it could not write; without a name the supervisor."""
+        at = self.names.index(name) * _CELLS + 3 if name else len(self.names) * _CELLS
+        return self._cells[at : at + 1]
+
+    def dropped_lines(self) -> int:
+        """How many log lines could not be written, by all processes together."""
+        return sum(self.dropped_cell(name)[0] for name in ("", *self.names))
+
+    def failed(self, call: str) -> None:
+        """One of CALLS has failed."""
+        self._cells[len(self.names) * _CELLS + 1 + CALLS.index(call)] += 1
+
+    def failures(self) -> dict[str, int]:
+        """How often each of CALLS has failed."""
+        at = len(self.names) * _CELLS + 1
+        return {call: self._cells[at + i] for i, call in enumerate(CALLS)}
 
     @property
     def canary_pid(self) -> int:

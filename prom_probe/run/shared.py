@@ -33,6 +33,7 @@ class Shared:
         self.started_s = time.monotonic()
         self.supervisor_pid = os.getpid()
         self.board = WorkerBoard([*PROBES, AGGREGATOR])
+        log.count_drops(self.board.dropped_cell())
         self.bell = Doorbell()  # the aggregator's: there is something in a ring
         self.reload_bell = Doorbell()  # the supervisor's: a client asks for a reload
         self.reload_slot = ReloadSlot()

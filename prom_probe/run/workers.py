@@ -75,9 +75,11 @@ def run_aggregator(shared: Shared, lifeline: int) -> None:
     from prom_probe.aggregate.process import AggregatorInputs, aggregate
     from prom_probe.aggregate.serving import ServingSocket
 
+    log = shared.log.named(AGGREGATOR)
+    log.count_drops(shared.board.dropped_cell(AGGREGATOR))
     inputs = AggregatorInputs(
         config=shared.config,
-        log=shared.log.named(AGGREGATOR),
+        log=log,
         rings=shared.rings,
         intervals=collector_intervals,
         bell=shared.bell,
@@ -86,6 +88,8 @@ def run_aggregator(shared: Shared, lifeline: int) -> None:
         reload_slot=shared.reload_slot,
         reload_bell=shared.reload_bell,
         started_s=shared.started_s,
+        dropped_lines=shared.board.dropped_lines,
+        supervisor_errors=shared.board.failures,
     )
     asyncio.run(aggregate(inputs))
 
@@ -95,6 +99,7 @@ def _begin(shared: Shared, name: str) -> Log:
     for listener in shared.listeners:
         listener.sock.close()
     log = shared.log.named(name)
+    log.count_drops(shared.board.dropped_cell(name))
     _set_priority(shared.config.collect_priority, log)
     return log
 
