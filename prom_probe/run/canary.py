@@ -33,25 +33,31 @@ _FOLLOWING, _LEADING = 0x80, 0x81
 
 
 class Canary:
-    """The supervisor's end of it. `note_pid` is told its process ID, and 0 when there is none."""
+    """The supervisor's end of it. `note_pid` is told its process ID, and 0 when there is none.
+
+    To be made late: it shares the memory that the supervisor has by then.
+    """
 
     def __init__(self, command: int, note_pid: Callable[[int], None]) -> None:
         self._command = command
         self._note_pid = note_pid
+        self._pid = 0
         self._start()
 
     def _start(self) -> None:
+        """Without a process to be had, each question tries again."""
         self._line, line = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._line.settimeout(_ANSWER_S)
-        self._pid = 0
         supervisor = os.getpid()
         try:
             self._pid = os.fork()
             if self._pid == 0:
                 self._become(supervisor, line)
+        except OSError:
+            pass
         finally:
             line.close()
-            self._note_pid(self._pid)
+        self._note_pid(self._pid)
 
     def _become(self, supervisor: int, line: socket.socket) -> NoReturn:
         """In the child."""
@@ -112,7 +118,7 @@ class Canary:
         try:
             self._start()
         except OSError:
-            pass  # no process to be had: the next question tries again
+            pass  # no descriptors to be had
 
 
 class _Watchman:

@@ -94,8 +94,8 @@ class Command:
         finally:
             os.close(gate)
             os.close(failure)
-        # After COMMAND: what reaches the canary as one of the group has reached COMMAND too.
-        self._canary = Canary(self.pid, note_canary)
+        self._note_canary = note_canary
+        self._canary: Canary | None = None
 
     def _become(self, supervisor: int, gate: int, failure: int) -> NoReturn:
         """In the child: wait for `go`, then exec."""
@@ -107,6 +107,16 @@ class Command:
         finally:
             os._exit(_NOT_FOUND)
 
+    def attend(self) -> None:
+        """Be ready to pass on signals; called before `signal` and `go`.
+
+        The canary comes after COMMAND: what reaches it as one of the group has reached COMMAND too.
+        """
+        try:
+            self._canary = Canary(self.pid, self._note_canary)
+        except OSError as error:
+            self._log("warn", "signals to our group may reach COMMAND twice", error=error.strerror)
+
     def go(self) -> None:
         """Let it run."""
         os.write(self._gate, b"!")
@@ -114,7 +124,6 @@ class Command:
 
     def abandon(self) -> None:
         """End it before it was let go, and leave nothing behind."""
-        self._canary.end()
         os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
         for fd in (self._gate, self._failure):
@@ -122,7 +131,7 @@ class Command:
 
     def signal(self, number: int) -> None:
         """Pass on a signal that we got, unless it has been sent to COMMAND too."""
-        to_group = self._canary.has(number)
+        to_group = self._canary is not None and self._canary.has(number)
         try:
             group = os.getpgid(self.pid)
             if not to_group:
@@ -142,7 +151,7 @@ class Command:
 
     def own_pids(self) -> set[int]:
         """COMMAND's process and the canary's, which is replaced if it has ended."""
-        return {self.pid, self._canary.keep()}
+        return {self.pid, self._canary.keep() if self._canary is not None else 0}
 
     def poll(self) -> bool:
         """Whether it has ended. Until `reap` it stays a zombie, whose last numbers can be read."""
@@ -169,13 +178,18 @@ class Command:
             return  # it goes on already, or will when we have passed that on
         if number not in _TERMINAL_STOPS or number in self._inherited.ignored:
             number = signal.SIGSTOP
-        self._canary.tell_following(True)
+        self._tell_following(True)
         _stop_with(number)
-        self._canary.tell_following(False)
+        self._tell_following(False)
+
+    def _tell_following(self, following: bool) -> None:
+        if self._canary is not None:
+            self._canary.tell_following(following)
 
     def reap(self) -> CommandExit:
         """Its exit; `poll` has said that it has ended. Raises CommandError if it could not be executed."""
-        self._canary.end()
+        if self._canary is not None:
+            self._canary.end()
         ended = self._exit or self._wait(0)
         assert ended is not None
         failure = os.read(self._failure, 16)

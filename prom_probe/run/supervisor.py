@@ -104,6 +104,8 @@ class Supervisor:
         self._reload = reload
         self._reload_bell = reload_bell
         self._exit: CommandExit | None = None  # COMMAND's, once it has ended
+        ours = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
+        kernel.catch(SIGNALS if command else ours)
 
     def run(self, ready: Callable[[], None] = lambda: None) -> CommandExit | None:
         """Run until COMMAND has ended and lingered; without one, until SIGTERM or SIGINT. Returns COMMAND's exit.
@@ -111,13 +113,12 @@ class Supervisor:
         Calls `ready` once signals are caught: until then, SIGHUP would end us if there is no COMMAND.
         Raises CommandError if COMMAND cannot be executed. No worker is left when this returns or raises.
         """
-        ours = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
-        self._kernel.catch(SIGNALS if self._command else ours)
         try:
             ready()
             for worker in self._workers:
                 self._start(worker)
             if self._command is not None:
+                self._command.attend()
                 # What has come so far is pending in COMMAND as one signal, whoever else got it.
                 for number in self._kernel.wait(self._kernel.now_s())[0]:
                     self._command.signal(number)
@@ -179,7 +180,11 @@ class Supervisor:
 
     def _reload_now(self) -> None:
         """Reload, replace the workers that use what has changed, and try again those that were given up."""
-        replaced = set(self._reload())
+        try:
+            replaced = set(self._reload())
+        except OSError as error:  # no process or descriptor to be had
+            self._log("error", "settings not reloaded", error=error.strerror)
+            return
         for worker in self._workers:
             if worker.name not in replaced and not worker.given_up:
                 continue

@@ -148,9 +148,7 @@ def _canaries(pid: int) -> list[int]:
     return [child for child in children(pid) if read_comm(child) == "pp-canary" and alive(child)]
 
 
-@pytest.mark.parametrize(
-    ("limit", "value"), [("RLIMIT_NOFILE", 6), ("RLIMIT_AS", 100 << 20)], ids=["descriptors", "memory"]
-)
+@pytest.mark.parametrize(("limit", "value"), [("RLIMIT_NOFILE", 6), ("RLIMIT_NOFILE", 14), ("RLIMIT_AS", 100 << 20)])
 def test_without_the_means_to_watch_it_the_command_runs_alone(limit: str, value: int) -> None:
     """Whether it is watched a little or not at all: its output and its status are its own."""
     limited = f"resource.setrlimit({getattr(resource, limit)}, ({value}, {value}))"

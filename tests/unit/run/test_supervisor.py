@@ -155,6 +155,9 @@ class SimCommand(Command):
 
         self._sim.after(seconds, stop)
 
+    def attend(self) -> None:
+        pass
+
     def go(self) -> None:
         self._sim.did("go")
         if self._error is not None:
@@ -210,6 +213,8 @@ class Host:
 
     def _reload(self) -> tuple[str, ...]:
         self.sim.did("reload")
+        if self.sim.processes_left <= 0:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
         return self.replaced
 
     def run(self) -> CommandExit | None:
@@ -447,6 +452,23 @@ def test_a_reload_can_take_a_workers_work_away() -> None:
     row = next(host.board.rows())
     assert sim.times("start probe") == [0]
     assert (row.pid, row.started_ns, row.restarts) == (0, 0, 0)
+
+
+def test_a_reload_for_which_there_is_no_process_is_logged(capfd: pytest.CaptureFixture[str]) -> None:
+    """Everything runs on as it was."""
+    sim = Sim()
+    host = Host(sim, worker())
+    host.replaced = ("probe",)
+
+    def exhaust() -> None:
+        sim.processes_left = 0
+
+    sim.after(1, exhaust)
+    sim.signal_after(2, HUP)
+    sim.signal_after(5, TERM)
+    host.run()
+    assert sim.times("SIGTERM probe") == [5]
+    assert "settings not reloaded" in capfd.readouterr().err
 
 
 def test_a_reload_does_not_wait_for_a_backoff() -> None:
