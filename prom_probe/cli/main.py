@@ -20,11 +20,12 @@ from prom_probe.cli.once import once
 from prom_probe.cli.query import query
 from prom_probe.cli.run import run
 from prom_probe.cli.serve import serve
+from prom_probe.cli.storage.group import storage
 from prom_probe.cli.streams import checked_streams
 from prom_probe.cli.version import version
 from prom_probe.config.error import ConfigError
 
-COMMANDS = (run, once, query, serve, check_config, doctor, completion, dashboards, version)
+COMMANDS = (run, once, query, serve, check_config, doctor, storage, completion, dashboards, version)
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -64,7 +65,7 @@ def _explain_usage(error: click.UsageError, args: Sequence[str]) -> str:
     name = error.ctx.info_name if error.ctx and error.ctx.parent else None
     if name == run.name and isinstance(error, click.NoSuchOption) and "--" not in args:
         text = f"{text.rstrip('.')}: if it is the command's, put -- before the command"
-    return f"{text} (see prom-probe {name} --help)" if name else text
+    return f"{text} (see {error.ctx.command_path} --help)" if error.ctx and name else text
 
 
 def _die_of_interrupt() -> NoReturn:

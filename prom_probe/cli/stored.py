@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import click
+
 from prom_probe.cli.error import ClientError
 from prom_probe.cli.span import Span
 from prom_probe.config.error import ConfigError
@@ -19,7 +21,7 @@ def open_stored(path: str) -> Store:
     from prom_probe.tsdb.store import Store
 
     try:
-        return Store.open_read_only(path)
+        return Store.open_read_only(path, report=_warn)
     except StorageError as error:
         raise ConfigError(str(error), 1) from None
 
@@ -28,6 +30,10 @@ def newest_s(store: Store) -> float:
     """The newest sample's time, which is "now" for queries; the present if there is none."""
     newest_ms = store.newest_ms()
     return time.time() if newest_ms is None else newest_ms / 1000
+
+
+def _warn(level: str, text: str) -> None:
+    click.echo(f"prom-probe: {text}", err=True)
 
 
 def query_stored(store: Store, expr: str, span: Span) -> bytes:

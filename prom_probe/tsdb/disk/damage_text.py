@@ -30,9 +30,9 @@ def lost_bytes(damage: Damage) -> str:
     size = f"{damage.end - damage.start} bytes"
     if damage.torn:
         return f"cut off {size} at the end, an incomplete write"
-    if not damage.records:
-        return f"{size} damaged" + (", how many records is unknown" if damage.records is None else ", no record")
-    return f"{size} damaged, {counted(damage.records, 'record')}"
+    if damage.records is None:
+        return f"{size} damaged, at least 1 record"
+    return f"{size} damaged, {counted(damage.records, 'record') if damage.records else 'no record'}"
 
 
 def describe(damages: Sequence[Damage]) -> str:

@@ -12,6 +12,7 @@ from prom_probe.tsdb.disk import file_ops
 from prom_probe.tsdb.outcome import StorageError
 
 FORMAT = b"prom_probe store 1\n"
+_ANY_FORMAT = re.compile(rb"prom_probe store [0-9]+\n")
 
 _LOG = re.compile(r"([0-9a-f]{16})\.log")
 _BLOCK = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})\.block")
@@ -134,12 +135,35 @@ def open_to_write(path: str) -> Folder:
     return Folder(path, fd, lock)
 
 
-def open_to_read(path: str) -> Folder:
-    """Open the folder for reading, while no process writes to it. Raises StorageError with the reason."""
+def open_to_repair(path: str) -> Folder:
+    """Open a store's folder for this process alone, even if its file `format` is damaged.
+
+    Raises StorageError with the reason, and for a folder that is no store of our version.
+    """
     fd = lock = -1
     try:
         fd = file_ops.open_folder(path)
-        _check_format(fd, path, make=False)
+        format_damage(fd, path)
+        lock = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=fd)
+        _acquire(fd, lock, fcntl.LOCK_EX, path)
+    except (OSError, StorageError) as error:
+        _close(lock, fd)
+        raise _refusal(path, error) from None
+    return Folder(path, fd, lock)
+
+
+def open_to_read(path: str, *, damaged_format: bool = False) -> Folder:
+    """Open the folder for reading, while no process writes to it. Raises StorageError with the reason.
+
+    `damaged_format`: even if its file `format` is damaged.
+    """
+    fd = lock = -1
+    try:
+        fd = file_ops.open_folder(path)
+        if damaged_format:
+            format_damage(fd, path)
+        else:
+            _check_format(fd, path, make=False)
         try:
             lock = file_ops.open_to_read(fd, "lock")
         except FileNotFoundError:
@@ -196,8 +220,12 @@ def _check_format(folder: int, path: str, *, make: bool) -> None:
     finally:
         os.close(fd)
     if found != FORMAT:
-        text = found.split(b"\n")[0].decode("ascii", "replace")
-        raise StorageError(f"{path}: a store of another version: {text!r} instead of {FORMAT.decode().strip()!r}")
+        raise _other_version(path, found)
+
+
+def _other_version(path: str, found: bytes) -> StorageError:
+    text = found.split(b"\n")[0].decode("ascii", "replace")
+    return StorageError(f"{path}: a store of another version: {text!r} instead of {FORMAT.decode().strip()!r}")
 
 
 def _begin(folder: int, path: str, *, make: bool) -> None:
@@ -207,6 +235,31 @@ def _begin(folder: int, path: str, *, make: bool) -> None:
         raise StorageError(f"{path}: not a prom_probe store: it has {others[0]!r} and no file 'format'")
     if not make:
         raise StorageError(f"{path}: there is no store")
+    write_format(folder)
+
+
+def format_damage(folder: int, path: str) -> str | None:
+    """What is wrong with the file `format` of a folder that has a store's other files; None if it is intact.
+
+    Raises StorageError if this is no store, or one of another version.
+    """
+    try:
+        fd = file_ops.open_to_read(folder, "format")
+    except FileNotFoundError:
+        if any(_LOG.fullmatch(name) or _BLOCK.fullmatch(name) for name in os.listdir(folder)):
+            return "it is missing"
+        raise StorageError(f"{path}: there is no store") from None
+    try:
+        found = os.read(fd, 64)
+    finally:
+        os.close(fd)
+    if _ANY_FORMAT.fullmatch(found) and found != FORMAT:
+        raise _other_version(path, found)
+    return None if found == FORMAT else f"it says {found!r} instead of {FORMAT!r}"
+
+
+def write_format(folder: int) -> None:
+    """Write the file that makes the folder a store. Raises OSError."""
     fd = file_ops.create(folder, "format.tmp")
     try:
         file_ops.write(fd, [FORMAT])

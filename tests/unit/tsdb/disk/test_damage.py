@@ -83,7 +83,7 @@ def test_one_flipped_bit_costs_one_record(copy: Path, offset: int) -> None:
     damaged_bytes = _flip(segment, at + offset, 1)
     reports, damaged, after = _open(copy)
     assert (_lost(before, after), damaged) == (3, 1)
-    records = "how many records is unknown" if offset < 4 else "1 record"
+    records = "at least 1 record" if offset < 4 else "1 record"
     assert reports == [
         f"error storage: {segment}: {end - at} bytes damaged, {records}, at offset {at}, between "
         f"1970-01-01T00:00:02.000Z and 1970-01-01T00:00:03.000Z; the file as it was is kept as {segment.name}{_DAMAGED}"

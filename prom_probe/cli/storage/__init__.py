@@ -1,0 +1,1 @@
+"""`prom-probe storage`: the files of a stored run."""
