@@ -6,7 +6,7 @@ import errno
 import itertools
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from prom_probe.tsdb.store import AppendOutcome, Store, StoreOptions
 from tests.support.tsdb_tools import GAUGE, Samples, bits, drain, gauges, row, samples_of
 from tests.support.waiting import DEADLINE_S
 
-STEPS = ("create", "write", "sync", "sync_folder", "rename", "remove")
+STEPS = ("create", "write", "sync", "sync_folder", "rename", "remove", "link", "truncate")
+READING_STEPS = ("make_folder", "open_folder", "open_to_read", "read")
 
 
 @contextmanager
@@ -77,10 +78,10 @@ class Disk:
         return call
 
     @contextmanager
-    def beneath(self) -> Iterator[Disk]:
-        """Make the store write through this disk."""
+    def beneath(self, steps: Sequence[str] = STEPS) -> Iterator[Disk]:
+        """Make the store use this disk for these operations."""
         with ExitStack() as stack:
-            for name in STEPS:
+            for name in steps:
                 stack.enter_context(patch.object(file_ops, name, self._wrapped(name, getattr(file_ops, name))))
             yield self
 

@@ -23,6 +23,7 @@ from prom_probe.tsdb.disk.wal import FRAME, KINDS, MAGIC
 from prom_probe.tsdb.disk.wal_replay import UnknownReferenceError, WalReplay
 from prom_probe.tsdb.encoding.record import BlockError
 from prom_probe.tsdb.index import IndexedSeries
+from prom_probe.tsdb.outcome import StorageError
 
 if TYPE_CHECKING:
     from prom_probe.tsdb.appended import AppendedHead
@@ -32,6 +33,12 @@ if TYPE_CHECKING:
     AnyPiece: TypeAlias = RowHead | AppendedHead | Block
 
 _READ_BYTES = 1 << 20
+
+# Errors that are not the file's.
+_SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
+
+# Files of which a line is reported.
+MOST_SAID = 20
 
 
 class Fault(NamedTuple):
@@ -74,21 +81,32 @@ class RecoveredStore:
         return {stream: tuple(pieces) for stream, pieces in out.items()}
 
 
-def recover(folder: Folder, max_series: int, report: Callable[[str, str], None], *, repair: bool) -> RecoveredStore:
-    """Read the folder; with `repair`, cut off and set aside what cannot be read.
+def recover(
+    folder: Folder,
+    max_series: int,
+    report: Callable[[str, str], None],
+    *,
+    repair: bool,
+    most_said: int = MOST_SAID,
+) -> RecoveredStore:
+    """Read the folder; with `repair`, cut off and set aside what cannot be read. At most `most_said` files are named.
 
     Restores at most `max_series` series, those seen last, but all exposed ones. Raises StorageError if the folder
     cannot be read.
     """
-    return _Recovery(folder, max_series, report, repair).run()
+    return _Recovery(folder, max_series, report, repair, most_said).run()
 
 
 class _Recovery:
-    def __init__(self, folder: Folder, max_series: int, report: Callable[[str, str], None], repair: bool) -> None:
+    def __init__(
+        self, folder: Folder, max_series: int, report: Callable[[str, str], None], repair: bool, most_said: int
+    ) -> None:
         self._folder = folder
         self._max_series = max_series
         self._report = report
         self._repair = repair
+        self._said = 0
+        self._most_said = most_said
         self._found = RecoveredStore()
         self._series: dict[int, IndexedSeries] = {}
         self._highest_ref = 0
@@ -245,6 +263,9 @@ class _Recovery:
         return sorted(last[: max(kept, self._max_series)], key=attrgetter("ref"))
 
     def _set_aside(self, name: str, error: Exception) -> None:
+        """Go on without a file. Raises StorageError if it may be intact: this process is short of something."""
+        if isinstance(error, OSError) and error.errno in _SHORTAGES:
+            raise StorageError(f"{self._folder.path}: {reason(error)}") from None
         self._found.block_files.pop(name, None)
         self._found.damaged += 1
         text = reason(error) if isinstance(error, OSError) else str(error)
@@ -265,7 +286,12 @@ class _Recovery:
         self._found.faults.append(Fault(name, offset, text))
 
     def _say(self, level: str, name: str, text: str) -> None:
-        self._report(level, f"storage: {os.path.join(self._folder.path, name)}: {text}")
+        """Report what befell a file. On a dead disk it is all of them; a few lines say that."""
+        self._said += 1
+        if self._said <= self._most_said:
+            self._report(level, f"storage: {os.path.join(self._folder.path, name)}: {text}")
+        elif self._said == self._most_said + 1:
+            self._report("error", f"storage: {self._folder.path}: more files are damaged: prom-probe storage verify")
 
     def _try(self, change: Callable[[], object]) -> bool:
         """Change something in the folder, if that is wanted; whether it was done."""
@@ -275,7 +301,8 @@ class _Recovery:
             change()
         except OSError as error:
             self._found.unrepaired += 1
-            self._report("warn", f"storage: {self._folder.path}: cannot repair: {reason(error)}")
+            if self._found.unrepaired <= self._most_said:
+                self._report("warn", f"storage: {self._folder.path}: cannot repair: {reason(error)}")
             return False
         return True
 

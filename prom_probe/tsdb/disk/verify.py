@@ -65,7 +65,7 @@ def repair(path: str, report: Callable[[str, str], None]) -> bool:
         if damage:
             report("error", f"storage: {os.path.join(path, 'format')}: written anew: {damage}")
             folders.write_format(folder.fd)
-        return not recover(folder, _ALL, report, repair=True).unrepaired
+        return not recover(folder, _ALL, report, repair=True, most_said=_ALL).unrepaired
     except OSError as error:
         raise StorageError(f"{path}: cannot repair: {folders.reason(error)}") from None
     finally:

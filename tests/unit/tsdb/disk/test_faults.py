@@ -58,7 +58,9 @@ def test_a_crash_at_any_step(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "steps"), [(errno.ENOSPC, 1), (errno.EIO, 40), (errno.EROFS, 1), (errno.EDQUOT, 40)], ids=str
+    ("code", "steps"),
+    [(errno.ENOSPC, 1), (errno.EIO, 40), (errno.EROFS, 1), (errno.EDQUOT, 40), (errno.EACCES, 1)],
+    ids=str,
 )
 def test_a_fault_at_any_step_ends(tmp_path: Path, code: int, steps: int) -> None:
     """Whatever fails for a while is counted and reported once; then everything is on the disk."""
