@@ -6,6 +6,7 @@ import time
 
 import msgspec
 
+from prom_probe.config.secret import conceal_hook, reveal_hook
 from prom_probe.config.settings import Config
 from prom_probe.ring.slot import Slot
 
@@ -32,9 +33,11 @@ class ReloadSlot:
     def publish(self, config: Config, error: str = "") -> None:
         """Leave the result of one more reload."""
         self._number += 1
-        self._slot.write(msgspec.msgpack.encode(ReloadResult(self._number, error, time.time(), config)))
+        self._slot.write(
+            msgspec.msgpack.encode(ReloadResult(self._number, error, time.time(), config), enc_hook=reveal_hook)
+        )
 
     def read(self) -> ReloadResult | None:
         """The newest result, None before the first reload."""
         value = self._slot.read()
-        return msgspec.msgpack.decode(value, type=ReloadResult) if value else None
+        return msgspec.msgpack.decode(value, type=ReloadResult, dec_hook=conceal_hook) if value else None

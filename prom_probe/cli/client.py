@@ -60,8 +60,8 @@ def _connection(url: str) -> tuple[http.client.HTTPConnection, str, dict[str, st
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
-        raise ClientError(f"--url: {error}: {_without_user(url)!r}", 2) from None
+    except ValueError:
+        raise ClientError(f"--url: not a URL: {_without_user(url)!r}", 2) from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ClientError(f"--url: neither http://HOST:PORT nor unix:PATH: {_without_user(url)!r}", 2)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
@@ -70,7 +70,7 @@ def _connection(url: str) -> tuple[http.client.HTTPConnection, str, dict[str, st
 
 def _without_user(url: str) -> str:
     """The URL without its password, for messages."""
-    return re.sub(r"//[^/]*@", "//", url)
+    return re.sub(r"//.*@", "//", url).partition("?")[0]
 
 
 def _credentials(parts: SplitResult) -> dict[str, str]:

@@ -1,34 +1,56 @@
 """Which pages of metrics to scrape."""
 
 import re
+from base64 import b64encode
 from collections.abc import Sequence
 from typing import NamedTuple
+from urllib.parse import unquote
 
+from prom_probe.config.secret import Secret, without_any_secrets, without_secrets
 from prom_probe.config.values import parse_count
 
 _MAX_TARGETS = 50  # each has a thread
 _MAX_SAMPLES = 1_000_000
 URL_HELP = "NAME=http://HOST:PORT/PAGE, NAME=https://… or NAME=unix:PATH[:/PAGE]"
-_URL = re.compile(r"https?://(?:\[[0-9a-fA-F:.%]+\]|[^:/?#@\[\]\s]+)(?::([0-9]{1,5}))?(?:[/?][^\s#]*)?|unix:[^\s:].*")
+_URL = re.compile(
+    r"https?://(?:[^/?#@\s]*@)?(?:\[[0-9a-fA-F:.%]+\]|[^:/?#@\[\]\s]+)(?::([0-9]{1,5}))?(?:[/?][^\s#]*)?|unix:[^\s:].*"
+)
+_USER = re.compile(r"(https?://)([^/?#@]*)@(.*)", re.DOTALL)
 
 
 class ScrapeTarget(NamedTuple):
-    """A page of metrics to scrape: its URL, and the `job` label that its series get."""
+    """A page of metrics to scrape: the `job` label that its series get, and its URL to be shown and to be used."""
 
     name: str
-    url: str
+    url: str  # without secrets
+    whole_url: Secret
 
     def __str__(self) -> str:
         return f"{self.name}={self.url}"
+
+    @property
+    def endpoint(self) -> str:
+        """The URL without its user. Its parameters may be secret."""
+        found = _USER.fullmatch(self.whole_url.reveal())
+        return found[1] + found[3] if found is not None else self.whole_url.reveal()
+
+    @property
+    def authorization(self) -> Secret | None:
+        """The Authorization header for the user and password of the URL, which are percent-encoded there."""
+        found = _USER.fullmatch(self.whole_url.reveal())
+        if found is None:
+            return None
+        user, _, password = found[2].partition(":")
+        return Secret(f"Basic {b64encode(f'{unquote(user)}:{unquote(password)}'.encode()).decode()}")
 
 
 def parse_target(text: str) -> ScrapeTarget:
     """`name=http://HOST:PORT/PAGE`, the same with https, or `name=unix:PATH[:/PAGE]`."""
     name, equals, url = text.partition("=")
     match = _URL.fullmatch(url)
-    if not (name and equals) or match is None or not 0 < int(match[1] or 1) < 65536:
-        raise ValueError(f"not {URL_HELP}: {text!r}")
-    return ScrapeTarget(name, url)
+    if not (name and equals) or "://" in name or match is None or not 0 < int(match[1] or 1) < 65536:
+        raise ValueError(f"not {URL_HELP}: {without_any_secrets(text)!r}")
+    return ScrapeTarget(name, without_secrets(url), Secret(url))
 
 
 def check_targets(targets: Sequence[ScrapeTarget]) -> None:

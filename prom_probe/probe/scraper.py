@@ -21,6 +21,7 @@ from prom_probe.sources.http_page import HttpPage, parse_endpoint
 if TYPE_CHECKING:
     from prom_probe.collectors.base import Collector
     from prom_probe.config.settings import Config
+    from prom_probe.config.target import ScrapeTarget
 
 # The part of an interval that a scrape may take: a target that hangs must not cost the next beat too.
 _SCRAPE_PART = 0.9
@@ -37,19 +38,21 @@ def timeout_s(config: Config) -> float:
     return min(_SCRAPE_PART * (config.interval_scrape or config.interval), _MAX_SCRAPE_S)
 
 
-def make_source(config: Config, url: str) -> HttpPage:
+def make_source(config: Config, target: ScrapeTarget) -> HttpPage:
     """The source of a target's pages."""
     headers = {**HEADERS, "User-Agent": f"prom_probe/{__version__}"}
-    return HttpPage(parse_endpoint(url), headers, config.scrape_body_size_limit)
+    if (authorization := target.authorization) is not None:
+        headers["Authorization"] = authorization.reveal()
+    return HttpPage(parse_endpoint(target.endpoint), headers, config.scrape_body_size_limit)
 
 
 def make_collectors(config: Config, log: Callable[[str, str], None]) -> list[ScrapeCollector]:
     """A collector for each target."""
     limits, exposed = PageLimits(samples=config.scrape_sample_limit), Exposed(config.scrape_expose)
     collectors = []
-    for name, url in config.scrape:
-        target = Target(name, parse_endpoint(url).instance, timeout_s(config), limits)
-        collectors.append(ScrapeCollector(target, make_source(config, url), exposed, log))
+    for scraped in config.scrape:
+        target = Target(scraped.name, parse_endpoint(scraped.endpoint).instance, timeout_s(config), limits)
+        collectors.append(ScrapeCollector(target, make_source(config, scraped), exposed, log))
     return collectors
 
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from prom_probe.config.error import ConfigError
+from prom_probe.config.secret import conceal_hook, reveal_hook
 
 T = TypeVar("T")
 
@@ -47,7 +48,7 @@ def _work(work: Callable[[], object], write_fd: int) -> None:
         except Exception as error:
             answer = (None, f"reading the settings failed: {type(error).__name__}: {error}")
         with open(write_fd, "wb") as stream:
-            stream.write(msgspec.msgpack.encode(answer))
+            stream.write(msgspec.msgpack.encode(answer, enc_hook=reveal_hook))
     finally:
         os._exit(0)
 
@@ -68,6 +69,6 @@ def _receive(read_fd: int, pid: int, kind: type[T], timeout_s: float) -> T:
         raw, error = msgspec.msgpack.decode(received, type=tuple[msgspec.Raw, str])
         if error:
             raise ConfigError(error, 1)
-        return msgspec.msgpack.decode(raw, type=kind)
+        return msgspec.msgpack.decode(raw, type=kind, dec_hook=conceal_hook)
     except msgspec.DecodeError:
         raise ConfigError("reading the settings ended without a result") from None

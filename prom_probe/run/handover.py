@@ -6,6 +6,7 @@ import os
 import sys
 from typing import NoReturn
 
+from prom_probe.config.secret import without_secrets
 from prom_probe.config.settings import Config
 from prom_probe.config.sources import SettingsSource
 from prom_probe.run.inheritance import block_signals, restore_environment
@@ -16,7 +17,7 @@ def become_sidecar(config: Config, source: SettingsSource, command: tuple[str, .
     """Replace this process by an interpreter that runs `prom_probe.run.main`.
 
     The parser and all that it imports would otherwise stay in every worker: 3 MB of 32. The PID stays; the arguments
-    are repeated for `ps`, and end with COMMAND's. Signals that come from here on wait.
+    are repeated for `ps`, without secrets, and end with COMMAND's. Signals that come from here on wait.
     """
     blocked = block_signals()
     fd = leave(Handover(config, source, blocked, len(command)))
@@ -26,7 +27,8 @@ def become_sidecar(config: Config, source: SettingsSource, command: tuple[str, .
         sys.exit(run_or_explain(config, source, command, blocked))
     restore_environment()
     program = [sys.executable, *_options(), "-m", "prom_probe.run.main", str(fd)]
-    os.execv(sys.executable, [*program, *sys.argv[1:]])
+    ours = [without_secrets(argument) for argument in sys.argv[1 : len(sys.argv) - len(command)]]
+    os.execv(sys.executable, [*program, *ours, *command])
 
 
 def _options() -> list[str]:

@@ -7,6 +7,7 @@ import os
 
 import msgspec
 
+from prom_probe.config.secret import conceal_hook, reveal_hook
 from prom_probe.config.settings import Config
 from prom_probe.config.sources import SettingsSource
 
@@ -26,7 +27,7 @@ class Handover(msgspec.Struct):
 def leave(handover: Handover) -> int | None:
     """A descriptor for the next interpreter to read; None if this is more than a pipe holds."""
     # marshal, unlike msgpack, has no trouble with a path that is not UTF-8.
-    data = marshal.dumps(msgspec.to_builtins(handover))
+    data = marshal.dumps(msgspec.to_builtins(handover, enc_hook=reveal_hook))
     if len(data) > _PIPE_BYTES:
         return None
     read_fd, write_fd = os.pipe()
@@ -39,4 +40,4 @@ def leave(handover: Handover) -> int | None:
 def take(fd: int) -> Handover:
     """What was left there; closes the descriptor."""
     with open(fd, "rb") as stream:
-        return msgspec.convert(marshal.loads(stream.read()), type=Handover)
+        return msgspec.convert(marshal.loads(stream.read()), type=Handover, dec_hook=conceal_hook)

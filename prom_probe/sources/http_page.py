@@ -91,6 +91,7 @@ class HttpPage:
         self._monotonic = monotonic
         self._sock: socket.socket | None = None
         self._peer: tuple[str, str, int, str] | None = None  # the endpoint that the connection is to
+        self._address = ""  # the target's own, as it was connected to
         self._tls: ssl.SSLContext | None = None
 
     def read(self, timeout_s: float) -> Page:
@@ -98,8 +99,8 @@ class HttpPage:
         deadline_s = self._monotonic() + timeout_s
         self._headers["X-Prometheus-Scrape-Timeout-Seconds"] = f"{timeout_s:g}"
         endpoint = self._endpoint
-        for _ in range(_REDIRECTS + 1):
-            answer = self._ask(endpoint, deadline_s)
+        for redirects in range(_REDIRECTS + 1):
+            answer = self._ask(endpoint, deadline_s, redirected=bool(redirects))
             if answer.status == 200:
                 return Page(answer.body(), answer.headers.get("content-type", ""))
             location = answer.headers.get("location")
@@ -114,7 +115,7 @@ class HttpPage:
             self._sock.close()
             self._sock = None
 
-    def _ask(self, endpoint: Endpoint, deadline_s: float) -> "_Answer":
+    def _ask(self, endpoint: Endpoint, deadline_s: float, *, redirected: bool) -> "_Answer":
         """Send a request and read the whole answer; if the peer has closed the kept connection, on a new one."""
         while True:
             kept = self._sock is not None and self._peer == endpoint[:4]
@@ -122,7 +123,7 @@ class HttpPage:
             try:
                 if not kept:
                     self.close()
-                    self._sock, self._peer = self._connect(endpoint, deadline_s), endpoint[:4]
+                    self._sock, self._peer = self._connect(endpoint, deadline_s, redirected), endpoint[:4]
                 self._exchange(endpoint, answer, deadline_s)
             except TimeoutError:
                 self.close()
@@ -154,6 +155,8 @@ class HttpPage:
         assert sock is not None
         host = "localhost" if endpoint.path else endpoint.instance
         head = {"Host": host, **self._headers}
+        if endpoint[:4] != self._endpoint[:4]:
+            head.pop("Authorization", None)  # a server must not send a password elsewhere
         lines = [f"GET {_quoted(endpoint.resource)} HTTP/1.1", *(f"{name}: {value}" for name, value in head.items())]
         self._left(sock, deadline_s)
         sock.sendall("\r\n".join([*lines, "\r\n"]).encode())
@@ -174,13 +177,17 @@ class HttpPage:
             raise TimeoutError
         sock.settimeout(left_s)
 
-    def _connect(self, endpoint: Endpoint, deadline_s: float) -> socket.socket:
+    def _connect(self, endpoint: Endpoint, deadline_s: float, redirected: bool) -> socket.socket:
         if endpoint.path:
             return self._connect_to(socket.AF_UNIX, endpoint.path, deadline_s)
         refusal: OSError = OSError("no address")
         for family, _, _, _, address in socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM):
+            if redirected:
+                check_redirect(endpoint, str(address[0]), self._address)
             try:
                 sock = self._connect_to(family, address, deadline_s)
+                if not redirected:
+                    self._address = str(address[0])
             except TimeoutError:
                 raise
             except OSError as error:
@@ -302,15 +309,45 @@ def _follow(endpoint: Endpoint, location: str) -> Endpoint:
     """The endpoint that a redirect leads to."""
     if endpoint.path:
         if not location.startswith("/"):
-            raise PageError("http", f"a redirect from a Unix socket to {location!r}")
+            raise PageError("http", f"a redirect from a Unix socket to {_shown(location)!r}")
         return endpoint._replace(resource=location)
     try:
         led = parse_endpoint(urljoin(f"{endpoint.scheme}://{endpoint.instance}{endpoint.resource}", location))
-    except ValueError as error:
-        raise PageError("http", f"a redirect to nowhere: {error}") from None
+    except ValueError:
+        raise PageError("http", f"a redirect to nowhere: {_shown(location)!r}") from None
     if led.path:  # a server must not make us connect to this machine's sockets
-        raise PageError("http", f"a redirect to a Unix socket: {location!r}")
+        raise PageError("http", f"a redirect to a Unix socket: {_shown(location)!r}")
     return led
+
+
+def check_redirect(endpoint: Endpoint, address: str, target: str) -> None:
+    """Raise PageError if a target elsewhere leads to loopback, or to a link-local address that is not the target's.
+
+    `address` and `target` are the IP addresses of the redirect and the target. Services there trust whoever can reach
+    them: a cloud's metadata among them, at 169.254.169.254.
+    """
+    kind = _kind_of(address)
+    if kind and address != target and (kind == "link-local" or _kind_of(target) != kind):
+        raise PageError(
+            "http", f"a redirect to {endpoint.instance}, a {kind} address; if that is meant, scrape it directly"
+        )
+
+
+def _kind_of(address: str) -> str:
+    """ "loopback", "link-local", or "" for any other address."""
+    from ipaddress import IPv6Address, ip_address  # rarely needed
+
+    found = ip_address(address.partition("%")[0])
+    if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
+        found = found.ipv4_mapped
+    if found.is_loopback or found.is_unspecified:
+        return "loopback"
+    return "link-local" if found.is_link_local else ""
+
+
+def _shown(location: str) -> str:
+    """A URL without its user and its query, which may be secret."""
+    return re.sub(r"//.*@", "//", location).partition("?")[0]
 
 
 def _quoted(resource: str) -> str:

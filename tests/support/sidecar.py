@@ -150,7 +150,7 @@ def children(pid: int) -> Iterator[int]:
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             try:
-                stat = Path(f"/proc/{entry}/stat").read_text()
+                stat = Path(f"/proc/{entry}/stat").read_text(errors="replace")
             except OSError:
                 continue
             if int(stat.rpartition(")")[2].split()[1]) == pid:

@@ -41,7 +41,7 @@ def _check(config: Config, scrape: ScrapeTarget) -> Finding:
 
     subject, source = f"target {scrape.name}", scrape.url
     started_s = time.monotonic()
-    pages = make_source(config, scrape.url)
+    pages = make_source(config, scrape)
     try:
         page = pages.read(timeout_s(config))
         openmetrics = is_openmetrics(page.content_type)

