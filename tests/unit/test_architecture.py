@@ -85,6 +85,14 @@ def test_a_file_says_what_it_is_for_and_stays_short(path: Path) -> None:
     assert text.count("\n") <= 600
 
 
+def test_the_map_names_files_that_exist() -> None:
+    """Each `path.py` of ARCHITECTURE.md is a file of the repository, or of the package by the end of its path."""
+    names = re.findall(r"`([a-z_/]+\.py)`", (ROOT / "ARCHITECTURE.md").read_text())
+    assert names
+    for name in names:
+        assert (ROOT / name).exists() or any(str(path).endswith(f"/{name}") for path in FILES), name
+
+
 def test_every_dependency_has_its_reason() -> None:
     """Each runtime dependency has a line in ARCHITECTURE.md."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
