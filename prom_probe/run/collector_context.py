@@ -90,7 +90,12 @@ def _own_pids(shared: Shared) -> Callable[[], list[int]]:
     except OSError:
         return list
     board = shared.board
-    return lambda: [shared.supervisor_pid, board.canary_pid, *(row.pid for row in board.rows() if row.pid)]
+
+    def pids() -> list[int]:
+        # Not 0, which stands for none: it is the parent of the first process of every other container of a pod.
+        return [pid for pid in (shared.supervisor_pid, board.canary_pid, *(row.pid for row in board.rows())) if pid]
+
+    return pids
 
 
 def _tell(shared: Shared, members: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import cast
 
 import pytest
@@ -32,3 +33,11 @@ def test_command_lines_are_shown_where_a_command_is_wrapped_or_as_asked_for(
     shared = Shared(Config(collect_cmdline=setting), log)
     choose_watches(shared, cast(Command, Wrapped()) if wrapped else None)
     assert collector_context(shared, log).cmdline is shown
+
+
+def test_no_process_of_ours_has_pid_0() -> None:
+    """Not even while there is no canary: PID 0 is the parent of the first process of a pod's other containers."""
+    log = Log("error")
+    pids = collector_context(Shared(Config(), log), log).own_pids()
+    assert os.getpid() in pids
+    assert 0 not in pids
