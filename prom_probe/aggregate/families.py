@@ -58,13 +58,16 @@ TSDB_REJECTED_SAMPLES = define("prom_probe_tsdb_rejected_samples_total", "counte
     definition="Count of samples that could not be stored: `duplicate`, `conflict`, `out_of_order`, `too_old`, "
     "`unknown_layout`, `malformed`, `series_limit`, `unannounced`.", platforms="all")
 TSDB_PERSISTENT = define("prom_probe_tsdb_persistent", "gauge", "", "Whether what is appended now goes to the disk.",
-    source=_STORE, definition="1 while samples go to --storage.tsdb.path, 0 after an error; absent without the flag.",
+    source=_STORE, definition="1 while samples go to --storage.tsdb.path; 0 after an error, while the path leads to "
+    "another directory or to none, and if it could not be used at the start; absent without the flag.",
     platforms="all")
 TSDB_DISK_ERRORS = define("prom_probe_tsdb_disk_errors_total", "counter", "", "Writes to the disk that failed.",
     source=_STORE, definition="Count of failed writes; absent without --storage.tsdb.path.", platforms="all")
 TSDB_DAMAGED = define("prom_probe_tsdb_damaged_total", "counter", "",
-    "Files and records that could not be read at the start.", source=_STORE,
-    definition="Count of files and records given up at the start; absent without --storage.tsdb.path.", platforms="all")
+    "Damage found in the stored files at the start.", source=_STORE,
+    definition="Count of files set aside, of damaged parts of the log, and of records of no use without those. An "
+    "incomplete write at the end of the log, as a crash leaves it, is not counted; absent without --storage.tsdb.path.",
+    platforms="all")
 TSDB_WAL = define("prom_probe_tsdb_wal_bytes", "gauge", "bytes", "Bytes of the write-ahead log.", source=_STORE,
     definition="Sizes of the log's segments; absent without --storage.tsdb.path.", platforms="all")
 TSDB_BLOCK_FILES = define("prom_probe_tsdb_block_file_bytes", "gauge", "bytes", "Bytes of the block files.",
