@@ -20,7 +20,8 @@ def execvp(argv: Sequence[str]) -> int:
     if not name:
         return errno.ENOENT
     failure = errno.ENOENT
-    for folder in [""] if "/" in name else os.get_exec_path():
+    # Not os.get_exec_path, which imports a module: there may be no descriptor left for that.
+    for folder in [""] if "/" in name else os.environ.get("PATH", os.defpath).split(os.pathsep):
         path = os.path.join(folder, name)
         number = _execute(path, list(argv))
         if number == errno.ENOEXEC:
