@@ -45,6 +45,7 @@ def test_the_next_folder_of_path_is_tried_after_one_that_may_not_be_executed(tmp
     path = ":".join(str(tmp_path / name) for name in ("one", "two", "three"))
     assert become(tmp_path, "tool", path=path) == "yes"
     assert become(tmp_path, "tool", path=path.rpartition(":")[0]) == f"error {errno.EACCES}"
+    assert become(tmp_path, "tool", path=f"{tmp_path}/two:/nonexistent") == f"error {errno.EACCES}"
 
 
 @pytest.mark.parametrize(
