@@ -173,3 +173,15 @@ def test_our_own_image_is_not_the_commands() -> None:
             value = sidecar.value(name)
             assert value is not None and 0 < value < 2 * peak, name
         assert len(sidecar.query("count by (comm) (last_over_time(proctree_process_threads[1m]))")) == 1
+
+
+def test_an_orphan_of_the_command_is_in_its_tree(tmp_path: Path) -> None:
+    """A daemon by double fork, with 100 MiB; the authority is what the daemon says of itself."""
+    daemon, said = tmp_path / "daemon.py", tmp_path / "said"
+    memory = "ours = bytearray(b'x') * (100 << 20)"
+    daemon.write_text(f"{PEAK}\nimport time\n{memory}\nprint(peak(), flush=True)\ntime.sleep(600)\n")
+    script = f"(setsid {sys.executable} -S {daemon} > {said} &); exec sleep 600"
+    with Sidecar("--", "sh", "-c", script) as sidecar:
+        peak = wait_for("the daemon", lambda: int(said.read_text() or "0"))
+        expr = 'proctree_process_memory_peak_bytes{comm!="sleep"} > 100000000'
+        assert wait_for("its series", lambda: sidecar.value(expr)) == pytest.approx(peak, rel=0.05)
