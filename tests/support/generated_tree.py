@@ -1,4 +1,4 @@
-"""A tree of processes drawn at random, each of which writes down its own last words: its peak and its CPU time.
+"""A tree of processes drawn at random, each of which writes down its peak and its CPU time at its end.
 
 python -S generated_tree.py SEED DIRECTORY
 
@@ -34,7 +34,7 @@ class LastWords(NamedTuple):
 
     pid: int
     peak_bytes: int  # VmHWM
-    cpu_s: float
+    cpu_s: float  # of the root, with its exit and its children's too, by wait4(2)
     began_s: float  # unix time from which on it had its name and its memory
     ended_s: float
 
@@ -93,10 +93,11 @@ def main() -> None:
     zero_s = time.monotonic() + 1.5
     for plan in sorted(draw(seed), key=lambda plan: plan.begins_s):
         live(plan, directory, zero_s)
+    cpu_s = 0.0
     for _ in range(PROCESSES - 1):
-        os.wait()
-    times = os.times()
-    cpu_s = times.user + times.system
+        _, _, used = os.wait4(-1, 0)
+        cpu_s += used.ru_utime + used.ru_stime
+    cpu_s += time.process_time()
     Path(f"{directory}/root").write_text(f"{os.getpid()} 0 {cpu_s} 0 {time.time()}")
     sys.stdin.read(1)  # until the store has been asked
 
