@@ -31,6 +31,10 @@ def _no_workers() -> Sequence[WorkerState]:
     return ()
 
 
+def _no_peak() -> tuple[str, int]:
+    return "", 0
+
+
 def _no_members() -> bytes:
     return b""
 
@@ -85,6 +89,8 @@ class Context(msgspec.Struct):
     max_processes: int = 500
     # Whether command lines are labels of proctree_process_info.
     cmdline: bool = False
+    # COMMAND's tree, and once it has ended its peak in bytes: the most that it or a process that it reaped had; else 0.
+    command_peak: Callable[[], tuple[str, int]] = _no_peak
     # Whether each thread's files are read, for context switches.
     context_switches: bool = False
     # Seconds between two readings of a process's PSS (0: none), and the resident size above which it is not read.

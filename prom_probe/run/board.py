@@ -1,7 +1,8 @@
 """The workers' notice board in shared memory: which process runs each worker, and how often it was restarted.
 
 Four cells a worker: PID (0 while it does not run), RESTARTS, STARTED (CLOCK_MONOTONIC ns), DROPPED (log lines that it
-could not write). Behind them: the supervisor's DROPPED, how often each of its CALLS has failed, the canary's PID.
+could not write). Behind them: the supervisor's DROPPED, how often each of its CALLS has failed, COMMAND's
+peak, the canary's PID.
 """
 
 import mmap
@@ -29,7 +30,7 @@ class WorkerBoard:
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = tuple(names)
-        self._cells = memoryview(mmap.mmap(-1, (len(names) * _CELLS + 2 + len(CALLS)) * 8)).cast("Q")
+        self._cells = memoryview(mmap.mmap(-1, (len(names) * _CELLS + 3 + len(CALLS)) * 8)).cast("Q")
 
     def started(self, name: str, pid: int) -> None:
         """The worker runs as process `pid`."""
@@ -69,6 +70,14 @@ class WorkerBoard:
         """How often each of CALLS has failed."""
         at = len(self.names) * _CELLS + 1
         return {call: self._cells[at + i] for i, call in enumerate(CALLS)}
+
+    def note_peak(self, peak_bytes: int) -> None:
+        """COMMAND has ended, and had so much memory at most; 0 for not known."""
+        self._cells[-2] = peak_bytes
+
+    @property
+    def peak_bytes(self) -> int:
+        return self._cells[-2]
 
     @property
     def canary_pid(self) -> int:

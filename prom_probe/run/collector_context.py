@@ -60,6 +60,7 @@ def collector_context(shared: Shared, log: Log) -> Context:
         expose_per_process=config.expose_per_process,
         max_processes=config.collect_max_processes,
         cmdline=shared.shows_cmdline,
+        command_peak=lambda: (shared.watches[0].name if shared.watches else "", board.peak_bytes),
         context_switches=config.collect_context_switches,
         pss_interval_s=config.collect_pss_interval,
         pss_max_rss_bytes=config.collect_pss_max_rss,

@@ -20,6 +20,7 @@ from prom_probe.run.execvp import execvp
 from prom_probe.run.inheritance import Inheritance
 from prom_probe.run.prctl import die_with_parent, leave_no_core
 from prom_probe.run.terminal import give_terminal
+from prom_probe.run.zombie import read_maxrss
 
 # As a shell has them.
 _NOT_FOUND, _NOT_EXECUTABLE, _OF_A_SIGNAL = 127, 126, 128
@@ -159,6 +160,10 @@ class Command:
             self._exit = self._exit or self._wait(os.WNOHANG)
             return self._exit is not None
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def peak_bytes(self) -> int:
+        """After its end, before `reap`: the most memory that it or a process that it reaped had; 0 for not known."""
+        return _peak_bytes(read_maxrss(self.pid))
 
     def stopped(self) -> int:
         """The signal that has stopped it since the last call; 0 for none."""

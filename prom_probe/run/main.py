@@ -121,7 +121,7 @@ def _prepare(config: Config, source: SettingsSource, argv: tuple[str, ...], inhe
             shared.board,
             SystemKernel(log, inherited.blocked),
             log=log,
-            collect_now=partial(_collect_now, shared),
+            collect_now=partial(_collect_now, shared, command),
             listeners=shared.listeners,
             command=command,
             linger_s=config.run_linger,
@@ -173,8 +173,10 @@ def _log_addresses(shared: Shared) -> None:
         shared.log("info", "listening", serves="api" if listener.api else "metrics", url=url)
 
 
-def _collect_now(shared: Shared, deadline_s: float) -> None:
+def _collect_now(shared: Shared, command: Command | None, deadline_s: float) -> None:
     """Have every probe that runs collect once more, and wait for that until `deadline_s`; targets are not scraped."""
+    if command is not None:
+        shared.board.note_peak(command.peak_bytes())
     waiting = {}
     for row in shared.board.rows():
         if row.pid and row.name in PROBES and row.name != SCRAPE:

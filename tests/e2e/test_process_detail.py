@@ -185,3 +185,23 @@ def test_an_orphan_of_the_command_is_in_its_tree(tmp_path: Path) -> None:
         peak = wait_for("the daemon", lambda: int(said.read_text() or "0"))
         expr = 'proctree_process_memory_peak_bytes{comm!="sleep"} > 100000000'
         assert wait_for("its series", lambda: sidecar.value(expr)) == pytest.approx(peak, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import time; time.sleep(1.5)\nx = bytearray(b'x') * (300 << 20)",
+        "import os, time; time.sleep(1.5)\nif os.fork() == 0: x = bytearray(b'x') * (300 << 20)\nelse: os.wait()",
+    ],
+    ids=["its own", "a child's"],
+)
+def test_a_peak_at_the_commands_end_is_in_the_store(tmp_path: Path, source: str) -> None:
+    """Nobody sees it but wait4(2), whose ru_maxrss of a bare run is the authority."""
+    argv = [sys.executable, "-S", "-c", source]
+    bare = subprocess.Popen(argv)
+    peak = os.wait4(bare.pid, 0)[2].ru_maxrss << 10
+    store = f"--storage.tsdb.path={tmp_path / 'store'}"
+    with Sidecar("--", *argv, flags=[store, "--run.linger=60s"]) as sidecar:
+        for name in ("proctree_largest_process_memory_peak_bytes", "proctree_resident_memory_max_bytes"):
+            expr = f"{name} > 300 * 1024 * 1024"
+            assert wait_for(name, lambda expr=expr: sidecar.value(expr)) == pytest.approx(peak, rel=0.05)  # type: ignore[misc]

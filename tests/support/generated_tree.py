@@ -65,7 +65,7 @@ def live(plan: Plan, directory: str, zero_s: float) -> None:
     Path("/proc/self/comm").write_text(plan.name)
     memory = bytearray(b"x") * plan.memory_bytes
     began_s = time.time()
-    while time.process_time() < plan.cpu_s:
+    while time.process_time() < plan.cpu_s and time.monotonic() < begun_s + plan.lives_s:
         pass
     while (left_s := begun_s + plan.lives_s - time.monotonic()) > 0:
         time.sleep(left_s)

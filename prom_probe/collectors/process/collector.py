@@ -13,7 +13,7 @@ from prom_probe.collectors.process.columns import TreeColumns
 from prom_probe.collectors.process.image import Images
 from prom_probe.collectors.process.maxima import Maxima
 from prom_probe.collectors.process.membership import encode_members
-from prom_probe.collectors.process.peaks import peak_between
+from prom_probe.collectors.process.peaks import count_command_peak, peak_between
 from prom_probe.collectors.process.process import Process
 from prom_probe.collectors.process.process_series import ProcessSeries
 from prom_probe.collectors.process.pss_and_threads import Pss, Threads
@@ -107,8 +107,8 @@ class ProcessCollector:
         begun_s = self._context.monotonic()
         self._read_all()
         now_s = self._context.monotonic()
-        for watched in self._watched.values():
-            watched.tree.end(peak_between(watched.tree.members.values(), self._context.page_bytes))
+        for name, watched in self._watched.items():
+            watched.tree.end(self._peak_between(name, watched.tree, now_ticks))
             watched.maxima.add(watched.tree, begun_s, now_s)
             watched.unattributed.read(watched.tree, self._processes, settled=not self._heirs)
         self._series.write(self._processes.values(), now_s)
@@ -121,6 +121,17 @@ class ProcessCollector:
             self._published = True
             members = ((process.tree_name, pid) for pid, process in self._processes.items())
             self._context.publish_members(encode_members(members, self._watched))
+
+    def _peak_between(self, name: str, tree: Tree, now_ticks: float) -> int:
+        """Resident pages that a tree had at a moment since the last collection; at COMMAND's end, since its start."""
+        page_bytes = self._context.page_bytes
+        between = peak_between(tree.members.values(), page_bytes)
+        command_tree, peak_bytes = self._context.command_peak()
+        if peak_bytes and name == command_tree:
+            command = count_command_peak(tree, peak_bytes)
+            if command is not None and now_ticks - command.start < self._context.max_window_s * self._hz:
+                return max(between, peak_bytes // page_bytes)
+        return between
 
     def _read_all(self) -> None:
         processes = self._processes

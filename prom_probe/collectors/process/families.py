@@ -55,7 +55,8 @@ PEAK = define("proctree_largest_process_memory_peak_bytes", "gauge", "bytes",
     "The most resident memory that any one process of the tree has ever had.", labels="tree",
     source="/proc/PID/status VmHWM",
     definition="Largest VmHWM of all processes that the tree has had, read as for proctree_process_memory_peak_bytes, "
-    "so spikes between two collections are in it.")
+    "so spikes between two collections are in it; at COMMAND's end also the ru_maxrss of wait4(2), which has those of "
+    "all processes that it reaped.")
 PSS = define("proctree_pss_memory_bytes", "gauge", "bytes",
     "Resident memory of the tree, shared pages divided among the processes that map them.", labels="tree",
     source="/proc/PID/smaps_rollup Pss",
@@ -113,7 +114,8 @@ RESIDENT_MAX = define("proctree_resident_memory_max_bytes", "gauge", "bytes",
     definition="Largest of proctree_resident_memory_bytes and of what must have been between two collections: if the "
     "VmHWM of a process has risen above its resident memory of both, that peak plus, for each other process, the "
     "smaller of its resident memory of both; for one process at a time, since two may have peaked at different "
-    f"moments. Of all collections {_WINDOW}.", platforms=_ANY)
+    "moments. COMMAND's ru_maxrss at its end counts too if it has run for less than the window. Of all collections "
+    f"{_WINDOW}.", platforms=_ANY)
 ANONYMOUS_MAX = define("proctree_anonymous_memory_max_bytes", "gauge", "bytes",
     "The most anonymous memory that the tree had in the rolling window.", labels="tree", source=ANONYMOUS.family.name,
     definition=f"Largest proctree_anonymous_memory_bytes of all collections {_WINDOW}.")

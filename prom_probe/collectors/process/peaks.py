@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from prom_probe.collectors.process.process import Process
+from prom_probe.collectors.process.tree import Tree
 
 
 def peak_between(members: Collection[Process], page_bytes: int) -> int:
@@ -23,3 +24,18 @@ def peak_between(members: Collection[Process], page_bytes: int) -> int:
 
 def _at_both_ends(process: Process) -> int:
     return min(process.resident, process.resident_before)
+
+
+def count_command_peak(tree: Tree, peak_bytes: int) -> Process | None:
+    """Take what wait4(2) says of COMMAND at its end: how much one process of the tree had at most.
+
+    Returns COMMAND's process, a zombie that is not reaped yet. Where it has reaped nobody, the peak is its own.
+    """
+    peak = peak_bytes // 1024
+    tree.peak_process = max(tree.peak_process, peak)
+    command = min(tree.members.values(), key=lambda process: process.start, default=None)
+    if command is None or not command.zombie:
+        return None
+    if not command.child_faults:
+        command.peak = max(command.peak, peak)
+    return command
