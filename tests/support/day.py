@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from collections import deque
 
+from prom_probe.collectors.process.bucket import Bucket
+from prom_probe.collectors.process.process_series import NEW_AT_ONCE, NEW_PER_S
 from prom_probe.model.family import Family, column
 from prom_probe.model.layout import Group, Layout
 from prom_probe.ring.codec import Announce, decode, encode_announcements
@@ -16,7 +18,7 @@ START_MS = 1_700_000_000_000
 LONG_LIVED = 50
 
 
-LOCAL_AFTER = 3  # collections that must see a process before it gets series, as in the process collector
+LOCAL_AFTER = 3  # the collection in which a process gets series for which the bucket had no token
 
 
 _TREE = [Family(f"proctree_{i}_total", "counter", "A counter of the tree.") for i in range(40)]
@@ -33,19 +35,29 @@ class Life:
         self._source = random.Random(seed)
         self._tree = self.layout.add([column(family, tree="main") for family in _TREE])
         self._long = [self._process(100 + i, f"worker{i % 5}") for i in range(LONG_LIVED)]
-        self._unborn: deque[tuple[int, int, int]] = deque()  # (beat at which it gets series, at which it ends, pid)
+        self._bucket = Bucket(NEW_AT_ONCE, NEW_PER_S)
+        self._waiting: deque[tuple[int, int, int]] = deque()  # (beat at which it gets series, at which it ends, pid)
         self._brief: list[tuple[int, Group]] = []
         self._pid = 1000
+        self.largest = 0  # the PID of the largest process that began in the newest beat; 0 for none
 
     def beat(self, beat: int, born: int) -> None:
         """Fill the row; `born` processes begin, and live for one to eight beats."""
         self.layout.maybe_compact()
         source, row = self._source, self.layout.row
+        new = []
         for _ in range(born):
             self._pid = self._pid % 4_000_000 + 1
-            self._unborn.append((beat + LOCAL_AFTER - 1, beat + source.randint(1, 8), self._pid))
-        while self._unborn and self._unborn[0][0] <= beat:
-            _, end, pid = self._unborn.popleft()
+            new.append((source.random(), beat + source.randint(1, 8), self._pid))
+        new.sort(reverse=True)
+        tokens = min(self._bucket.refill(beat), len(new))
+        self._bucket.take(tokens)
+        for _, end, pid in new[:tokens]:
+            self._brief.append((end, self._process(pid, "sh")))
+        self.largest = new[0][2] if new else 0
+        self._waiting.extend((beat + LOCAL_AFTER - 1, end, pid) for _, end, pid in new[tokens:])
+        while self._waiting and self._waiting[0][0] <= beat:
+            _, end, pid = self._waiting.popleft()
             if end > beat:
                 self._brief.append((end, self._process(pid, "sh")))
         for end, group in self._brief:

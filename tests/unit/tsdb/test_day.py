@@ -16,6 +16,9 @@ def test_churn_and_a_storm_leave_the_store_as_it_was() -> None:
     for beat in range(1200):
         life.beat(beat, 12 if 450 <= beat < 600 else int(beat % 5 == 0))
         feed.send(START_MS + beat * 1000, slices=50)
+        if life.largest:
+            largest = [Matcher("pid", "=", str(life.largest))]
+            assert len(list(store.snapshot().series(0, START_MS * 2, largest))) == 12, "also in the storm"
         stats = store.stats()
         assert stats.series <= _CAP + 40, "at most the cap and what is exposed"
         if beat == 440:
