@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -135,3 +136,34 @@ def test_it_stays_when_the_tree_is_gone_and_goes_on_in_a_successor(machine: Mach
     machine.proc.end(100)
     machine.cgroup("job")
     assert unattributed(machine.collect(successor)) == pytest.approx(2)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_cgroup_that_is_made_anew_is_compared_in_the_next_second(machine: Machine, version: int) -> None:
+    """Its usage begins at 0 again, and what was known before stays."""
+    mount = "cpu,cpuacct/" if version == 1 else ""
+
+    def used(cpu_s: float) -> None:
+        directory = machine.cgroupfs / mount / "job"
+        if version == 1:
+            (directory / "cpuacct.usage").write_text(f"{cpu_s * 1e9:.0f}\n")
+        else:
+            (directory / "cgroup.events").write_text("populated 1\n")
+            (directory / "cpu.stat").write_text(f"usage_usec {cpu_s * 1e6:.0f}\nuser_usec 0\n")
+
+    machine.cgroup(f"{mount}job", 100)
+    machine.proc.process(100, utime=500)
+    used(9.0)
+    collector = machine.make(ProcessCollector, JOB)
+    machine.collect(collector)
+    used(10.02)
+    assert unattributed(machine.collect(collector)) == pytest.approx(1.0)
+    machine.proc.end(100)
+    shutil.rmtree(machine.cgroupfs / mount / "job")
+    machine.collect(collector, 3)
+    machine.cgroup(f"{mount}job", 200)
+    machine.proc.process(200, utime=0, start=9_000)
+    used(0.0)
+    machine.collect(collector)
+    used(2.02)
+    assert unattributed(machine.collect(collector)) == pytest.approx(3.0)
