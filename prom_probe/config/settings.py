@@ -86,7 +86,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = (Address("127.0.0.1", 19991, replaceable=True),)
     api_allowed_host: Annotated[
         tuple[str, ...],
-        Option("api.allowed-host", str, "HOST", "Accept this Host header too on a loopback API address.", True),
+        Option(
+            "api.allowed-host",
+            str,
+            "HOST",
+            "Accept this Host header too on the query API's addresses (* for any).",
+            True,
+        ),
     ] = ()
     web_enable_remote_write_receiver: Annotated[
         bool,

@@ -3,8 +3,8 @@
 import re
 
 _DURATION_MS = {"y": 31_536_000_000, "w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
-_DURATION = re.compile(r"(?=.)" + "".join(rf"(?:(\d+){unit})?" for unit in _DURATION_MS))
-_SIZE = re.compile(r"(\d+)(?:([KMGTPE])i?)?B")
+_DURATION = re.compile(r"(?=.)" + "".join(rf"(?:([0-9]+){unit})?" for unit in _DURATION_MS))
+_SIZE = re.compile(r"([0-9]+)(?:([KMGTPE])i?)?B")
 
 
 def parse_duration(text: str) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -13,9 +12,10 @@ from prom_probe.log import describe_error
 from prom_probe.model.meter import Cell, Meter
 from prom_probe.promql.limits import QueryLimits
 from prom_probe.web import families
+from prom_probe.web.access import HostRules
 from prom_probe.web.api.queries import Queries
 from prom_probe.web.api.reply import ApiError, failure
-from prom_probe.web.context import About, AppContext, ServedStore
+from prom_probe.web.context import About, AppContext, Listener, ServedStore
 from prom_probe.web.http.message import Answer, Pending, Request, Response, plain
 from prom_probe.web.routes import Route, maybe_route
 
@@ -37,14 +37,12 @@ _CORS = (
     b"Access-Control-Expose-Headers: Date\r\nVary: Origin\r\n"
 )
 
-_LOOPBACK_NAMES = frozenset(("localhost", "ip6-localhost", "[::1]"))
-
 
 class App:
     """Answers requests. To be called from the loop's thread only.
 
-    `meter` gets our own metrics. `clock` gives wall-clock seconds. `allowed_hosts`: the Host names, besides those of
-    loopback, that a loopback API listener accepts. `receiver`: stores remote writes; None where that is off.
+    `meter` gets our own metrics. `clock` gives wall-clock seconds. `allowed_hosts`, `cors_origin`: see `HostRules`.
+    `receiver`: stores remote writes; None where that is off.
     """
 
     def __init__(
@@ -65,10 +63,9 @@ class App:
         self.clock = clock
         self._meter = meter
         self._security = security
-        self._cors = re.compile(cors_origin) if cors_origin else None
+        self._access = HostRules(allowed_hosts, cors_origin)
         self._checking: set[asyncio.Task[None]] = set()
         self._codes: dict[tuple[str, int], Cell] = {}
-        self._hosts = _LOOPBACK_NAMES.union(host.lower() for host in allowed_hosts)
         self._queries = Queries(limits.max_concurrency, log)
         self._context = AppContext(
             store=store,
@@ -81,21 +78,18 @@ class App:
             receiver=receiver,
         )
 
-    def answer(self, request: Request, *, api: bool, loopback: bool, guarded: bool = False) -> Answer:
-        """The answer to `request`. `api`, `loopback`: the listener serves the API, and is on loopback only.
-
-        `guarded`: a password is needed, where users are configured.
-        """
+    def answer(self, request: Request, listener: Listener) -> Answer:
+        """The answer to `request`."""
         route = maybe_route(request.path)
-        passwords = self._security.passwords if self._security is not None and guarded else None
+        passwords = self._security.passwords if self._security is not None and listener.guarded else None
         if passwords is not None and (route is None or not route.open):
             credentials = request.headers.get("authorization", "")
             verdict = passwords.known(credentials)
             if verdict is None:
-                return self._when_checked(passwords, credentials, route, request, api=api, loopback=loopback)
+                return self._when_checked(passwords, credentials, route, request, listener)
             if not verdict:
                 return self.counted(_unauthorized(), route.path if route is not None else _NO_ROUTE)
-        return self._routed(route, request, api=api, loopback=loopback)
+        return self._routed(route, request, listener)
 
     def _when_checked(
         self,
@@ -103,9 +97,7 @@ class App:
         credentials: str,
         route: Route | None,
         request: Request,
-        *,
-        api: bool,
-        loopback: bool,
+        listener: Listener,
     ) -> Pending:
         """The answer once another thread has checked the password."""
         from prom_probe.web.http.passwords import Busy
@@ -119,10 +111,7 @@ class App:
             except Busy:
                 response: Answer = self.counted(plain(503, "too many passwords are waiting to be checked"), handler)
             else:
-                if right:
-                    response = self._routed(route, request, api=api, loopback=loopback)
-                else:
-                    response = self.counted(_unauthorized(), handler)
+                response = self._routed(route, request, listener) if right else self.counted(_unauthorized(), handler)
             if isinstance(response, Pending):
                 answer.add_done_callback(partial(_cancel_too, response))
                 response = await response
@@ -134,11 +123,11 @@ class App:
         task.add_done_callback(self._checking.discard)
         return answer
 
-    def _routed(self, route: Route | None, request: Request, *, api: bool, loopback: bool) -> Answer:
-        if route is None or (route.api and not api):
+    def _routed(self, route: Route | None, request: Request, listener: Listener) -> Answer:
+        if route is None or (route.api and not listener.api):
             return self.counted(plain(404, "404 page not found"))
         try:
-            answer = self._refusal(route, request, api and loopback) or route.handler(self._context, request)
+            answer = self._refusal(route, request, listener) or route.handler(self._context, request)
         except ApiError as error:
             answer = failure(error)
         except Exception as error:
@@ -168,46 +157,30 @@ class App:
     def cors_lines(self, request: Request) -> bytes:
         """The header lines that let a page of a configured origin read the answer; none for other origins."""
         origin = request.headers.get("origin", "")
-        if not self._accepts_origin(origin):
+        if not self._access.may_read(origin):
             return b""
         return _CORS % origin.encode("latin-1", "replace")
 
-    def _accepts_origin(self, origin: str) -> bool:
-        return bool(origin) and self._cors is not None and self._cors.fullmatch(origin) is not None
-
     def change(self, limits: QueryLimits, allowed_hosts: Iterable[str], cors_origin: str | None = None) -> None:
         """Apply reloaded settings: query limits, accepted Host names, and the origins whose pages may read answers."""
-        self._cors = re.compile(cors_origin) if cors_origin else None
-        self._hosts = _LOOPBACK_NAMES.union(host.lower() for host in allowed_hosts)
+        self._access = HostRules(allowed_hosts, cors_origin)
         self._context.change(limits)
 
     def close(self) -> None:
         """Start no more queries."""
         self._queries.close()
 
-    def _refusal(self, route: Route, request: Request, guarded: bool) -> Response | None:
+    def _refusal(self, route: Route, request: Request, listener: Listener) -> Response | None:
         """The answer to a request that the route does not accept; None where it does."""
         if request.method not in route.methods:
             return plain(405, headers=(("Allow", ", ".join(route.methods)),))
-        if guarded and not route.any_host:
-            # A hostile page can give loopback a host name of its own (DNS rebinding).
-            host = request.headers.get("host", "")
-            if host and not self._accepts_host(host):
-                return plain(403, f"Host {host!r} is not allowed here; --api.allowed-host adds names.")
-            origin = request.headers.get("origin", "")
-            if origin and not self._accepts_origin(origin) and not self._accepts_host(origin.partition("://")[2]):
-                return plain(403, f"Origin {origin!r} is not allowed here.")
+        if listener.api and listener.by_name and not route.any_host:
+            fault = self._access.maybe_fault(request, listener.loopback)
+            if fault:
+                return plain(403, fault)
         if request.method == "OPTIONS":
             return Response(204)
         return None
-
-    def _accepts_host(self, host: str) -> bool:
-        name = host.lower()
-        if not name.endswith("]"):
-            name, colon, port = name.rpartition(":") if ":" in name else (name, "", "")
-            if colon and not port.isdigit():
-                return False
-        return name in self._hosts or _is_loopback_v4(name)
 
 
 def _cancel_too(inner: Pending, outer: asyncio.Future[Response]) -> None:
@@ -217,8 +190,3 @@ def _cancel_too(inner: Pending, outer: asyncio.Future[Response]) -> None:
 
 def _unauthorized() -> Response:
     return plain(401, headers=(("WWW-Authenticate", "Basic"),))
-
-
-def _is_loopback_v4(name: str) -> bool:
-    parts = name.split(".")
-    return len(parts) == 4 and parts[0] == "127" and all(part.isdigit() and int(part) < 256 for part in parts[1:])

@@ -63,6 +63,20 @@ class About:
     start_time_s: float = 0.0
 
 
+@dataclass(frozen=True)
+class Listener:
+    """Where a request came in. `api`: the query API is served there. `loopback`: only this machine reaches it.
+
+    `by_name`: clients name it by a Host, unlike a Unix socket. `guarded`: a password is needed where users are
+    configured.
+    """
+
+    api: bool
+    loopback: bool
+    by_name: bool = True
+    guarded: bool = False
+
+
 _MOST_FORMATS = 3
 
 

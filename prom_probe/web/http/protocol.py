@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import struct
 from collections import deque
@@ -13,9 +14,12 @@ from typing import Any, Protocol
 import httptools
 
 from prom_probe.log import describe_error
+from prom_probe.web.access import is_host
 from prom_probe.web.http.encoding import accepts_gzip, gzip
 from prom_probe.web.http.limits import HttpLimits
 from prom_probe.web.http.message import REASONS, Answer, BodyStream, Pending, Request, Response, plain
+
+_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(.*)", re.DOTALL)
 
 # Compressing less than this saves no packet.
 _GZIP_BYTES = 1024
@@ -196,8 +200,13 @@ class Connection(asyncio.BufferedProtocol):
             return
         if "host" not in self._headers and self._parser.get_http_version() == "1.1":
             self._reject(400, "missing Host header")
+        authority = _target_parts(self._url)[0]
+        if authority is not None:  # it replaces Host (RFC 9112, 3.2.2)
+            self._headers["host"] = authority
+        if not is_host(self._headers.get("host", "")):
+            self._reject(400, "not a Host")
         length = self._headers.get("content-length", "0")
-        self._admit(int(length) if length.isdigit() else self._limits.large_body_bytes + 1)
+        self._admit(int(length) if length.isascii() and length.isdigit() else self._limits.large_body_bytes + 1)
         expect = self._headers.get("expect")
         if expect is not None and self._refusal is None:
             if expect.lower() != "100-continue":
@@ -218,7 +227,7 @@ class Connection(asyncio.BufferedProtocol):
         self.completed_at = self._since = self._time()
         if self._refusal is not None or self._closing:
             return
-        path, query = _path_and_query(self._url)
+        _, path, query = _target_parts(self._url)
         version = self._parser.get_http_version()
         self._queue.append(
             Request(
@@ -240,7 +249,7 @@ class Connection(asyncio.BufferedProtocol):
         if body_bytes > limits.small_body_bytes and not self.large and not self._owner.has_room_for_bodies():
             self._reject(503, "too many bodies at once")
         if body_bytes > limits.body_bytes and not self.large:
-            if not self._owner.accepts_large_body(_path_and_query(self._url)[0]):
+            if not self._owner.accepts_large_body(_target_parts(self._url)[1]):
                 self._reject(413)
             elif not self._owner.has_room_for_large_body():
                 self._reject(503, "too many large bodies at once")
@@ -466,14 +475,13 @@ class Connection(asyncio.BufferedProtocol):
             self._close()
 
 
-def _path_and_query(url: bytes) -> tuple[str, bytes]:
-    """The parts of a request target; proxies send it with scheme and host."""
-    scheme, found, rest = url.partition(b"://")
-    if found and scheme.lower() in (b"http", b"https"):
-        _, slash, path = rest.partition(b"/")
-        url = slash + path or b"/"
+def _target_parts(url: bytes) -> tuple[str | None, str, bytes]:
+    """Host, path and query of a request target; only proxies send it with a host."""
+    host, found = None, _ABSOLUTE.fullmatch(url)
+    if found is not None:
+        host, url = found[1].decode("latin-1"), found[2] if found[2][:1] == b"/" else b"/" + found[2]
     path, _, query = url.partition(b"?")
-    return path.decode("latin-1"), query
+    return host, path.decode("latin-1"), query
 
 
 _STATUS_LINES = {status: f"HTTP/1.1 {status} {reason}\r\n".encode() for status, reason in REASONS.items()}

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from prom_probe.web.app import App
+from prom_probe.web.context import Listener
 from prom_probe.web.http.limits import HttpLimits
 from prom_probe.web.http.message import Answer, Request, Response
 from prom_probe.web.http.protocol import Connection
@@ -35,7 +36,8 @@ class Server:
         """Serve `sock`, which is bound and listening. `api`: with the query API; `loopback`: on loopback only."""
         by_name = sock.family != socket.AF_UNIX  # no browser uses a Unix socket: its Host header is not checked
         security = self._security if by_name else None
-        listener = HttpListener(self._app, self._limits, api=api, loopback=loopback and by_name, security=security)
+        kind = Listener(api=api, loopback=loopback, by_name=by_name, guarded=security is not None)
+        listener = HttpListener(self._app, self._limits, kind, security=security)
         self._listeners.append(listener)
         await listener.start(sock)
 
@@ -59,15 +61,12 @@ class Server:
 class HttpListener:
     """One listening socket and its connections."""
 
-    def __init__(
-        self, app: App, limits: HttpLimits, *, api: bool, loopback: bool, security: Security | None = None
-    ) -> None:
+    def __init__(self, app: App, limits: HttpLimits, kind: Listener, *, security: Security | None = None) -> None:
         self.limits = limits
         self.buffer = memoryview(bytearray(_BUFFER_BYTES))
         self._draining = False
         self._app = app
-        self._api = api
-        self._loopback = loopback
+        self._kind = kind
         self._security = security
         self._sock: socket.socket | None = None
         self._renewing: asyncio.Task[None] | None = None
@@ -149,13 +148,13 @@ class HttpListener:
         self._maybe_empty()
 
     def answer(self, request: Request) -> Answer:
-        return self._app.answer(request, api=self._api, loopback=self._loopback, guarded=self._security is not None)
+        return self._app.answer(request, self._kind)
 
     def cors_lines(self, request: Request) -> bytes:
-        return self._app.cors_lines(request) if self._api else b""
+        return self._app.cors_lines(request) if self._kind.api else b""
 
     def accepts_large_body(self, path: str) -> bool:
-        return self._api and self._app.accepts_large_body(path)
+        return self._kind.api and self._app.accepts_large_body(path)
 
     def has_room_for_bodies(self) -> bool:
         return sum(connection.held_bytes for connection in self._connections) < self.limits.bodies_bytes
