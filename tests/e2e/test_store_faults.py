@@ -1,9 +1,13 @@
 """Faults of the store's files in full; the unit tests have a sample of each."""
 
+import errno
 import random
 from pathlib import Path
 
+import pytest
+
 from tests.support.crash_trace import TracedLife
+from tests.support.disk_tools import steps_of_a_day, survive_fault
 from tests.support.flips import Flips, make_sample
 
 
@@ -22,3 +26,10 @@ def test_a_crash_after_every_step(tmp_path: Path) -> None:
     for count in range(len(life.trace.steps) + 1):
         for _ in range(5):
             life.check(count, tmp_path / "left", chance)
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EACCES], ids=["EIO", "ENOSPC", "EACCES"])
+def test_an_error_at_every_call(tmp_path: Path, code: int) -> None:
+    """Of a day of the store's life: the loss of one operation, or of forty."""
+    for step in range(steps_of_a_day(tmp_path / "all")):
+        survive_fault(tmp_path / "store", step, 1 if step % 2 else 40, code)

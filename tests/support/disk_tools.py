@@ -195,6 +195,51 @@ class Life:
         self.safe = {labels: dict(samples) for labels, samples in self.there.items()}
 
 
+def live_a_day(life: Life) -> None:
+    """Everything that the store does to its disk: new segments, blocks, merges, layouts, flushes."""
+    for _ in range(6):
+        life.rows(9, [1.5, 2.0, None])
+        life.appended([(0, 1.0), (1, 2.5)])
+        life.flush()
+        life.tidy()
+        life.rows(5, [0.1, 0.2, 0.3])
+        life.flush()
+        life.grow(1)
+        life.appended([(1, 3.5)])
+        life.flush()
+        life.compact(3)
+
+
+def steps_of_a_day(folder: Path) -> int:
+    """How many file operations that takes."""
+    with small_pieces(), Disk().beneath() as disk:
+        life = Life(folder, disk)
+        live_a_day(life)
+        life.store.close()
+        assert any(block.height > 8 for block in life.store.blocks()), "something was merged"
+        assert len(list(folder.glob("*.log"))) < max(int(name.stem, 16) for name in folder.glob("*.log"))
+        return disk.steps
+
+
+def survive_fault(folder: Path, step: int, steps: float, code: int) -> None:
+    """A day on which `steps` operations fail from `step` on: it is said once, and in the end all is on the disk."""
+    with small_pieces(), Disk().beneath() as disk:
+        life = Life(folder, disk)
+        disk.fail(step, steps, code)
+        live_a_day(life)
+        life.recover()
+        stats = life.store.stats()
+        assert (stats.disk_errors > 0) == (disk.failed > 0)
+        begun = [text for text in life.reports if os.strerror(code) in text]
+        ended = [text for text in life.reports if text.endswith("included")]
+        assert len(begun) == len(ended) >= (disk.failed > 0)
+        before = samples_of(life.store.snapshot())
+        life.crash(1.0)
+        assert samples_of(life.store.snapshot()) == before
+        life.store.close()
+        shutil.rmtree(life.folder)
+
+
 def stored(folder: Path) -> Samples:
     """All samples in a folder, opened for reading."""
     return samples_of(Store.open_read_only(str(folder)).snapshot())

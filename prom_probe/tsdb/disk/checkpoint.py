@@ -67,13 +67,16 @@ def _row_head(
     register: SeriesRegister,
     numbers: Iterator[int],
 ) -> Iterator[Entry]:
-    yield wal.entry(wal.HeadRecord(heads.first, heads.stream, rows))
+    yield from _twice(wal.HeadRecord(heads.first, heads.stream, rows))
     for start, end, mapping in sections(mappings, rows):
         number, refs = next(numbers), mapping.by_column()
         named = register.named(refs)
         columns = [Column(_NO_FAMILY, labels) for labels, _ in named]
         found = [ref if labels else 0 for ref, (labels, _) in zip(refs, named, strict=True)]
-        yield wal.columns_entry(number, _NO_LAYOUT, 0, columns, found, [kept for _, kept in named])
+        record = wal.columns_entry(number, _NO_LAYOUT, 0, columns, found, [kept for _, kept in named])
+        yield record
+        if wal.framed_size(record) <= wal.REPEATED_BYTES:
+            yield record
         for row in range(start, end):
             lived = run.seen if row else run.since
             yield wal.ROW_START.pack(wal.ROW, heads.first, number, run.times[row], lived), run.rows[row]
@@ -81,12 +84,19 @@ def _row_head(
 
 def _appended_head(heads: HeadRange, buffers: AppendedHead, counts: array[int]) -> Iterator[Entry]:
     there = [(slot, samples) for slot, samples in enumerate(counts) if samples and not buffers.series[slot].gone]
-    yield wal.entry(wal.HeadRecord(heads.first, heads.stream, sum(samples for _, samples in there)))
+    yield from _twice(wal.HeadRecord(heads.first, heads.stream, sum(samples for _, samples in there)))
     lived = buffers.since
     for slot, samples in there:
         series = buffers.series[slot]
-        yield wal.entry(wal.SeriesRecord(series.ref, series.labels))
+        yield from _twice(wal.SeriesRecord(series.ref, series.labels))
         pairs = zip(buffers.times[slot][:samples], buffers.values[slot][:samples], strict=True)
         packed = b"".join([wal.SAMPLE.pack(series.ref, t_ms, value) for t_ms, value in pairs])
         yield wal.SAMPLES_START.pack(wal.SAMPLES, heads.first, lived), packed
         lived = buffers.seen
+
+
+def _twice(said: wal.Introduction) -> Iterator[Entry]:
+    """An introduction and its copy, in case one of them gets damaged."""
+    record = wal.entry(said)
+    yield record
+    yield record

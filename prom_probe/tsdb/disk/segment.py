@@ -22,7 +22,7 @@ _BEGINS = re.compile(
 # The bytes of all supposed records that are checked in search of the next intact one, before the rest is given up.
 _MOST_CHECKED = 1 << 30
 
-_READ_BYTES = 1 << 20
+_READ_BYTES = 8 << 20
 _PAGE_BYTES = 1 << 12
 _MOST_BYTES = 1 << 30
 

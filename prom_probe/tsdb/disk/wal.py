@@ -17,6 +17,9 @@ FRAME = Struct("<II")  # length of the payload, its CRC-32
 
 HEAD, COLUMNS, ROW, SERIES, SAMPLES, DROPPED = range(1, 7)
 
+# Introductions of at most so many bytes are written twice, so that one damaged record does not cost all that need it.
+REPEATED_BYTES = 1 << 16
+
 ROW_START = Struct("<BQQqq")  # kind, head, column map, timestamp, lived ms
 SAMPLES_START = Struct("<BQq")  # kind, head, lived ms
 SAMPLE = Struct("<Qqd")  # ref, timestamp, value

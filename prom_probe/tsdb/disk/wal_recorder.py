@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
 _SAMPLES_BYTES = 1 << 16  # of appended samples in one record
 
-# Introductions of at most so many bytes are written twice, so that one damaged record does not cost all that need it.
-_REPEATED_BYTES = 1 << 16
-
 
 class WalRecorder:
     """Collects records until they are taken. A row's payload is not copied."""
@@ -54,7 +51,7 @@ class WalRecorder:
         self._end_samples()
         entries, self._entries = self._entries, []
         again, self._introductions = self._introductions, []
-        if sum(map(wal.framed_size, again)) <= _REPEATED_BYTES:
+        if sum(map(wal.framed_size, again)) <= wal.REPEATED_BYTES:
             entries += again
         self.size = 0
         return entries

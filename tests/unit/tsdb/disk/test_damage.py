@@ -13,7 +13,7 @@ from prom_probe.model.labels import make_labels
 from prom_probe.tsdb.disk import evidence, file_ops, wal
 from prom_probe.tsdb.disk.segment import Damage, SegmentReader
 from prom_probe.tsdb.store import Store, StoreOptions
-from tests.support.disk_tools import stored
+from tests.support.disk_tools import Disk, stored
 from tests.support.tsdb_tools import Samples, gauges, row, samples_of
 
 _BEATS = 40
@@ -102,6 +102,32 @@ def test_a_flipped_bit_in_an_introduction_costs_no_sample(copy: Path) -> None:
         _flip(segment, at + wal.FRAME.size + len(payload) // 2)
         reports, damaged, after = _open(copy)
         assert (after, damaged, len(reports)) == (before, 1, 1), payload
+
+
+def test_a_flipped_bit_in_a_checkpoints_introduction_costs_no_sample(tmp_path: Path) -> None:
+    """It is the only segment with the head: what refers to the first copy finds the second."""
+    path = tmp_path / "store"
+    with patch("prom_probe.tsdb.disk.journal._RETRY_S", 0.0), Disk().beneath() as disk:
+        store = Store(StoreOptions(path=str(path)))
+        store.announce("c", 0, 0, gauges(3))
+        disk.fail(0, float("inf"), errno.ENOSPC)
+        for beat in range(10):
+            store.append_row("c", 0, beat * 1000, row([beat / 3, 1.0, 2.0]))
+            store.append(make_labels("x"), beat * 1000, float(beat))
+            assert store._journal is not None
+            store._journal.wait()
+        disk.heal()
+        store.close()
+    before, segment = stored(path), _segment(path)
+    whole = segment.read_bytes()
+    introductions = [(at, payload) for at, payload in _records(path) if payload[0] in wal.KINDS]
+    assert len(introductions) == 8
+    for at, payload in introductions:
+        for place in (1, len(payload) // 2):
+            segment.write_bytes(whole)
+            _flip(segment, at + wal.FRAME.size + place)
+            reports, damaged, after = _open(path)
+            assert (after, damaged, len(reports)) == (before, 1, 1), payload
 
 
 def test_a_large_part_of_a_segment_may_be_gone(copy: Path) -> None:

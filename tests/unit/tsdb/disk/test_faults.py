@@ -1,7 +1,6 @@
 """The store on a disk that fails: it continues in memory, reports that once, and completes its files later."""
 
 import errno
-import os
 import shutil
 import threading
 import time
@@ -16,42 +15,17 @@ from prom_probe.tsdb.disk import file_ops, folder
 from prom_probe.tsdb.disk.file_writer import BeginSegment, DeleteFiles, FileWriter
 from prom_probe.tsdb.disk.folder import Folder
 from prom_probe.tsdb.store import Store, StoreOptions
-from tests.support.disk_tools import Disk, Life, small_pieces, stored
+from tests.support.disk_tools import Disk, Life, live_a_day, small_pieces, steps_of_a_day, stored, survive_fault
 from tests.support.tsdb_tools import drain, gauges, row, samples_of
-
-
-def _day(life: Life) -> None:
-    """Everything that the store does to its disk: new segments, blocks, merges, layouts, flushes."""
-    for _ in range(6):
-        life.rows(9, [1.5, 2.0, None])
-        life.appended([(0, 1.0), (1, 2.5)])
-        life.flush()
-        life.tidy()
-        life.rows(5, [0.1, 0.2, 0.3])
-        life.flush()
-        life.grow(1)
-        life.appended([(1, 3.5)])
-        life.flush()
-        life.compact(3)
-
-
-def _steps_of_a_day(folder: Path) -> int:
-    with small_pieces(), Disk().beneath() as disk:
-        life = Life(folder, disk)
-        _day(life)
-        life.store.close()
-        assert any(block.height > 8 for block in life.store.blocks()), "something was merged"
-        assert len(list(folder.glob("*.log"))) < max(int(name.stem, 16) for name in folder.glob("*.log"))
-        return disk.steps
 
 
 def test_a_crash_at_any_step(tmp_path: Path) -> None:
     """After a crash at any file operation, what a flush had written is there, once, and nothing else."""
-    for step in range(0, _steps_of_a_day(tmp_path / "all"), 5):
+    for step in range(0, steps_of_a_day(tmp_path / "all"), 5):
         with small_pieces(), Disk().beneath() as disk:
             life = Life(tmp_path / "store", disk)
             disk.fail(step, float("inf"), errno.EIO)
-            _day(life)
+            live_a_day(life)
             life.crash(step % 3 / 2)
             life.store.close()
             shutil.rmtree(life.folder)
@@ -64,22 +38,8 @@ def test_a_crash_at_any_step(tmp_path: Path) -> None:
 )
 def test_a_fault_at_any_step_ends(tmp_path: Path, code: int, steps: int) -> None:
     """Whatever fails for a while is counted and reported once; then everything is on the disk."""
-    for step in range(0, _steps_of_a_day(tmp_path / "all"), 11):
-        with small_pieces(), Disk().beneath() as disk:
-            life = Life(tmp_path / "store", disk)
-            disk.fail(step, steps, code)
-            _day(life)
-            life.recover()
-            stats = life.store.stats()
-            assert (stats.disk_errors > 0) == (disk.failed > 0)
-            begun = [text for text in life.reports if os.strerror(code) in text]
-            ended = [text for text in life.reports if text.endswith("included")]
-            assert len(begun) == len(ended) >= (disk.failed > 0)
-            before = samples_of(life.store.snapshot())
-            life.crash(1.0)
-            assert samples_of(life.store.snapshot()) == before
-            life.store.close()
-            shutil.rmtree(life.folder)
+    for step in range(0, steps_of_a_day(tmp_path / "all"), 11):
+        survive_fault(tmp_path / "store", step, steps, code)
 
 
 def _open(path: Path, reports: list[str], **options: int) -> Store:
@@ -170,7 +130,7 @@ def test_a_failed_deletion_is_retried(tmp_path: Path) -> None:
 
     with small_pieces(), Disk().beneath() as disk, patch.object(file_ops, "remove", stay):
         life = Life(tmp_path / "store", disk)
-        _day(life)
+        live_a_day(life)
         names = len(list(life.folder.glob("*.block")))
         assert names > len(life.store.blocks())
         before = samples_of(life.store.snapshot())
