@@ -11,7 +11,7 @@ from prom_probe.sources.errors import ParseError
 from prom_probe.sources.proc_pid_io import SOURCE, parse_proc_pid_io
 from prom_probe.sources.proc_pid_limits import parse_max_fds
 from prom_probe.sources.proc_pid_schedstat import parse_proc_pid_schedstat
-from prom_probe.sources.proc_pid_stat import parse_proc_pid_stat
+from prom_probe.sources.proc_pid_stat import ProcPidStat, parse_proc_pid_stat
 from prom_probe.sources.proc_pid_statm import parse_proc_pid_statm
 from prom_probe.sources.proc_pid_status import parse_proc_pid_status
 
@@ -146,25 +146,28 @@ def _read_stat(process: Process) -> None:
     stat = parse_proc_pid_stat(process.files.stat())
     if stat.starttime != process.start:
         raise ProcessLookupError  # its PID has been reused
+    if stat.state in ZOMBIE and stat.num_threads > 1:
+        stat = _follow_thread(process, stat)
     process.count(stat)
-    if stat.state in ZOMBIE and not process.zombie:
-        _follow_thread(process)
     if process.zombie:
         process.empty()
 
 
-def _follow_thread(process: Process) -> None:
-    """Its main thread has ended, with which the kernel's memory and descriptors of it: read those of a live one."""
+def _follow_thread(process: Process, stat: ProcPidStat) -> ProcPidStat:
+    """Its main thread has ended, and has neither memory nor descriptors any more: read those of a live one.
+
+    Returns `stat` with that thread's state and stack.
+    """
     files = process.files
     for tid in dict.fromkeys((files.thread, *files.tasks())):
         try:
-            state = parse_proc_pid_stat(files.task(tid, "stat")).state if tid else b"Z"
+            thread = parse_proc_pid_stat(files.task(tid, "stat")) if tid else stat
         except _GONE:
             continue
-        if state not in ZOMBIE:
+        if thread.state not in ZOMBIE:
             files.follow(tid)
-            process.state = state
-            return
+            return stat._replace(state=thread.state, startstack=thread.startstack)
+    return stat
 
 
 def _resident(process: Process) -> int:

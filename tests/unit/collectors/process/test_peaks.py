@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -146,3 +147,22 @@ def test_start_times_follow_a_step_of_the_clock_and_nothing_less(machine: Machin
     row = machine.collect(collector)
     assert row[name] == pytest.approx(996_405.1)
     assert row[name.replace("100", "101")] == pytest.approx(996_407.1)
+
+
+def test_a_command_whose_main_thread_ends_at_once_has_its_own_image(machine: Machine) -> None:
+    """Its live thread tells its stack, memory and state; the main one has none of them any more."""
+    machine.own = [10]
+    machine.proc.process(10, 1, b"prom-probe", stack=77)
+    machine.proc.process(100, 10, b"prom-probe", resident=3000, start=200, stack=77)
+    collector = machine.make(ProcessCollector, PID)
+    machine.collect(collector)
+    machine.proc.process(100, 10, b"leader", resident=0, state="Z", threads=2, start=200, peak=0)
+    thread = machine.proc.root / "100" / "task" / "101"
+    machine.proc.process(101, 10, b"leader", resident=500, peak=2400, start=200, stack=5, fds=7)
+    shutil.move(machine.proc.root / "101", thread)
+    row = machine.collect(collector)
+    assert pages(row, "resident_memory_bytes") == 500
+    assert pages(row, "largest_process_memory_peak_bytes") == 600
+    assert row['proctree_open_fds{tree="job"}'] == 7
+    assert row['proctree_processes_state{state="sleeping", tree="job"}'] == 1
+    assert row['proctree_process_resident_memory_bytes{comm="leader", pid="100", tree="job"}'] == 500 * 4096
