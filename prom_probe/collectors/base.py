@@ -35,6 +35,10 @@ def _no_peak() -> tuple[str, int]:
     return "", 0
 
 
+def _no_stuck() -> Sequence[tuple[str, str]]:
+    return ()
+
+
 def _no_members() -> bytes:
     return b""
 
@@ -80,6 +84,8 @@ class Context(msgspec.Struct):
     # Our supervisor and workers: never part of a tree.
     own_pids: Callable[[], Collection[int]] = _no_pids
     read_workers: Callable[[], Sequence[WorkerState]] = _no_workers
+    # The worker and the source of each file that is left out because it did not answer.
+    read_stuck: Callable[[], Sequence[tuple[str, str]]] = _no_stuck
     # Whether system_* is exposed on /metrics: yes on a host; in a container every pod of the node would repeat it.
     expose_system: bool = True
     expose_per_process: bool = False

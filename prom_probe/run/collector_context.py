@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from prom_probe.run.command import Command
 from prom_probe.run.preflight import check_procfs
 from prom_probe.run.probes import PROBES
 from prom_probe.run.shared import Shared
+from prom_probe.run.watchdog import read_stuck
 
 if TYPE_CHECKING:
     from prom_probe.collectors.base import Context
@@ -67,6 +69,7 @@ def collector_context(shared: Shared, log: Log) -> Context:
         max_window_s=config.expose_max_window,
         hold_s=config.expose_max_window,
         log=log,
+        read_stuck=lambda: [(file.worker, file.source) for file in read_stuck(shared.stuck, time.monotonic())],
         publish_members=lambda members: None if config.gpu == "off" else _tell(shared, members),
         read_members=shared.members.read,
         gpu=config.gpu,

@@ -127,6 +127,7 @@ def _prepare(config: Config, source: SettingsSource, argv: tuple[str, ...], inhe
             linger_s=config.run_linger,
             reload=partial(reload, shared, command),
             reload_bell=shared.reload_bell,
+            watchdog=shared.watchdog,
         )
         return _Setup(shared, supervisor, command, started_s)
     except BaseException:

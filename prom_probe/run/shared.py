@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import time
 
@@ -11,15 +12,18 @@ from prom_probe.config.sources import SettingsSource
 from prom_probe.log import Log
 from prom_probe.model.watch import Watch
 from prom_probe.ring.doorbell import Doorbell
-from prom_probe.ring.layout import begin_ring, reserve_ring
+from prom_probe.ring.layout import BEATS, begin_ring, reserve_ring, ring_cells
 from prom_probe.ring.slot import Slot
 from prom_probe.run.board import WorkerBoard
 from prom_probe.run.listening import ListeningSocket
 from prom_probe.run.probes import PROBES, enabled_probes
+from prom_probe.run.watchdog import Roots, Watchdog
+from prom_probe.sources.reading import NOTE_BYTES
 
 AGGREGATOR = "aggregator"
 
 _SLOT_BYTES = 256 << 10
+_STUCK_BYTES = 64 << 10
 _MEMBERS_BYTES = 256 << 10  # 50,000 members
 
 
@@ -40,6 +44,15 @@ class Shared:
         self.rings = {name: reserve_ring(kind.ring_bytes(config)) for name, kind in PROBES.items()}
         self.slots: dict[str, Slot] = {}  # by probe: what the worker leaves for its successor
         self.wakes: dict[str, Doorbell] = {}  # by probe: collect now
+        self.notes: dict[str, memoryview] = {}  # by probe: which file it reads
+        self.stuck = Slot(_STUCK_BYTES)  # files that are left out
+        self.watchdog = Watchdog(
+            Roots(config.path_procfs, config.path_sysfs, config.path_cgroupfs),
+            self.notes,
+            beats=lambda name: ring_cells(self.rings[name])[BEATS],
+            interval_s=lambda name: PROBES[name].interval(self.config),
+            told=self.stuck,
+        )
         self.members = Slot(_MEMBERS_BYTES)  # which process belongs to which tree, for the GPU worker
         self.listeners: list[ListeningSocket] = []
         self.watches: tuple[Watch, ...] = config.watch
@@ -59,3 +72,4 @@ class Shared:
                 begin_ring(self.rings[name])
                 self.slots[name] = Slot(_SLOT_BYTES)
                 self.wakes[name] = Doorbell()
+                self.notes[name] = memoryview(mmap.mmap(-1, NOTE_BYTES))

@@ -17,6 +17,7 @@ from prom_probe.run.command import Command, CommandExit
 from prom_probe.run.inheritance import SIGNALS
 from prom_probe.run.kernel import Kernel
 from prom_probe.run.listening import ListeningSocket
+from prom_probe.run.watchdog import Watchdog
 
 BACKOFF_FIRST_S = 0.1
 BACKOFF_MAX_S = 30.0
@@ -29,6 +30,12 @@ GRACE_S = 5.0
 
 # How long to wait after SIGKILL: a process in the middle of a driver's call may never end.
 KILLED_S = 2.0
+
+# How often to look for workers that are stuck in a file.
+LOOK_S = 1.0
+
+# A worker that was asked to end and is seen at one file for as long as this will not end.
+WAITS_S = 0.5
 
 # How often to check whether there is work for a worker that had none.
 RECHECK_S = 60.0
@@ -69,6 +76,7 @@ class Worker:
         self.started_s = 0.0
         self.backoff_s = BACKOFF_FIRST_S
         self.due_s = _NEVER  # when to start it, or to check whether it is wanted
+        self.killed_s: float | None = None  # when it was killed, being stuck
         self.replacing = False  # it was asked to end, so that a new one starts with other settings
 
 
@@ -92,6 +100,7 @@ class Supervisor:
         linger_s: float = 0.0,
         reload: Callable[[], Sequence[str]] = tuple,
         reload_bell: Doorbell | None = None,
+        watchdog: Watchdog | None = None,
     ) -> None:
         self._workers = workers
         self._board = board
@@ -103,6 +112,9 @@ class Supervisor:
         self._linger_s = linger_s
         self._reload = reload
         self._reload_bell = reload_bell
+        self._watchdog = watchdog
+        self._look_s = _NEVER  # when to look for stuck workers
+        self._left: list[int] = []  # killed workers that the kernel does not let end
         self._exit: CommandExit | None = None  # COMMAND's, once it has ended
         ours = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
         kernel.catch(SIGNALS if command else ours)
@@ -133,7 +145,7 @@ class Supervisor:
         stop_s = _NEVER
         while True:
             next_start_s = min(worker.due_s for worker in self._workers)
-            signals, rung = kernel.wait(min(stop_s, next_start_s), self._reload_bell)
+            signals, rung = kernel.wait(min(stop_s, next_start_s, self._look_s), self._reload_bell)
             if rung:
                 self._reload_now()
             for number in signals:
@@ -147,9 +159,39 @@ class Supervisor:
             now_s = kernel.now_s()
             if now_s >= stop_s:
                 return
+            if now_s >= self._look_s and self._watchdog is not None:
+                self._look_s = now_s + LOOK_S
+                self._look(self._watchdog)
             for worker in self._workers:
                 if now_s >= worker.due_s:
                     self._start(worker)
+
+    def _look(self, watchdog: Watchdog) -> None:
+        """Kill the workers that are stuck in a file; go on without those that do not end even so."""
+        now_s = self._kernel.now_s()
+        for worker in self._workers:
+            if not worker.pid:
+                continue
+            if worker.killed_s is not None:
+                if now_s - worker.killed_s >= KILLED_S:
+                    self._leave(worker)
+            elif watchdog.is_stuck(worker.name, worker.pid, now_s):
+                path, for_s = watchdog.leave_out(worker.name, now_s)
+                what = "worker is stuck in a file that does not answer: it is replaced, and leaves the file out"
+                self._log("warn", what, worker=worker.name, file=path, left_out_for=f"{for_s:g}s")
+                worker.killed_s = now_s
+                self._kernel.send(worker.pid, signal.SIGKILL)
+
+    def _leave(self, worker: Worker) -> None:
+        self._log("error", "worker is stuck in the kernel and left there", worker=worker.name, pid=worker.pid)
+        self._left.append(worker.pid)
+        self._replaced(worker)
+
+    def _replaced(self, worker: Worker) -> None:
+        """A stuck worker has gone, or is as good as gone: that is no crash of its."""
+        worker.pid, worker.killed_s = 0, None
+        worker.due_s = self._kernel.now_s()
+        self._board.ended(worker.name, restart=True)
 
     def _handle(self, number: int) -> bool:
         """Act on a signal. Returns whether it asks us to end."""
@@ -177,6 +219,8 @@ class Supervisor:
             self._log("error", "worker not started", worker=worker.name, error=error.strerror)
             return
         self._board.started(worker.name, worker.pid)
+        if self._watchdog is not None and self._look_s == _NEVER:
+            self._look_s = worker.started_s + LOOK_S
 
     def _reload_now(self) -> None:
         """Reload, replace the workers that use what has changed, and try again those that were given up."""
@@ -202,11 +246,15 @@ class Supervisor:
                 status = self._kernel.reap(worker.pid)
                 if status is not None:
                     self._ended(worker, status)
+        self._left = [pid for pid in self._left if self._kernel.reap(pid) is None]
         if self._command is not None or self._kernel.own_pid() == 1:
             self._reap_orphans()
 
     def _ended(self, worker: Worker, status: int) -> None:
         """Note that a worker has ended, and decide when to start it again."""
+        if worker.killed_s is not None:
+            self._replaced(worker)
+            return
         now_s = self._kernel.now_s()
         worker.pid = 0
         worker.crashes += 1
@@ -236,7 +284,7 @@ class Supervisor:
 
     def _reap_orphans(self) -> None:
         """Reap the children that became ours, but neither COMMAND nor a worker."""
-        own = {worker.pid for worker in self._workers}
+        own = {*self._left, *(worker.pid for worker in self._workers)}
         if self._command is not None and self._exit is None:
             own |= self._command.own_pids()
         # Behind one of our own, others may wait; it is reaped in its place, and the next SIGCHLD comes back here.
@@ -271,11 +319,15 @@ class Supervisor:
             now_s = self._kernel.now_s()
             if self._kernel.reap(worker.pid) is not None:
                 worker.pid = 0
-            elif now_s >= deadline_s:
+            elif now_s >= deadline_s or self._waits(worker, now_s):
                 return False
             else:
                 self._kernel.wait(min(deadline_s, now_s + _POLL_S))
         return True
+
+    def _waits(self, worker: Worker, now_s: float) -> bool:
+        """Whether it is of no use to wait for the worker's end, as it waits for a file itself."""
+        return self._watchdog is not None and self._watchdog.waiting_s(worker.name, worker.pid, now_s) >= WAITS_S
 
     def _kill(self, worker: Worker) -> None:
         self._log("warn", "worker did not end in time", worker=worker.name)

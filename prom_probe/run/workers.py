@@ -29,8 +29,10 @@ def run_probe(shared: Shared, name: str, lifeline: int) -> None:
     from prom_probe.collectors.registry import COLLECTORS
     from prom_probe.probe.loop import Probe
     from prom_probe.ring.producer import Producer
+    from prom_probe.sources.reading import READING
 
     log = _begin(shared, name)
+    READING.share(shared.notes[name], shared.config.path_procfs, shared.watchdog.left_out(name))
     context = collector_context(shared, log)
     context.wake = shared.wakes[name].ring
     context.started_s = started_s

@@ -5,6 +5,8 @@ import os
 from collections.abc import Callable
 from typing import TypeAlias
 
+from prom_probe.sources.reading import READING
+
 # Left free for the process's other files: its ring, its log, and files that are opened for a single reading.
 _RESERVE = 64
 _MOST = 4096
@@ -41,6 +43,7 @@ class Descriptors:
         """A descriptor, or -1 where none can be kept and `read_once` has to be used. Raises OSError as os.open does."""
         if self.used >= self.limit:
             return -1
+        READING.path(path)
         try:
             fd = self._open(path, flags)
         except OSError as error:
@@ -62,11 +65,12 @@ class Descriptors:
 class KeptFile:
     """A file read again and again from its start. Raises OSError as os.open and os.pread do; a later read retries."""
 
-    __slots__ = ("_descriptors", "_fd", "_read", "path")
+    __slots__ = ("_descriptors", "_fd", "_note", "_read", "path")
 
     def __init__(self, path: str, descriptors: Descriptors, read: Callable[[int], bytes] | None = None) -> None:
         """`read` reads the whole file from a descriptor: `read_all`, or a quicker function below that fits."""
         self.path = path
+        self._note = os.fsencode(path)
         self._descriptors = descriptors
         self._read = read or read_all
         self._fd = -1
@@ -77,11 +81,14 @@ class KeptFile:
             self._fd = self._descriptors.open(self.path)
             if self._fd < 0:
                 return read_once(self.path)
+        READING.note(self._note)
         try:
-            return self._read(self._fd)
+            data = self._read(self._fd)
         except OSError:
             self.close()
             raise
+        READING.done()
+        return data
 
     def close(self) -> None:
         fd, self._fd = self._fd, -1
@@ -142,8 +149,12 @@ def read_records(fd: int, pread: Pread = os.pread) -> bytes:
 
 def read_once(path: str, read: Callable[[int], bytes] = read_all) -> bytes:
     """Open, read all and close. `read`: see `KeptFile`. Raises OSError as os.open does."""
-    fd = os.open(path, os.O_RDONLY)
+    READING.path(path)
     try:
-        return read(fd)
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            return read(fd)
+        finally:
+            os.close(fd)
     finally:
-        os.close(fd)
+        READING.done()

@@ -4,6 +4,7 @@ import os
 import threading
 
 from prom_probe.sources.descriptors import Descriptors, read_first, read_once
+from prom_probe.sources.reading import READING
 
 # With O_PATH a directory can be opened, for fstat, without the permission to list it.
 _O_PATH = getattr(os, "O_PATH", 0)
@@ -26,11 +27,24 @@ class ProcessFiles:
     """Reads a process's files and keeps at most five descriptors. Methods raise OSError: ProcessLookupError or
     FileNotFoundError where the process is gone, PermissionError where access is denied."""
 
-    __slots__ = ("_base", "_descriptors", "_fd", "_fd_size", "_io", "_live", "_schedstat", "_stat", "_statm", "thread")
+    __slots__ = (
+        "_base",
+        "_descriptors",
+        "_fd",
+        "_fd_size",
+        "_io",
+        "_live",
+        "_pid",
+        "_schedstat",
+        "_stat",
+        "_statm",
+        "thread",
+    )
 
     def __init__(self, procfs: str, pid: int, descriptors: Descriptors, *, fd_size: bool) -> None:
         """`fd_size`: see `fd_size_counts`."""
         self._base = self._live = f"{procfs}/{pid}"
+        self._pid = pid
         self.thread = ""  # the ID of the thread that is followed
         self._fd_size = fd_size
         self._descriptors = descriptors
@@ -43,6 +57,7 @@ class ProcessFiles:
                 self._stat = self._descriptors.open(f"{self._base}/stat")
             if self._stat < 0:
                 return read_once(f"{self._base}/stat", read_first)
+        READING.process(0, self._pid)
         return os.pread(self._stat, 2048, 0)
 
     def statm(self) -> bytes:
@@ -51,6 +66,7 @@ class ProcessFiles:
                 self._statm = self._descriptors.open(f"{self._live}/statm")
             if self._statm < 0:
                 return read_once(f"{self._live}/statm", read_first)
+        READING.process(1, self._pid)
         return os.pread(self._statm, 256, 0)
 
     def io(self) -> bytes:
@@ -59,6 +75,7 @@ class ProcessFiles:
                 self._io = self._descriptors.open(f"{self._base}/io")
             if self._io < 0:
                 return read_once(f"{self._base}/io", read_first)
+        READING.process(2, self._pid)
         return os.pread(self._io, 448, 0)
 
     def schedstat(self) -> bytes:
@@ -68,6 +85,7 @@ class ProcessFiles:
                 self._schedstat = self._descriptors.open(f"{self._base}/schedstat")
             if self._schedstat < 0:
                 return read_once(f"{self._base}/schedstat", read_first)
+        READING.process(3, self._pid)
         return os.pread(self._schedstat, 128, 0)
 
     def status(self) -> bytes:
@@ -108,6 +126,7 @@ class ProcessFiles:
                 self._fd = self._descriptors.open(f"{self._live}/fd", _O_PATH)
             if self._fd < 0:
                 return len(os.listdir(f"{self._live}/fd"))
+        READING.process(4, self._pid)
         return os.fstat(self._fd).st_size
 
     def close(self) -> None:

@@ -1,5 +1,7 @@
 """The workers collector: whether our own processes run, and what they cost."""
 
+from collections import Counter
+
 import msgspec
 
 from prom_probe.collectors.base import Context, WorkerState
@@ -29,6 +31,7 @@ class WorkersCollector:
         self._start = self.layout.add((column(families.START_TIME.family),))
         self._started = STALE
         self._saved: dict[str, tuple[int, int, int]] = {}
+        self._stuck: dict[tuple[str, str], Group] = {}
         self._odd_rows = OddRowColumns(self.layout, context.odd_rows)
         try:
             stat = parse_proc_pid_stat(read_proc_pid_stat(context.own_procfs, context.supervisor_pid()))
@@ -52,6 +55,15 @@ class WorkersCollector:
             worker.close()
             self.layout.retire(worker.group)
         self._odd_rows.write()
+        self._write_stuck()
+
+    def _write_stuck(self) -> None:
+        counts = Counter(self._context.read_stuck())
+        for key in counts.keys() - self._stuck.keys():
+            worker, source = key
+            self._stuck[key] = self.layout.add((column(families.STUCK.family, worker=worker, source=source),))
+        for key, group in self._stuck.items():
+            self.layout.row[group.start] = counts[key]
 
     def _write(self, worker: "_Worker", state: WorkerState) -> None:
         row, start = self.layout.row, worker.group.start

@@ -18,8 +18,20 @@ PRIORITY = define("prom_probe_worker_priority_granted", "gauge", "",
     source="getpriority, sched_getscheduler",
     definition="1 if the worker's nice value or policy is the one asked for, or none was; 0 if the kernel denied it.",
     platforms="all")
+STUCK = define(
+    "prom_probe_worker_stuck",
+    "gauge",
+    "",
+    "Files that a worker leaves out because it hung in reading one.",
+    labels="worker source",
+    source="the supervisor",
+    definition="Count of files of this kind that are left out: after three beats in one file, 3 seconds at least, the "
+    "worker is replaced, and its successor reads that file again after a minute, then after two, up to an hour. "
+    "`source` is /proc/PID/cmdline, say, or a cgroup file's name. 0 once they are read again; absent until it happens.",
+    platforms="all",
+)
 WORKER = (UP, RESTARTS, CPU, RESIDENT, PRIORITY)
 START_TIME = define("prom_probe_start_time_seconds", "gauge", "seconds", "When prom_probe was started, unix time.",
     source="/proc/PID/stat starttime", definition="Boot time plus the start time of the supervisor.")
 
-DEFINITIONS: tuple[Definition, ...] = (*WORKER, START_TIME)
+DEFINITIONS: tuple[Definition, ...] = (*WORKER, STUCK, START_TIME)

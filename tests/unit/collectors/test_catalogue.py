@@ -35,7 +35,7 @@ NOT_IN_DEMO = {
     "gpu_process_engine_seconds_total",
 }
 # There is none on a sound and small machine.
-NOT_IN_DEMO |= {"prom_probe_source_odd_rows_total", "prom_probe_dropped_devices"}
+NOT_IN_DEMO |= {"prom_probe_worker_stuck", "prom_probe_source_odd_rows_total", "prom_probe_dropped_devices"}
 # They show what other processes measure, and import no collector.
 READ_BY_NAME = (ROOT / "prom_probe/web/page", ROOT / "prom_probe/web/api")
 PREFIXES = ("proctree_", "cgroup_", "system_", "gpu_", "prom_probe_")

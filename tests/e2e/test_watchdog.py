@@ -1,0 +1,83 @@
+"""The real program beside a file that never answers: a FIFO without a writer, which blocks whoever opens it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from prom_probe.run.supervisor import GRACE_S
+from tests.support import machines
+from tests.support.fake_proc import FakeProc
+from tests.support.machines import FakeMachine
+from tests.support.sidecar import Sidecar
+from tests.support.waiting import wait_for
+
+
+def hang(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+
+
+def appear(machine: FakeMachine, hanging: Path) -> None:
+    """A process that is there at once, with all its files, of which one may hang; or else another file does."""
+    elsewhere = FakeProc(machine.root / "elsewhere")
+    elsewhere.process(8, 7, b"child", cgroup="0::/app.slice/app\n", utime=50, cmdline="child --serve")
+    hang(elsewhere.root / "8" / hanging.name if hanging.parent.name == "8" else hanging)
+    (elsewhere.root / "8").rename(machine.proc.root / "8")
+
+
+@pytest.mark.parametrize(
+    ("worker", "file", "source"),
+    [
+        ("process", "proc/8/cmdline", "/proc/PID/cmdline"),
+        ("process", "proc/8/status", "/proc/PID/status"),
+        ("process", "cgroup/app.slice/app/memory.max", "memory.max"),
+        ("system", "proc/net/dev", "/proc/net/dev"),
+    ],
+)
+def test_a_file_that_never_answers_costs_only_itself(tmp_path: Path, worker: str, file: str, source: str) -> None:
+    """nhc#156: the watchdog says which file it is, all else goes on, counters do not fall."""
+    machine = machines.v2(tmp_path)
+    machine.proc.process(7, 1, b"app", cgroup="0::/app.slice/app\n", utime=100)
+    (machine.proc.root / "net").mkdir()
+    if worker == "system":
+        hang(tmp_path / file)
+    flags = [*machine.flags, "--interval=100ms"]
+    with Sidecar("--watch=serve=cmdline:--serve", "--watch=app=pid:7", flags=flags) as sidecar:
+        wait_for("the tree", lambda: sidecar.metric("proctree_processes", tree="app") == 1)
+        if worker == "process":
+            appear(machine, tmp_path / file)
+        wait_for(
+            "the watchdog",
+            lambda: sidecar.metric("prom_probe_worker_stuck", worker=worker, source=source) == 1,
+            30,
+        )
+        assert sidecar.metric("prom_probe_worker_restarts_total", worker=worker) == 1
+        machine.proc.process(7, 1, b"app", cgroup="0::/app.slice/app\n", utime=300)
+        wait_for("the tree's CPU", lambda: cpu(sidecar) == (3 if worker == "system" else 3.5), 30)
+        assert sidecar.value("resets(proctree_cpu_seconds_total{tree='app',mode='user'}[5m])") == 0
+        assert sidecar.metric("system_load1") is not None
+        log = sidecar.stderr
+        assert log.count("worker is stuck in a file that does not answer") == 1
+        assert str(tmp_path / file) in log
+
+
+def cpu(sidecar: Sidecar) -> float | None:
+    return sidecar.metric("proctree_cpu_seconds_total", tree="app", mode="user")
+
+
+def test_the_end_waits_for_no_file(tmp_path: Path) -> None:
+    """A worker that hangs just then is killed at once, and the aggregator still has all that came before."""
+    machine = FakeMachine(tmp_path)
+    machine.proc.process(7, 1)
+    with Sidecar("--watch=app=pid:7", flags=[*machine.flags, "--interval=100ms"]) as sidecar:
+        wait_for("the tree", lambda: sidecar.metric("proctree_processes", tree="app") == 1)
+        hang(machine.proc.root / "7/status")
+        hang(machine.proc.root / "loadavg")
+        wait_for("the pause", lambda: sidecar.metric("prom_probe_collector_success", collector="system") == 0)
+        sidecar.process.send_signal(signal.SIGTERM)
+        assert sidecar.wait(GRACE_S) == 0  # not even one worker's grace was waited for
+        assert "worker did not end in time" in sidecar.stderr
