@@ -76,8 +76,8 @@ def test_the_end_waits_for_no_file(tmp_path: Path) -> None:
     with Sidecar("--watch=app=pid:7", flags=[*machine.flags, "--interval=100ms"]) as sidecar:
         wait_for("the tree", lambda: sidecar.metric("proctree_processes", tree="app") == 1)
         hang(machine.proc.root / "7/status")
-        hang(machine.proc.root / "loadavg")
-        wait_for("the pause", lambda: sidecar.metric("prom_probe_collector_success", collector="system") == 0)
+        failed = {"collector": "process"}
+        wait_for("missed beats", lambda: sidecar.metric("prom_probe_collector_success", **failed) == 0, 30)
         sidecar.process.send_signal(signal.SIGTERM)
         assert sidecar.wait(GRACE_S) == 0  # not even one worker's grace was waited for
         assert "worker did not end in time" in sidecar.stderr

@@ -19,6 +19,7 @@ from prom_probe.run.command import Command, CommandError, CommandExit
 from prom_probe.run.inheritance import SIGNALS
 from prom_probe.run.listening import ListeningSocket
 from prom_probe.run.supervisor import Supervisor, Worker
+from prom_probe.run.watchdog import Watchdog
 
 START_S = 1000.0
 TERM, INT, HUP, KILL, CHLD = signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL, signal.SIGCHLD
@@ -194,6 +195,7 @@ class Host:
         command: Command | None = None,
         linger_s: float = 0.0,
         listeners: Iterable[ListeningSocket] = (),
+        watchdog: Watchdog | None = None,
     ) -> None:
         self.sim = sim
         self.replaced: tuple[str, ...] = ()
@@ -209,6 +211,7 @@ class Host:
             linger_s=linger_s,
             reload=self._reload,
             reload_bell=Doorbell(),
+            watchdog=watchdog,
         )
 
     def _reload(self) -> tuple[str, ...]:
@@ -689,3 +692,46 @@ def test_a_worker_that_waits_for_its_start_needs_no_end() -> None:
     sim.signal_after(1.05, TERM)
     Host(sim, worker()).run()
     assert not sim.times("SIGTERM probe")
+
+
+class Stuck(Watchdog):
+    """A watchdog that sees one process of one worker hang from a time on."""
+
+    def __init__(self, name: str, pid: int, since_s: float) -> None:
+        self._hangs = name, pid
+        self._since_s = START_S + since_s
+
+    def waiting_s(self, worker: str, pid: int, now_s: float) -> float:
+        return max(0.0, now_s - self._since_s) if (worker, pid) == self._hangs else 0.0
+
+    def is_stuck(self, worker: str, pid: int, now_s: float) -> bool:
+        return self.waiting_s(worker, pid, now_s) >= 3
+
+    def leave_out(self, worker: str, now_s: float) -> tuple[str, float]:
+        return "/proc/7/cmdline", 60.0
+
+
+@pytest.mark.parametrize(("unkillable", "again"), [(False, 5.0), (True, 7.0)])
+def test_a_stuck_worker_is_replaced(unkillable: bool, again: float) -> None:
+    """At once; one that SIGKILL does not end is left there after two seconds, and nobody waits for it at the end."""
+    sim = Sim()
+    if unkillable:
+        sim.unkillable = {"process"}
+    host = Host(sim, worker("process"), watchdog=Stuck("process", 100, since_s=2))
+    sim.after(7.5, sim.unkillable.clear)
+    sim.signal_after(8, TERM)
+    host.run()
+    assert sim.times("SIGKILL process") == [5.0]
+    assert sim.times("start process") == [0.0, again]
+    assert host.restarts("process") == 1
+    assert sim.now == START_S + 8
+
+
+def test_the_end_does_not_wait_for_who_hangs() -> None:
+    """Not even for its grace."""
+    sim = Sim()
+    sim.ends_after_s = {"process": float("inf")}
+    host = Host(sim, worker("process"), watchdog=Stuck("process", 100, since_s=2))
+    sim.signal_after(4, TERM)
+    host.run()
+    assert sim.times("SIGKILL process") == [4.0]
