@@ -14,7 +14,7 @@ from typing import Protocol
 from prom_probe.tsdb.block import Block
 from prom_probe.tsdb.disk import blockfile, file_ops, wal
 from prom_probe.tsdb.disk.blockfile import HeadRange, NamedSeries
-from prom_probe.tsdb.disk.folder import DeletedError, Folder
+from prom_probe.tsdb.disk.folder import DeletedError, Folder, restore_format
 from prom_probe.tsdb.disk.wal import Entry
 
 # Before Python 3.13 each mapping keeps a descriptor open, and a process may have only 1,024 of them.
@@ -165,6 +165,7 @@ class BeginSegment:
         writer.log_broken = True
         writer.check_folder()
         folder, name = writer.folder.fd, Folder.segment_name(self.segment)
+        restore_format(folder)
         fd = file_ops.create(folder, name)
         try:
             self.written = file_ops.write(fd, [wal.MAGIC])
@@ -201,6 +202,7 @@ class WriteBlock:
     def do(self, writer: FileWriter) -> None:
         if self.cancelled:
             return
+        writer.check_folder()
         parts = blockfile.encode(self.block, self.heads, self._series(self.block.refs))
         folder, unfinished = writer.folder.fd, self.name + ".tmp"
         try:

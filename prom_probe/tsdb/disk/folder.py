@@ -270,6 +270,14 @@ def write_format(folder: int) -> None:
     file_ops.sync_folder(folder)
 
 
+def restore_format(folder: int) -> None:
+    """Write the file `format` of a store's folder anew if somebody deleted it. Raises OSError."""
+    try:
+        os.close(file_ops.open_to_read(folder, "format"))
+    except FileNotFoundError:
+        write_format(folder)
+
+
 def _refusal(path: str, error: OSError | StorageError) -> StorageError:
     if isinstance(error, StorageError):
         return error

@@ -12,7 +12,7 @@ from prom_probe.tsdb.disk import wal
 from prom_probe.tsdb.disk.blockfile import HeadRange
 from prom_probe.tsdb.disk.checkpoint import SeriesRegister, make_checkpoint
 from prom_probe.tsdb.disk.file_writer import AppendLog, BeginSegment, DeleteFiles, FileWriter, WriteBlock, WriteJob
-from prom_probe.tsdb.disk.folder import Folder, reason
+from prom_probe.tsdb.disk.folder import DeletedError, Folder, reason
 from prom_probe.tsdb.disk.piece_files import PieceFiles
 from prom_probe.tsdb.disk.wal_recorder import WalRecorder
 
@@ -236,8 +236,17 @@ class Journal:
             if error is not None:
                 self._errors += 1
                 self._fault(f"cannot write: {reason(error)}")
+                if isinstance(error, DeletedError):
+                    self._write_all_again()
             self._settle_one(job, error)
         self._follow()
+
+    def _write_all_again(self) -> None:
+        """Somebody deleted files of ours: take none of them for granted."""
+        for piece, files in self._piece_files.items():
+            if isinstance(piece, Block) and files.name is not None:
+                self._block_files.pop(files.name, None)
+                files.name = None
 
     def _follow(self) -> None:
         """Report where the folder is, if that has changed."""

@@ -155,6 +155,16 @@ def test_what_cannot_be_repaired_is_said(copy: Path) -> None:
     assert not done.stdout.endswith("repaired\n")
 
 
+def test_a_query_says_what_is_damaged(copy: Path) -> None:
+    """On stderr, a line for each file; the answer has what is intact."""
+    block, segment = _damage(copy)
+    done = CliRunner().invoke(cli, ["query", f"--storage.tsdb.path={copy}", "count_over_time(g[1h])"])
+    assert done.exit_code == 0 and len(done.stdout.splitlines()) == 2
+    first, second = sorted(done.stderr.splitlines())
+    assert first.startswith(f"prom-probe: storage: {copy / block}: ignored: its checksum is wrong")
+    assert second.startswith(f"prom-probe: storage: {copy / segment}: ")
+
+
 def test_usage_errors_name_the_command() -> None:
     """The group and its command."""
     done = CliRunner().invoke(cli, ["storage", "verify"], prog_name="prom-probe")

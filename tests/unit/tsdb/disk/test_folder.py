@@ -117,6 +117,23 @@ def test_a_deleted_segment_is_written_again(tmp_path: Path) -> None:
     assert len(stored(path)[gauges(1)[0].labels]) == 6
 
 
+def test_a_directory_that_was_emptied_is_filled_again(tmp_path: Path) -> None:
+    """Somebody deleted all files, but not the directory: block files and log are written again, and the format."""
+    path = tmp_path / "run-1"
+    with patch("prom_probe.tsdb.disk.journal._RETRY_S", 0.0), patch("prom_probe.tsdb.row_head.MAX_ROWS", 8):
+        run = _Run(path)
+        run.beats(30)
+        assert len(list(path.glob("*.block"))) == 3
+        for file in path.iterdir():
+            file.unlink()
+        run.beats(3)
+        assert run.persistent
+        before = samples_of(run.store.snapshot())
+        run.store.close()
+    assert [text.split()[0] for text in run.reports] == ["error", "info"]
+    assert stored(path) == before and len(before[gauges(1)[0].labels]) == 33
+
+
 @pytest.mark.parametrize("lost", [[], ["lock"]], ids=["all there", "lock deleted"])
 def test_two_runs_never_write_into_one_directory(tmp_path: Path, lost: list[str]) -> None:
     """Not even if the file with the writer's PID was deleted."""
