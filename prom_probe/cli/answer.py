@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from prom_probe.cli.error import ClientError
+from prom_probe.model.printable import printable
 
 
 def render_answer(answer: bytes) -> str:
@@ -18,13 +19,14 @@ def render_answer(answer: bytes) -> str:
         lines = _RENDERERS[data["resultType"]](data["result"])
     except (msgspec.DecodeError, KeyError, TypeError, ValueError):
         raise ClientError("the answer is not Prometheus's JSON") from None
-    notes = [f"{kind[:-1]}: {text}" for kind in ("warnings", "infos") for text in decoded.get(kind) or ()]
+    notes = [printable(f"{kind[:-1]}: {text}") for kind in ("warnings", "infos") for text in decoded.get(kind) or ()]
     return "\n".join([*(lines or ["(no data)"]), *notes])
 
 
 def _series_name(metric: dict[str, str]) -> str:
     inner = ", ".join(f"{k}={msgspec.json.encode(v).decode()}" for k, v in sorted(metric.items()) if k != "__name__")
-    return f"{metric.get('__name__', '')}{{{inner}}}" if inner or "__name__" not in metric else metric["__name__"]
+    name = metric.get("__name__", "")
+    return printable(f"{name}{{{inner}}}" if inner or "__name__" not in metric else name)
 
 
 def _clock(seconds: float) -> str:
@@ -32,7 +34,7 @@ def _clock(seconds: float) -> str:
 
 
 def _render_value(result: Any) -> list[str]:
-    return [str(result[1])]
+    return [printable(str(result[1]))]
 
 
 def _render_vector(result: Any) -> list[str]:

@@ -7,6 +7,7 @@ import sys
 import click
 
 from prom_probe.config.sources import find_config
+from prom_probe.model.printable import printable
 
 
 @click.command("check-config")
@@ -15,7 +16,7 @@ def check_config(file: str) -> None:
     """Check whether `run` would accept the configuration FILE; print the line and key of each fault."""
     _, faults = find_config({}, {}, file=file)
     for fault in faults:
-        click.echo(f"prom-probe: {fault}", err=True)
+        click.echo(printable(f"prom-probe: {fault}"), err=True)
     if faults:
         sys.exit(2)
-    click.echo(f"{file}: ok")
+    click.echo(printable(f"{file}: ok"))

@@ -8,6 +8,7 @@ import shutil
 import click
 
 from prom_probe.cli.error import fail
+from prom_probe.model.printable import printable
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -26,7 +27,7 @@ def export_command(folder: str) -> None:
     """Write the dashboards to DIR, from where Grafana can be provisioned."""
     try:
         for path in export(folder):
-            click.echo(path)
+            click.echo(printable(path))
     except OSError as error:
         fail(f"{error.filename or folder}: {error.strerror or error}", 1)
 

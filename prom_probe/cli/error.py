@@ -7,6 +7,8 @@ from typing import NoReturn
 
 import click
 
+from prom_probe.model.printable import printable
+
 
 class ClientError(Exception):
     """A query without an answer, or with an error as the answer. `status` is the exit status: 2 for bad input."""
@@ -19,7 +21,7 @@ class ClientError(Exception):
 def fail(message: str, status: int) -> NoReturn:
     """Print the message, if anybody can be told, and exit."""
     try:
-        click.echo(f"prom-probe: {message}", err=True)
+        click.echo(printable(f"prom-probe: {message}"), err=True)
     except OSError:
         pass
     sys.exit(status)

@@ -15,6 +15,7 @@ from prom_probe.config.units import human_value
 from prom_probe.log import Log, describe_error
 from prom_probe.model.family import Column
 from prom_probe.model.labels import METRIC_NAME, format_labels
+from prom_probe.model.printable import printable, printable_json
 from prom_probe.model.sample import is_stale
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def render_json(readings: list[OnceReading]) -> str:
         if reading.rate is not None:
             row["per_second"] = reading.rate
         rows.append(row)
-    return msgspec.json.format(msgspec.json.encode(rows)).decode()
+    return printable_json(msgspec.json.format(msgspec.json.encode(rows)).decode())
 
 
 def render_table(readings: list[OnceReading]) -> str:
@@ -118,7 +119,11 @@ def render_table(readings: list[OnceReading]) -> str:
     for reading in readings:
         rate = "" if reading.rate is None else human_value(reading.rate, reading.column.family.unit)
         rows.append(
-            (format_labels(reading.column.labels), human_value(reading.value, reading.column.family.unit), rate)
+            (
+                printable(format_labels(reading.column.labels)),
+                human_value(reading.value, reading.column.family.unit),
+                rate,
+            )
         )
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     return "\n".join(f"{a:<{widths[0]}}  {b:>{widths[1]}}  {c:>{widths[2]}}".rstrip() for a, b, c in rows)

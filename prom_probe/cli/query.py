@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from prom_probe.config.variables import URL
+from prom_probe.model.printable import printable_json
 
 if TYPE_CHECKING:
     from prom_probe.cli.span import Span
@@ -53,7 +54,7 @@ def query(
         store = open_stored(path)
         span = parse_span(start, end, step, newest_s(store))
         answer = query_stored(store, _thinned(expr, span), span)
-    click.echo(answer.decode() if as_json else render_answer(answer))
+    click.echo(printable_json(answer.decode()) if as_json else render_answer(answer))
 
 
 def _thinned(expr: str, span: Span) -> str:

@@ -10,6 +10,7 @@ import click
 from prom_probe.cli.error import ClientError
 from prom_probe.cli.span import Span
 from prom_probe.config.error import ConfigError
+from prom_probe.model.printable import printable
 
 if TYPE_CHECKING:
     from prom_probe.tsdb.store import Store
@@ -33,7 +34,7 @@ def newest_s(store: Store) -> float:
 
 
 def _warn(level: str, text: str) -> None:
-    click.echo(f"prom-probe: {text}", err=True)
+    click.echo(printable(f"prom-probe: {text}"), err=True)
 
 
 def query_stored(store: Store, expr: str, span: Span) -> bytes:

@@ -18,6 +18,7 @@ from prom_probe.config.settings import Config
 from prom_probe.config.sources import SettingsSource
 from prom_probe.line_writer import write_line
 from prom_probe.log import Log, describe_error
+from prom_probe.model.printable import printable
 from prom_probe.ring.layout import BEATS, ring_cells
 from prom_probe.run import preflight
 from prom_probe.run.collector_context import choose_watches
@@ -149,7 +150,7 @@ def run_or_explain(
     try:
         ended = run(config, source, argv, inherited)
     except (CommandError, ConfigError) as error:
-        _print_line(f"prom-probe: {error}")
+        _print_line(printable(f"prom-probe: {error}"))
         return error.status
     if ended is None:
         return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prom_probe.config.units import format_duration, human_size
+from prom_probe.model.printable import printable
 from prom_probe.ring.slot import Slot
 from prom_probe.run.command import CommandExit
 from prom_probe.run.survivors import Survivor
@@ -48,16 +49,11 @@ def summarize(
             parts.append(f"peak GPU memory {human_size(gpu_peak)}{' (demo)' if demo else ''}")
     if survivors:
         parts.append(_describe(survivors))
-    return f"prom-probe: {_printable(name)}: {', '.join(parts)}"
+    return f"prom-probe: {printable(name)}: {', '.join(parts)}"
 
 
 def _describe(survivors: Sequence[Survivor]) -> str:
     count = len(survivors)
-    names = ", ".join(f"{_printable(each.comm)} (PID {each.pid})" for each in survivors[:_NAMED])
+    names = ", ".join(f"{printable(each.comm)} (PID {each.pid})" for each in survivors[:_NAMED])
     more = f" and {count - _NAMED} more" if count > _NAMED else ""
     return f"{count} {'process lives' if count == 1 else 'processes live'} on: {names}{more}"
-
-
-def _printable(text: str) -> str:
-    """What a terminal would act on is escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -23,6 +23,7 @@ from prom_probe.cli.doctor.service import (
 from prom_probe.cli.doctor.targets import check_targets
 from prom_probe.config.error import ConfigError
 from prom_probe.config.settings import Config
+from prom_probe.model.printable import printable, printable_json
 
 _WORDS = {"ok": "ok", "missing": "MISSING", "absent": "absent"}
 
@@ -90,23 +91,23 @@ def render_json(report: Report) -> str:
     """An object: ok, identity, findings."""
     identity = str(report.identity) if report.identity else ""
     answer = {"ok": report.ok, "identity": identity, "findings": report.findings}
-    return msgspec.json.format(msgspec.json.encode(answer)).decode()
+    return printable_json(msgspec.json.format(msgspec.json.encode(answer)).decode())
 
 
 def render_text(report: Report) -> str:
     """A paragraph for each subject, and a last line with the result."""
     lines = [f"prom-probe: {report.identity}"] if report.identity else []
     for subject, findings in groupby(report.findings, key=lambda finding: finding.subject):
-        lines += ["", subject]
+        lines += ["", printable(subject)]
         for finding in findings:
-            lines.append(f"  {_WORDS[finding.status]:<8} {finding.source:<24} {finding.detail}".rstrip())
+            lines.append(printable(f"  {_WORDS[finding.status]:<8} {finding.source:<24} {finding.detail}".rstrip()))
             for title, text in (
                 ("why", finding.reason),
                 ("change", finding.change),
                 ("without", finding.without),
             ):
                 if text and finding.status != "ok":
-                    lines.append(f"           {title + ':':<9}{text}")
+                    lines.append(printable(f"           {title + ':':<9}{text}"))
     missing = sum(finding.status == "missing" for finding in report.findings)
     lines += ["", f"{missing} missing" if missing else "Nothing is missing that was asked for."]
     return "\n".join(lines)

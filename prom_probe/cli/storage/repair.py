@@ -7,6 +7,7 @@ import sys
 import click
 
 from prom_probe.config.error import ConfigError
+from prom_probe.model.printable import printable
 
 
 @click.command()
@@ -29,7 +30,7 @@ def repair(directory: str) -> None:
     except StorageError as error:
         raise ConfigError(str(error), 1) from None
     for text in said:
-        click.echo(text)
+        click.echo(printable(text))
     if not repaired:
         sys.exit(1)
-    click.echo(f"{directory}: {'repaired' if said else 'ok: nothing to repair'}")
+    click.echo(printable(f"{directory}: {'repaired' if said else 'ok: nothing to repair'}"))

@@ -8,6 +8,7 @@ import sys
 import click
 
 from prom_probe.config.error import ConfigError
+from prom_probe.model.printable import printable
 
 
 @click.command()
@@ -25,7 +26,8 @@ def verify(directory: str) -> None:
     except StorageError as error:
         raise ConfigError(str(error), 1) from None
     for fault in found.faults:
-        click.echo(f"{os.path.join(directory, fault.name)}:{fault.offset}: {fault.text}")
+        click.echo(printable(f"{os.path.join(directory, fault.name)}:{fault.offset}: {fault.text}"))
     if found.faults:
         sys.exit(1)
-    click.echo(f"{directory}: ok: block files {found.blocks}, log segments {found.segments}, samples {found.samples}")
+    counts = f"block files {found.blocks}, log segments {found.segments}, samples {found.samples}"
+    click.echo(printable(f"{directory}: ok: {counts}"))
