@@ -155,6 +155,18 @@ def test_what_cannot_be_repaired_is_said(copy: Path) -> None:
     assert not done.stdout.endswith("repaired\n")
 
 
+def test_many_damaged_files_are_few_lines_in_the_log(copy: Path) -> None:
+    """A dead disk damages them all: the log names twenty, `verify` each."""
+    for number in range(1000, 1030):
+        (copy / f"{number:016x}-{number:016x}.block").write_bytes(b"junk")
+    assert len(_storage("verify", copy).stdout.splitlines()) == 30
+    reports: list[str] = []
+    store = Store(StoreOptions(path=str(copy)), report=lambda level, text: reports.append(text))
+    assert store.stats().damaged == 30
+    store.close()
+    assert len(reports) == 21 and "prom-probe storage verify" in reports[-1]
+
+
 def test_a_query_says_what_is_damaged(copy: Path) -> None:
     """On stderr, a line for each file; the answer has what is intact."""
     block, segment = _damage(copy)
