@@ -55,7 +55,8 @@ def test_a_file_that_never_answers_costs_only_itself(tmp_path: Path, worker: str
             lambda: sidecar.metric("prom_probe_worker_stuck", worker=worker, source=source) == 1,
             30,
         )
-        assert sidecar.metric("prom_probe_worker_restarts_total", worker=worker) == 1
+        restarts = "prom_probe_worker_restarts_total"
+        wait_for("its successor", lambda: sidecar.metric(restarts, worker=worker) == 1, 30)
         machine.proc.process(7, 1, b"app", cgroup="0::/app.slice/app\n", utime=300)
         wait_for("the tree's CPU", lambda: cpu(sidecar) == (3 if worker == "system" else 3.5), 30)
         assert sidecar.value("resets(proctree_cpu_seconds_total{tree='app',mode='user'}[5m])") == 0
