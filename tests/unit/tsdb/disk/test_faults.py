@@ -105,7 +105,7 @@ def test_what_waits_for_a_slow_disk_is_bounded(tmp_path: Path) -> None:
             if beat % 10 == 0:
                 store.flush()
             assert journal._writer.waiting_bytes + journal._recorder.size <= 110_000
-        assert stuck.is_set()
+        assert stuck.wait(60)
         assert [text.split(": ", 2)[2] for text in reports] == [
             "the disk does not keep up; going on in memory, trying again"
         ]
