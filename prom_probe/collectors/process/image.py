@@ -11,6 +11,8 @@ from prom_probe.sources.proc_pid_stat import parse_proc_pid_stat, read_proc_pid_
 # Parent and child share their memory if both have the same size in one of so many readings; a parent with other
 # threads may change it meanwhile.
 _TRIES = 3
+# Their sizes, read one after the other, differ by less than this part.
+_UNLIKE = 8
 
 
 class Images:
@@ -45,6 +47,8 @@ class Images:
             return Image.OURS if self._is_copy(process) else Image.OWN
         if parent is None or parent.stack != process.stack or parent.start > process.start:
             return Image.OWN
+        if abs(process.resident - parent.resident) * _UNLIKE > parent.resident:
+            return Image.OWN  # a fork's copy, which lacks the pages of files
         for _ in range(_TRIES):
             try:
                 before, memory, after = (who.files.statm() for who in (parent, process, parent))

@@ -73,6 +73,7 @@ class Roster:
         self._since_listing = self._list_after = _LIST_ANYWAY
         self._list_most = _LIST_SELDOM
         self._list_at = 0.0
+        self._starts: dict[int, int] = {}  # of processes and parents that the newest refresh has looked at
         self._links = 0  # of procfs: the kernel adds the number of all processes
         # LXCFS mounts a file of its own over loadavg, whose newest PID never changes.
         trusts = _are_on_one_device(context.procfs, f"{context.procfs}/loadavg")
@@ -238,6 +239,7 @@ class Roster:
     def _place_all(self, found: dict[int, Candidate]) -> list[tuple[Candidate, Place]]:
         placed: list[tuple[Candidate, Place]] = []
         done: set[int] = set()
+        self._starts = {entry.pid: entry.start for entry in found.values()}
         for pid in found:
             # Ancestors that are new too come first: a process inherits its parent's tree.
             line = []
@@ -266,8 +268,10 @@ class Roster:
         place = self.members.get(found.ppid)
         if place is None or found.start < place.start:
             return None
-        parent = self._look(found.ppid, True)
-        return place if parent is None or parent.start == place.start else None
+        if found.ppid not in self._starts:
+            parent = self._look(found.ppid, True)
+            self._starts[found.ppid] = place.start if parent is None else parent.start
+        return place if self._starts[found.ppid] == place.start else None
 
 
 def _are_on_one_device(*paths: str) -> bool:

@@ -102,14 +102,14 @@ def test_between_vfork_and_exec_memory_counts_as_the_parents(machine: Machine, s
     """Known by the same stack and the same memory; where no stack is told, by a parent that waits too."""
     machine.proc.process(100, 1, resident=1000, state="D", stack=stack)
     machine.proc.process(101, 100, resident=1000, start=200, stack=stack)
-    machine.proc.process(102, 100, b"forked", resident=900, start=200, stack=stack)
+    machine.proc.process(102, 100, b"forked", resident=990, start=200, stack=stack)
     collector = machine.make(ProcessCollector, PID)
     row = machine.collect(collector)
-    assert pages(row, "resident_memory_bytes") == 1900
+    assert pages(row, "resident_memory_bytes") == 1990
     assert not any('pid="101"' in series for series in row)
     machine.proc.process(101, 100, b"true", resident=7, start=200, stack=stack and stack + 1)
     row = machine.collect(collector)
-    assert pages(row, "resident_memory_bytes") == 1907
+    assert pages(row, "resident_memory_bytes") == 1997
     assert row['proctree_process_resident_memory_bytes{comm="true", pid="101", tree="job"}'] == 7 * 4096
 
 
