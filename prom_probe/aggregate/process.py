@@ -20,6 +20,7 @@ from prom_probe.aggregate.serving import (
     make_about,
     make_app,
     maybe_security,
+    note_failed_accepts,
     query_limits,
     start_sockets,
 )
@@ -30,6 +31,7 @@ from prom_probe.ring.consumer import Consumer
 from prom_probe.ring.doorbell import Doorbell
 from prom_probe.threads import HeapTrimmer
 from prom_probe.tsdb.store import Store, StoreOptions
+from prom_probe.web.http.limits import HttpLimits, free_descriptors
 from prom_probe.web.http.server import Server
 
 # How often the aggregator looks into the rings without being woken, and how often it measures itself.
@@ -84,7 +86,8 @@ async def aggregate(inputs: AggregatorInputs) -> None:
     )
     security = maybe_security(config, log)
     app = make_app(config, store, meter, about, log, security)
-    server = Server(app, security=security)
+    server = Server(app, HttpLimits().fitted(len(inputs.sockets), free_descriptors()), security)
+    note_failed_accepts(loop, meter, log)
     stopped = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
 

@@ -12,5 +12,8 @@ QUERY_DURATION = define("prom_probe_query_duration_seconds", "histogram", "secon
 SCRAPE_DURATION = define("prom_probe_scrape_duration_seconds", "histogram", "seconds",
     "Time to write the text of /metrics.", source="the monotonic clock",
     definition="One observation a reading of `/metrics`, sending left out.", platforms="all")
+ACCEPT_FAILURES = define("prom_probe_http_accept_failures_total", "counter", "",
+    "Connections that could not be accepted for want of descriptors or memory.", source="the HTTP server",
+    definition="Count of failed accept(2) calls: EMFILE, ENFILE, ENOBUFS, ENOMEM.", platforms="all")
 
-DEFINITIONS: tuple[Definition, ...] = (REQUESTS, QUERY_DURATION, SCRAPE_DURATION)
+DEFINITIONS: tuple[Definition, ...] = (REQUESTS, QUERY_DURATION, SCRAPE_DURATION, ACCEPT_FAILURES)

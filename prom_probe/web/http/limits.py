@@ -1,6 +1,11 @@
 """What a client may make the server hold, and for how long."""
 
-from dataclasses import dataclass
+import os
+import resource
+from dataclasses import dataclass, replace
+
+# Descriptors that stay free for what is not a connection: files of the store, pipes, a reload.
+_RESERVED = 8
 
 
 @dataclass(frozen=True)
@@ -23,3 +28,22 @@ class HttpLimits:
     large_body_bytes: int = 16 * 1024 * 1024  # for routes that accept large bodies
     large_bodies: int = 4  # connections that hold a body of more than `body_bytes` at the same time
     connections: int = 256  # per listener
+    burst: int = 128  # connections accepted at once, before those above `connections` are turned away
+
+    def fitted(self, listeners: int, free: int) -> "HttpLimits":
+        """The same for a process that may open `free` more descriptors, shared by as many listeners.
+
+        Those of a burst come on top of the connections, and those that make room for it close only afterwards.
+        """
+        share = max(0, free - _RESERVED) // max(1, listeners)
+        burst = max(1, min(self.burst, share // 8))
+        return replace(self, burst=burst, connections=max(1, min(self.connections, share - 2 * burst)))
+
+
+def free_descriptors() -> int:
+    """How many descriptors this process may still open."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    try:
+        return int(most - len(os.listdir("/dev/fd")) + 1)  # the listing's own
+    except OSError:
+        return 0

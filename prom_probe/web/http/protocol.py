@@ -19,6 +19,9 @@ from prom_probe.web.http.encoding import accepts_gzip, gzip
 from prom_probe.web.http.limits import HttpLimits
 from prom_probe.web.http.message import REASONS, Answer, BodyStream, Pending, Request, Response, plain
 
+# How a client begins that takes HTTP/2 for granted.
+_HTTP_2 = b"PRI * HTTP/2.0\r\n"
+
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(.*)", re.DOTALL)
 
 # Compressing less than this saves no packet.
@@ -268,7 +271,10 @@ class Connection(asyncio.BufferedProtocol):
             self._owner.log("error", f"reading a request failed: {describe_error(error.__context__ or error)}")
             self._reject(500)
         except httptools.HttpParserError as error:
-            self._reject(400, str(error))
+            if bytes(data[: len(_HTTP_2)]) == _HTTP_2:
+                self._reject(505, "only HTTP/1.1 is spoken here")
+            else:
+                self._reject(400, str(error))
         if self._reading:
             self._fed += 0 if self._began else len(data)
             body_bytes = self._limits.large_body_bytes if self.large else self._limits.body_bytes

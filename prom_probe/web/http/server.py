@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from prom_probe.web.http.security import Security
 
 _BUFFER_BYTES = 64 * 1024
-_BACKLOG = 128
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -87,7 +86,7 @@ class HttpListener:
         self._server = await self._loop.create_server(
             lambda: Connection(self),
             sock=sock,
-            backlog=_BACKLOG,
+            backlog=self.limits.burst,
             ssl=context,
             ssl_handshake_timeout=self.limits.header_s if context is not None else None,
         )

@@ -612,3 +612,27 @@ def test_a_bug_is_a_500_and_a_line_in_the_log() -> None:
         store.rows = good
         client.send(request("/metrics"))
         assert client.read().body == METRICS
+
+
+def test_http_2_without_asking() -> None:
+    """A clear answer, and the end of the connection."""
+    with serving() as site:
+        client = site.client()
+        client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9))
+        reply = client.read()
+        assert (reply.status, reply.text) == (505, "505 HTTP Version Not Supported: only HTTP/1.1 is spoken here")
+        assert client.ended()
+
+
+@pytest.mark.parametrize(
+    ("free", "listeners"), [(12, 2), (30, 2), (100, 3), (1000, 2), (1_000_000, 2), (0, 1), (50, 0)]
+)
+def test_connections_follow_the_descriptors(free: int, listeners: int) -> None:
+    """All listeners' connections and bursts fit into what is free, if that is enough for one of each."""
+    limits = HttpLimits().fitted(listeners, free)
+    most = HttpLimits()
+    assert 1 <= limits.burst <= most.burst and 1 <= limits.connections <= most.connections
+    if free >= 20:
+        assert listeners * (limits.connections + 2 * limits.burst) <= free
+    if free >= 10_000:
+        assert limits == most
