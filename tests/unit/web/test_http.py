@@ -157,7 +157,7 @@ ok = "GET / HTTP/1.1\r\nHost: localhost\r\n"
         ("GET\r\n\r\n", 400),
         ("NOPE / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("GET / HTTP/9.9\r\nHost: a\r\n\r\n", 400),
-        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
         ("GET / HTTP/1.1\r\n\r\n", 400),  # no Host
         (ok + "Host: b\r\n\r\n", 400),
         (ok + "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello", 400),
@@ -620,7 +620,7 @@ def test_http_2_without_asking() -> None:
         client = site.client()
         client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9))
         reply = client.read()
-        assert (reply.status, reply.text) == (505, "505 HTTP Version Not Supported: only HTTP/1.1 is spoken here")
+        assert (reply.status, reply.text) == (505, "505 HTTP Version Not Supported: only HTTP/1.1 is spoken here\n")
         assert client.ended()
 
 
