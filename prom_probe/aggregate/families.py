@@ -93,7 +93,7 @@ LOG_DROPPED = define("prom_probe_log_dropped_lines_total", "counter", "", "Log l
 SUPERVISOR_ERRORS = define("prom_probe_supervisor_errors_total", "counter", "",
     "What the supervisor asked of the operating system in vain, and tries again.", labels="call",
     source="the supervisor", definition="Count of failures by what it was about: `fork`, `kill`, `wait`, `poll`, "
-    "`reload`, `collect`.", platforms="all")
+    "`open`, `write`, `reload`, `collect`.", platforms="all")
 
 DEFINITIONS: tuple[Definition, ...] = (
     COLLECTOR_RUNS,

@@ -13,7 +13,7 @@ from typing import NamedTuple
 _CELLS = 4
 
 # What the supervisor asks of the operating system, as its errors are counted.
-CALLS = ("fork", "kill", "wait", "poll", "reload", "collect")
+CALLS = ("fork", "kill", "wait", "poll", "open", "write", "reload", "collect")
 
 
 class WorkerRow(NamedTuple):

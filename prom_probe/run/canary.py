@@ -107,11 +107,14 @@ class Canary:
     def end(self) -> None:
         """End it and reap it."""
         self._line.close()
-        if self._pid:
-            os.kill(self._pid, signal.SIGKILL)
-            os.waitpid(self._pid, 0)
-            self._pid = 0
-            self._note_pid(0)
+        pid, self._pid = self._pid, 0
+        self._note_pid(0)
+        if pid:
+            try:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+            except OSError:
+                pass  # without the line it ends by itself, and is reaped as an orphan
 
     def _replace(self) -> None:
         self.end()

@@ -118,10 +118,14 @@ class Command:
         except OSError as error:
             self._log("warn", "signals to our group may reach COMMAND twice", error=error.strerror)
 
-    def go(self) -> None:
+    def go(self) -> bool:
         """Let it run."""
-        os.write(self._gate, b"!")
+        try:
+            os.write(self._gate, b"!")
+        except BrokenPipeError:
+            pass  # somebody has killed it already
         os.close(self._gate)
+        return True
 
     def abandon(self) -> None:
         """End it before it was let go, and leave nothing behind."""
@@ -195,7 +199,8 @@ class Command:
         """Its exit; `poll` has said that it has ended. Raises CommandError if it could not be executed."""
         if self._canary is not None:
             self._canary.end()
-        ended = self._exit or self._wait(0)
+        # Kept, so that this can be called again if the next line raises.
+        self._exit = ended = self._exit or self._wait(0)
         assert ended is not None
         failure = os.read(self._failure, 16)
         os.close(self._failure)
@@ -218,7 +223,10 @@ class Command:
 
 def die_of(number: int) -> None:
     """End this process by a signal, without a core. Returns where that is impossible (PID 1)."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    except OSError:
+        return
     leave_no_core()
     if number != signal.SIGKILL:
         signal.signal(number, signal.SIG_DFL)

@@ -15,6 +15,9 @@ from prom_probe.run.inheritance import SIGNALS
 from prom_probe.run.prctl import die_with_parent
 from prom_probe.run.signals import SignalSource, open_signals
 
+# How long to wait where waiting is impossible.
+_REFUSED_S = 0.05
+
 
 class Kernel(Protocol):
     """What the supervisor needs of the operating system. Times are seconds of the monotonic clock."""
@@ -53,9 +56,13 @@ class Kernel(Protocol):
 class SystemKernel:
     """The real operating system."""
 
-    def __init__(self, log: Log, blocked: frozenset[int] = frozenset()) -> None:
-        """`blocked`: signals that stay blocked unless they are caught; until `catch`, all may be."""
+    def __init__(self, log: Log, blocked: frozenset[int], failed: Callable[[str], None]) -> None:
+        """`blocked`: signals that stay blocked unless they are caught; until `catch`, all may be.
+
+        `failed` is told of each wait that fails.
+        """
         self._log = log
+        self._failed = failed
         self._blocked = blocked
         self._lifeline, self._lifeline_write = os.pipe()
         self._signals: SignalSource | None = None
@@ -75,11 +82,24 @@ class SystemKernel:
         assert self._signals is not None, "catch comes first"
         left = max(0.0, until_s - time.monotonic())
         fds = [self._signals.fd] if bell is None else [self._signals.fd, bell.fd]
-        ready, _, _ = select.select(fds, [], [], None if left == float("inf") else left)
-        rung = bell is not None and bell.fd in ready
-        if bell is not None and rung:
-            bell.clear()
-        return self._signals.read(), rung
+        rung = False
+        try:
+            ready, _, _ = select.select(fds, [], [], None if left == float("inf") else left)
+            rung = bell is not None and bell.fd in ready
+            if bell is not None and rung:
+                bell.clear()
+        except OSError as error:
+            self._refused(error)
+            time.sleep(min(left, _REFUSED_S))
+        try:
+            return self._signals.read(), rung
+        except OSError as error:
+            self._refused(error)
+            return b"", rung
+
+    def _refused(self, error: OSError) -> None:
+        self._failed("poll")
+        self._log("error", "refused, and tried again", call="poll", error=error.strerror)
 
     def start(self, name: str, main: Callable[[int], None]) -> int:
         # In a child that has not yet reset them, a handler of ours would swallow a SIGTERM that is meant to end it.

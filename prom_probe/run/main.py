@@ -34,7 +34,7 @@ from prom_probe.run.kernel import SystemKernel
 from prom_probe.run.listening import close, listen, listen_somehow
 from prom_probe.run.prctl import adopt_orphans
 from prom_probe.run.probes import GPU, PROBES, SCRAPE, ProbeKind
-from prom_probe.run.reload import reload
+from prom_probe.run.reload import Reload
 from prom_probe.run.settings_pipe import take
 from prom_probe.run.shared import AGGREGATOR, Shared
 from prom_probe.run.summary import summarize
@@ -120,13 +120,13 @@ def _prepare(config: Config, source: SettingsSource, argv: tuple[str, ...], inhe
         supervisor = Supervisor(
             [*workers, Worker(AGGREGATOR, partial(run_aggregator, shared))],
             shared.board,
-            SystemKernel(log, inherited.blocked),
+            SystemKernel(log, inherited.blocked, shared.board.failed),
             log=log,
             collect_now=partial(_collect_now, shared, command),
             listeners=shared.listeners,
             command=command,
             linger_s=config.run_linger,
-            reload=partial(reload, shared, command),
+            reload=Reload(shared, command),
             reload_bell=shared.reload_bell,
             watchdog=shared.watchdog,
         )

@@ -59,17 +59,17 @@ class Shared:
         self.exposed_system = True
         self.shows_cmdline = False
         self.tls = False
-        self.make_probe_memory()
+        self.make_probe_memory(config)
 
-    def make_probe_memory(self) -> None:
-        """Make what the enabled probes need and do not have yet.
+    def make_probe_memory(self, config: Config) -> None:
+        """Make what the probes that `config` enables need and do not have yet.
 
         All rings are reserved from the start, because the aggregator has to inherit them; until this makes one, it
         takes no memory.
         """
-        for name in enabled_probes(self.config):
+        for name in enabled_probes(config):
             if name not in self.wakes:
+                slot, wake = Slot(_SLOT_BYTES), Doorbell()
                 begin_ring(self.rings[name])
-                self.slots[name] = Slot(_SLOT_BYTES)
-                self.wakes[name] = Doorbell()
                 self.notes[name] = memoryview(mmap.mmap(-1, NOTE_BYTES))
+                self.slots[name], self.wakes[name] = slot, wake

@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol, TypeVar
 
-from prom_probe.log import Log
+from prom_probe.log import Log, describe_error
 from prom_probe.ring.doorbell import Doorbell
 from prom_probe.run.board import WorkerBoard
-from prom_probe.run.command import Command, CommandExit
+from prom_probe.run.command import Command, CommandError, CommandExit
 from prom_probe.run.inheritance import SIGNALS
 from prom_probe.run.kernel import Kernel
 from prom_probe.run.listening import ListeningSocket
@@ -43,10 +45,25 @@ RECHECK_S = 60.0
 # How long COMMAND's zombie is kept for a last collection.
 LAST_COLLECTION_S = 1.0
 
-# How often to look for the end of a worker that was asked to end.
+# How often to look for the end of what was asked to end, and how soon to try again what was refused.
 _POLL_S = 0.05
 
 _NEVER = float("inf")
+
+T = TypeVar("T")
+
+
+class Reloading(Protocol):
+    """A reload of the settings, which never blocks."""
+
+    def begin(self) -> bool:
+        """Begin, if none is under way. Whether that was possible."""
+
+    def advance(self) -> Sequence[str] | None:
+        """The names of the workers to replace, once it is done; None until then."""
+
+    def cancel(self) -> None:
+        """Stop it if it is under way."""
 
 
 class Worker:
@@ -83,8 +100,10 @@ class Worker:
 class Supervisor:
     """Runs `workers`, of which the last is the aggregator, and COMMAND if there is one.
 
-    `collect_now` has the probes collect and waits for it until a deadline. `reload` reloads the settings and returns
-    the names of the workers to replace; it is called when `reload_bell` rings and, without COMMAND, on SIGHUP.
+    `collect_now` has the probes collect and waits for it until a deadline. The settings are reloaded when
+    `reload_bell` rings and, without COMMAND, on SIGHUP; what is asked for meanwhile is one more reload.
+
+    Nothing that the operating system refuses ends it: that is logged, counted and tried again.
     """
 
     def __init__(
@@ -98,7 +117,7 @@ class Supervisor:
         listeners: Sequence[ListeningSocket] = (),
         command: Command | None = None,
         linger_s: float = 0.0,
-        reload: Callable[[], Sequence[str]] = tuple,
+        reload: Reloading | None = None,
         reload_bell: Doorbell | None = None,
         watchdog: Watchdog | None = None,
     ) -> None:
@@ -114,7 +133,10 @@ class Supervisor:
         self._reload_bell = reload_bell
         self._watchdog = watchdog
         self._look_s = _NEVER  # when to look for stuck workers
-        self._left: list[int] = []  # killed workers that the kernel does not let end
+        self._reload_asked = self._reload_begun = False
+        self._untold: list[int] = []  # signals that could not be passed on
+        self._collected = False  # COMMAND's last numbers
+        self._refused = False  # something is to be tried again
         self._exit: CommandExit | None = None  # COMMAND's, once it has ended
         ours = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
         kernel.catch(SIGNALS if command else ours)
@@ -133,22 +155,28 @@ class Supervisor:
                 self._command.attend()
                 # What has come so far is pending in COMMAND as one signal, whoever else got it.
                 for number in self._kernel.wait(self._kernel.now_s())[0]:
-                    self._command.signal(number)
-                self._command.go()
+                    self._pass_on(self._command, number)
+                while not self._attempt("write", self._command.go, False):
+                    self._kernel.wait(self._kernel.now_s() + _POLL_S)
             self._loop()
             return self._exit
         finally:
+            if self._reload is not None:
+                self._reload.cancel()
             self._stop_workers()
 
     def _loop(self) -> None:
         kernel, command = self._kernel, self._command
         stop_s = _NEVER
         while True:
-            next_start_s = min(worker.due_s for worker in self._workers)
-            signals, rung = kernel.wait(min(stop_s, next_start_s, self._look_s), self._reload_bell)
-            if rung:
-                self._reload_now()
-            for number in signals:
+            until_s = min(stop_s, self._look_s, *(worker.due_s for worker in self._workers))
+            if self._reload_asked or self._reload_begun or self._refused:
+                until_s = min(until_s, kernel.now_s() + _POLL_S)
+            self._refused = False
+            signals, rung = kernel.wait(until_s, self._reload_bell)
+            self._reload_asked |= rung
+            untold, self._untold = self._untold, []
+            for number in (*untold, *signals):
                 if self._handle(number):
                     stop_s = kernel.now_s()
             self._reap()
@@ -161,10 +189,23 @@ class Supervisor:
                 return
             if now_s >= self._look_s and self._watchdog is not None:
                 self._look_s = now_s + LOOK_S
-                self._look(self._watchdog)
+                self._attempt("open", partial(self._look, self._watchdog), None)
+            self._go_on_reloading()
             for worker in self._workers:
                 if now_s >= worker.due_s:
                     self._start(worker)
+
+    def _attempt(self, call: str, work: Callable[[], T], otherwise: T) -> T:
+        """What `work` returns. If the system refuses it, `otherwise`: that is counted, and the loop goes round soon."""
+        try:
+            return work()
+        except CommandError:
+            raise
+        except Exception as error:
+            self._refused = True
+            self._board.failed(call)
+            self._log("error", "refused, and tried again", call=call, error=describe_error(error))
+            return otherwise
 
     def _look(self, watchdog: Watchdog) -> None:
         """Kill the workers that are stuck in a file; go on without those that do not end even so."""
@@ -180,11 +221,10 @@ class Supervisor:
                 what = "worker is stuck in a file that does not answer: it is replaced, and leaves the file out"
                 self._log("warn", what, worker=worker.name, file=path, left_out_for=f"{for_s:g}s")
                 worker.killed_s = now_s
-                self._kernel.send(worker.pid, signal.SIGKILL)
+                self._send(worker, signal.SIGKILL)
 
     def _leave(self, worker: Worker) -> None:
         self._log("error", "worker is stuck in the kernel and left there", worker=worker.name, pid=worker.pid)
-        self._left.append(worker.pid)
         self._replaced(worker)
 
     def _replaced(self, worker: Worker) -> None:
@@ -196,17 +236,27 @@ class Supervisor:
     def _handle(self, number: int) -> bool:
         """Act on a signal. Returns whether it asks us to end."""
         if self._command is None:
-            if number == signal.SIGHUP:
-                self._reload_now()
-                return False
+            self._reload_asked |= number == signal.SIGHUP
             return number in (signal.SIGTERM, signal.SIGINT)
         if self._exit is not None:  # COMMAND has ended: we linger
             return number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-        self._command.signal(number)
+        self._pass_on(self._command, number)
         return False
 
+    def _pass_on(self, command: Command, number: int) -> None:
+        def send() -> bool:
+            command.signal(number)
+            return True
+
+        if not self._attempt("kill", send, False):
+            self._untold.append(number)
+
     def _start(self, worker: Worker) -> None:
-        if not worker.wanted():
+        wanted = self._attempt("open", worker.wanted, None)
+        if wanted is None:
+            self._postpone(worker)
+            return
+        if not wanted:
             worker.due_s = self._kernel.now_s() + RECHECK_S
             self._board.idle(worker.name)
             return
@@ -216,19 +266,30 @@ class Supervisor:
             worker.pid = self._kernel.start(worker.name, worker.main)
         except OSError as error:
             self._postpone(worker)
+            self._board.failed("fork")
             self._log("error", "worker not started", worker=worker.name, error=error.strerror)
             return
         self._board.started(worker.name, worker.pid)
         if self._watchdog is not None and self._look_s == _NEVER:
             self._look_s = worker.started_s + LOOK_S
 
-    def _reload_now(self) -> None:
-        """Reload, replace the workers that use what has changed, and try again those that were given up."""
-        try:
-            replaced = set(self._reload())
-        except OSError as error:  # no process or descriptor to be had
-            self._log("error", "settings not reloaded", error=error.strerror)
+    def _go_on_reloading(self) -> None:
+        """Without waiting for it."""
+        if self._reload is None or not (self._reload_asked or self._reload_begun):
             return
+        if not self._reload_begun:
+            self._reload_asked = False
+            self._reload_begun = self._attempt("reload", self._reload.begin, False)
+            if not self._reload_begun:
+                return
+        nothing: Sequence[str] | None = ()
+        replaced = self._attempt("reload", self._reload.advance, nothing)
+        if replaced is not None:
+            self._reload_begun = False
+            self._replace(replaced)
+
+    def _replace(self, replaced: Sequence[str]) -> None:
+        """Replace the workers that use settings that have changed, and try again those that were given up."""
         for worker in self._workers:
             if worker.name not in replaced and not worker.given_up:
                 continue
@@ -236,19 +297,24 @@ class Supervisor:
             worker.crashes, worker.given_up = 0, False
             if worker.pid:
                 worker.replacing = True
-                self._kernel.send(worker.pid, signal.SIGTERM)
+                self._send(worker, signal.SIGTERM)
             else:
                 worker.due_s = self._kernel.now_s()
 
     def _reap(self) -> None:
         for worker in self._workers:
             if worker.pid:
-                status = self._kernel.reap(worker.pid)
+                status = self._maybe_reap(worker)
                 if status is not None:
                     self._ended(worker, status)
-        self._left = [pid for pid in self._left if self._kernel.reap(pid) is None]
-        if self._command is not None or self._kernel.own_pid() == 1:
-            self._reap_orphans()
+        self._attempt("wait", self._reap_orphans, None)
+
+    def _send(self, worker: Worker, number: int) -> None:
+        self._attempt("kill", lambda: self._kernel.send(worker.pid, number), None)
+
+    def _maybe_reap(self, worker: Worker) -> int | None:
+        """A worker's wait status if it has ended."""
+        return self._attempt("wait", lambda: self._kernel.reap(worker.pid), None)
 
     def _ended(self, worker: Worker, status: int) -> None:
         """Note that a worker has ended, and decide when to start it again."""
@@ -283,8 +349,8 @@ class Supervisor:
         worker.backoff_s = min(worker.backoff_s * 2, BACKOFF_MAX_S)
 
     def _reap_orphans(self) -> None:
-        """Reap the children that became ours, but neither COMMAND nor a worker."""
-        own = {*self._left, *(worker.pid for worker in self._workers)}
+        """Reap the children that became ours, and what a reload leaves; neither COMMAND nor a worker."""
+        own = {worker.pid for worker in self._workers}
         if self._command is not None and self._exit is None:
             own |= self._command.own_pids()
         # Behind one of our own, others may wait; it is reaped in its place, and the next SIGCHLD comes back here.
@@ -293,11 +359,13 @@ class Supervisor:
 
     def _command_exit(self, command: Command) -> CommandExit | None:
         """COMMAND's exit, after a last collection over its zombie; None while it runs."""
-        if command.poll():
-            self._collect_now(self._kernel.now_s() + LAST_COLLECTION_S)
-            return command.reap()
-        if number := command.stopped():
-            command.handle_stop(number)
+        if self._attempt("wait", command.poll, False):
+            if not self._collected:
+                self._collected = True
+                self._attempt("collect", lambda: self._collect_now(self._kernel.now_s() + LAST_COLLECTION_S), None)
+            return self._attempt("wait", command.reap, None)
+        if number := self._attempt("wait", command.stopped, 0):
+            self._attempt("kill", lambda: command.handle_stop(number), None)
         return None
 
     def _stop_workers(self) -> None:
@@ -307,7 +375,7 @@ class Supervisor:
         for group in (self._workers[:-1], self._workers[-1:]):
             for worker in group:
                 if worker.pid:
-                    self._kernel.send(worker.pid, signal.SIGTERM)
+                    self._send(worker, signal.SIGTERM)
             start_s = self._kernel.now_s()
             for worker in sorted(group, key=lambda worker: worker.grace_s):
                 if not self._wait_for_end(worker, start_s + worker.grace_s):
@@ -317,7 +385,7 @@ class Supervisor:
         """Whether the worker has ended by the deadline."""
         while worker.pid:
             now_s = self._kernel.now_s()
-            if self._kernel.reap(worker.pid) is not None:
+            if self._maybe_reap(worker) is not None:
                 worker.pid = 0
             elif now_s >= deadline_s or self._waits(worker, now_s):
                 return False
@@ -331,6 +399,6 @@ class Supervisor:
 
     def _kill(self, worker: Worker) -> None:
         self._log("warn", "worker did not end in time", worker=worker.name)
-        self._kernel.send(worker.pid, signal.SIGKILL)
+        self._send(worker, signal.SIGKILL)
         if not self._wait_for_end(worker, self._kernel.now_s() + KILLED_S):
             self._log("error", "worker is stuck in the kernel and left there", worker=worker.name, pid=worker.pid)
