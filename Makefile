@@ -11,7 +11,7 @@ RANDOM ?=
 VERSIONS := 3.11 3.12 3.13 3.14
 STAMP := $(VENV)/installed
 
-.PHONY: run quick test test-all jobs lint bench docs dashboards pictures golden checkov debootstrap clean
+.PHONY: run quick test test-all jobs lint bench faults docs dashboards pictures golden checkov debootstrap clean
 
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
@@ -62,6 +62,9 @@ golden: $(STAMP)-test ## Write the golden files anew, after a change of what is 
 bench: $(STAMP)-test ## All benchmarks: half an hour; writes bench/results.json, docs/benchmarks.md, README's table, plots
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test,bench]'
 	$(BIN)/python -m bench
+
+faults: $(STAMP)-test ## Each system call of the supervisor fails once, with each error: a quarter of an hour
+	$(BIN)/python -m tests.support.faults
 
 docs: $(STAMP) ## The pages that are written from the code's own tables
 	$(BIN)/python -m prom_probe.config.page > docs/configuration.md

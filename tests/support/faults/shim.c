@@ -1,8 +1,8 @@
 /* Makes the nth call of a kind fail in the supervisor, by LD_PRELOAD.
  *
  * FAIL_CALL names the kind, FAIL_NTH counts from 1, FAIL_ERRNO is the error number. Calls are counted in the process
- * that asks to adopt orphans, from then on: that is the supervisor once it is past its settings. FAIL_REPORT is a file
- * to which a byte is written when the call has been made to fail.
+ * that makes the first eventfd, from then on: that is the supervisor once it is past its settings. FAIL_REPORT is a
+ * file to which a byte is written when the call has been made to fail.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -13,8 +13,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/syscall.h>
@@ -40,20 +40,14 @@ static int fails(const char *name)
     return 1;
 }
 
-int prctl(int option, ...)
+static void begin(void)
 {
-    va_list list;
-    va_start(list, option);
-    unsigned long a = va_arg(list, unsigned long), b = va_arg(list, unsigned long), c = va_arg(list, unsigned long),
-                  d = va_arg(list, unsigned long);
-    va_end(list);
-    if (option == PR_SET_CHILD_SUBREAPER && getenv("FAIL_CALL")) {
-        kind = getenv("FAIL_CALL");
-        left = atol(getenv("FAIL_NTH"));
-        failure = atoi(getenv("FAIL_ERRNO"));
-        supervisor = getpid();
-    }
-    return (int)syscall(SYS_prctl, option, a, b, c, d);
+    if (supervisor || !getenv("FAIL_CALL"))
+        return;
+    kind = getenv("FAIL_CALL");
+    left = atol(getenv("FAIL_NTH"));
+    failure = atoi(getenv("FAIL_ERRNO"));
+    supervisor = getpid();
 }
 
 #define FAILING(kind_name, type, name, parameters, arguments)                                                          \
@@ -72,7 +66,15 @@ FAILING("mmap", void *, mmap, (void *at, size_t size, int prot, int flags, int f
         (at, size, prot, flags, fd, offset))
 FAILING("mmap", void *, mmap64, (void *at, size_t size, int prot, int flags, int fd, off64_t offset),
         (at, size, prot, flags, fd, offset))
-FAILING("eventfd", int, eventfd, (unsigned int value, int flags), (value, flags))
+
+int eventfd(unsigned int value, int flags)
+{
+    begin();
+    if (fails("eventfd"))
+        return -1;
+    return REAL(eventfd)(value, flags);
+}
+
 FAILING("waitpid", pid_t, waitpid, (pid_t pid, int *status, int options), (pid, status, options))
 FAILING("waitpid", pid_t, wait4, (pid_t pid, int *status, int options, struct rusage *usage),
         (pid, status, options, usage))

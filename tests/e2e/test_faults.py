@@ -1,0 +1,40 @@
+"""No system call that fails ends the supervisor, or keeps COMMAND's exit status from being passed on.
+
+A sample; `make faults` has all of them.
+"""
+
+from __future__ import annotations
+
+import errno
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.support.faults import FAULTS, build_shim, run_with_fault
+
+# The first calls of a kind are made before the first worker runs, the last of a short run is about the tenth.
+_SAMPLE, _MOST = 8, 10
+
+
+@pytest.fixture(scope="module")
+def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_shim(tmp_path_factory.mktemp("faults"))
+
+
+def test_a_worker_that_cannot_be_forked_is_forked_later(shim: Path) -> None:
+    """That is told: else a run that survives could be one in which nothing has failed."""
+    outcome = run_with_fault(shim, "fork", 2, errno.EAGAIN)
+    assert outcome.failed and outcome.survived, outcome
+    assert 'msg="worker not started"' in outcome.stderr
+
+
+def test_a_run_survives_a_call_that_fails(shim: Path) -> None:
+    """COMMAND's status, no traceback, no process left."""
+    seed = random.randrange(1 << 30)
+    chance = random.Random(seed)
+    for _ in range(_SAMPLE):
+        call = chance.choice(list(FAULTS))
+        nth, number = chance.randint(1, _MOST), chance.choice(FAULTS[call])
+        outcome = run_with_fault(shim, call, nth, number)
+        assert outcome.survived, (seed, call, nth, errno.errorcode[number], outcome)

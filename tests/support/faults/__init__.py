@@ -1,0 +1,126 @@
+"""Runs `prom-probe run -- COMMAND` while one system call of the supervisor fails.
+
+`python -m tests.support.faults` has every call of each kind fail, with every error that it can have.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.support.paths import ROOT
+from tests.support.sidecar import children, read_comm
+from tests.support.waiting import DEADLINE_S, wait_for
+
+# By kind of call: the errors that it is made to fail with.
+FAULTS = {
+    "fork": (errno.EAGAIN, errno.ENOMEM),
+    "pipe": (errno.EMFILE, errno.ENFILE),
+    "open": (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EPERM, errno.EIO, errno.EINTR),
+    "write": (errno.ENOSPC, errno.EIO, errno.EAGAIN, errno.EPERM, errno.EINTR),
+    "mmap": (errno.ENOMEM, errno.EAGAIN),
+    "eventfd": (errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+    "waitpid": (errno.EINTR, errno.ENOMEM),
+    "kill": (errno.EPERM, errno.EAGAIN),
+    "poll": (errno.EINTR, errno.ENOMEM),
+}
+
+STATUS = 7
+
+
+class Outcome(NamedTuple):
+    """`failed`: whether the run made so many calls; `left`: the processes that live on."""
+
+    failed: bool
+    status: int
+    stderr: str
+    left: list[int]
+
+    @property
+    def survived(self) -> bool:
+        return self.status == STATUS and "Traceback" not in self.stderr and not self.left
+
+
+def build_shim(directory: Path) -> Path:
+    """The library that makes calls fail."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    assert compiler, "a C compiler is needed"
+    library = directory / "faults.so"
+    source = Path(__file__).with_name("shim.c")
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"], check=True)
+    return library
+
+
+def run_with_fault(shim: Path, call: str, nth: int, number: int) -> Outcome:
+    """A run in which a worker is killed, the settings are reloaded and COMMAND ends, with the nth such call failing."""
+    with tempfile.TemporaryDirectory() as name:
+        report, api, log = (Path(name, each) for each in ("report", "api", "stderr"))
+        fault = {"FAIL_CALL": call, "FAIL_NTH": str(nth), "FAIL_ERRNO": str(number), "FAIL_REPORT": str(report)}
+        listen = ["--web.listen-address=", f"--api.listen-address=unix:{api}"]
+        command = ["sh", "-c", f"read line; exit {STATUS}"]
+        with log.open("wb") as stderr:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "prom_probe", "run", *listen, "--", *command],
+                env={**os.environ, **fault, "LD_PRELOAD": str(shim)},
+                stdin=subprocess.PIPE,
+                stderr=stderr,
+                cwd=ROOT,
+                start_new_session=True,
+            )
+        try:
+            wait_for("workers", lambda: not _is_supervisor(process) or _worker(process.pid, "pp-system"))
+            if _is_supervisor(process):
+                os.kill(_worker(process.pid, "pp-system"), signal.SIGKILL)
+                wait_for("a page", lambda: not _is_supervisor(process) or _reload(api))
+            process.communicate(b"\n", DEADLINE_S)
+            left = _wait_for_none(report)
+        finally:
+            process.kill()
+            process.wait()
+        return Outcome(report.exists(), process.returncode, log.read_text(), left)
+
+
+def _is_supervisor(process: subprocess.Popen[bytes]) -> bool:
+    """Not where COMMAND runs in its place, and not after its end."""
+    return process.poll() is None and read_comm(process.pid) != "sh"
+
+
+def _worker(supervisor: int, comm: str) -> int:
+    return next((pid for pid in children(supervisor) if read_comm(pid) == comm), 0)
+
+
+def _reload(api: Path) -> bytes:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(5)
+        client.connect(str(api))
+        client.sendall(b"POST /-/reload HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        return client.recv(1 << 16)
+
+
+def _wait_for_none(report: Path) -> list[int]:
+    """The processes of the run that are still there after a while."""
+    try:
+        wait_for("their end", lambda: not list(_processes(report)), 10.0)
+    except AssertionError:
+        pass
+    return list(_processes(report))
+
+
+def _processes(report: Path) -> Iterator[int]:
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                environ = Path("/proc", entry, "environ").read_bytes()
+            except OSError:
+                continue
+            if f"FAIL_REPORT={report}".encode() in environ.split(b"\0"):
+                yield int(entry)
