@@ -21,10 +21,20 @@ def parse_cpu_max(data: bytes) -> float | None:
         raise ParseError("cpu.max", data) from None
 
 
-def parse_cpu_cfs(quota: bytes, period: bytes) -> float | None:
-    """CPUs that version 1's quota allows, None for no limit (-1). Raises ParseError."""
+def parse_cfs_quota(data: bytes) -> int:
+    """Microseconds of CPU time in each period, -1 for no limit. Raises ParseError."""
+    text = data.strip()
     try:
-        return None if int(quota) < 0 else number(quota.strip()) / number(period.strip())
+        return -1 if text == b"-1" else number(text)
+    except ValueError:
+        raise ParseError("cpu.cfs_quota_us", data) from None
+
+
+def parse_cpu_cfs(quota: bytes, period: bytes) -> float | None:
+    """CPUs that version 1's quota allows, None for no limit. Raises ParseError."""
+    allowed_us = parse_cfs_quota(quota)
+    try:
+        return None if allowed_us < 0 else allowed_us / number(period.strip())
     except (ValueError, ZeroDivisionError):
         raise ParseError("cpu.cfs_quota_us", quota + b" " + period) from None
 

@@ -178,7 +178,7 @@ def check_its_own_cgroup(scene: Scene) -> None:
     usage = scene.app("cgroup_cpu_usage_seconds_total")
     assert usage is not None
     assert 0.45 <= usage < 60
-    assert scene.readable("cgroup") == 1
+    assert scene.readable("cgroup") == 1, scene.pod.log("sidecar")
 
 
 def test_the_same_uid_and_gid_read_everything(shared: Scene) -> None:

@@ -414,11 +414,10 @@ import sys, prom_probe.run.supervisor as supervisor
 supervisor.RECHECK_S = 0.3
 from prom_probe.config.sources import make_config
 from prom_probe.config.sources import SettingsSource
-from prom_probe.run.main import run
-flags = dict(web="127.0.0.1:0")
+from prom_probe.run.main import run_or_explain
 config = make_config({"web.listen-address": ["127.0.0.1:0"], "api.listen-address": ["127.0.0.1:0"],
                       "interval": "200ms", "path.sysfs": sys.argv[1]})
-sys.exit(run(config, SettingsSource({}), ()))
+sys.exit(run_or_explain(config, SettingsSource({}), ()))
 """
 
 

@@ -18,6 +18,7 @@ from prom_probe.sources.block_stat import read_device_name
 from prom_probe.sources.cgroup_files import parse_number
 from prom_probe.sources.cgroup_limits import read_effective_cpus, read_effective_memory
 from prom_probe.sources.cgroup_path import CgroupLocator, Directories, locate_named_cgroup
+from prom_probe.sources.cpu_limit import parse_cfs_quota
 from prom_probe.sources.descriptors import Descriptors, KeptFile, read_first, read_once
 from prom_probe.sources.errors import ParseError
 from prom_probe.sources.text import Odd
@@ -286,7 +287,7 @@ class _Cgroup:
             return
         try:
             if "cpu" in directories:  # version 1 has the quota in two files
-                quota = parse_number(read_once(f"{directories['cpu']}/cpu.cfs_quota_us"), "cpu.cfs_quota_us")
+                quota = parse_cfs_quota(read_once(f"{directories['cpu']}/cpu.cfs_quota_us"))
                 period = parse_number(read_once(f"{directories['cpu']}/cpu.cfs_period_us"), "cpu.cfs_period_us")
                 limits.update(cpu_limits(quota, period))
         except OSError:

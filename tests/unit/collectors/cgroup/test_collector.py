@@ -230,9 +230,11 @@ def test_no_limit_is_no_series(cgroups: Cgroups, version: int) -> None:
     else:
         none = {"cpu/cpu.cfs_quota_us": "-1\n", "pids/pids.max": "max\n"}
         cgroups.v1(V1 | none | {"memory/memory.limit_in_bytes": "9223372036854771712\n"})
-    row = cgroups.collect(cgroups.make())
+    collector = cgroups.make()
+    row = cgroups.collect(collector)
     assert "cpu_usage_seconds_total" in row
     assert not {"cpu_limit_cpus", "memory_limit_bytes", "pids_limit"} & row.keys()
+    assert cgroups.readable(collector) == 1
 
 
 def test_a_controller_that_is_not_enabled_is_absent_quietly(cgroups: Cgroups) -> None:
