@@ -203,9 +203,9 @@ PARSERS = {
 }
 # Those of files that are one record, which is odd as a whole: `tests/unit/sources/test_parsers.py` has their texts.
 RECORDS = {
-    "block_stat", "cfs_quota", "cpu_cfs", "cpu_list", "cpu_max", "cpufreq", "endpoint", "energy", "file_nr", "is_thread",
-    "last_pid", "limit", "number", "proc_loadavg", "proc_pid_cmdline", "proc_pid_schedstat", "proc_pid_stat", "proc_pid_statm",
-    "sysctl", "temperature",
+    "block_stat", "cfs_quota", "cpu_cfs", "cpu_list", "cpu_max", "cpufreq", "endpoint", "energy", "file_nr",
+    "is_thread", "last_pid", "limit", "number", "proc_loadavg", "proc_pid_cmdline", "proc_pid_schedstat",
+    "proc_pid_stat", "proc_pid_statm", "sysctl", "temperature",
 }  # fmt: skip
 
 
