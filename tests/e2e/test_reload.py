@@ -134,3 +134,31 @@ def test_a_file_that_never_ends_is_given_up(tmp_path: Path) -> None:
         os.kill(sidecar.process.pid, signal.SIGHUP)
         wait_for("it is given up", lambda: "took longer" in sidecar.stderr)
         wait_for("told", lambda: sidecar.metric("prom_probe_config_last_reload_successful") == 0)
+
+
+def test_the_end_does_not_wait_for_a_reload(tmp_path: Path) -> None:
+    """Here of a file that is a pipe which nobody writes to; else the reload would have been given up first."""
+    file = tmp_path / "settings.yaml"
+    _write(file, "interval: 1s")
+    with Sidecar(flags=[f"--config.file={file}"]) as sidecar:
+        wait_for("workers", lambda: {"pp-process", "pp-system", "pp-aggregator"} <= _own(sidecar).keys())
+        before = set(children(sidecar.process.pid))
+        file.unlink()
+        os.mkfifo(file)
+        sidecar.process.send_signal(signal.SIGHUP)
+        wait_for("a reload", lambda: set(children(sidecar.process.pid)) - before)
+        sidecar.process.send_signal(signal.SIGTERM)
+        assert sidecar.wait() == 0
+        assert "reloaded" not in sidecar.stderr
+
+
+def test_many_hangups_are_few_reloads(tmp_path: Path) -> None:
+    """And SIGTERM comes before those that wait."""
+    file = tmp_path / "settings.yaml"
+    _write(file, "interval: 1s")
+    with Sidecar(flags=[f"--config.file={file}"]) as sidecar:
+        for _ in range(1000):
+            sidecar.process.send_signal(signal.SIGHUP)
+        wait_for("a reload", lambda: "settings reloaded" in sidecar.stderr)
+        sidecar.process.send_signal(signal.SIGTERM)
+        assert sidecar.wait() == 0
