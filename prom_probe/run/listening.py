@@ -14,6 +14,9 @@ from prom_probe.log import Log
 
 _BACKLOG = 256
 
+# What no other address would change.
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
+
 
 class ListeningSocket(NamedTuple):
     """A bound, listening socket, the address of the settings, and whether it serves the query API."""
@@ -33,10 +36,12 @@ class ListeningSocket(NamedTuple):
 
 
 def listen(address: Address, api: bool) -> ListeningSocket:
-    """Bind and listen. Raises ConfigError with the address and the reason."""
+    """Bind and listen. ConfigError with the address and the reason; OSError where nothing more can be had."""
     try:
         sock = _unix(address.path) if address.path else _tcp(address)
     except OSError as error:
+        if error.errno in _EXHAUSTED:
+            raise
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
         raise ConfigError(f"cannot listen on {address}: {reason}", 1) from None
     sock.setblocking(False)

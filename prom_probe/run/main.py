@@ -78,23 +78,27 @@ def run(config: Config, source: SettingsSource, argv: tuple[str, ...], inherited
         leave_streams_to_command(descriptors)
         ended = made.supervisor.run(log_addresses)
         assert ended is not None
-        slots = made.shared.slots
-        duration_s = time.monotonic() - made.started_s
-        _print_line(
-            summarize(
-                made.command.name,
-                ended,
-                duration_s,
-                slots["process"],
-                slots[GPU],
-                survivors=find_survivors(os.getpid()),
-                demo=config.gpu == "demo",
-            )
-        )
+        try:
+            _print_line(_sum_up(made, made.command.name, ended))
+        except Exception as error:  # COMMAND's exit status is what matters
+            log("error", f"no summary: {describe_error(error)}")
         return ended
     finally:
         for listener in made.shared.listeners:
             close(listener)
+
+
+def _sum_up(made: _Setup, name: str, ended: CommandExit) -> str:
+    slots = made.shared.slots
+    return summarize(
+        name,
+        ended,
+        time.monotonic() - made.started_s,
+        slots["process"],
+        slots[GPU],
+        survivors=find_survivors(os.getpid()),
+        demo=made.shared.config.gpu == "demo",
+    )
 
 
 def _prepare(config: Config, source: SettingsSource, argv: tuple[str, ...], inherited: Inheritance, log: Log) -> _Setup:

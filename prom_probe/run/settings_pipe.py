@@ -25,12 +25,15 @@ class Handover(msgspec.Struct):
 
 
 def leave(handover: Handover) -> int | None:
-    """A descriptor for the next interpreter to read; None if this is more than a pipe holds."""
+    """A descriptor for the next interpreter to read; None if this is more than a pipe holds, or none can be had."""
     # marshal, unlike msgpack, has no trouble with a path that is not UTF-8.
     data = marshal.dumps(msgspec.to_builtins(handover, enc_hook=reveal_hook))
     if len(data) > _PIPE_BYTES:
         return None
-    read_fd, write_fd = os.pipe()
+    try:
+        read_fd, write_fd = os.pipe()
+    except OSError:
+        return None
     os.write(write_fd, data)
     os.close(write_fd)
     os.set_inheritable(read_fd, True)

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import errno
 import random
+import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.faults import FAULTS, build_shim, run_with_fault
+from tests.support.faults import FAULTS, STATUS, build_shim, run_with_fault
+from tests.support.sidecar import FREE
+from tests.support.waiting import DEADLINE_S
 
 # The first calls of a kind are made before the first worker runs, the last of a short run is about the tenth.
 _SAMPLE, _MOST = 8, 10
@@ -38,3 +43,17 @@ def test_a_run_survives_a_call_that_fails(shim: Path) -> None:
         nth, number = chance.randint(1, _MOST), chance.choice(FAULTS[call])
         outcome = run_with_fault(shim, call, nth, number)
         assert outcome.survived, (seed, call, nth, errno.errorcode[number], outcome)
+
+
+@pytest.mark.parametrize("descriptors", [7, 8, 9, 12, 16, 24])
+def test_command_runs_however_few_descriptors_there_are(descriptors: int) -> None:
+    """From those on that the interpreter itself needs."""
+    listen = [f"--web.listen-address={FREE}", "--api.listen-address="]
+    argv = [sys.executable, "-m", "prom_probe", "run", *listen, "--", "sh", "-c", f"exit {STATUS}"]
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+
+    ended = subprocess.run(argv, preexec_fn=limit, capture_output=True, text=True, timeout=DEADLINE_S)
+    assert ended.returncode == STATUS, ended.stderr
+    assert "Traceback" not in ended.stderr
