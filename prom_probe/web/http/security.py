@@ -19,11 +19,12 @@ class Security:
     def __init__(self, path: str, log: Callable[[str, str], None]) -> None:
         self._path = path
         self._log = log
+        first = _file_stamp(path)
         self.config = read_web_config(path)
+        self._stamp = _stamps(first, self.config)
         self.context = _context(self.config)
         self.passwords = Passwords(self.config.users) if self.config.users else None
         self.headers = _lines(self.config)
-        self._stamp = self._stamps()
         for file in (path, self.config.key_file):
             if file and _world_readable(file):
                 log("warn", f"{file} is readable by every user on this machine")
@@ -33,12 +34,14 @@ class Security:
 
         True if new connections must get another TLS context.
         """
-        stamp = self._stamps()
+        first = _file_stamp(self._path)
+        stamp = _stamps(first, self.config)
         if stamp == self._stamp:
             return False
         self._stamp = stamp
         try:
             config = read_web_config(self._path)
+            stamp = _stamps(first, config)
             if bool(config.cert_file) != bool(self.config.cert_file):
                 raise WebConfigError(f"{self._path}: TLS can only be switched on or off by a restart")
             context = _context(config)
@@ -50,7 +53,7 @@ class Security:
                 self.passwords.close()
             self.passwords = Passwords(config.users) if config.users else None
         self.config, self.context, self.headers = config, context, _lines(config)
-        self._stamp = self._stamps()
+        self._stamp = stamp
         self._log("info", "web configuration reloaded")
         return context is not None
 
@@ -62,10 +65,6 @@ class Security:
         from prom_probe.web.http.tls import has_name
 
         return has_name(certificate, names)
-
-    def _stamps(self) -> tuple[object, ...]:
-        """A value that changes whenever one of the files does."""
-        return tuple(map(_file_stamp, (self._path, *self.config.files)))
 
 
 def asks_for_tls(path: str) -> bool:
@@ -84,6 +83,11 @@ def _context(config: WebConfig) -> ssl.SSLContext | None:
 
 def _lines(config: WebConfig) -> bytes:
     return "".join(f"{name}: {value}\r\n" for name, value in config.headers.items()).encode()
+
+
+def _stamps(first: object, config: WebConfig) -> tuple[object, ...]:
+    """Changes whenever one of the files does; taken before they are read, so that no change in between is missed."""
+    return first, *map(_file_stamp, config.files)
 
 
 def _file_stamp(path: str) -> tuple[int, int, int] | None:

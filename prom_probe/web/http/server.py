@@ -100,6 +100,9 @@ class HttpListener:
         before = self._server
         await self.start(sock)
         if before is not None:
+            for old in before.sockets:
+                self._loop.remove_reader(old.fileno())
+            await asyncio.sleep(0)  # asyncio loses what a server has accepted and not yet handed over when it is closed
             before.close()
 
     def drain(self) -> None:
