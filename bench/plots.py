@@ -42,12 +42,12 @@ def number(text: str) -> float:
 def _footprint(axes: Any, found: list[dict[str, Any]]) -> None:
     rows = [row for row in found[0]["rows"] if row[0] != "total"]
     left = [0.0, 0.0]
-    for row, colour in zip(rows, ("#bf8700", "#8c959f", "#57606a", _OURS), strict=False):
+    for row, colour in zip(rows, ("#bf8700", "#8c959f", "#57606a", _OURS, "#80ccff"), strict=True):
         values = [number(row[2]), number(row[1])]
         axes.barh(["after range queries", "before"], values, left=left, label=row[0], color=colour)
         left = [a + b for a, b in zip(left, values, strict=True)]
     axes.set_xlabel("MiB (PSS) of all processes, around 50 watched ones")
-    axes.legend(ncols=4, loc="upper center", bbox_to_anchor=(0.5, 1.2))
+    axes.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
 
 
 def _query(axes: Any, found: list[dict[str, Any]]) -> None:
