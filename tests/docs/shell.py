@@ -117,8 +117,8 @@ class Shell:
                 return
             command = command._replace(text=inner)
         self._find_programs(command.text)
-        kept = re.search(r"--storage\.tsdb\.path=\S+", command.text)
-        if kept and self._staying_is is not None and kept[0] in self._staying_is.text:
+        kept = re.search(r"(?:--storage\.tsdb\.path=|prom-probe storage \w+ )(\S+)", command.text)
+        if kept and self._staying_is is not None and f"--storage.tsdb.path={kept[1]}" in self._staying_is.text:
             self._end()  # what a run has stored is asked for after its end
         if _STAYS.match(command.text) and "--help" not in command.text:
             self._end()
