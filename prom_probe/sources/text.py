@@ -17,7 +17,7 @@ _DIGITS = len(str(MOST))
 
 
 def ignore(row: bytes) -> None:
-    """The `Odd` of who does not count."""
+    """The `Odd` of a caller that does not count odd rows."""
 
 
 def rows(data: bytes) -> list[bytes]:

@@ -13,9 +13,9 @@ import pytest
 
 from prom_probe.tsdb.disk import folder
 from prom_probe.tsdb.store import StorageError, Store, StoreOptions
-from tests.support.disk_tools import stored
+from tests.support.disk_tools import append_beats, open_store, stored, wait_for_disk
 from tests.support.paths import ROOT
-from tests.support.tsdb_tools import drain, gauges, row, samples_of
+from tests.support.tsdb_tools import gauges, samples_of
 
 _HOLDER = """
 import sys
@@ -52,25 +52,6 @@ def test_a_second_process_is_refused_by_name(tmp_path: Path, holder: int) -> Non
         folder.check(path)
 
 
-def _open(path: Path, reports: list[str], **options: int) -> Store:
-    store = Store(StoreOptions(path=str(path), **options), report=lambda level, text: reports.append(text))
-    store.announce("c", 0, 0, gauges(20))
-    return store
-
-
-def _beats(store: Store, first: int, count: int) -> None:
-    for beat in range(first, first + count):
-        store.append_row("c", 0, beat * 1000, row([beat / 7 + i / 3 for i in range(20)]))
-        drain(store, beat * 1000)
-        if beat % 20 == 0:
-            _wait(store)
-
-
-def _wait(store: Store) -> None:
-    assert store._journal is not None
-    store._journal.wait()
-
-
 @contextmanager
 def _small_disk(folder: Path) -> Iterator[Path]:
     """A file system of 256 KiB; files that are still mapped keep it alive."""
@@ -90,19 +71,19 @@ def test_a_full_disk(tmp_path: Path) -> None:
     """No space: the store serves from memory. Space again: what was only in memory is on the disk, old and new."""
     reports: list[str] = []
     with _small_disk(tmp_path / "small") as small, patch("prom_probe.tsdb.disk.journal._RETRY_S", 0.0):
-        store = _open(small / "store", reports)
-        _beats(store, 0, 200)
+        store = open_store(small / "store", reports)
+        append_beats(store, 0, 200)
         ballast = small / "ballast"
         with ballast.open("wb", buffering=0) as stream, pytest.raises(OSError, match="No space"):
             while True:
                 stream.write(b"x" * 4096)
-        _beats(store, 200, 400)
+        append_beats(store, 200, 400)
         assert not store.stats().persistent
         before = samples_of(store.snapshot())
         assert len(before[gauges(1)[0].labels]) == 600
         ballast.unlink()
         for _ in range(5):
-            _wait(store)
+            wait_for_disk(store)
         assert store.stats().persistent
         assert [text.split(": ", 2)[2] for text in reports] == [
             "cannot write: No space left on device; going on in memory, trying again",
@@ -117,8 +98,8 @@ def test_a_full_disk(tmp_path: Path) -> None:
 def test_a_disk_that_is_too_small_keeps_nothing_from_working(tmp_path: Path) -> None:
     """A store larger than its disk goes on in memory for good, within its retention, and opens again."""
     with _small_disk(tmp_path / "small") as small, patch("prom_probe.tsdb.disk.journal._RETRY_S", 0.0):
-        store = _open(small / "store", [])
-        _beats(store, 0, 3000)
+        store = open_store(small / "store", [])
+        append_beats(store, 0, 3000)
         before = samples_of(store.snapshot())
         assert len(before[gauges(1)[0].labels]) == 3000
         assert not store.stats().persistent
@@ -126,4 +107,4 @@ def test_a_disk_that_is_too_small_keeps_nothing_from_working(tmp_path: Path) -> 
         found = stored(small / "store")
         assert all(set(samples) <= set(before[labels]) for labels, samples in found.items())
         assert len(found[gauges(1)[0].labels]) > 500
-        _open(small / "store", []).close()
+        open_store(small / "store", []).close()

@@ -243,3 +243,25 @@ def survive_fault(folder: Path, step: int, steps: float, code: int) -> None:
 def stored(folder: Path) -> Samples:
     """All samples in a folder, opened for reading."""
     return samples_of(Store.open_read_only(str(folder)).snapshot())
+
+
+def open_store(path: Path, reports: list[str], **options: int) -> Store:
+    """A store on disk with one collector of 20 gauges; its reports go into `reports`."""
+    store = Store(StoreOptions(path=str(path), **options), report=lambda level, text: reports.append(text))
+    store.announce("c", 0, 0, gauges(20))
+    return store
+
+
+def append_beats(store: Store, first: int, count: int) -> None:
+    """Append so many of its rows, a second apart, and let the disk follow."""
+    for beat in range(first, first + count):
+        store.append_row("c", 0, beat * 1000, row([beat / 7 + i / 3 for i in range(20)]))
+        drain(store, beat * 1000)
+        if beat % 20 == 0:
+            wait_for_disk(store)
+
+
+def wait_for_disk(store: Store) -> None:
+    """Until all that the journal was handed is written."""
+    assert store._journal is not None
+    store._journal.wait()

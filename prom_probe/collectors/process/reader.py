@@ -66,9 +66,8 @@ class ProcessReader:
         for process in processes:
             process.gained = []
             process.resident_before, process.risen, process.ran = process.resident, 0, False
-            cpu_ns = self._clock_ns(
-                process.pid
-            )  # before its files, so that the next collection sees what happens meanwhile
+            # The clock comes before the files, so that the next collection sees what happens meanwhile.
+            cpu_ns = self._clock_ns(process.pid)
             turn = self._collection + process.pid
             ran = cpu_ns != process.cpu_ns or cpu_ns == _NO_CLOCK or turn % _ALL_EVERY == 0
             if ran:

@@ -517,7 +517,7 @@ def test_a_stuck_worker_is_replaced(unkillable: bool, again: float) -> None:
     assert sim.now == START_S + 8
 
 
-def test_the_end_does_not_wait_for_who_hangs() -> None:
+def test_the_end_does_not_wait_for_a_worker_that_hangs() -> None:
     """Not even for its grace."""
     sim = Sim()
     sim.ends_after_s = {"process": float("inf")}

@@ -15,7 +15,18 @@ from prom_probe.tsdb.disk import file_ops, folder
 from prom_probe.tsdb.disk.file_writer import BeginSegment, DeleteFiles, FileWriter
 from prom_probe.tsdb.disk.folder import Folder
 from prom_probe.tsdb.store import Store, StoreOptions
-from tests.support.disk_tools import Disk, Life, live_a_day, small_pieces, steps_of_a_day, stored, survive_fault
+from tests.support.disk_tools import (
+    Disk,
+    Life,
+    append_beats,
+    live_a_day,
+    open_store,
+    small_pieces,
+    steps_of_a_day,
+    stored,
+    survive_fault,
+    wait_for_disk,
+)
 from tests.support.tsdb_tools import drain, gauges, row, samples_of
 
 
@@ -42,35 +53,16 @@ def test_a_fault_at_any_step_ends(tmp_path: Path, code: int, steps: int) -> None
         survive_fault(tmp_path / "store", step, steps, code)
 
 
-def _open(path: Path, reports: list[str], **options: int) -> Store:
-    store = Store(StoreOptions(path=str(path), **options), report=lambda level, text: reports.append(text))
-    store.announce("c", 0, 0, gauges(20))
-    return store
-
-
-def _beats(store: Store, first: int, count: int) -> None:
-    for beat in range(first, first + count):
-        store.append_row("c", 0, beat * 1000, row([beat / 7 + i / 3 for i in range(20)]))
-        drain(store, beat * 1000)
-        if beat % 20 == 0:
-            _wait(store)
-
-
-def _wait(store: Store) -> None:
-    assert store._journal is not None
-    store._journal.wait()
-
-
 def test_a_failing_disk_is_retried(tmp_path: Path) -> None:
     """While a disk fails, the store retries every five seconds."""
     now = 1000.0
     with patch("prom_probe.tsdb.disk.journal.monotonic", lambda: now), Disk().beneath() as disk:
-        store = _open(tmp_path / "store", [])
+        store = open_store(tmp_path / "store", [])
         disk.fail(0, float("inf"), errno.EIO)
         errors = []
         for beat in range(30):
             store.append_row("c", 0, beat * 1000, row([1.0]))
-            _wait(store)
+            wait_for_disk(store)
             errors.append(store.stats().disk_errors)
             now += 1.0
         assert errors[-1] == 6
@@ -90,7 +82,7 @@ def test_what_waits_for_a_slow_disk_is_bounded(tmp_path: Path) -> None:
         real(fd)
 
     reports: list[str] = []
-    store = _open(tmp_path / "store", reports)
+    store = open_store(tmp_path / "store", reports)
     with (
         patch.object(file_ops, "sync", slow),
         patch("prom_probe.tsdb.disk.journal._MOST_WAITING_BYTES", 100_000),
@@ -113,8 +105,8 @@ def test_what_waits_for_a_slow_disk_is_bounded(tmp_path: Path) -> None:
         deadline_s = time.monotonic() + 30
         while not store.stats().persistent:
             assert time.monotonic() < deadline_s, "it never caught up"
-            _wait(store)
-        _wait(store)
+            wait_for_disk(store)
+        wait_for_disk(store)
         before = samples_of(store.snapshot())
         shutil.copytree(tmp_path / "store", tmp_path / "copy")
         store.close()
@@ -168,8 +160,8 @@ def test_a_block_that_is_gone_before_it_is_written_leaves_no_file(tmp_path: Path
                 drain(store, beat * 1000)
                 store.flush()
             go.set()
-            _wait(store)
-        _wait(store)
+            wait_for_disk(store)
+        wait_for_disk(store)
         files_then = {path.name for path in (tmp_path / "store").glob("*.block")}
         assert len(files_then) == len(store.blocks()) < 40
         before = samples_of(store.snapshot())
@@ -200,9 +192,9 @@ def test_segments_stay_while_the_log_is_broken(tmp_path: Path) -> None:
 def test_closing_tries_once_more(tmp_path: Path) -> None:
     """A store that is closed right after a fault has ended loses nothing."""
     with Disk().beneath() as disk:
-        store = _open(tmp_path / "store", [])
+        store = open_store(tmp_path / "store", [])
         disk.fail(0, float("inf"), errno.ENOSPC)
-        _beats(store, 0, 300)
+        append_beats(store, 0, 300)
         before = samples_of(store.snapshot())
         disk.heal()
         store.close()
