@@ -14,6 +14,7 @@ import os
 import time
 
 from bench.report import Row, print_table
+from prom_probe.model.labels import label_value
 from prom_probe.model.matcher import Matcher
 from prom_probe.threads import HeapTrimmer
 from prom_probe.tsdb.store import Store, StoreOptions
@@ -77,10 +78,15 @@ def main() -> None:
     feed, trimmer = Feed(store, life), HeapTrimmer(lambda: store.stats().bytes)
     rows: list[Row] = []
     taken: list[tuple[float, float]] = []  # each minute: what the store takes, and what it accounts for
+    largest: list[int] = []  # the PIDs of the largest newcomer of each second of the storm
     begun = time.process_time()
     for beat in range(day.beats):
         life.beat(beat, day.born(beat))
         feed.send(START_MS + beat * 1000)
+        if beat in day.storm:
+            largest.append(life.largest)
+        if beat == day.storm[-1]:
+            print_remembered(store, largest)
         if beat % day.minute == 0:
             trimmer.check()
             taken.append((memory_mb()[1] - alone[len(taken)], store.stats().bytes / 1e6))
@@ -95,6 +101,14 @@ def main() -> None:
     hours = (group.timestamps[-1] - group.timestamps[0]) / 3_600_000
     print(f"\na long-lived process: {len(group.labels)} series, {hours:.2f} hours, no gap: {group.dense}")
     print_verdict(day, taken)
+
+
+def print_remembered(store: Store, largest: list[int]) -> None:
+    """Of how many of these processes the store knows the memory, at the storm's end."""
+    matchers = [Matcher("__name__", "=", "proctree_process_resident_memory_bytes")]
+    known = {label_value(labels, "pid") for labels in store.snapshot().series(0, START_MS * 2, matchers)}
+    count = sum(str(pid) in known for pid in largest)
+    print(f"the largest newcomers of {len(largest):,} seconds of the storm: {count:,} are in the store\n")
 
 
 def print_verdict(day: Day, taken: list[tuple[float, float]]) -> None:

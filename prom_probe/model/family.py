@@ -23,13 +23,14 @@ class Column(msgspec.Struct, frozen=True, array_like=True):
 
     `labels` has `__name__`, which differs from `family.name` for the parts of a histogram (`x_bucket`, `x_sum`).
     A column that is not exposed is *local*: only the query API shows it. `/metrics` shows `labels`, or
-    `shown` if that is not empty.
+    `shown` if that is not empty. Of the series that have ended, the store's cap evicts those that are `lasting` last.
     """
 
     family: Family
     labels: Labels
     exposed: bool = True
     shown: Labels = EMPTY
+    lasting: bool = False
 
 
 def column(family: Family, *, exposed: bool = True, **labels: str) -> Column:

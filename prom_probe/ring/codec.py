@@ -24,6 +24,7 @@ class WireColumn(msgspec.Struct, frozen=True, array_like=True):
     labels: Labels
     exposed: bool
     shown: Labels = EMPTY
+    lasting: bool = False
 
 
 class Announce(msgspec.Struct, frozen=True, array_like=True, tag=_TAG | 1):
@@ -40,7 +41,8 @@ class Announce(msgspec.Struct, frozen=True, array_like=True, tag=_TAG | 1):
         families = [Family(sys.intern(f.name), f.type, sys.intern(f.help), sys.intern(f.unit)) for f in self.families]
         try:
             return [
-                Column(families[c.family], _interned(c.labels), c.exposed, _interned(c.shown)) for c in self.columns
+                Column(families[c.family], _interned(c.labels), c.exposed, _interned(c.shown), c.lasting)
+                for c in self.columns
             ]
         except IndexError:
             raise CodecError(f"announcement of {self.collector!r}: a column names a family beyond the last") from None
@@ -114,7 +116,7 @@ def encode_announcements(
 def _announce(collector: str, layout: int, columns: Sequence[Column], start: int, end: int) -> Announce:
     families: dict[Family, int] = {}
     wire = tuple(
-        WireColumn(families.setdefault(c.family, len(families)), c.labels, c.exposed, c.shown)
+        WireColumn(families.setdefault(c.family, len(families)), c.labels, c.exposed, c.shown, c.lasting)
         for c in columns[start:end]
     )
     return Announce(collector, layout, start, tuple(families), wire)

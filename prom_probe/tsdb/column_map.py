@@ -36,7 +36,7 @@ class ColumnMap:
         # The frame's own copies of labels and families are not kept alive.
         family = self.families.setdefault(column.family, column.family)
         labels = series.labels if series is not None else column.labels
-        self.columns.append(Column(family, labels, column.exposed, column.shown))
+        self.columns.append(Column(family, labels, column.exposed, column.shown, column.lasting))
         if series is None:
             self.refused += 1
         elif series.ref in self._first:

@@ -21,7 +21,7 @@ _FOREVER = 1 << 62
 _DICT_SLOT = 45
 _LIST_SLOT = 9
 _POSTING = 48 + 88
-_SERIES = 88 + 32
+_SERIES = 96 + 32
 TAIL_COST = 64 + 32 + 32
 
 
@@ -36,18 +36,18 @@ class SeriesOwner(Protocol):
 class IndexedSeries:
     """One series: its labels, its ref, and the streams that have its samples. Only the writer changes it.
 
-    Refs grow with every new series and are never reused. `kept`: the series cap does not evict it. `seen`: the store's
-    lived time when the series was last known to be alive. `until`: the last epoch of the index that has it. `tail`:
-    (t_ms, value) of its newest appended sample.
+    Refs grow with every new series and are never reused. `kept`: the series cap does not evict it; `lasting`: it does
+    so last. `seen`: the store's lived time when the series was last known to be alive. `until`: the last epoch of the
+    index that has it. `tail`: (t_ms, value) of its newest appended sample.
     """
 
-    __slots__ = ("kept", "labels", "owners", "ref", "seen", "tail", "until")
+    __slots__ = ("kept", "labels", "lasting", "owners", "ref", "seen", "tail", "until")
 
     def __init__(self, labels: Labels, ref: int, seen: int) -> None:
         self.labels = labels
         self.ref = ref
         self.owners: tuple[SeriesOwner, ...] = ()
-        self.kept = False
+        self.kept = self.lasting = False
         self.seen = seen
         self.until = _FOREVER
         self.tail: tuple[int, float] | None = None

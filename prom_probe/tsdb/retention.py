@@ -21,6 +21,9 @@ _SILENT_MS = 300_000
 # How often a full store looks for room (lived milliseconds).
 PAUSE_MS = 10_000
 
+# Ended series that are lasting are evicted after the others, unless they are more than this part of all series.
+_LASTING_PART = 0.75
+
 
 class LivedTime:
     """How many milliseconds the store has lived: wall-clock time, without the clock's jumps.
@@ -83,13 +86,16 @@ def drop_live(refs: set[int], streams: Sequence[AnyStream]) -> Iterator[None]:
 class EndedSeries:
     """The local series that have ended, which the series cap evicts; the one that ended longest ago goes first.
 
+    Those that are lasting go after the others, while there are not too many of them.
+
     Finding them means looking at all series, which takes milliseconds. So the list is used up before it is made again,
     and it is made at most once between two ticks; if it came out empty, not for PAUSE_MS.
     """
 
     def __init__(self) -> None:
-        self._queue: list[IndexedSeries] = []  # the one that ended longest ago is last
+        self._queue: list[IndexedSeries] = []  # the first to be evicted is last
         self._seen = array("q")  # `seen` of each, as it was
+        self._lasting = 0  # how many at the front of the queue are kept while there are others
         self._next_ms = 0  # lived time from which it may be made again
 
     def take(
@@ -99,10 +105,15 @@ class EndedSeries:
         members: Iterable[IndexedSeries],
         streams: Sequence[AnyStream],
         lived_ms: int,
+        max_series: int,
     ) -> list[IndexedSeries]:
         """At most `count` evictable ones of the series `members`, none of them in `keep`."""
-        if len(self._queue) < count and lived_ms >= self._next_ms:
-            self._queue = _ended(members, streams, lived_ms)
+        if len(self._queue) < count + self._lasting and lived_ms >= self._next_ms:
+            ended = _ended(members, streams, lived_ms)
+            lasting = [series for series in ended if series.lasting][: int(max_series * _LASTING_PART)]
+            among = set(lasting)
+            self._queue = [*lasting, *(series for series in ended if series not in among)]
+            self._lasting = len(lasting)
             self._seen = array("q", [series.seen for series in self._queue])
             self._next_ms = lived_ms + (1 if self._queue else PAUSE_MS)
         taken: list[IndexedSeries] = []
@@ -115,6 +126,7 @@ class EndedSeries:
     def clear(self) -> None:
         """Forget the list, which would keep series alive that have left the index."""
         self._queue.clear()
+        self._lasting = 0
         del self._seen[:]
 
 

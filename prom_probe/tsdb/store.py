@@ -454,16 +454,19 @@ class Store:
                 series = self._create(column.labels)
             if series is not None:
                 series.kept |= column.exposed
+                series.lasting |= column.lasting
                 series.seen = lived_ms
                 series.belong_to(stream)
                 known[place] = series
         return known
 
     def _make_room(self, needed: int, keep: Collection[IndexedSeries] = ()) -> int:
-        """How many of `needed` local series may be created; evicts those that ended longest ago, but none in `keep`."""
+        """How many of `needed` local series may be created; evicts some that have ended, but none in `keep`."""
         room = self.options.max_series - len(self._by_labels)
         if room < needed:
-            gone = self._ended.take(needed - room, keep, self._index.all, self._streams, self._lived.ms)
+            gone = self._ended.take(
+                needed - room, keep, self._index.all, self._streams, self._lived.ms, self.options.max_series
+            )
             self._forget(gone)
             room += len(gone)
         return max(0, min(room, needed))

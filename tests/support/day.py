@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections import deque
 
-from prom_probe.collectors.process.bucket import Bucket
-from prom_probe.collectors.process.process_series import NEW_AT_ONCE, NEW_PER_S
-from prom_probe.model.family import Family, column
-from prom_probe.model.layout import Group, Layout
+from prom_probe.collectors.base import Context
+from prom_probe.collectors.process.columns import TreeColumns
+from prom_probe.collectors.process.process import Process
+from prom_probe.collectors.process.process_series import ProcessSeries
+from prom_probe.collectors.process.tree import Tree
+from prom_probe.model.layout import Layout
 from prom_probe.ring.codec import Announce, decode, encode_announcements
+from prom_probe.sources.descriptors import Descriptors
+from prom_probe.sources.process_files import ProcessFiles
 from prom_probe.tsdb.store import Store
 
 START_MS = 1_700_000_000_000
@@ -18,26 +21,23 @@ START_MS = 1_700_000_000_000
 LONG_LIVED = 50
 
 
-LOCAL_AFTER = 3  # the collection in which a process gets series for which the bucket had no token
-
-
-_TREE = [Family(f"proctree_{i}_total", "counter", "A counter of the tree.") for i in range(40)]
-
-
-_PROCESS = [Family(f"proctree_process_{i}", "gauge", "Something of a process.") for i in range(12)]
+# The columns of a process: those of its values and its proctree_process_info.
+A_PROCESS = 17
 
 
 class Life:
-    """The processes of a tree and the row that a collector would fill."""
+    """The processes of a tree and the row that the collector fills, without a /proc that they would be read from."""
 
     def __init__(self, seed: int = 1) -> None:
         self.layout = Layout()
         self._source = random.Random(seed)
-        self._tree = self.layout.add([column(family, tree="main") for family in _TREE])
-        self._long = [self._process(100 + i, f"worker{i % 5}") for i in range(LONG_LIVED)]
-        self._bucket = Bucket(NEW_AT_ONCE, NEW_PER_S)
-        self._waiting: deque[tuple[int, int, int]] = deque()  # (beat at which it gets series, at which it ends, pid)
-        self._brief: list[tuple[int, Group]] = []
+        context = Context()
+        columns = TreeColumns(context)
+        self._own = self.layout.add(columns.of_tree("main"))
+        self._series = ProcessSeries(context, self.layout, columns, columns.process)
+        self._tree = Tree()
+        self._long = [self._begin(100 + i, f"worker{i % 5}".encode()) for i in range(LONG_LIVED)]
+        self._brief: list[tuple[int, Process]] = []  # (the beat at which it ends, the process)
         self._pid = 1000
         self.largest = 0  # the PID of the largest process that began in the newest beat; 0 for none
 
@@ -45,39 +45,34 @@ class Life:
         """Fill the row; `born` processes begin, and live for one to eight beats."""
         self.layout.maybe_compact()
         source, row = self._source, self.layout.row
+        self._series.leave([process for end, process in self._brief if end <= beat])
+        self._brief = [one for one in self._brief if one[0] > beat]
         new = []
         for _ in range(born):
             self._pid = self._pid % 4_000_000 + 1
-            new.append((source.random(), beat + source.randint(1, 8), self._pid))
-        new.sort(reverse=True)
-        tokens = min(self._bucket.refill(beat), len(new))
-        self._bucket.take(tokens)
-        for _, end, pid in new[:tokens]:
-            self._brief.append((end, self._process(pid, "sh")))
-        self.largest = new[0][2] if new else 0
-        self._waiting.extend((beat + LOCAL_AFTER - 1, end, pid) for _, end, pid in new[tokens:])
-        while self._waiting and self._waiting[0][0] <= beat:
-            _, end, pid = self._waiting.popleft()
-            if end > beat:
-                self._brief.append((end, self._process(pid, "sh")))
-        for end, group in self._brief:
-            if end <= beat:
-                self.layout.retire(group)
-        self._brief = [one for one in self._brief if one[0] > beat]
-        row = self.layout.row
-        for i in range(len(_TREE)):
-            row[self._tree.start + i] = beat + i
-        for group in self._long:
-            row[group.start] += source.randrange(30) / 100
-            row[group.start + 1] = 4096.0 * (beat // 60 + group.start)
-        for _, group in self._brief:
-            row[group.start] = source.randrange(100) / 100
+            new.append(self._begin(self._pid, b"sh"))
+            self._brief.append((beat + source.randint(1, 8), new[-1]))
+        self.largest = max(new, key=lambda process: process.resident).pid if new else 0
+        for i in range(len(self._own.columns)):
+            row[self._own.start + i] = beat + i
+        for process in self._long:
+            process.user += source.randrange(30)
+            process.resident = beat // 60 + process.pid
+        for _, process in self._brief:
+            process.user += source.randrange(100)
+        for process in self._series.waiting:
+            process.seen += 1
+        self._series.write([*self._long, *(process for _, process in self._brief)], float(beat))
 
-    def _process(self, pid: int, comm: str) -> Group:
-        group = self.layout.add(column(f, exposed=False, tree="main", pid=str(pid), comm=comm) for f in _PROCESS)
-        for i in range(len(_PROCESS)):
-            self.layout.row[group.start + i] = float(i * pid % 97)
-        return group
+    def _begin(self, pid: int, comm: bytes) -> Process:
+        files = ProcessFiles("", pid, Descriptors(0), fd_size=False)
+        process = Process(pid, pid, float(pid), "main", self._tree, files)
+        process.comm, process.state = comm, b"S"
+        process.resident = self._source.randrange(10_000)
+        process.peak, process.max_fds = 4 * process.resident + 4, 1024
+        process.threads, process.virtual, process.ppid = pid % 7, 10_000 + pid % 97, 1
+        self._series.join(process)
+        return process
 
 
 class Feed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ class Spec(NamedTuple):
 
     definition: Definition
     labels: Mapping[str, str] = MappingProxyType({})
+    lasting: bool = False  # of a process that is to be remembered (see `ProcessSeries`)
 
 
 _MODES = ({"mode": "user"}, {"mode": "system"})
@@ -66,7 +67,7 @@ TREE_SWITCHES = (
 PROCESS = (
     *(Spec(f.PROCESS_CPU, mode) for mode in _MODES),
     Spec(f.PROCESS_THREADS),
-    Spec(f.PROCESS_RESIDENT),
+    Spec(f.PROCESS_RESIDENT, lasting=True),
     Spec(f.PROCESS_VIRTUAL),
     Spec(f.PROCESS_OPEN_FDS),
     Spec(f.PROCESS_IO_READ),
@@ -79,7 +80,7 @@ PROCESS = (
     Spec(f.PROCESS_MAX_FDS),
     *(Spec(f.PROCESS_FAULTS, type) for type in _FAULTS),
 )
-PROCESS_INFO = Spec(f.PROCESS_INFO)
+PROCESS_INFO = Spec(f.PROCESS_INFO, lasting=True)
 PROCESS_PSS = Spec(f.PROCESS_PSS), Spec(f.PROCESS_USS)
 PROCESS_SWITCHES = tuple(Spec(f.PROCESS_CONTEXT_SWITCHES, type) for type in _SWITCHES)
 
@@ -109,12 +110,12 @@ class TreeColumns:
 
     def of_process(self, process: Process) -> Iterable[Column]:
         own = {"tree": process.tree_name, "pid": str(process.pid), "comm": decode(process.comm)}
-        return _columns(self.process_specs, own, self._exposed)
+        return _columns(self.process_specs, own, self._exposed, process.lasting)
 
     def of_info(self, process: Process) -> Iterable[Column]:
         own = {"tree": process.tree_name, "pid": str(process.pid), "comm": decode(process.label)}
         ppid, cmdline = process.info
-        return _columns([PROCESS_INFO], {**own, "ppid": str(ppid), "cmdline": cmdline}, self._exposed)
+        return _columns([PROCESS_INFO], {**own, "ppid": str(ppid), "cmdline": cmdline}, self._exposed, process.lasting)
 
     def tree(self, tree: Tree, maxima: Maxima, now_s: float, unattributed_s: float | None) -> list[float]:
         """In the order of `tree_specs`."""
@@ -193,6 +194,8 @@ class TreeColumns:
         return values
 
 
-def _columns(specs: Iterable[Spec], own: Mapping[str, str], exposed: bool) -> list[Column]:
-    families = [(spec.definition.family, spec.labels) for spec in specs]
-    return [Column(family, make_labels(family.name, {**own, **labels}), exposed) for family, labels in families]
+def _columns(specs: Iterable[Spec], own: Mapping[str, str], exposed: bool, lasting: bool = False) -> Iterator[Column]:
+    for spec in specs:
+        family = spec.definition.family
+        labels = make_labels(family.name, {**own, **spec.labels})
+        yield Column(family, labels, exposed, lasting=lasting and spec.lasting)

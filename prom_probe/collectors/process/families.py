@@ -107,7 +107,7 @@ WITHOUT_SERIES = define("proctree_processes_without_series", "gauge", "",
     "Processes of the tree that have no series of their own.", labels="tree", source="/proc",
     definition="Processes that started while --collect.max-processes others had series (one that ends makes room); "
     "in a fork storm (more than 200 new processes at once, or two a second for long) all but the largest and busiest "
-    "until their third collection; COMMAND until its exec. The tree's sums include them.", platforms=_ANY)
+    "until their third collection or later; COMMAND until its exec. The tree's sums include them.", platforms=_ANY)
 _WINDOW = "in the last --expose.max-window; kept for as long when the tree is gone"
 RESIDENT_MAX = define("proctree_resident_memory_max_bytes", "gauge", "bytes",
     "The most resident memory that the tree had in the rolling window.", labels="tree", source=RESIDENT.family.name,

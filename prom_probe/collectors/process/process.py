@@ -111,6 +111,7 @@ class Process:
         "info_group",
         "io_readable",
         "label",
+        "lasting",
         "major",
         "max_fds",
         "memory_readable",
@@ -166,6 +167,7 @@ class Process:
         self.files = files
         self.group: Group | None = None  # its series
         self.label = b""  # the name in its series' labels
+        self.lasting = False  # whether its name and memory are to be remembered for longer than that of others
         self.info_group: Group | None = None  # its proctree_process_info
         self.info = 0, ""  # the parent and the command line in its labels
         self.cmdline = ""

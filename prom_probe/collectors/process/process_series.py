@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
+from itertools import chain, islice
 
 from prom_probe.collectors.base import Context
 from prom_probe.collectors.process.bucket import Bucket
@@ -13,9 +13,12 @@ from prom_probe.collectors.process.info import read_cmdline
 from prom_probe.collectors.process.process import Image, Process
 from prom_probe.model.layout import Group, Layout
 
-# New processes that get series in their first collection: so many at once, and so many a second from then on.
+# New processes that get series in their first collections: so many at once, and so many a second from then on.
 NEW_AT_ONCE = 200
 NEW_PER_S = 2.0
+# The same for those that have waited.
+WAITED_AT_ONCE = 200
+WAITED_PER_S = 2.0
 
 
 class ProcessSeries:
@@ -23,6 +26,10 @@ class ProcessSeries:
 
     A process has series from the first collection that reads it. In a fork storm the bucket of new processes runs
     empty; then the largest and the busiest get what comes into it, and the others wait for their third collection.
+    From then on those that have waited for longest and the largest get what comes into another bucket. Processes that
+    were there before the first collection need none of its tokens.
+
+    The largest newcomer of each collection is the first to get series, and is remembered longest (`Column.lasting`).
     """
 
     def __init__(
@@ -37,13 +44,19 @@ class ProcessSeries:
         self._layout = layout
         self._columns = columns
         self._values = values
-        self._bucket = Bucket(NEW_AT_ONCE, NEW_PER_S)
+        self._new = Bucket(NEW_AT_ONCE, NEW_PER_S)
+        self._waited = Bucket(WAITED_AT_ONCE, WAITED_PER_S)
+        self._largest_before = 0  # resident pages of the largest newcomer of the collection before
         self._count = 0
         self.waiting: list[Process] = []  # without series
+        self._standing: set[Process] = set()  # those that the first collection found
+        self._begun = False
 
     def join(self, process: Process) -> None:
         """The process is a member of its tree now."""
         self.waiting.append(process)
+        if not self._begun:
+            self._standing.add(process)
 
     def leave(self, gone: Iterable[Process]) -> None:
         """The processes are gone; their series end."""
@@ -51,6 +64,7 @@ class ProcessSeries:
         for process in left:
             self._end(process)
         self.waiting = [process for process in self.waiting if process not in left]
+        self._standing -= left
 
     def write(self, processes: Iterable[Process], now_s: float) -> None:
         """Write the values of those with series, and begin the series of those that get some."""
@@ -62,24 +76,47 @@ class ProcessSeries:
                 self._end(process)
                 group = self._begin(process)
             self._write(process, group)
-        tokens = self._bucket.refill(now_s)
-        if not self.waiting or self._count >= self._context.max_processes:
-            return
-        for process in self._admit(tokens):
+        self._begun = True
+        tokens = self._new.refill(now_s), self._waited.refill(now_s)
+        ready = [process for process in self.waiting if process.state and process.image is not Image.OURS]
+        new = self._choose_new(ready, tokens[0])
+        waited = self._choose_waited(ready, self._room - len(new), tokens[1])
+        for process in chain(new, waited):
             self._write(process, self._begin(process))
         self.waiting = [process for process in self.waiting if process.group is None]
 
-    def _admit(self, tokens: int) -> Iterable[Process]:
-        """Those that get series."""
-        ready = [process for process in self.waiting if process.state and process.image is not Image.OURS]
-        known = [process for process in ready if process.seen >= self._context.local_after]
-        new = [process for process in ready if process.seen < self._context.local_after]
-        room = self._context.max_processes - self._count
-        first = [process for process in new if process.image is Image.OWN]
-        if len(first) > min(tokens, room):
-            first = largest_and_busiest(first, min(tokens, room))
-        self._bucket.take(len(first))
-        return [*first, *known[: room - len(first)]]
+    @property
+    def _room(self) -> int:
+        return max(0, self._context.max_processes - self._count)
+
+    def _choose_new(self, ready: Iterable[Process], tokens: int) -> list[Process]:
+        """Those that get series before their third collection."""
+        new = [process for process in ready if process.seen < self._context.local_after and process.image is Image.OWN]
+        outstanding = self._find_outstanding(new)
+        for process in outstanding:
+            process.lasting = True
+        ranked = dict.fromkeys(chain(outstanding, in_turns(by_cpu(new), by_memory(new))))
+        chosen = list(islice(ranked, min(tokens, self._room)))
+        self._new.take(len(chosen))
+        return chosen
+
+    def _find_outstanding(self, new: Sequence[Process]) -> list[Process]:
+        """The largest of those that are read for the first time, and one that has outgrown its predecessor since."""
+        largest = max((process for process in new if process.seen <= 1), key=_resident, default=None)
+        grown = max((process for process in new if process.seen > 1), key=_resident, default=None)
+        if grown is not None and grown.resident <= self._largest_before:
+            grown = None
+        self._largest_before = largest.resident if largest is not None else 0
+        return [process for process in (largest, grown) if process is not None]
+
+    def _choose_waited(self, ready: Sequence[Process], room: int, tokens: int) -> list[Process]:
+        """Those that get series in their third collection, or later."""
+        waited = [process for process in ready if process.seen >= self._context.local_after]
+        standing = [process for process in waited if process in self._standing][:room]
+        others = [process for process in waited if process not in self._standing]
+        chosen = in_turns(others, by_memory(others))[: min(tokens, room - len(standing))]
+        self._waited.take(len(chosen))
+        return standing + chosen
 
     def _write(self, process: Process, group: Group) -> None:
         values = array("d", self._values(process))
@@ -115,8 +152,20 @@ class ProcessSeries:
             process.info_group = None
 
 
-def largest_and_busiest(processes: Sequence[Process], count: int) -> list[Process]:
-    """`count` of them: in turns the one with the most resident memory and the one that has used the most CPU time."""
-    by_memory = sorted(processes, key=lambda process: -process.resident)
-    by_cpu = sorted(processes, key=lambda process: -(process.user + process.system))
-    return list(dict.fromkeys(chain.from_iterable(zip(by_memory, by_cpu, strict=True))))[:count]
+def by_memory(processes: Iterable[Process]) -> list[Process]:
+    """The one with the most resident memory first."""
+    return sorted(processes, key=_resident, reverse=True)
+
+
+def by_cpu(processes: Iterable[Process]) -> list[Process]:
+    """The one that has used the most CPU time first."""
+    return sorted(processes, key=lambda process: process.user + process.system, reverse=True)
+
+
+def in_turns(*orders: Sequence[Process]) -> list[Process]:
+    """The first of each order, then the second of each, and so on; each process once."""
+    return list(dict.fromkeys(chain.from_iterable(zip(*orders, strict=True))))
+
+
+def _resident(process: Process) -> int:
+    return process.resident

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from prom_probe.collectors.process.bucket import Bucket
 from prom_probe.collectors.process.collector import ProcessCollector
 from prom_probe.collectors.process.info import CMDLINE_MOST, cmdline_label
-from prom_probe.collectors.process.process_series import NEW_AT_ONCE, NEW_PER_S
+from prom_probe.collectors.process.process_series import NEW_AT_ONCE, NEW_PER_S, WAITED_AT_ONCE
+from prom_probe.model.labels import label_value
 from prom_probe.model.watch import Watch
 from tests.support.collector_harness import Machine
 
@@ -56,12 +57,48 @@ def test_in_a_fork_storm_the_largest_and_the_busiest_are_named_each_second(machi
 
 
 def test_in_a_fork_storm_the_others_have_series_in_their_third_collection(machine: Machine) -> None:
-    """Those that live for long are named all the same."""
-    for pid in range(1000, 1100 + NEW_AT_ONCE):
+    """As many as a bucket of their own has tokens for: then those that have waited for longest, and the largest."""
+    collector = machine.make(ProcessCollector, PID, max_processes=10_000)
+    machine.collect(collector)
+    born = range(1000, 1100 + NEW_AT_ONCE + WAITED_AT_ONCE)
+    for pid in born:
+        machine.proc.process(pid, 100, start=200, resident=500 if pid == born[-1] else 10)
+    counts = [len(with_series(machine.collect(collector))) for _ in range(4)]
+    assert counts == [NEW_AT_ONCE + 1, NEW_AT_ONCE + 3, NEW_AT_ONCE + WAITED_AT_ONCE + 3, 405]
+    machine.proc.process(born[-1], 100, start=200, resident=10)
+    left = sorted(set(born) - with_series(machine.collect(collector)))
+    machine.proc.process(left[-1], 100, start=200, resident=900)
+    assert with_series(machine.collect(collector)) & set(left) == {left[0], left[-1]}
+
+
+def test_what_was_there_before_has_series_in_its_third_collection(machine: Machine) -> None:
+    """However much it is: no storm, but a large tree that is watched from now on."""
+    for pid in range(1000, 1100 + NEW_AT_ONCE + WAITED_AT_ONCE):
         machine.proc.process(pid, 100, start=200)
-    collector = machine.make(ProcessCollector, PID)
+    collector = machine.make(ProcessCollector, PID, max_processes=10_000)
     counts = [len(with_series(machine.collect(collector))) for _ in range(3)]
-    assert counts == [NEW_AT_ONCE, NEW_AT_ONCE + 2, NEW_AT_ONCE + 101]
+    assert counts == [NEW_AT_ONCE, NEW_AT_ONCE + 2, 1 + 100 + NEW_AT_ONCE + WAITED_AT_ONCE]
+
+
+def test_a_newcomer_that_grows_after_its_first_collection_is_named_in_its_second(machine: Machine) -> None:
+    """It was small when it was first seen, in the middle of its start; it is named beside the largest newcomer."""
+    collector = machine.make(ProcessCollector, PID, max_processes=10_000)
+    machine.collect(collector)
+    for pid in range(1000, 1000 + NEW_AT_ONCE):
+        machine.proc.process(pid, 100, start=200)
+    machine.collect(collector)
+    for pid in range(2000, 2050):
+        machine.proc.process(pid, 100, start=300, resident=10 + pid % 7, utime=pid % 5)
+    first = with_series(machine.collect(collector))
+    grown = next(pid for pid in range(2000, 2050) if pid not in first)
+    machine.proc.process(grown, 100, start=300, resident=400)
+    for pid in range(3000, 3050):
+        machine.proc.process(pid, 100, start=400, resident=300 if pid == 3017 else 10, utime=pid % 5)
+    assert with_series(machine.collect(collector)) - first == {grown, 3017}
+    lasting = [column.labels for column in collector.layout.columns if column.lasting]
+    for pid in (grown, 3017):
+        names = {label_value(labels, "__name__") for labels in lasting if label_value(labels, "pid") == str(pid)}
+        assert names == {"proctree_process_info", "proctree_process_resident_memory_bytes"}
 
 
 def test_series_end_with_their_process_and_columns_are_reclaimed(machine: Machine) -> None:
