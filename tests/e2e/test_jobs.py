@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from tests.e2e.jobs.compare import EXPECTED, WRAP
 from tests.e2e.jobs.scenarios import SCENARIOS, missing
 from tests.support.paths import ROOT
+from tests.support.waiting import DEADLINE_S
 
 # One of each kind: what is inherited, a key, job control, who is signalled, the end, the streams, the terminal.
 ALWAYS = [
@@ -61,6 +63,7 @@ def test_a_wrapped_command_is_as_a_bare_one(number: int) -> None:
     name = _chosen(SEED)[number]
     if why := missing(name, WRAP[0]):
         pytest.skip(f"{name}: {why}")
-    done = subprocess.run([sys.executable, "-c", _PLAY, name], cwd=ROOT, capture_output=True, text=True, check=True)
+    argv, env = [sys.executable, "-c", _PLAY, name], {**os.environ, "DEADLINE_S": str(DEADLINE_S)}
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True, env=env)
     lines = json.loads(done.stdout)
     assert not lines, f"{name}: {SCENARIOS[name].text}\n" + "\n".join(lines)

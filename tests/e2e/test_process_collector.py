@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import signal
 import sys
@@ -402,16 +403,31 @@ def test_threads_and_pss_of_a_real_process() -> None:
     with running(work) as pid:
         os.read(ready, 1)
         collector = collector_of(pid, context_switches=True, pss_interval_s=0.01)
+        voluntary = 'proctree_context_switches_total{tree="t", type="voluntary"}'
         asleep = 'proctree_threads_state{state="sleeping", tree="t"}'
-        collect_until(collector, lambda: values(collector).get(asleep) == 2)
+        parts = [f'proctree_{part}_memory_bytes{{tree="t"}}' for part in ("anonymous", "file", "shared")]
+        resident = 'proctree_resident_memory_bytes{tree="t"}'
+
+        def settled() -> bool:
+            """Whether all has been read since both threads sleep for good."""
+            row = values(collector)
+            whole = all(part in row for part in parts) and sum(row[part] for part in parts) == row[resident]
+            return whole and row.get(asleep) == 2 and row.get(voluntary) == voluntary_switches(pid)
+
+        collect_until(collector, settled)
         row = values(collector)
-        assert row['proctree_context_switches_total{tree="t", type="voluntary"}'] >= 200  # the main thread's are a few
         assert row['proctree_cpu_waiting_seconds_total{tree="t"}'] > 0
-        resident = row['proctree_resident_memory_bytes{tree="t"}']
-        assert 0 < row['proctree_uss_memory_bytes{tree="t"}'] <= row['proctree_pss_memory_bytes{tree="t"}'] <= resident
-        assert row['proctree_largest_process_memory_peak_bytes{tree="t"}'] >= 0.9 * resident
-        parts = [row[f'proctree_{part}_memory_bytes{{tree="t"}}'] for part in ("anonymous", "file", "shared")]
-        assert sum(parts) == resident
+        uss, pss = row['proctree_uss_memory_bytes{tree="t"}'], row['proctree_pss_memory_bytes{tree="t"}']
+        assert 0 < uss <= pss <= row[resident]
+        assert row['proctree_largest_process_memory_peak_bytes{tree="t"}'] >= 0.9 * row[resident]
         collector.close()
     os.close(ready)
     os.close(done)
+
+
+def voluntary_switches(pid: int) -> int:
+    """The kernel's count, of all threads; each that has slept 200 times has some 200."""
+    paths = Path(f"/proc/{pid}/task").glob("*/status")
+    found = sum(int(re.findall(r"^voluntary_ctxt_switches:\s+(\d+)", path.read_text(), re.M)[0]) for path in paths)
+    assert found > 100
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -140,12 +141,12 @@ def test_what_a_child_that_no_collection_sees_uses_as_it_executes_is_not_counted
     loop = f"""{PEAK}
 import subprocess, time
 ours = bytearray(b"x") * (200 << 20)
-end = time.monotonic() + 4
+end = time.monotonic() + 2.5
 while time.monotonic() < end: subprocess.run(["/bin/true"])
 print(peak(), flush=True)
 time.sleep(600)
 """
-    with program(loop) as process, Sidecar(flags=[f"--watch=job=pid:{process.pid}", "--interval=50ms"]) as sidecar:
+    with program(loop) as process, Sidecar(flags=[f"--watch=job=pid:{process.pid}", "--interval=20ms"]) as sidecar:
         assert process.stdout is not None
         peak = int(process.stdout.readline())
         wait_for("the tree alone", lambda: sidecar.value("proctree_processes") == 1)
@@ -179,19 +180,22 @@ def test_an_orphan_of_the_command_is_in_its_tree(tmp_path: Path) -> None:
     """A daemon by double fork, with 100 MiB; the authority is what the daemon says of itself."""
     daemon, said = tmp_path / "daemon.py", tmp_path / "said"
     memory = "ours = bytearray(b'x') * (100 << 20)"
-    daemon.write_text(f"{PEAK}\nimport time\n{memory}\nprint(peak(), flush=True)\ntime.sleep(600)\n")
+    daemon.write_text(f"{PEAK}\nimport os, time\n{memory}\nprint(os.getpid(), peak(), flush=True)\ntime.sleep(600)\n")
     script = f"(setsid {sys.executable} -S {daemon} > {said} &); exec sleep 600"
-    with Sidecar("--", "sh", "-c", script) as sidecar:
-        peak = wait_for("the daemon", lambda: int(said.read_text() or "0"))
-        expr = 'proctree_process_memory_peak_bytes{comm!="sleep"} > 100000000'
-        assert wait_for("its series", lambda: sidecar.value(expr)) == pytest.approx(peak, rel=0.05)
+    with Sidecar("--", "sh", "-c", script, flags=["--interval=100ms"]) as sidecar:
+        pid, peak = wait_for("the daemon", lambda: [int(number) for number in said.read_text().split()])
+        try:
+            expr = f'proctree_process_memory_peak_bytes{{pid="{pid}"}} > 100000000'
+            assert wait_for("its series", lambda: sidecar.value(expr)) == pytest.approx(peak, rel=0.05)
+        finally:
+            os.kill(pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize(
     "source",
     [
-        "import time; time.sleep(1.5)\nx = bytearray(b'x') * (300 << 20)",
-        "import os, time; time.sleep(1.5)\nif os.fork() == 0: x = bytearray(b'x') * (300 << 20)\nelse: os.wait()",
+        "import time; time.sleep(0.5)\nx = bytearray(b'x') * (300 << 20)",
+        "import os, time; time.sleep(0.5)\nif os.fork() == 0: x = bytearray(b'x') * (300 << 20)\nelse: os.wait()",
     ],
     ids=["its own", "a child's"],
 )
@@ -201,7 +205,7 @@ def test_a_peak_at_the_commands_end_is_in_the_store(tmp_path: Path, source: str)
     bare = subprocess.Popen(argv)
     peak = os.wait4(bare.pid, 0)[2].ru_maxrss << 10
     store = f"--storage.tsdb.path={tmp_path / 'store'}"
-    with Sidecar("--", *argv, flags=[store, "--run.linger=60s"]) as sidecar:
+    with Sidecar("--", *argv, flags=[store, "--interval=200ms", "--run.linger=60s"]) as sidecar:
         for name in ("proctree_largest_process_memory_peak_bytes", "proctree_resident_memory_max_bytes"):
             expr = f"{name} > 300 * 1024 * 1024"
             assert wait_for(name, lambda expr=expr: sidecar.value(expr)) == pytest.approx(peak, rel=0.05)  # type: ignore[misc]

@@ -6,13 +6,13 @@ import importlib
 import inspect
 import pkgutil
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from prom_probe import sources
@@ -226,36 +226,54 @@ def test_rows_are_split_in_one_way() -> None:
         assert "splitlines" not in path.read_text(), path
 
 
-RUBBISH = st.one_of(
-    st.binary(max_size=30).map(lambda data: data.replace(b"\n", b"")),
-    st.sampled_from([b"", b" ", b"-1", b"new_key 5", b"new:\t5 kB", b"\x80\xff", b"a=b", b": :", b"(unknown)"]),
-)
+RUBBISH = [b"", b" ", b"-1", b"new_key 5", b"new:\t5 kB", b"\x80\xff", b"a=b", b": :", b"(unknown)"]
+
+
+def odd_forms(row: bytes, extra: bytes) -> Iterator[tuple[str, list[bytes]]]:
+    """What may stand where a row stood: (kind, rows)."""
+    yield "doubled", [row, row]
+    yield "column", [row + extra + b"5" if extra else row]
+    for end in range(len(row)):
+        yield "cut", [row[:end]]
+    for rubbish in RUBBISH:
+        yield "rubbish", [rubbish]
+        yield "new", [row, rubbish]
+
+
+def check_other_rows(case: Parser, at: int, kind: str, instead: list[bytes]) -> None:
+    """What row `at` has no part in is as it was, with other rows instead of it; with a new one beside it all is."""
+    whole, texts = case.values(case.parse(case.text)), rows(case.text)
+    without = case.values(case.parse(b"\n".join([*texts[:at], *texts[at + 1 :], b""])))
+    found = case.values(case.parse(b"\n".join([*texts[:at], *instead, *texts[at + 1 :], b""])))
+    others = {key for key in whole if key in without and without[key] == whole[key]}
+    assert {key: found.get(key) for key in others} == {key: whole[key] for key in others}, (kind, instead)
+    if kind in ("column", "new"):
+        assert {key: found.get(key) for key in whole} == whole, (kind, instead)
+
+
+def replaceable(case: Parser) -> list[int]:
+    """The rows without which there are still others."""
+    return [i for i, row in enumerate(rows(case.text)) if not row.startswith(case.needed or (b"\0",))]
 
 
 @pytest.mark.parametrize("name", PARSERS)
-@given(data=st.data())
-def test_an_odd_row_leaves_all_other_rows_values(name: str, data: st.DataObject) -> None:
-    """Exchanged for rubbish, doubled, cut, with a further column, and beside a row that nobody knows."""
+def test_an_odd_row_leaves_all_other_rows_values(name: str) -> None:
+    """Exchanged for rubbish, doubled, cut anywhere, with a further column, and beside a row that nobody knows."""
     case = PARSERS[name]
-    whole = case.values(case.parse(case.text))
-    texts = rows(case.text)
-    at = data.draw(st.sampled_from([i for i, row in enumerate(texts) if not row.startswith(case.needed or (b"\0",))]))
-    row = texts[at]
-    rubbish = RUBBISH.filter(lambda text: not text.startswith(case.needed or (b"\0",)))
-    kind = data.draw(st.sampled_from(["rubbish", "doubled", "cut", "column", "new"]))
-    changed = {
-        "rubbish": lambda: [data.draw(rubbish)],
-        "doubled": lambda: [row, row],
-        "cut": lambda: [row[: data.draw(st.integers(0, len(row)))]],
-        "column": lambda: [row + case.extra + b"5" if case.extra else row],
-        "new": lambda: [row, data.draw(rubbish)],
-    }[kind]()
-    without = case.values(case.parse(b"\n".join([*texts[:at], *texts[at + 1 :], b""])))
-    found = case.values(case.parse(b"\n".join([*texts[:at], *changed, *texts[at + 1 :], b""])))
-    others = {key for key in whole if key in without and without[key] == whole[key]}
-    assert {key: found.get(key) for key in others} == {key: whole[key] for key in others}
-    if kind in ("column", "new"):
-        assert {key: found.get(key) for key in whole} == whole
+    for at in replaceable(case):
+        for kind, instead in odd_forms(rows(case.text)[at], case.extra):
+            check_other_rows(case, at, kind, instead)
+
+
+@given(case=st.sampled_from(list(PARSERS.values())), rubbish=st.binary(max_size=30), data=st.data())
+@settings(max_examples=200, deadline=None)
+def test_any_bytes_for_a_row_leave_all_other_rows_values(case: Parser, rubbish: bytes, data: st.DataObject) -> None:
+    """Instead of it, and beside it."""
+    rubbish = rubbish.replace(b"\n", b"")
+    assume(not rubbish.startswith(case.needed or (b"\0",)))
+    at = data.draw(st.sampled_from(replaceable(case)))
+    check_other_rows(case, at, "rubbish", [rubbish])
+    check_other_rows(case, at, "new", [rows(case.text)[at], rubbish])
 
 
 ODD: list[tuple[Callable[..., object], bytes, object, list[bytes]]] = [

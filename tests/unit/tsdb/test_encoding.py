@@ -224,7 +224,7 @@ def _assert_alike(block: Block, refs: list[int]) -> None:
 
 
 @given(st.data(), st.integers(1, 40))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_many_columns_at_once_are_what_each_is(data: st.DataObject, rows: int) -> None:
     """Any records side by side, also with gaps; if one of them is damaged, reading all is an error."""
     writer = BlockWriter()

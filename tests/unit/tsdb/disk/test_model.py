@@ -41,14 +41,14 @@ def _live(operations: list[tuple[str, object]]) -> None:
 
 
 @given(st.lists(st.sampled_from(_LIFE).flatmap(lambda one: one), min_size=20, max_size=50))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_what_was_flushed_survives_crashes(operations: list[tuple[str, object]]) -> None:
     """Appends, sealing, merges, restarts and crashes: flushed samples are there, none doubled or made up."""
     _live(operations)
 
 
 @given(st.lists(st.sampled_from(_HARD_LIFE).flatmap(lambda one: one), min_size=20, max_size=50))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_what_was_flushed_survives_faults(operations: list[tuple[str, object]]) -> None:
     """The same with file operations that fail, for a while or for good."""
     _live(operations)
