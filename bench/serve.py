@@ -33,6 +33,8 @@ FAMILIES = 50  # so many, the series being spread over them
 
 def ours(series: int, port: int) -> None:
     """Our store and server, with a row that changes each second."""
+    from prom_probe.history.history import History
+    from prom_probe.history.run_info import RunInfo
     from prom_probe.model.meter import Meter
     from prom_probe.promql.limits import QueryLimits
     from prom_probe.tsdb.store import Store
@@ -45,7 +47,8 @@ def ours(series: int, port: int) -> None:
     store.announce("bench", 1, 0, [column(families[i % FAMILIES], instance=f"i{i}") for i in range(series)])
 
     async def serve() -> None:
-        app = App(store, meter=Meter(), limits=QueryLimits(), about=About({}), log=print)
+        history = History(RunInfo(), store)
+        app = App(store, history=history, meter=Meter(), limits=QueryLimits(), about=About({}), log=print)
         server = Server(app)
         await server.start(socket.create_server(("127.0.0.1", port)), api=False, loopback=True)
         beat = 0

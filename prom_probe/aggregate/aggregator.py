@@ -7,12 +7,15 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from prom_probe.aggregate import families as own
+from prom_probe.history.history import PROCESS_COLLECTOR, History
 from prom_probe.model.meter import Cell, Histogram, Meter
-from prom_probe.ring.codec import Announce, Batch, CodecError, Event, decode
+from prom_probe.model.run_event import RunEvent
+from prom_probe.ring.codec import Announce, Batch, CodecError, Frame, Happened, Reaped, decode
 from prom_probe.ring.consumer import Consumer
 from prom_probe.tsdb.store import AppendOutcome, LayoutError, Store
 
 SELF_COLLECTOR = "prom_probe"
+SUPERVISOR = "supervisor"
 
 # A collector's series go stale after this many missed beats.
 STALE_BEATS = 3
@@ -27,7 +30,7 @@ LATENCY_BOUNDS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 
 class CollectorState:
     """What the aggregator knows about one collector."""
 
-    __slots__ = ("alive", "duration", "held", "last_s", "overruns", "runs", "success")
+    __slots__ = ("alive", "duration", "held", "last_ms", "last_s", "overruns", "runs", "success")
 
     def __init__(self, name: str, meter: Meter) -> None:
         self.runs = meter.cell(own.COLLECTOR_RUNS.family, collector=name)
@@ -38,6 +41,7 @@ class CollectorState:
             cell.set(0)  # it may return after it was forgotten
         self.held: deque[Batch] = deque()
         self.last_s = 0.0
+        self.last_ms = 0
         self.alive = False
 
     def _cells(self) -> tuple[Cell, ...]:
@@ -52,7 +56,8 @@ class CollectorState:
 class Aggregator:
     """The only writer of the store. All methods belong to the thread of the aggregator's loop.
 
-    `rings` are by probe, `intervals` (seconds between two collections) by collector.
+    `rings` are by probe, `intervals` (seconds between two collections) by collector. `supervisor`: the ring in which
+    the supervisor says whom it reaped and which worker it restarts.
     """
 
     def __init__(
@@ -65,9 +70,12 @@ class Aggregator:
         build_info: Mapping[str, str],
         started_s: float,
         log: Callable[[str, str], None],
+        history: History,
+        supervisor: Consumer | None = None,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._now_s = now_s
+        self._history = history
         self._store = store
         self.rings: dict[str, Consumer] = {}
         self._meter = meter
@@ -82,13 +90,18 @@ class Aggregator:
         meter.cell(own.BUILD_INFO.family, **build_info).set(1)
         for name, ring in rings.items():
             self.add_ring(name, ring)
+        if supervisor is not None:
+            self._take_ring(SUPERVISOR, supervisor)
 
     def add_ring(self, name: str, ring: Consumer) -> None:
         """Drain the ring of one more probe."""
-        self.rings[name] = ring
-        self._undecodable[name] = 0
+        self._take_ring(name, ring)
         delay = own.BEAT_DELAY.family
         self._delays[name] = self._meter.histogram(delay, DELAY_BOUNDS, worker=name)
+
+    def _take_ring(self, name: str, ring: Consumer) -> None:
+        self.rings[name] = ring
+        self._undecodable[name] = 0
 
     def change_intervals(self, intervals: Mapping[str, float]) -> None:
         """From now on expect these intervals. A collector that is not among them is forgotten when it falls silent."""
@@ -113,7 +126,15 @@ class Aggregator:
                     self._log("warn", f"ring {name}: {error}")
             ring.commit()
 
-    def _take(self, frame: Announce | Batch | Event) -> None:
+    def _take(self, frame: Frame) -> None:
+        if isinstance(frame, Happened):
+            self._history.happened(frame.event)
+            return
+        if isinstance(frame, Reaped):
+            self._history.reaped(frame.pid, frame.t, frame.exit_status, frame.signal)
+            if frame.command:
+                self._history.command_ended(frame.t, frame.exit_status, frame.signal)
+            return
         state = self._state(frame.collector)
         if isinstance(frame, Batch):
             self._append(state, frame)
@@ -138,12 +159,24 @@ class Aggregator:
         if outcome is AppendOutcome.UNKNOWN_LAYOUT:
             self._hold(state, batch)
             return
+        if outcome is AppendOutcome.APPENDED:
+            if batch.collector == PROCESS_COLLECTOR:
+                self._history.row(batch.t_ms / 1000, batch.values)
+            self._note_gap(state, batch)
         self._latency.observe((time.monotonic_ns() - batch.done_ns) / 1e9)
         state.runs.add()
         state.success.set(1)
         state.duration.set(batch.took_ns / 1e9)
         state.last_s = self._now_s()
         state.alive = True
+
+    def _note_gap(self, state: CollectorState, batch: Batch) -> None:
+        """A gap begins at the last row before it."""
+        last_ms, state.last_ms = state.last_ms, batch.t_ms
+        missing_s = (batch.t_ms - last_ms) / 1000
+        if last_ms and missing_s > STALE_BEATS * self._intervals.get(batch.collector, 1.0):
+            text = f"{batch.collector}: no samples for {missing_s:.1f} s"
+            self._history.happened(RunEvent(last_ms / 1000, "gap", text=text))
 
     def _hold(self, state: CollectorState, batch: Batch) -> None:
         state.held.append(batch)
@@ -153,7 +186,10 @@ class Aggregator:
     def _announce(self, state: CollectorState, frame: Announce) -> None:
         if frame.start and not self._store.knows(frame.collector, frame.layout):
             return  # an addition, sent before this process started; the whole layout will follow
-        self._store.announce(frame.collector, frame.layout, frame.start, frame.full_columns())
+        columns = frame.full_columns()
+        self._store.announce(frame.collector, frame.layout, frame.start, columns)
+        if frame.collector == PROCESS_COLLECTOR:
+            self._history.announce(frame.start, columns)
         held, state.held = state.held, deque()
         for batch in held:
             if batch.layout < frame.layout:
@@ -173,12 +209,20 @@ class Aggregator:
             if not state.alive and name not in self._intervals:
                 state.forget()
                 del self._collectors[name]
+        self._history.tick(now_ms / 1000)
         self._measure(now_s)
         layout = self._meter.layout
         if len(layout.columns) > self._announced:
             self._store.announce(SELF_COLLECTOR, layout.number, self._announced, layout.columns[self._announced :])
             self._announced = len(layout.columns)
         self._store.append_row(SELF_COLLECTOR, layout.number, now_ms, layout.row.tobytes())
+
+    def end(self) -> None:
+        """The run is over: end all series and all processes, so that nothing seems to live on."""
+        now_ms = time.time_ns() // 1_000_000
+        for collector in (*self._collectors, SELF_COLLECTOR):
+            self._store.mark_stale(collector, now_ms)
+        self._history.close(now_ms / 1000)
 
     def tidy(self) -> bool:
         """One slice of the store's maintenance, about 2 ms. Returns whether more is left."""
@@ -193,6 +237,9 @@ class Aggregator:
             corrupt = ring.corrupt + self._undecodable[name]
             cell(own.RING_CORRUPT_FRAMES.family, ring=name).set(corrupt)
             cell(own.RING_USED.family, ring=name).set(ring.used)
+        for kind, records in (("process", self._history.processes), ("event", self._history.events)):
+            cell(own.HISTORY_RECORDS.family, kind=kind).set(len(records))
+            cell(own.HISTORY_DROPPED.family, kind=kind).set(records.dropped)
         stats = self._store.stats()
         cell(own.TSDB_SERIES.family).set(stats.series)
         cell(own.TSDB_SAMPLES.family).set(stats.samples)

@@ -76,6 +76,13 @@ TSDB_MAPPED = define("prom_probe_tsdb_mapped_bytes", "gauge", "bytes", "The part
     source=_STORE,
     definition="Bytes of blocks that the kernel may drop and read again; absent without --storage.tsdb.path.",
     platforms="all")
+HISTORY_RECORDS = define("prom_probe_history_records", "gauge", "", "Processes that ended, and events, that are kept.",
+    labels="kind", source="the aggregator",
+    definition='Count of records: kind="process" those of processes that have ended, kind="event" events other than '
+    "starts and ends of processes. They go with the oldest sample.", platforms="all")
+HISTORY_DROPPED = define("prom_probe_history_dropped_records_total", "counter", "",
+    "Such records dropped because there were too many.", labels="kind", source="the aggregator",
+    definition="Count of records beyond 5,000 of a kind: the oldest goes first.", platforms="all")
 BUILD_INFO = define("prom_probe_build_info", "gauge", "", "Constant 1, labelled by version and Python's version.",
     labels="version python_version", source="the package", definition="Always 1.", platforms="all")
 RELOAD_SUCCESSFUL = define("prom_probe_config_last_reload_successful", "gauge", "",
@@ -120,6 +127,8 @@ DEFINITIONS: tuple[Definition, ...] = (
     TSDB_WAL,
     TSDB_BLOCK_FILES,
     TSDB_MAPPED,
+    HISTORY_RECORDS,
+    HISTORY_DROPPED,
     BUILD_INFO,
     RELOAD_SUCCESSFUL,
     RELOAD_TIME,

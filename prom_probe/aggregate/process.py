@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,8 @@ from prom_probe.aggregate.serving import (
     start_sockets,
 )
 from prom_probe.config.settings import Config
+from prom_probe.history.history import History
+from prom_probe.history.run_info import RunInfo
 from prom_probe.log import Log, describe_error
 from prom_probe.model.meter import Meter
 from prom_probe.ring.consumer import Consumer
@@ -59,6 +62,8 @@ class AggregatorInputs:
     sockets: Sequence[ServingSocket]
     reload_slot: ReloadSlot
     reload_bell: Doorbell  # asks the supervisor for a reload
+    supervisor_ring: memoryview  # whom it reaped, which worker it restarts
+    run: RunInfo
     started_s: float  # the supervisor's start, by the monotonic clock
     dropped_lines: Callable[[], int]  # log lines that could not be written
     supervisor_errors: Callable[[], Mapping[str, int]]  # by call
@@ -70,6 +75,7 @@ async def aggregate(inputs: AggregatorInputs) -> None:
     loop = asyncio.get_running_loop()
     # `run` has checked the directory. What befalls it later costs what is stored there, and not /metrics.
     meter, store = Meter(), Store(store_options(config), report=log, disk_required=False)
+    history = History(inputs.run, store)
     intervals = inputs.intervals(config)
     aggregator = Aggregator(
         store,
@@ -79,13 +85,15 @@ async def aggregate(inputs: AggregatorInputs) -> None:
         build_info=build_info(),
         started_s=inputs.started_s,
         log=log,
+        history=history,
+        supervisor=Consumer(inputs.supervisor_ring),
     )
     reloads = Reloads(inputs.reload_slot, config, inputs.started_s, meter)
     about = make_about(
         lambda: reloads.config, inputs.started_s, lambda: aggregator.collecting, reloads, reload_bell=inputs.reload_bell
     )
     security = maybe_security(config, log)
-    app = make_app(config, store, meter, about, log, security)
+    app = make_app(config, store, history, meter, about, log, security)
     server = Server(app, HttpLimits().fitted(len(inputs.sockets), free_descriptors()), security)
     note_failed_accepts(loop, meter, log)
     stopped = asyncio.Event()
@@ -121,6 +129,10 @@ async def aggregate(inputs: AggregatorInputs) -> None:
             meter.cell(own.SUPERVISOR_ERRORS.family, call=call).set(count)
         aggregator.tick()
 
+    def flush() -> None:
+        history.flush(time.time())
+        store.flush()
+
     loop.add_reader(inputs.lifeline, orphaned)
     loop.add_reader(inputs.bell.fd, woken)
     aggregator.drain()
@@ -129,7 +141,7 @@ async def aggregate(inputs: AggregatorInputs) -> None:
     _every(loop, TICK_S, lambda: aggregator.tidy() and TIDY_PAUSE_S, log)
     _every(loop, TRIM_S, HeapTrimmer(lambda: store.stats().bytes).check, log)
     if config.storage_tsdb_path is not None:
-        _every(loop, config.storage_tsdb_wal_flush_interval, store.flush, log)
+        _every(loop, config.storage_tsdb_wal_flush_interval, flush, log)
     if security is not None:
         _every(loop, TICK_S, server.refresh, log)
     await start_sockets(server, inputs.sockets)
@@ -140,6 +152,7 @@ async def aggregate(inputs: AggregatorInputs) -> None:
     aggregator.drain()
     tick()
     await server.drain(DRAIN_CONNECTIONS_S)
+    aggregator.end()
     store.close()
 
 

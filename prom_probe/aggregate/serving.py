@@ -15,6 +15,7 @@ from prom_probe import __version__
 from prom_probe.aggregate.reloads import Reloads
 from prom_probe.config.settings import Config, shown_settings
 from prom_probe.config.units import format_duration, format_size
+from prom_probe.history.history import HistorySource, StoredHistory
 from prom_probe.log import Log
 from prom_probe.model.meter import Meter
 from prom_probe.promql.limits import QueryLimits
@@ -50,7 +51,8 @@ async def serve_store(config: Config, store: Store, sockets: Sequence[ServingSoc
     note_failed_accepts(asyncio.get_running_loop(), meter, log)
     security = maybe_security(config, log)
     limits = HttpLimits().fitted(len(sockets), free_descriptors())
-    server = Server(make_app(config, store, meter, about, log, security), limits, security)
+    app = make_app(config, store, StoredHistory(store), meter, about, log, security)
+    server = Server(app, limits, security)
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
@@ -127,6 +129,7 @@ def make_about(
 def make_app(
     config: Config,
     store: Store,
+    history: HistorySource,
     meter: Meter,
     about: About,
     log: Log,
@@ -140,6 +143,7 @@ def make_app(
         receiver = Receiver(store, log)
     return App(
         store,
+        history=history,
         meter=meter,
         limits=query_limits(config),
         about=about,

@@ -9,6 +9,7 @@ import msgspec
 
 from prom_probe.collectors.odd_rows import OddRows
 from prom_probe.model.layout import Layout
+from prom_probe.model.run_event import RunEvent
 from prom_probe.model.watch import Watch
 from prom_probe.sources.descriptors import Descriptors
 
@@ -44,6 +45,10 @@ def _no_members() -> bytes:
 
 
 def _not_published(members: bytes) -> None:
+    pass
+
+
+def _not_told(event: RunEvent) -> None:
     pass
 
 
@@ -116,6 +121,8 @@ class Context(msgspec.Struct):
     # Seconds for which a collection waits for a GPU's driver; a later answer is used by the next collection.
     gpu_patience_s: float = 0.25
     started_s: float = 0.0  # monotonic time of the worker's start; 0 where it is not known
+    # Tells the aggregator of an event; never waits.
+    happened: Callable[[RunEvent], object] = _not_told
     # Asks for a collection before the next beat is due; any thread may call it.
     wake: Callable[[], None] = _no_wake
     log: Callable[[str, str], None] = _no_log  # level ("info", "warn", "error"), message

@@ -8,6 +8,7 @@ import msgspec
 
 from prom_probe.model.family import Column, Family
 from prom_probe.model.labels import EMPTY, Labels
+from prom_probe.model.run_event import RunEvent
 
 VERSION = 1
 _TAG = VERSION << 4
@@ -78,7 +79,23 @@ class Event(msgspec.Struct, frozen=True, array_like=True, tag=_TAG | 3):
     text: str = ""
 
 
-Frame = Announce | Batch | Event
+class Happened(msgspec.Struct, frozen=True, array_like=True, tag=_TAG | 4):
+    """Something that happened in the run."""
+
+    event: RunEvent
+
+
+class Reaped(msgspec.Struct, frozen=True, array_like=True, tag=_TAG | 5):
+    """The supervisor reaped a process at `t`, unix seconds: its exit status, or the signal that killed it."""
+
+    pid: int
+    t: float
+    exit_status: int | None
+    signal: int | None
+    command: bool = False  # whether it was COMMAND
+
+
+Frame = Announce | Batch | Event | Happened | Reaped
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)

@@ -40,6 +40,7 @@ from prom_probe.run.shared import AGGREGATOR, Shared
 from prom_probe.run.summary import summarize
 from prom_probe.run.supervisor import Supervisor, Worker
 from prom_probe.run.survivors import find_survivors
+from prom_probe.run.told import ToldAggregator
 from prom_probe.run.workers import load_probes, run_aggregator, run_probe, run_scraper
 
 # How long the last line waits for a reader that is behind.
@@ -118,6 +119,7 @@ def _prepare(config: Config, source: SettingsSource, argv: tuple[str, ...], inhe
             command = Command(argv, inherited, log, shared.board.note_canary)
         load_probes()
         choose_watches(shared, command)
+        shared.argv = argv
         gc.collect()
         gc.freeze()  # the workers share these pages; a collection would copy them
         workers = [_probe_worker(shared, name, kind) for name, kind in PROBES.items()]
@@ -133,6 +135,7 @@ def _prepare(config: Config, source: SettingsSource, argv: tuple[str, ...], inhe
             reload=Reload(shared, command),
             reload_bell=shared.reload_bell,
             watchdog=shared.watchdog,
+            told=ToldAggregator(shared.supervisor_ring, shared.bell),
         )
         return _Setup(shared, supervisor, command, started_s)
     except BaseException:

@@ -12,7 +12,7 @@ from prom_probe.config.sources import SettingsSource
 from prom_probe.log import Log
 from prom_probe.model.watch import Watch
 from prom_probe.ring.doorbell import Doorbell
-from prom_probe.ring.layout import BEATS, begin_ring, reserve_ring, ring_cells
+from prom_probe.ring.layout import BEATS, begin_ring, create_ring, reserve_ring, ring_cells
 from prom_probe.ring.slot import Slot
 from prom_probe.run.board import WorkerBoard
 from prom_probe.run.listening import ListeningSocket
@@ -25,6 +25,7 @@ AGGREGATOR = "aggregator"
 _SLOT_BYTES = 256 << 10
 _STUCK_BYTES = 64 << 10
 _MEMBERS_BYTES = 256 << 10  # 50,000 members
+_SUPERVISOR_RING_BYTES = 64 << 10
 
 
 class Shared:
@@ -35,6 +36,8 @@ class Shared:
         self.source = source or SettingsSource({})  # where a reload reads the settings
         self.log = log
         self.started_s = time.monotonic()
+        self.started_at = time.time()
+        self.argv: tuple[str, ...] = ()  # COMMAND's
         self.supervisor_pid = os.getpid()
         self.board = WorkerBoard([*PROBES, AGGREGATOR])
         log.count_drops(self.board.dropped_cell())
@@ -42,6 +45,7 @@ class Shared:
         self.reload_bell = Doorbell()  # the supervisor's: a client asks for a reload
         self.reload_slot = ReloadSlot()
         self.rings = {name: reserve_ring(kind.ring_bytes(config)) for name, kind in PROBES.items()}
+        self.supervisor_ring = create_ring(_SUPERVISOR_RING_BYTES)  # what it tells the aggregator
         self.slots: dict[str, Slot] = {}  # by probe: what the worker leaves for its successor
         self.wakes: dict[str, Doorbell] = {}  # by probe: collect now
         self.notes: dict[str, memoryview] = {}  # by probe: which file it reads

@@ -19,6 +19,7 @@ from prom_probe.run.command import Command, CommandError, CommandExit
 from prom_probe.run.inheritance import SIGNALS
 from prom_probe.run.kernel import Kernel
 from prom_probe.run.listening import ListeningSocket
+from prom_probe.run.told import ToldAggregator
 from prom_probe.run.watchdog import Watchdog
 
 BACKOFF_FIRST_S = 0.1
@@ -120,6 +121,7 @@ class Supervisor:
         reload: Reloading | None = None,
         reload_bell: Doorbell | None = None,
         watchdog: Watchdog | None = None,
+        told: ToldAggregator | None = None,
     ) -> None:
         self._workers = workers
         self._board = board
@@ -132,6 +134,7 @@ class Supervisor:
         self._reload = reload
         self._reload_bell = reload_bell
         self._watchdog = watchdog
+        self._told = told
         self._look_s = _NEVER  # when to look for stuck workers
         self._reload_asked = self._reload_begun = False
         self._untold: list[int] = []  # signals that could not be passed on
@@ -231,6 +234,8 @@ class Supervisor:
         """A stuck worker has gone, or is as good as gone: that is no crash of its."""
         worker.pid, worker.killed_s = 0, None
         worker.due_s = self._kernel.now_s()
+        if self._told is not None:
+            self._told.worker_restarts(worker.name, "it was stuck in a file")
         self._board.ended(worker.name, restart=True)
 
     def _handle(self, number: int) -> bool:
@@ -340,6 +345,8 @@ class Supervisor:
             self._log("error", what, worker=worker.name, how=how)
             return
         self._board.ended(worker.name, restart=True)
+        if self._told is not None:
+            self._told.worker_restarts(worker.name, how)
         self._log("warn", "worker ended", worker=worker.name, how=how, restart_in=f"{worker.backoff_s:g}s")
         self._postpone(worker)
 
@@ -355,7 +362,9 @@ class Supervisor:
             own |= self._command.own_pids()
         # Behind one of our own, others may wait; it is reaped in its place, and the next SIGCHLD comes back here.
         while (pid := self._kernel.ended_child()) and pid not in own:
-            self._kernel.reap(pid)
+            status = self._kernel.reap(pid)
+            if status is not None and self._told is not None:
+                self._told.reaped(pid, status)
 
     def _command_exit(self, command: Command) -> CommandExit | None:
         """COMMAND's exit, after a last collection over its zombie; None while it runs."""
@@ -363,7 +372,10 @@ class Supervisor:
             if not self._collected:
                 self._collected = True
                 self._attempt("collect", lambda: self._collect_now(self._kernel.now_s() + LAST_COLLECTION_S), None)
-            return self._attempt("wait", command.reap, None)
+            ended = self._attempt("wait", command.reap, None)
+            if ended is not None and self._told is not None:
+                self._told.command_ended(command.pid, ended.status, ended.killed_by)
+            return ended
         if number := self._attempt("wait", command.stopped, 0):
             self._attempt("kill", lambda: command.handle_stop(number), None)
         return None

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import signal
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from prom_probe.log import Log
 from prom_probe.run.collector_context import collector_context
 from prom_probe.run.probes import PROBES, collector_intervals
 from prom_probe.run.shared import AGGREGATOR, Shared
+
+if TYPE_CHECKING:
+    from prom_probe.history.run_info import RunInfo
 
 
 def load_probes() -> None:
@@ -28,6 +34,7 @@ def run_probe(shared: Shared, name: str, lifeline: int) -> None:
     started_s = time.monotonic()
     from prom_probe.collectors.registry import COLLECTORS
     from prom_probe.probe.loop import Probe
+    from prom_probe.ring.codec import Happened, encode
     from prom_probe.ring.producer import Producer
     from prom_probe.sources.reading import READING
 
@@ -37,10 +44,12 @@ def run_probe(shared: Shared, name: str, lifeline: int) -> None:
     context.wake = shared.wakes[name].ring
     context.started_s = started_s
     kind = PROBES[name]
+    producer = Producer(shared.rings[name], shared.bell)
+    context.happened = lambda event: producer.push(encode(Happened(event)))
     probe = Probe(
         [COLLECTORS[collector](context) for collector in kind.collectors],
         kind.interval(shared.config),
-        Producer(shared.rings[name], shared.bell),
+        producer,
         shared.slots[name],
         wake=shared.wakes[name],
         lifeline=lifeline,
@@ -87,6 +96,8 @@ def run_aggregator(shared: Shared, lifeline: int) -> None:
         bell=shared.bell,
         lifeline=lifeline,
         sockets=[ServingSocket(each.sock, each.api, each.address.loopback) for each in shared.listeners],
+        supervisor_ring=shared.supervisor_ring,
+        run=_run_info(shared),
         reload_slot=shared.reload_slot,
         reload_bell=shared.reload_bell,
         started_s=shared.started_s,
@@ -94,6 +105,22 @@ def run_aggregator(shared: Shared, lifeline: int) -> None:
         supervisor_errors=shared.board.failures,
     )
     asyncio.run(aggregate(inputs))
+
+
+def _run_info(shared: Shared) -> RunInfo:
+    """What is watched, as far as it is known at the start."""
+    from prom_probe import __version__
+    from prom_probe.history.run_info import RunInfo
+
+    argv = [os.fsencode(argument).decode("utf-8", "backslashreplace") for argument in shared.argv]
+    return RunInfo(
+        command=(argv if shared.shows_cmdline else argv[:1]) or None,
+        host=platform.node(),
+        start=round(shared.started_at, 3),
+        trees=[watch.name for watch in shared.watches if watch.kind != "containers"],
+        interval=PROBES["process"].interval(shared.config),
+        version=__version__,
+    )
 
 
 def _begin(shared: Shared, name: str) -> Log:

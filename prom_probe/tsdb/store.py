@@ -26,6 +26,7 @@ from prom_probe.tsdb.stream_view import StreamView
 
 if TYPE_CHECKING:
     from prom_probe.tsdb.disk.journal import Journal
+    from prom_probe.tsdb.disk.record_file import SideFileJob
     from prom_probe.tsdb.disk.recovery import RecoveredStore
 
 __all__ = ["AppendOutcome", "LayoutError", "Snapshot", "StorageError", "Store", "StoreOptions", "StoreStats"]
@@ -125,6 +126,8 @@ class Store:
         self._sealed = self._merged = 0
         self._journal: Journal | None = None
         self._open_failed = False
+        self.history: list[bytes] = []  # the records that were found beside the samples, and `run.json`
+        self.run = b""
         if self.options.path is not None:
             try:
                 self._open(self.options.path, report)
@@ -140,6 +143,7 @@ class Store:
 
         found, make_journal = open_to_write(path, self.options.max_series, report)
         self._restore(found)
+        self.history, self.run = found.history, found.run
         self._journal = self._appended_stream.journal = make_journal(lambda: self._index.all)
         for stream in self._streams:
             stream.journal = self._journal
@@ -155,6 +159,7 @@ class Store:
         store = cls(_EVERYTHING)
         found = read(path, report)
         store._restore(found)
+        store.history, store.run = found.history, found.run
         for collector, mapping in found.mappings.items():
             if collector in store._collectors:
                 store._collectors[collector].mapping = mapping
@@ -292,6 +297,15 @@ class Store:
             self._journal = None
             for stream in self._streams:
                 stream.journal = None
+
+    def keep_beside(self, name: str, data: bytes, *, append: bool = False) -> SideFileJob | None:
+        """Write a file beside the samples, or append to it, in another thread; None without a path."""
+        return self._journal.keep_beside(name, data, append=append) if self._journal is not None else None
+
+    def oldest_ms(self) -> int | None:
+        """The oldest timestamp; None if nothing is stored."""
+        pieces = (piece for stream in self._streams for piece in stream.pieces if piece.samples)
+        return min((piece.view().mint for piece in pieces), default=None)
 
     def newest_ms(self) -> int | None:
         """The newest timestamp; None if nothing is stored."""

@@ -20,6 +20,7 @@ from prom_probe.web.http.message import Answer, Pending, Request, Response, plai
 from prom_probe.web.routes import Route, maybe_route
 
 if TYPE_CHECKING:
+    from prom_probe.history.history import HistorySource
     from prom_probe.remote.receiver import Receiver
     from prom_probe.web.http.passwords import Passwords
     from prom_probe.web.http.security import Security
@@ -49,6 +50,7 @@ class App:
         self,
         store: ServedStore,
         *,
+        history: HistorySource,
         meter: Meter,
         limits: QueryLimits,
         about: About,
@@ -69,6 +71,7 @@ class App:
         self._queries = Queries(limits.max_concurrency, log)
         self._context = AppContext(
             store=store,
+            history=history,
             limits=limits,
             about=about,
             clock=clock,

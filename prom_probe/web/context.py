@@ -17,6 +17,7 @@ from prom_probe.promql.limits import QueryLimits
 from prom_probe.web.api.queries import Queries
 
 if TYPE_CHECKING:
+    from prom_probe.history.history import HistorySource
     from prom_probe.promql.engine import Engine
     from prom_probe.promql.queryable import Queryable
     from prom_probe.remote.receiver import Receiver
@@ -47,6 +48,12 @@ class ServedStore(Protocol):
 
     def stats(self) -> ServedStoreStats:
         """How much is stored."""
+
+    def oldest_ms(self) -> int | None:
+        """The oldest timestamp; None if nothing is stored."""
+
+    def newest_ms(self) -> int | None:
+        """The newest one, likewise."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,7 @@ class AppContext:
     """One per App; owned by the loop's thread."""
 
     store: ServedStore
+    history: HistorySource
     limits: QueryLimits
     about: About
     clock: Callable[[], float]  # wall clock, seconds

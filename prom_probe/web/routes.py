@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeAlias
 
 from prom_probe.web import operations
 from prom_probe.web.api import federate, remote_write
+from prom_probe.web.api import history as api_history
 from prom_probe.web.api import labels as api_labels
 from prom_probe.web.api import query as api_query
 from prom_probe.web.api import status as api_status
@@ -53,6 +54,9 @@ ROUTES: tuple[Route, ...] = (
     Route(_GET, "/api/v1/label/:name/values", api_labels.label_values),
     Route(_FORM, "/api/v1/series", api_labels.series),
     Route(_GET, "/api/v1/metadata", api_labels.metadata),
+    Route(_GET, "/api/v1/processes", api_history.processes),
+    Route(_GET, "/api/v1/events", api_history.events),
+    Route(_GET, "/api/v1/run", api_history.run),
     Route(("POST",), "/api/v1/write", remote_write.write, large_body=True),
     Route(_GET, "/api/v1/rules", api_status.constant({"groups": []})),
     Route(_GET, "/api/v1/alerts", api_status.constant({"alerts": []})),

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 
 from prom_probe.aggregate.aggregator import Aggregator
+from prom_probe.history.history import History
+from prom_probe.history.run_info import RunInfo
 from prom_probe.model.family import Family, column
 from prom_probe.model.labels import Labels, make_labels
 from prom_probe.model.layout import Group, Layout
@@ -83,6 +85,7 @@ class Pipeline:
 
     def restart_aggregator(self) -> None:
         self.store = Store(StoreOptions())
+        self.history = History(RunInfo(), self.store)
         self.meter = Meter()
         self.aggregator = Aggregator(
             self.store,
@@ -91,6 +94,7 @@ class Pipeline:
             intervals={"numbers": 0.1},
             build_info={"version": "1"},
             started_s=0.0,
+            history=self.history,
             log=lambda level, message: self.log.append(message),
             now_s=lambda: self.now,
         )

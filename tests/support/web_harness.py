@@ -14,6 +14,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from prom_probe.history.history import History
+from prom_probe.history.run_info import RunInfo
 from prom_probe.model.family import Column, Family
 from prom_probe.model.labels import Labels
 from prom_probe.model.matcher import Matcher
@@ -206,6 +208,7 @@ def serving(
     unix: Path | None = None,
     remote_write: bool = False,
     cors_origin: str | None = None,
+    history: History | None = None,
 ) -> Iterator[Site]:
     """A server with one listener; it must end without an error from asyncio."""
     sock = socket.socket(socket.AF_UNIX if unix else socket.AF_INET)
@@ -226,6 +229,7 @@ def serving(
 
         app = App(
             store if store is not None else Store(),
+            history=history or History(RunInfo(), Store()),
             meter=meter,
             limits=limits or QueryLimits(),
             about=about or About({"version": "1.2.3"}),

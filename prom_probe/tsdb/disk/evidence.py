@@ -23,11 +23,20 @@ def set_aside(folder: int, name: str) -> None:
 def rewrite_segment(folder: int, name: str, data: bytes, kept: Sequence[tuple[int, int]]) -> int:
     """Write the segment anew, with the ranges `kept` of its `data` alone, and keep the old one as evidence.
 
-    Returns its new size. Raises OSError. After a crash, the segment is the old one or the new one.
+    Returns its new size. Raises OSError.
     """
-    unfinished, view = name + ".tmp", memoryview(data)
+    view = memoryview(data)
+    return rewrite(folder, name, data, [wal.MAGIC, *[view[start:end] for start, end in kept]])
+
+
+def rewrite(folder: int, name: str, data: bytes, parts: Sequence[bytes | memoryview]) -> int:
+    """Write the file, which has `data`, anew from `parts`, and keep the old one as evidence.
+
+    Returns its new size. Raises OSError. After a crash, the file is the old one or the new one.
+    """
+    unfinished = name + ".tmp"
     try:
-        size = _write(folder, unfinished, [wal.MAGIC, *[view[start:end] for start, end in kept]])
+        size = _write(folder, unfinished, parts)
         _keep_copy(folder, name, data)
         file_ops.rename(folder, unfinished, name)
         file_ops.sync_folder(folder)

@@ -87,6 +87,16 @@ def truncate(folder: int, name: str, size: int) -> None:
         os.close(fd)
 
 
+def append(folder: int, name: str, data: bytes) -> None:
+    """Write `data` at the end of an existing file, and wait until it is on the disk."""
+    fd = os.open(name, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        write(fd, [data])
+        sync(fd)
+    finally:
+        os.close(fd)
+
+
 def remove(folder: int, name: str) -> None:
     """Delete the file, if it exists."""
     try:

@@ -17,6 +17,9 @@ _ANY_FORMAT = re.compile(rb"prom_probe store [0-9]+\n")
 _LOG = re.compile(r"([0-9a-f]{16})\.log")
 _BLOCK = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})\.block")
 
+# What is kept beside the samples: processes and events, and what the run was.
+HISTORY, RUN = "history", "run.json"
+
 # What a folder may contain when it becomes a store: what file systems have in their root, and our own first files.
 _IGNORED = {"lost+found", "lock", "format.tmp"}
 

@@ -14,6 +14,7 @@ from prom_probe.tsdb.disk.checkpoint import SeriesRegister, make_checkpoint
 from prom_probe.tsdb.disk.file_writer import AppendLog, BeginSegment, DeleteFiles, FileWriter, WriteBlock, WriteJob
 from prom_probe.tsdb.disk.folder import DeletedError, Folder, reason
 from prom_probe.tsdb.disk.piece_files import PieceFiles
+from prom_probe.tsdb.disk.record_file import SideFileJob
 from prom_probe.tsdb.disk.wal_recorder import WalRecorder
 
 if TYPE_CHECKING:
@@ -117,6 +118,12 @@ class Journal:
         self._may_trim = True
         if self._recording:
             self._recorder.dropped(files.heads)
+
+    def keep_beside(self, name: str, data: bytes, *, append: bool) -> SideFileJob:
+        """Write a file beside the samples, or append to it; whoever asks looks at the job, and tries again."""
+        job = SideFileJob(name, data, append=append)
+        self._writer.submit(job)
+        return job
 
     def flush(self) -> None:
         """Hand what was recorded to the writing thread, handle what it has done, and retry what failed."""

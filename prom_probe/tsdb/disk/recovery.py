@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+import msgspec
+
 from prom_probe.model.labels import Labels
 from prom_probe.tsdb.block import Block
-from prom_probe.tsdb.disk import blockfile, evidence, file_ops
+from prom_probe.tsdb.disk import blockfile, evidence, file_ops, record_file
 from prom_probe.tsdb.disk.blockfile import BlockFile, HeadRange
 from prom_probe.tsdb.disk.damage_text import counted, describe, lost_bytes, lost_span, moment
 from prom_probe.tsdb.disk.file_writer import map_file
-from prom_probe.tsdb.disk.folder import Folder, reason
+from prom_probe.tsdb.disk.folder import HISTORY, RUN, Folder, reason
 from prom_probe.tsdb.disk.piece_files import PieceFiles
 from prom_probe.tsdb.disk.segment import SegmentReader, read_segment
 from prom_probe.tsdb.disk.wal import FRAME, KINDS, MAGIC
@@ -60,6 +62,8 @@ class RecoveredStore:
     segments: dict[int, int] = field(default_factory=dict)  # number -> bytes
     block_files: dict[str, int] = field(default_factory=dict)  # name -> bytes
     superseded: list[str] = field(default_factory=list)  # block files to delete
+    history: list[bytes] = field(default_factory=list)  # the records of the file `history`
+    run: bytes = b""  # the file `run.json`
     faults: list[Fault] = field(default_factory=list)
     damaged: int = 0  # files set aside, damaged parts of segments, and intact records of no use without them
     unrepaired: int = 0
@@ -126,6 +130,7 @@ class _Recovery:
             found.next_segment = number + 1
             self._take_segment(replay, number, name)
         found.dropped, found.mappings = replay.dropped, replay.newest
+        self._take_side_files()
         self._highest_number = max(self._highest_number, replay.highest)
         found.pieces = sorted([*self._block_pieces(), *self._heads(replay)], key=lambda item: item[0].heads.first)
         found.series = self._choose(found.pieces)
@@ -230,6 +235,30 @@ class _Recovery:
             self._fault(name, at, "an intact record of no use: what it refers to is lost")
         return _joined(kept), unusable + len(waiting)
 
+    def _take_side_files(self) -> None:
+        """Read what is kept beside the samples. Without it, they are as they were."""
+        found, folder = self._found, self._folder.fd
+        try:
+            found.run = record_file.read_file(folder, RUN)
+            data = record_file.read_file(folder, HISTORY)
+        except OSError as error:
+            self._set_aside(HISTORY, error)
+            return
+        if found.run and not _is_json(found.run):
+            found.run = b""
+            self._set_aside(RUN, ValueError("it is not JSON"))
+        if not data:
+            return
+        found.history, damages = record_file.parse_records(data)
+        for damage in damages:
+            text = f"{damage.end - damage.start} bytes that are no record"
+            self._fault(HISTORY, damage.start, text)
+            self._say("warn" if damage.torn else "error", HISTORY, text)
+        lost = sum(not damage.torn for damage in damages)
+        if lost:
+            self._found.damaged += lost
+            self._try(lambda: evidence.rewrite(folder, HISTORY, data, [record_file.file_of(found.history)]))
+
     def _block_pieces(self) -> Iterator[tuple[PieceFiles, AnyPiece]]:
         for stream, blocks in self._blocks.items():
             for heads, name, block in blocks:
@@ -305,6 +334,14 @@ class _Recovery:
                 self._report("warn", f"storage: {self._folder.path}: cannot repair: {reason(error)}")
             return False
         return True
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return True
 
 
 def _offer_again(

@@ -24,6 +24,10 @@ API_VERSION = "3.0.0"
 POOL = "prom_probe"
 
 
+# What Prometheus says of an empty head: minTime is the largest number, maxTime the smallest.
+_NO_TIME_MS = (1 << 63) - 1
+
+
 def buildinfo(context: AppContext, request: Request) -> Response:
     """Version and origin; no `features`: their absence tells clients that this is a plain Prometheus."""
     ours = context.about.build_info
@@ -58,7 +62,8 @@ def runtimeinfo(context: AppContext, request: Request) -> Response:
 def tsdb(context: AppContext, request: Request) -> Answer:
     """The number of series, and the names and values with most of them: `limit` of each, by default 10."""
     limit = limit_param(parameters_of(request)) or 10
-    snapshot, stats = context.store.snapshot(), context.store.stats()
+    store = context.store
+    snapshot, stats, oldest_ms, newest_ms = store.snapshot(), store.stats(), store.oldest_ms(), store.newest_ms()
 
     def job(deadline: float) -> Iterable[bytes]:
         names: Counter[str] = Counter()
@@ -70,7 +75,13 @@ def tsdb(context: AppContext, request: Request) -> Answer:
                 values.setdefault(name, set()).add(value)
             names[label_value(labels, METRIC_NAME)] += 1
         data = {
-            "headStats": {"numSeries": stats.series, "numLabelPairs": len(pairs), "numSamples": stats.samples},
+            "headStats": {
+                "numSeries": stats.series,
+                "numLabelPairs": len(pairs),
+                "numSamples": stats.samples,
+                "minTime": _NO_TIME_MS if oldest_ms is None else oldest_ms,
+                "maxTime": -_NO_TIME_MS - 1 if newest_ms is None else newest_ms,
+            },
             "seriesCountByMetricName": _top(names, limit),
             "labelValueCountByLabelName": _top(Counter({k: len(v) for k, v in values.items()}), limit),
             "memoryInBytesByLabelName": _top(Counter({k: sum(map(len, v)) for k, v in values.items()}), limit),

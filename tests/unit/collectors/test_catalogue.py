@@ -37,7 +37,7 @@ NOT_IN_DEMO = {
 # There is none on a sound and small machine.
 NOT_IN_DEMO |= {"prom_probe_worker_stuck", "prom_probe_source_odd_rows_total", "prom_probe_dropped_devices"}
 # They show what other processes measure, and import no collector.
-READ_BY_NAME = (ROOT / "prom_probe/web/page", ROOT / "prom_probe/web/api")
+READ_BY_NAME = [ROOT / "prom_probe" / room for room in ("web/page", "web/api", "history")]
 PREFIXES = ("proctree_", "cgroup_", "system_", "gpu_", "prom_probe_")
 UNITS = {"": "", "seconds": "_seconds", "bytes": "_bytes", "hertz": "_hertz", "celsius": "_celsius"}
 UNITS |= {"ratio": "_ratio", "watts": "_watts", "joules": "_joules"}
@@ -56,7 +56,7 @@ def test_each_family_is_there_once() -> None:
 
 
 def test_a_search_for_a_name_finds_its_definition() -> None:
-    """Each name of docs/metrics.md is a literal once in a table, and elsewhere only where the web reads by name."""
+    """Each name of docs/metrics.md is a literal once in a table, and elsewhere only where it is read by name."""
     names = Counter(re.findall(r"^\| `(\w+)`", (ROOT / "docs" / "metrics.md").read_text(), re.MULTILINE))
     assert len(names) > len(DEFINITIONS)
     defined: Counter[str] = Counter()

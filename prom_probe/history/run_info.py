@@ -1,0 +1,28 @@
+"""The run itself: what is watched, since when, and how it ended; on disk the file `run.json`."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class RunInfo(msgspec.Struct):
+    """Times are unix seconds. Without a COMMAND `command` is None; of one whose command line is not to be shown it has
+    the program alone. `end` is None while the run lasts; status and signal are COMMAND's."""
+
+    command: list[str] | None = None
+    host: str = ""
+    start: float = 0.0
+    end: float | None = None
+    exit_status: int | None = None
+    signal: int | None = None
+    trees: list[str] = []
+    interval: float = 1.0
+    version: str = ""
+
+
+def maybe_run_info(data: bytes) -> RunInfo | None:
+    """What a file `run.json` says; None if there is none, or if it is damaged."""
+    try:
+        return msgspec.json.decode(data, type=RunInfo) if data else None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
