@@ -14,6 +14,7 @@ from prom_probe.cli.doctor.access import ACCESS, Access
 from prom_probe.cli.doctor.finding import Finding, Status
 from prom_probe.cli.doctor.identity import Denial, Identity
 from prom_probe.collectors.base import Context
+from prom_probe.collectors.odd_rows import OddRows
 from prom_probe.collectors.registry import COLLECTORS
 from prom_probe.model.definition import READABLE
 from prom_probe.model.sample import is_stale
@@ -53,7 +54,11 @@ _MASKED = (
 def check_system(context: Context, us: Identity, access: Access = ACCESS) -> Iterator[Finding]:
     """A finding for each source of the system collector, as its first collection reports it."""
     said: list[str] = []
-    context = msgspec.structs.replace(context, log=lambda level, message: said.append(message))
+
+    def note(level: str, message: str) -> None:
+        said.append(message)
+
+    context = msgspec.structs.replace(context, log=note, odd_rows=OddRows(note))
     collector = COLLECTORS["system"](context)
     try:
         collector.collect()
