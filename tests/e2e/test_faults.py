@@ -40,7 +40,7 @@ def test_a_run_survives_a_call_that_fails(shim: Path) -> None:
     chance = random.Random(seed)
     for _ in range(_SAMPLE):
         call = chance.choice(list(FAULTS))
-        nth, number = chance.randint(1, _MOST), chance.choice(FAULTS[call])
+        nth, number = chance.randint(1, _MOST), chance.choice(list(FAULTS[call]))
         outcome = run_with_fault(shim, call, nth, number)
         assert outcome.survived, (seed, call, nth, errno.errorcode[number], outcome)
 

@@ -21,17 +21,56 @@ from tests.support.paths import ROOT
 from tests.support.sidecar import children, read_comm
 from tests.support.waiting import DEADLINE_S, wait_for
 
-# By kind of call: the errors that it is made to fail with.
+# By kind of call: the errors that the kernel can give for it, and when (man-pages, section 2).
 FAULTS = {
-    "fork": (errno.EAGAIN, errno.ENOMEM),
-    "pipe": (errno.EMFILE, errno.ENFILE),
-    "open": (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EPERM, errno.EIO, errno.EINTR),
-    "write": (errno.ENOSPC, errno.EIO, errno.EAGAIN, errno.EPERM, errno.EINTR),
-    "mmap": (errno.ENOMEM, errno.EAGAIN),
-    "eventfd": (errno.EMFILE, errno.ENFILE, errno.ENOMEM),
-    "waitpid": (errno.EINTR, errno.ENOMEM),
-    "kill": (errno.EPERM, errno.EAGAIN),
-    "poll": (errno.EINTR, errno.ENOMEM),
+    "fork": {
+        errno.EAGAIN: "RLIMIT_NPROC, pid_max or the cgroup's pids.max is reached",
+        errno.ENOMEM: "no memory for the kernel's structures",
+    },
+    "pipe": {
+        errno.EMFILE: "RLIMIT_NOFILE is reached",
+        errno.ENFILE: "the system's limit on open files, or the user's on memory of pipes",
+    },
+    "open": {
+        errno.EMFILE: "RLIMIT_NOFILE is reached",
+        errno.ENFILE: "the system's limit on open files",
+        errno.ENOMEM: "no memory for the kernel's structures",
+        errno.EPERM: "a seal, or a security module's answer",
+        errno.EIO: "the disk beneath; /proc of a process that ends",
+        errno.EINTR: "a signal while a slow device or a network file system is opened",
+        errno.ENOSPC: "a file to be made, and no room on the disk",
+        errno.EAGAIN: "a lease on the file",
+    },
+    "write": {
+        errno.ENOSPC: "no room on the disk",
+        errno.EIO: "the disk beneath; a terminal that hung up",
+        errno.EAGAIN: "a descriptor that does not block, and a reader that is behind",
+        errno.EPERM: "a seal",
+        errno.EINTR: "a signal before anything was written",
+    },
+    "mmap": {
+        errno.ENOMEM: "no memory, RLIMIT_AS or max_map_count",
+        errno.EAGAIN: "too much memory is locked",
+        errno.ENFILE: "the system's limit on open files",
+        errno.EPERM: "a seal",
+    },
+    "eventfd": {
+        errno.EMFILE: "RLIMIT_NOFILE is reached",
+        errno.ENFILE: "the system's limit on open files",
+        errno.ENOMEM: "no memory for the kernel's structures",
+    },
+    "waitpid": {
+        errno.EINTR: "a signal",
+        errno.ENOMEM: "not documented: a seccomp filter's answer",
+    },
+    "kill": {
+        errno.EPERM: "COMMAND has become another user",
+        errno.EAGAIN: "RLIMIT_SIGPENDING is reached by real-time signals",
+    },
+    "poll": {
+        errno.EINTR: "a signal",
+        errno.ENOMEM: "no memory for the kernel's tables",
+    },
 }
 
 STATUS = 7
