@@ -7,11 +7,12 @@ TESTS ?=
 NAMES ?=
 WORKERS ?= 2
 RANDOM ?=
+MINUTES ?= 10
 # PYTHON with a dot for a version of its own: make test VENV=.venv-3.13 PYTHON=python3.13
 VERSIONS := 3.11 3.12 3.13 3.14
 STAMP := $(VENV)/installed
 
-.PHONY: run quick test test-all jobs lint bench faults docs dashboards pictures golden checkov debootstrap clean
+.PHONY: run quick test test-all jobs lowest lint bench faults soak docs dashboards pictures golden checkov debootstrap clean
 
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
@@ -48,6 +49,11 @@ test-all: ## All tests on every installed Python from 3.11 up
 	  fi; \
 	done
 
+lowest: ## Unit tests with the lowest versions that pyproject.toml allows
+	mkdir -p build
+	$(PYTHON) -m tests.support.lowest > build/lowest.txt
+	PIP_CONSTRAINT=build/lowest.txt $(MAKE) --no-print-directory quick VENV=.venv-lowest
+
 jobs: $(STAMP)-test ## All scenarios of COMMAND's life, bare and wrapped: 5 minutes; NAMES=regex... for some
 	$(BIN)/python -m tests.e2e.jobs $(NAMES)
 
@@ -65,6 +71,9 @@ bench: $(STAMP)-test ## All benchmarks: half an hour; writes bench/results.json,
 
 faults: $(STAMP)-test ## Each system call of the supervisor fails once, with each error: a quarter of an hour
 	$(BIN)/python -m tests.support.faults
+
+soak: $(STAMP)-test ## The program beside all that can befall it, for MINUTES, and a verdict; needs root and prometheus
+	$(BIN)/python -m tests.support.soak --minutes $(MINUTES)
 
 docs: $(STAMP) ## The pages that are written from the code's own tables
 	$(BIN)/python -m prom_probe.config.page > docs/configuration.md

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import socket
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -13,19 +12,13 @@ from pathlib import Path
 import pytest
 
 from tests.support.sidecar import Sidecar
+from tests.support.strangers import ATTACKS, Attack, address_of, connect, send
 from tests.support.tls import TLS, Authority, context, get, write
 from tests.support.waiting import DEADLINE_S, wait_for
-
-Address = tuple[str, int]
 
 
 def _resident(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def _address(url: str) -> Address:
-    host, _, port = url.partition("://")[2].rpartition(":")
-    return host, int(port)
 
 
 def _aggregator(sidecar: Sidecar) -> int:
@@ -61,28 +54,6 @@ class Scraper(threading.Thread):
         self.join(DEADLINE_S)
 
 
-def _connect(address: Address) -> socket.socket:
-    return socket.create_connection(address, DEADLINE_S)
-
-
-def _send(sock: socket.socket, data: bytes) -> bool:
-    """False once the server has had enough."""
-    try:
-        sock.sendall(data)
-        return True
-    except OSError:
-        return False
-
-
-def _answer(sock: socket.socket) -> bytes:
-    """The status line's beginning, or b"" for a close."""
-    try:
-        sock.settimeout(DEADLINE_S)
-        return sock.recv(12)
-    except OSError:
-        return b""
-
-
 _LONG_POST = b"POST /api/v1/query HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n"
 
 
@@ -92,102 +63,36 @@ _LONG_POST = b"POST /api/v1/query HTTP/1.1\r\nHost: localhost\r\nContent-Length:
 def test_a_thousand_connections_cost_little(sent: bytes) -> None:
     """Idle or begun, they take less than 10 MB, and scrapes are answered meanwhile."""
     with Sidecar() as sidecar, ExitStack() as stack:
-        pid, address = _aggregator(sidecar), _address(sidecar.api)
+        pid, address = _aggregator(sidecar), address_of(sidecar.api)
         for _ in range(20):
             assert sidecar.get("/metrics", sidecar.web)[0] == 200
         before = _resident(pid)
         with Scraper(lambda: sidecar.get("/metrics", sidecar.web)[0]) as scraper:
             for _ in range(1000):
-                _send(stack.enter_context(_connect(address)), sent)
+                send(stack.enter_context(connect(address)), sent)
             wait_for("scrapes", lambda: scraper.done >= 30)
             grown = _resident(pid) - before
         assert not scraper.failed
         assert grown < 10e6, f"grew by {grown / 1e6:.1f} MB"
 
 
-def _garbage(address: Address, rng: random.Random) -> None:
-    with _connect(address) as sock:
-        _send(sock, rng.randbytes(2000))
-        assert _answer(sock)[:9] in (b"HTTP/1.1 ", b"")
-
-
-def _tls_hello(address: Address, rng: random.Random) -> None:
-    with _connect(address) as sock:
-        _send(sock, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + rng.randbytes(300))
-        assert _answer(sock)[9:] in (b"400", b"")
-
-
-def _large_post(address: Address, rng: random.Random) -> None:
-    with _connect(address) as sock:
-        _send(sock, b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 20000000\r\n\r\n")
-        for _ in range(20):
-            if not _send(sock, b"x" * 1_000_000):
-                break
-        assert _answer(sock)[9:] in (b"413", b"")
-
-
-def _header_flood(address: Address, rng: random.Random) -> None:
-    with _connect(address) as sock:
-        _send(sock, b"GET /metrics HTTP/1.1\r\nHost: x\r\n")
-        for i in range(100_000):
-            if not _send(sock, f"X-{i}: {i}\r\n".encode()):
-                break
-        assert _answer(sock)[9:] in (b"431", b"")
-
-
-def _smuggler(address: Address, rng: random.Random) -> None:
-    with _connect(address) as sock:
-        _send(
-            sock,
-            b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nG",
-        )
-        assert _answer(sock)[9:] == b"400"
-
-
-def _bad_chunks(address: Address, rng: random.Random) -> None:
-    with _connect(address) as sock:
-        _send(sock, b"POST /api/v1/query HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
-        assert _answer(sock)[9:] in (b"400", b"405", b"404")
-
-
-def _half_closed(address: Address, rng: random.Random) -> None:
-    with _connect(address) as sock:
-        _send(sock, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-        sock.shutdown(socket.SHUT_WR)
-        assert _answer(sock)[9:] == b"200"
-
-
-def _pipeliner(address: Address, rng: random.Random) -> None:
-    with _connect(address) as sock:
-        _send(sock, b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n" * 50)
-        found = b""
-        while found.count(b"HTTP/1.1 200") < 50:
-            sock.settimeout(DEADLINE_S)
-            piece = sock.recv(65536)
-            assert piece
-            found += piece
-
-
-ATTACKS = (_garbage, _tls_hello, _large_post, _header_flood, _smuggler, _bad_chunks, _half_closed, _pipeliner)
-
-
 def test_a_scraper_beside_all_of_them_loses_nothing() -> None:
     """Each attack gets what is promised; drippers and slow readers stay connected meanwhile."""
     with Sidecar() as sidecar, ExitStack() as stack:
-        address = _address(sidecar.web)
+        address = address_of(sidecar.web)
         pid = _aggregator(sidecar)
-        drippers = [stack.enter_context(_connect(address)) for _ in range(50)]
-        readers = [stack.enter_context(_connect(address)) for _ in range(50)]
+        drippers = [stack.enter_context(connect(address)) for _ in range(50)]
+        readers = [stack.enter_context(connect(address)) for _ in range(50)]
         for reader in readers:
-            _send(reader, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
+            send(reader, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
         with Scraper(lambda: sidecar.get("/metrics", sidecar.web)[0]) as scraper:
             for seed in range(3):
                 rng = random.Random(seed)
                 for dripper in drippers:
-                    _send(dripper, b"G")
+                    send(dripper, b"G")
                 failed: list[BaseException] = []
 
-                def attempt(attack: Callable[[Address, random.Random], None], rng: random.Random = rng) -> None:
+                def attempt(attack: Attack, rng: random.Random = rng) -> None:
                     try:
                         attack(address, rng)
                     except BaseException as error:
@@ -211,15 +116,15 @@ def test_garbage_on_a_tls_port(authority: Authority, tmp_path: Path) -> None:
     for file in authority.folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     with Sidecar(flags=[f"--web.config.file={write(tmp_path, TLS)}"]) as sidecar, ExitStack() as stack:
-        address, trusted = _address(sidecar.web), context(tmp_path)
+        address, trusted = address_of(sidecar.web), context(tmp_path)
         pid = _aggregator(sidecar)
         assert get(sidecar.web + "/metrics", trusted)[0] == 200
         before = _resident(pid)
         with Scraper(lambda: get(sidecar.web + "/metrics", trusted)[0]) as scraper:
             rng = random.Random(1)
             for i in range(200):
-                sock = stack.enter_context(_connect(address))
-                _send(sock, [b"", b"GET / HTTP/1.1\r\n\r\n", rng.randbytes(500), b"\x16\x03\x01"][i % 4])
+                sock = stack.enter_context(connect(address))
+                send(sock, [b"", b"GET / HTTP/1.1\r\n\r\n", rng.randbytes(500), b"\x16\x03\x01"][i % 4])
             wait_for("scrapes", lambda: scraper.done >= 20)
         assert not scraper.failed
         assert sidecar.worker("aggregator") == pid

@@ -15,11 +15,11 @@ from tests.support.waiting import DEADLINE_S
 REMOTE_WRITE = "--web.enable-remote-write-receiver"
 
 
-def scraping(target: str) -> Peer:
-    """A real Prometheus that scrapes one host:port every second."""
+def scraping(target: str, interval: str = "1s") -> Peer:
+    """A real Prometheus that scrapes one host:port once in an interval, which is its timeout too."""
     program("prometheus")
     return prometheus(
-        "global: {scrape_interval: 1s}\n"
+        f"global: {{scrape_interval: {interval}, scrape_timeout: {interval}}}\n"
         f"scrape_configs: [{{job_name: sidecar, static_configs: [{{targets: ['{target}']}}]}}]\n"
     )
 
