@@ -32,7 +32,7 @@ from prom_probe.log import Log, describe_error
 from prom_probe.model.meter import Meter
 from prom_probe.ring.consumer import Consumer
 from prom_probe.ring.doorbell import Doorbell
-from prom_probe.threads import HeapTrimmer
+from prom_probe.threads import HeapTrimmer, trim_heap
 from prom_probe.tsdb.store import Store, StoreOptions
 from prom_probe.web.http.limits import HttpLimits, free_descriptors
 from prom_probe.web.http.server import Server
@@ -146,6 +146,7 @@ async def aggregate(inputs: AggregatorInputs) -> None:
         _every(loop, TICK_S, server.refresh, log)
     await start_sockets(server, inputs.sockets)
     gc.collect()
+    trim_heap()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
     await stopped.wait()

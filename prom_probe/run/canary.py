@@ -19,8 +19,9 @@ from prom_probe.run.kernel import name_process
 from prom_probe.run.prctl import die_with_parent
 from prom_probe.run.terminal import give_terminal
 
-# How long it may take to answer. A canary that does not, because somebody has stopped or killed it, is replaced.
-_ANSWER_S = 1.0
+# How long it may take to answer. A canary that does not, because somebody has killed it, is replaced; one that has
+# been stopped is asked for no longer than the second number, as the kernel knows the answer too.
+_ANSWER_S, _ANSWER_SOON_S = 1.0, 0.02
 
 # How often the canary looks at the supervisor and COMMAND; and while the supervisor has stopped as COMMAND has.
 _LOOK_S, _LOOK_WHILE_STOPPED_S = 0.5, 0.1
@@ -83,12 +84,23 @@ class Canary:
         return found
 
     def _ask(self, number: int) -> bool:
+        found = False
         try:
             self._line.send(bytes([number]))
-            return self._line.recv(1) == b"\1"
+            try:
+                return self._receive(_ANSWER_SOON_S)
+            except TimeoutError:
+                if read_state(self._pid) != "T":
+                    return self._receive(_ANSWER_S)
+                found = number in read_pending(self._pid)
         except OSError:
-            self._replace()
-            return False
+            pass
+        self._replace()
+        return found
+
+    def _receive(self, patience_s: float) -> bool:
+        self._line.settimeout(patience_s)
+        return self._line.recv(1) == b"\1"
 
     def tell_following(self, following: bool) -> None:
         """Whether the supervisor is about to stop because COMMAND has stopped."""
@@ -179,6 +191,16 @@ def _take_pending(number: int) -> bool:
         return False
     signal.sigwait({number})
     return True
+
+
+def read_pending(pid: int) -> set[int]:
+    """The signals that a process has not taken yet; empty if that cannot be read."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as stream:
+            mask = int(stream.read().partition(b"\nShdPnd:")[2].split()[0], 16)
+    except (OSError, IndexError, ValueError):
+        return set()
+    return {number for number in range(1, signal.NSIG) if mask >> (number - 1) & 1}
 
 
 def read_state(pid: int) -> str:

@@ -42,6 +42,7 @@ from prom_probe.run.supervisor import Supervisor, Worker
 from prom_probe.run.survivors import find_survivors
 from prom_probe.run.told import ToldAggregator
 from prom_probe.run.workers import load_probes, run_aggregator, run_probe, run_scraper
+from prom_probe.threads import trim_heap
 
 # How long the last line waits for a reader that is behind.
 _PATIENCE_S = 0.5
@@ -121,6 +122,7 @@ def _prepare(config: Config, source: SettingsSource, argv: tuple[str, ...], inhe
         choose_watches(shared, command)
         shared.argv = argv
         gc.collect()
+        trim_heap()  # what the start has freed would be a part of every worker
         gc.freeze()  # the workers share these pages; a collection would copy them
         workers = [_probe_worker(shared, name, kind) for name, kind in PROBES.items()]
         supervisor = Supervisor(

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from prom_probe.run.canary import read_state
 from tests.support.sidecar import FREE, Sidecar, alive, children, command, read_comm
 from tests.support.waiting import wait_for
 
@@ -134,6 +135,21 @@ def test_a_canary_that_is_killed_or_stopped_is_replaced() -> None:
             wait_for("another canary", partial(_is_replaced, sidecar, canary))
         wait_for("samples", lambda: sidecar.value("proctree_processes"))
         assert not sidecar.query('proctree_process_threads{comm="pp-canary"}')
+
+
+def test_a_stopped_canary_tells_what_the_group_was_sent() -> None:
+    """COMMAND has that from the kernel, and is not sent it once more."""
+    script = "trap 'echo one >&2' USR1; trap 'echo two >&2' USR2; echo set >&2; while :; do sleep 0.1; done"
+    with Sidecar("--", "sh", "-c", script) as sidecar:
+        wait_for("COMMAND", lambda: "set\n" in sidecar.stderr)
+        (canary,) = wait_for("a canary", lambda: _canaries(sidecar.process.pid))
+        os.kill(canary, signal.SIGSTOP)
+        wait_for("its stop", lambda: read_state(canary) == "T")
+        os.killpg(sidecar.process.pid, signal.SIGUSR1)
+        wait_for("another canary", partial(_is_replaced, sidecar, canary))
+        sidecar.process.send_signal(signal.SIGUSR2)
+        wait_for("the second signal", lambda: "two\n" in sidecar.stderr)
+        assert sidecar.stderr.count("one\n") == 1
 
 
 def _has_grown(sidecar: Sidecar, before: int) -> bool:
