@@ -50,7 +50,7 @@ def ours(series: int, port: int) -> None:
         history = History(RunInfo(), store)
         app = App(store, history=history, meter=Meter(), limits=QueryLimits(), about=About({}), log=print)
         server = Server(app)
-        await server.start(socket.create_server(("127.0.0.1", port)), api=False, loopback=True)
+        server.start(socket.create_server(("127.0.0.1", port)), api=False, loopback=True)
         beat = 0
         while True:
             beat += 1

@@ -8,6 +8,7 @@ from types import TracebackType
 import msgspec
 
 from prom_probe.line_writer import MAX_LINE_BYTES, write_line
+from prom_probe.model.printable import printable, printable_json
 
 # The same message is written _BURST times in _PERIOD_S; further ones are counted, and the next line has their number.
 _BURST, _PERIOD_S = 10, 10.0
@@ -95,7 +96,7 @@ class Log:
 
     def _encode(self, record: dict[str, str | int | float]) -> bytes:
         if self._format == "json":
-            return msgspec.json.encode(record)
+            return printable_json(msgspec.json.encode(record).decode()).encode()
         return " ".join(f"{key}={_quoted(str(value))}" for key, value in record.items()).encode()
 
     def _held_back(self, level: str, message: str) -> int | None:
@@ -138,12 +139,6 @@ def _plain(value: object, most: int) -> str | int | float:
 
 
 def _quoted(text: str) -> str:
-    if text and not any(c in ' "=\\' or not c.isprintable() for c in text):
+    if text and text.isprintable() and not any(c in text for c in ' "=\\'):
         return text
-    return '"' + "".join(_escaped(c) for c in text) + '"'
-
-
-def _escaped(c: str) -> str:
-    if c in '"\\':
-        return "\\" + c
-    return c if c.isprintable() else c.encode("unicode_escape").decode()
+    return '"' + printable(text.replace("\\", "\\\\").replace('"', '\\"')) + '"'

@@ -21,7 +21,6 @@ from prom_probe.aggregate.serving import (
     make_about,
     make_app,
     maybe_security,
-    note_failed_accepts,
     query_limits,
     start_sockets,
 )
@@ -95,7 +94,6 @@ async def aggregate(inputs: AggregatorInputs) -> None:
     security = maybe_security(config, log)
     app = make_app(config, store, history, meter, about, log, security)
     server = Server(app, HttpLimits().fitted(len(inputs.sockets), free_descriptors()), security)
-    note_failed_accepts(loop, meter, log)
     stopped = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
 
@@ -144,7 +142,7 @@ async def aggregate(inputs: AggregatorInputs) -> None:
         _every(loop, config.storage_tsdb_wal_flush_interval, flush, log)
     if security is not None:
         _every(loop, TICK_S, server.refresh, log)
-    await start_sockets(server, inputs.sockets)
+    start_sockets(server, inputs.sockets)
     gc.collect()
     trim_heap()
     gc.freeze()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import platform
 import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from prom_probe import __version__
 from prom_probe.aggregate.reloads import Reloads
@@ -23,7 +22,6 @@ from prom_probe.ring.doorbell import Doorbell
 from prom_probe.tsdb.store import Store
 from prom_probe.web.app import App
 from prom_probe.web.context import About
-from prom_probe.web.families import ACCEPT_FAILURES
 from prom_probe.web.http.limits import HttpLimits, free_descriptors
 from prom_probe.web.http.server import Server
 
@@ -32,9 +30,6 @@ if TYPE_CHECKING:
 
 # How long open connections may take to end.
 DRAIN_CONNECTIONS_S = 2.0
-
-_OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-_QUIET_S = 60.0
 
 
 class ServingSocket(NamedTuple):
@@ -48,7 +43,6 @@ class ServingSocket(NamedTuple):
 async def serve_store(config: Config, store: Store, sockets: Sequence[ServingSocket], log: Log) -> None:
     """Serve `store` until SIGTERM or SIGINT."""
     about, meter = make_about(lambda: config, time.monotonic(), lambda: True), Meter()
-    note_failed_accepts(asyncio.get_running_loop(), meter, log)
     security = maybe_security(config, log)
     limits = HttpLimits().fitted(len(sockets), free_descriptors())
     app = make_app(config, store, StoredHistory(store), meter, about, log, security)
@@ -56,37 +50,15 @@ async def serve_store(config: Config, store: Store, sockets: Sequence[ServingSoc
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    await start_sockets(server, sockets)
+    start_sockets(server, sockets)
     await stopped.wait()
     await server.drain(DRAIN_CONNECTIONS_S)
 
 
-def note_failed_accepts(loop: asyncio.AbstractEventLoop, meter: Meter, log: Log) -> None:
-    """Count connections that the loop cannot accept for want of descriptors, and log the first in a while.
-
-    asyncio then pauses for a second, and would write a traceback each time.
-    """
-    failed = meter.cell(ACCEPT_FAILURES.family)
-    quiet_until_s = 0.0
-
-    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        nonlocal quiet_until_s
-        error = context.get("exception")
-        if not (isinstance(error, OSError) and error.errno in _OUT_OF_RESOURCES and "accept" in context["message"]):
-            loop.default_exception_handler(context)
-            return
-        failed.add()
-        if loop.time() >= quiet_until_s:
-            quiet_until_s = loop.time() + _QUIET_S
-            log("warn", f"no connection can be accepted for the moment: {error.strerror}")
-
-    loop.set_exception_handler(handle)
-
-
-async def start_sockets(server: Server, sockets: Sequence[ServingSocket]) -> None:
+def start_sockets(server: Server, sockets: Sequence[ServingSocket]) -> None:
     """Accept connections from all of them."""
     for each in sockets:
-        await server.start(each.sock, api=each.api, loopback=each.loopback)
+        server.start(each.sock, api=each.api, loopback=each.loopback)
 
 
 def build_info() -> dict[str, str]:

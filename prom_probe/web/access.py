@@ -41,8 +41,8 @@ class HostRules:
     def maybe_fault(self, request: Request, loopback: bool) -> str:
         """Why the request is refused, "" if it is not. `loopback`: the listener is on loopback only."""
         host, origin = request.headers.get("host", ""), request.headers.get("origin", "")
-        if host and not self._accepts_host(host, loopback):
-            return f"Host {host!r} is not allowed here; --api.allowed-host adds names."
+        if host and not self._accepts(name := _name(host), loopback):
+            return f"Host {host!r} is not allowed here; --api.allowed-host={name} allows it."
         if origin:
             if not self.may_read(origin) and not _same(origin, host):
                 return f"Origin {origin!r} is not allowed here; --web.cors.origin adds origins."
@@ -53,17 +53,21 @@ class HostRules:
             return "A page of another origin is not allowed here."
         return ""
 
-    def _accepts_host(self, host: str, loopback: bool) -> bool:
-        found = _HOST.fullmatch(host.lower())
-        if found is None:
+    def _accepts(self, name: str, loopback: bool) -> bool:
+        if not is_host(name):
             return False
-        name = found[1].removesuffix(".")
         if name in _LOOPBACK_NAMES or name in self._hosts or _ANY in self._hosts:
             return True
         if _IPV4.fullmatch(name):
             return not loopback or name.startswith("127.")
         # An address is no name that somebody could have given us.
         return not loopback and ("[" in name or "." not in name or name.endswith(_PRIVATE_DOMAINS))
+
+
+def _name(host: str) -> str:
+    """A Host's name or address, without port and final dot."""
+    found = _HOST.fullmatch(host.lower())
+    return found[1].removesuffix(".") if found is not None else host
 
 
 def _same(origin: str, host: str) -> bool:

@@ -16,6 +16,7 @@ from prom_probe.web.access import HostRules
 from prom_probe.web.api.queries import Queries
 from prom_probe.web.api.reply import ApiError, failure
 from prom_probe.web.context import About, AppContext, Listener, ServedStore
+from prom_probe.web.http.incidents import Incidents
 from prom_probe.web.http.message import Answer, Pending, Request, Response, plain
 from prom_probe.web.routes import Route, maybe_route
 
@@ -63,6 +64,7 @@ class App:
     ) -> None:
         self.log = log
         self.clock = clock
+        self.incidents = Incidents(meter, log)
         self._meter = meter
         self._security = security
         self._access = HostRules(allowed_hosts, cors_origin)

@@ -23,7 +23,7 @@ from tests.support.paths import ROOT
 from tests.support.peers import prometheus
 from tests.support.programs import program
 from tests.support.sidecar import Sidecar, command
-from tests.support.tls import TLS, Authority, context, get, write
+from tests.support.tls import MUTUAL, TLS, Authority, context, get, write
 from tests.support.waiting import DEADLINE_S, wait_for
 
 PASSWORD = "correct horse"
@@ -43,7 +43,6 @@ def _address(url: str) -> tuple[str, str]:
     return host, port
 
 
-MUTUAL = TLS + "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.crt\n"
 USERS = f"basic_auth_users:\n  scraper: {HASH}\n"
 
 

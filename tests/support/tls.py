@@ -12,14 +12,27 @@ from pathlib import Path
 from tests.support.programs import program
 from tests.support.waiting import DEADLINE_S
 
+_DATED = """
+[ca]
+default_ca = ours
+[ours]
+database = index.txt
+rand_serial = yes
+new_certs_dir = .
+default_md = sha256
+policy = any
+[any]
+commonName = supplied
+"""
+
 
 class Authority:
     """A certificate authority of our own, by the openssl program; strict clients (Python 3.13's) take it too."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = "test authority") -> None:
         self.folder = folder
         self._openssl(
-            *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test authority"),
+            *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}"),
             *("-addext", "keyUsage=critical,keyCertSign,cRLSign", "-keyout", "ca.key", "-out", "ca.crt"),
         )
 
@@ -37,6 +50,17 @@ class Authority:
             *("-days", "2", "-extfile", f"{name}.ext", "-out", f"{name}.crt"),
         )
 
+    def issue_dated(self, name: str, start: str, end: str) -> None:
+        """`name`.crt and `name`.key, valid between these times: "20200131235959Z"."""
+        self.issue(name)
+        (self.folder / "ca.cnf").write_text(_DATED)
+        (self.folder / "index.txt").write_text("")
+        self._openssl(
+            *("ca", "-batch", "-notext", "-config", "ca.cnf", "-cert", "ca.crt", "-keyfile", "ca.key"),
+            *("-startdate", start, "-enddate", end, "-in", f"{name}.csr", "-extfile", f"{name}.ext"),
+            *("-out", f"{name}.crt"),
+        )
+
     def _openssl(self, *args: str) -> None:
         subprocess.run([program("openssl"), *args], cwd=self.folder, check=True, capture_output=True)
 
@@ -48,6 +72,7 @@ def write(folder: Path, text: str) -> Path:
 
 
 TLS = "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n"
+MUTUAL = TLS + "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.crt\n"
 
 
 def context(folder: Path, client: str = "") -> ssl.SSLContext:

@@ -27,6 +27,7 @@ from prom_probe.tsdb.store import Snapshot, Store, StoreOptions
 from prom_probe.web.app import App
 from prom_probe.web.context import About
 from prom_probe.web.http.limits import HttpLimits
+from prom_probe.web.http.security import Security
 from prom_probe.web.http.server import Server
 from tests.support.waiting import DEADLINE_S
 
@@ -209,11 +210,13 @@ def serving(
     remote_write: bool = False,
     cors_origin: str | None = None,
     history: History | None = None,
+    web_config: Path | None = None,
+    clock: Callable[[], float] = lambda: NOW_S,
 ) -> Iterator[Site]:
     """A server with one listener; it must end without an error from asyncio."""
     sock = socket.socket(socket.AF_UNIX if unix else socket.AF_INET)
     sock.bind(str(unix) if unix else ("127.0.0.1", 0))
-    sock.listen(16)
+    sock.listen(256)
     made: list[Site] = []
     logged: list[str] = []
     ready, stop = threading.Event(), threading.Event()
@@ -227,6 +230,7 @@ def serving(
         def log(level: str, message: str) -> None:
             logged.append(f"{level}: {message}")
 
+        security = Security(str(web_config), log) if web_config is not None else None
         app = App(
             store if store is not None else Store(),
             history=history or History(RunInfo(), Store()),
@@ -234,14 +238,15 @@ def serving(
             limits=limits or QueryLimits(),
             about=about or About({"version": "1.2.3"}),
             log=log,
-            clock=lambda: NOW_S,
+            clock=clock,
             allowed_hosts=allowed_hosts,
             receiver=Receiver(store, log) if remote_write else None,
             cors_origin=cors_origin,
+            security=security,
         )
-        server = Server(app, http)
+        server = Server(app, http, security)
         address = sock.getsockname()
-        await server.start(sock, api=api, loopback=loopback)
+        server.start(sock, api=api, loopback=loopback)
         made.append(Site(address, store, meter, app, logged, loop, server))
         ready.set()
         while not stop.is_set():

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "sources": "",
     "config": "model",
     "line_writer": "",
-    "log": "line_writer",
+    "log": "line_writer model",
     "threads": "",
     "demo": "",
     "ring": "model",

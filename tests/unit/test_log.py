@@ -90,6 +90,20 @@ def test_a_field_that_cannot_be_written_costs_itself(sink: Sink, fmt: str) -> No
     assert str(1 << 64) in line
 
 
+@pytest.mark.parametrize(
+    "text", ["\x1b]0;t\x07", "\x9b2J", "a\u202eb", "\u2066x\u2069", "a\nb", "\u2028", "\x7f", "\u200b"]
+)
+@pytest.mark.parametrize("fmt", ["logfmt", "json"])
+def test_text_that_a_terminal_would_act_on_is_escaped(sink: Sink, fmt: str, text: str) -> None:
+    """In messages and in fields; in JSON the text is still the same."""
+    sink.log(fmt=fmt)("error", text, path=text)
+    (line,) = sink.lines()
+    assert line.isprintable()
+    if fmt == "json":
+        found = json.loads(line)
+        assert (found["msg"], found["path"]) == (text, text)
+
+
 @pytest.mark.parametrize("fmt", ["logfmt", "json"])
 def test_a_line_is_no_longer_than_a_pipe_takes_at_once(sink: Sink, fmt: str) -> None:
     """Long texts are cut, and what the line is about is kept."""

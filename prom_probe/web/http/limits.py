@@ -28,16 +28,12 @@ class HttpLimits:
     large_body_bytes: int = 16 * 1024 * 1024  # for routes that accept large bodies
     large_bodies: int = 4  # connections that hold a body of more than `body_bytes` at the same time
     connections: int = 256  # per listener
-    burst: int = 128  # connections accepted at once, before those above `connections` are turned away
+    burst: int = 32  # connections accepted at once, before those that are open get their turn
 
     def fitted(self, listeners: int, free: int) -> "HttpLimits":
-        """The same for a process that may open `free` more descriptors, shared by as many listeners.
-
-        Those of a burst come on top of the connections, and those that make room for it close only afterwards.
-        """
+        """The same for a process that may open `free` more descriptors, shared by as many listeners."""
         share = max(0, free - _RESERVED) // max(1, listeners)
-        burst = max(1, min(self.burst, share // 8))
-        return replace(self, burst=burst, connections=max(1, min(self.connections, share - 2 * burst)))
+        return replace(self, connections=max(1, min(self.connections, share)))
 
 
 def free_descriptors() -> int:

@@ -40,8 +40,8 @@ class Owner(Protocol):
     limits: HttpLimits
     buffer: memoryview  # shared by all connections: each read is parsed before the next one
 
-    def opened(self, connection: Connection) -> bool:
-        """Admit the connection; False if there is no room for it."""
+    def opened(self, connection: Connection) -> None:
+        """Note the connection."""
 
     def closed(self, connection: Connection) -> None:
         """Forget the connection."""
@@ -77,7 +77,9 @@ class Connection(asyncio.BufferedProtocol):
     The listener calls `check` now and then, which ends a connection that has waited too long.
     """
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: Owner, peer: str) -> None:
+        """`peer`: the client's address, "" at a Unix socket."""
+        self.peer = peer
         self._owner = owner
         self._limits = owner.limits
         self._parser: Any = httptools.HttpRequestParser(self)
@@ -118,8 +120,7 @@ class Connection(asyncio.BufferedProtocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         transport.set_write_buffer_limits(high=_UNSENT_BYTES)
-        if not self._owner.opened(self):
-            self._refuse(plain(503, "Too many connections."))
+        self._owner.opened(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._owner.buffer

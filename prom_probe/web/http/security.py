@@ -12,6 +12,8 @@ from prom_probe.web.http.web_config import WebConfig, WebConfigError, read_web_c
 if TYPE_CHECKING:
     import ssl
 
+    from prom_probe.web.http.tls import TlsFault
+
 
 class Security:
     """Owned by the loop's thread. Raises WebConfigError where the file, or what it refers to, cannot be used."""
@@ -23,6 +25,7 @@ class Security:
         self.config = read_web_config(path)
         self._stamp = _stamps(first, self.config)
         self.context = _context(self.config)
+        self._trusted = _trusted(self.config)
         self.passwords = Passwords(self.config.users) if self.config.users else None
         self.headers = _lines(self.config)
         for file in (path, self.config.key_file):
@@ -32,7 +35,7 @@ class Security:
     def refresh(self) -> bool:
         """Apply changes of the files. A faulty change is logged once, and the old configuration stays in force.
 
-        True if new connections must get another TLS context.
+        True if other client certificates count than before.
         """
         first = _file_stamp(self._path)
         stamp = _stamps(first, self.config)
@@ -44,7 +47,7 @@ class Security:
             stamp = _stamps(first, config)
             if bool(config.cert_file) != bool(self.config.cert_file):
                 raise WebConfigError(f"{self._path}: TLS can only be switched on or off by a restart")
-            context = _context(config)
+            context, trusted = _context(config), _trusted(config)
         except WebConfigError as error:
             self._log("error", f"web configuration not reloaded, the old one stays in force: {error}")
             return False
@@ -55,16 +58,16 @@ class Security:
         self.config, self.context, self.headers = config, context, _lines(config)
         self._stamp = stamp
         self._log("info", "web configuration reloaded")
-        return context is not None
+        changed, self._trusted = trusted != self._trusted, trusted
+        return changed
 
-    def admits(self, certificate: dict[str, object] | None) -> bool:
-        """Whether a client whose certificate has these names may connect."""
-        names = self.config.client_allowed_sans
-        if not names:
-            return True
-        from prom_probe.web.http.tls import has_name
+    def maybe_fault(self, certificate: dict[str, object] | None, now_s: float) -> TlsFault | None:
+        """Why a client with this certificate, as `ssl` gives it, may not be connected at that Unix time."""
+        if self.config.client_auth_type == "NoClientCert":
+            return None
+        from prom_probe.web.http.tls import maybe_fault
 
-        return has_name(certificate, names)
+        return maybe_fault(certificate, self.config.client_allowed_sans, now_s)
 
 
 def asks_for_tls(path: str) -> bool:
@@ -79,6 +82,18 @@ def _context(config: WebConfig) -> ssl.SSLContext | None:
 
     shrink_buffers()
     return make_context(config)
+
+
+def _trusted(config: WebConfig) -> tuple[object, ...]:
+    """What decides which client certificates count. Raises WebConfigError."""
+    authorities = b""
+    if config.client_ca_file:
+        try:
+            with open(config.client_ca_file, "rb") as file:
+                authorities = file.read()
+        except OSError as error:
+            raise WebConfigError(f"{config.client_ca_file}: {error.strerror}") from None
+    return config.client_auth_type, config.client_allowed_sans, authorities
 
 
 def _lines(config: WebConfig) -> bytes:

@@ -51,6 +51,19 @@ def test_a_loopback_api_is_called_by_loopback_names_only(host: str, allowed: boo
         assert site.ask("/-/healthy", Host=host).status == 200
 
 
+@pytest.mark.parametrize("loopback", [True, False])
+def test_a_refused_host_says_which_flag_allows_it(loopback: bool) -> None:
+    """And with that flag it is taken."""
+    with serving(FakeStore(), loopback=loopback) as site:
+        reply = site.ask("/api/v1/status/buildinfo", Host="Probe.Monitoring:19991")
+    assert reply.status == 403
+    assert reply.text == (
+        "Host 'Probe.Monitoring:19991' is not allowed here; --api.allowed-host=probe.monitoring allows it.\n"
+    )
+    with serving(FakeStore(), loopback=loopback, allowed_hosts=["probe.monitoring"]) as site:
+        assert site.ask("/api/v1/status/buildinfo", Host="Probe.Monitoring:19991").status == 200
+
+
 @pytest.mark.parametrize(
     ("origin", "host", "status"),
     [

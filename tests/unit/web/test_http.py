@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -356,6 +358,39 @@ def test_at_the_cap_the_one_without_a_request_for_longest_makes_room() -> None:
             assert client.read().status == 200
 
 
+def test_at_the_cap_with_all_of_them_busy_nobody_is_accepted() -> None:
+    """The next client waits in the kernel's queue, the socket is not polled, and it is served once there is room."""
+    begun: list[asyncio.Future[str]] = []
+
+    def reload() -> asyncio.Future[str]:
+        begun.append(asyncio.get_running_loop().create_future())
+        return begun[-1]
+
+    about = About({}, reload=reload)
+    with serving(FakeStore(), http=HttpLimits(connections=2), about=about) as site:
+        busy = [site.client() for _ in range(2)]
+        for client in busy:
+            client.send(request("/-/reload", method="POST"))
+        wait_for(lambda: len(begun) == 2)
+        waiting = site.client()
+        waiting.send(request("/-/healthy"))
+        wait_for(lambda: site.value("prom_probe_http_accept_pauses_total"))
+        listener = site.server._listeners[0]
+        assert site.call(lambda: listener._acceptor._sock.fileno() not in _polled(site))
+        assert len(listener._connections) == 2 and len([line for line in site.logged if "are busy" in line]) == 1
+        site.call(lambda: begun[0].set_result(""))
+        assert busy[0].read().status == 200
+        assert waiting.read().status == 200
+        site.call(lambda: begun[1].set_result(""))
+        assert busy[1].read().status == 200
+        assert site.value("prom_probe_http_evicted_connections_total") == 1
+
+
+def _polled(site: Site) -> Mapping[int, object]:
+    """The descriptors that the server's loop waits for."""
+    return site.loop._selector.get_map()  # type: ignore[attr-defined,no-any-return]
+
+
 def test_a_flood_of_connections_does_not_stop_a_scrape() -> None:
     """Hundreds of silent connections, and every scrape is answered."""
     with serving(FakeStore(rows()), http=HttpLimits(connections=20)) as site:
@@ -505,11 +540,11 @@ def test_http_2_without_asking() -> None:
     ("free", "listeners"), [(12, 2), (30, 2), (100, 3), (1000, 2), (1_000_000, 2), (0, 1), (50, 0)]
 )
 def test_connections_follow_the_descriptors(free: int, listeners: int) -> None:
-    """All listeners' connections and bursts fit into what is free, if that is enough for one of each."""
+    """All listeners' connections fit into what is free, if that is enough for one of each."""
     limits = HttpLimits().fitted(listeners, free)
     most = HttpLimits()
-    assert 1 <= limits.burst <= most.burst and 1 <= limits.connections <= most.connections
+    assert 1 <= limits.connections <= most.connections
     if free >= 20:
-        assert listeners * (limits.connections + 2 * limits.burst) <= free
+        assert listeners * limits.connections <= free - 8
     if free >= 10_000:
         assert limits == most
