@@ -16,6 +16,7 @@ from tests.support.waiting import DEADLINE_S, wait_for
 
 PLANTED = "hunter2"
 PAGE = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 4\r\n\r\na 1\n"
+_SHOWN = ("cmdline", "environ")
 PATHS = (
     *("/", "/metrics", "/api/v1/targets", "/api/v1/targets/metadata", "/api/v1/status/config", "/api/v1/status/flags"),
     *("/api/v1/status/runtimeinfo", "/api/v1/status/tsdb", "/api/v1/series?match[]={job=~%22.%2B%22}"),
@@ -74,7 +75,7 @@ def test_a_run_shows_none(given_by: str, peers: tuple[Peer, Peer], tmp_path: Pat
         assert b"<secret>@" in seen["/api/v1/status/flags"]
         pids = [sidecar.process.pid, *children(sidecar.process.pid)]
         if given_by != "variable":
-            seen |= {f"cmdline of {pid}": Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids}
+            seen |= {f"{name} of {pid}": Path(f"/proc/{pid}/{name}").read_bytes() for pid in pids for name in _SHOWN}
         good = _post_reload(sidecar.api)
         file.write_text(f"scrape: ['bad=http://user:{PLANTED}@h:99999/?x={PLANTED}', '{PLANTED}@h']\n")
         seen |= {"a good reload": good, "a bad reload": _post_reload(sidecar.api)}
