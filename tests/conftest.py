@@ -1,7 +1,11 @@
-"""The order of the tests: files that take long begin first; `--random-order` shuffles files, and tests within them."""
+"""The order of the tests, and where they keep runs.
+
+Files that take long begin first; `--random-order` shuffles files, and tests within them.
+"""
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 
@@ -23,6 +27,12 @@ LONG = (
     "e2e/test_web_config.py",
     "e2e/test_machines.py",
 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_home(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Runs that tests wrap are not kept in the developer's home."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -96,6 +96,7 @@ async def aggregate(inputs: AggregatorInputs) -> None:
     server = Server(app, HttpLimits().fitted(len(inputs.sockets), free_descriptors()), security)
     stopped = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
     def reloaded() -> None:
         new = reloads.maybe_take()

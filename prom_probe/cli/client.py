@@ -1,32 +1,87 @@
-"""Asks a Prometheus query API over HTTP."""
+"""Asks a Prometheus query API, and what we have beside it, over HTTP."""
 
 from __future__ import annotations
 
 import http.client
 import re
 import socket
+import time
 from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 from urllib.parse import SplitResult, unquote, urlencode, urlsplit
 
 import msgspec
 
 from prom_probe.cli.error import ClientError
-from prom_probe.cli.span import Span
+
+T = TypeVar("T")
+
+_TIMEOUT_S = 60
 
 
-def fetch(url: str, expr: str, span: Span) -> bytes:
-    """The API's JSON for an instant query, or for a range query if the span has a start. Raises ClientError."""
-    if span.start_s is None:
-        return _post(url, "/api/v1/query", {"query": expr, "time": f"{span.end_s:.3f}"})
-    times = {"start": f"{span.start_s:.3f}", "end": f"{span.end_s:.3f}", "step": f"{span.step_s:.3f}"}
-    return _post(url, "/api/v1/query_range", {"query": expr, **times})
+class _HeadStats(msgspec.Struct):  # the names are the API's
+    minTime: int | None = None
+    maxTime: int | None = None
+
+
+class _TsdbStatus(msgspec.Struct):
+    headStats: _HeadStats
+
+
+class ApiSource:
+    """The API at a URL, any Prometheus's for queries; see `Source`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def now_s(self) -> float:
+        return time.time()
+
+    def query(self, expr: str, time_s: float) -> bytes:
+        return ask(self.url, "/api/v1/query", {"query": expr, "time": f"{time_s:.3f}"})
+
+    def query_range(self, expr: str, start_s: float, end_s: float, step_s: float) -> bytes:
+        times = {"start": f"{start_s:.3f}", "end": f"{end_s:.3f}", "step": f"{step_s:.3f}"}
+        return ask(self.url, "/api/v1/query_range", {"query": expr, **times})
+
+    def metric_names(self) -> list[str]:
+        return self._get(list[str], "label/__name__/values")
+
+    def stored_span(self) -> tuple[float, float] | None:
+        head = self._get(_TsdbStatus, "status/tsdb").headStats
+        return None if head.minTime is None or head.maxTime is None else (head.minTime / 1000, head.maxTime / 1000)
+
+    def run(self) -> dict[str, Any]:
+        return self._get(dict[str, Any], "run")
+
+    def processes(self, start_s: float | None = None, end_s: float | None = None) -> list[dict[str, Any]]:
+        return self._get(list[dict[str, Any]], "processes", _range(start_s, end_s))
+
+    def events(
+        self, start_s: float | None = None, end_s: float | None = None, types: Sequence[str] = ()
+    ) -> list[dict[str, Any]]:
+        parameters = [*_range(start_s, end_s), *(("type", each) for each in types)]
+        return self._get(list[dict[str, Any]], "events", parameters)
+
+    def _get(self, kind: type[T], what: str, parameters: Sequence[tuple[str, str]] = ()) -> T:
+        """The data of an answer of `/api/v1/…`."""
+        path = f"/api/v1/{what}" + (f"?{urlencode(parameters)}" if parameters else "")
+        try:
+            return msgspec.convert(msgspec.json.decode(ask(self.url, path))["data"], kind)
+        except (msgspec.DecodeError, KeyError, TypeError):
+            raise ClientError(f"the answer of {_without_user(self.url)} is not Prometheus's JSON") from None
+
+
+def _range(start_s: float | None, end_s: float | None) -> list[tuple[str, str]]:
+    return [(name, f"{value:.3f}") for name, value in (("start", start_s), ("end", end_s)) if value is not None]
 
 
 class UnixConnection(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
     def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=60)
+        super().__init__("localhost", timeout=_TIMEOUT_S)
         self._path = path
 
     def connect(self) -> None:
@@ -35,12 +90,16 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def _post(url: str, path: str, form: dict[str, str]) -> bytes:
+def ask(url: str, path: str, form: Mapping[str, str] | None = None) -> bytes:
+    """The body of the answer to a GET, or to a POST of `form`. Raises ClientError for any other status than 200."""
     connection, prefix, headers = _connection(url)
     url = _without_user(url)
     try:
-        headers["Content-Type"] = "application/x-www-form-urlencoded"
-        connection.request("POST", prefix + path, urlencode(form), headers)
+        if form is None:
+            connection.request("GET", prefix + path, headers=headers)
+        else:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+            connection.request("POST", prefix + path, urlencode(form), headers)
         response = connection.getresponse()
         body = response.read()
     except (OSError, http.client.HTTPException) as error:
@@ -61,11 +120,11 @@ def _connection(url: str) -> tuple[http.client.HTTPConnection, str, dict[str, st
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise ClientError(f"--url: not a URL: {_without_user(url)!r}", 2) from None
+        raise ClientError(f"not a URL: {_without_user(url)!r}", 2) from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ClientError(f"--url: neither http://HOST:PORT nor unix:PATH: {_without_user(url)!r}", 2)
+        raise ClientError(f"neither http://HOST:PORT nor unix:PATH: {_without_user(url)!r}", 2)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    return kind(parts.hostname, port, timeout=60), parts.path.rstrip("/"), _credentials(parts)
+    return kind(parts.hostname, port, timeout=_TIMEOUT_S), parts.path.rstrip("/"), _credentials(parts)
 
 
 def _without_user(url: str) -> str:

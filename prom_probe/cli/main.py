@@ -19,13 +19,14 @@ from prom_probe.cli.error import ClientError, fail
 from prom_probe.cli.once import once
 from prom_probe.cli.query import query
 from prom_probe.cli.run import run
+from prom_probe.cli.runs import runs
 from prom_probe.cli.serve import serve
 from prom_probe.cli.storage.group import storage
 from prom_probe.cli.streams import checked_streams
 from prom_probe.cli.version import version
 from prom_probe.config.error import ConfigError
 
-COMMANDS = (run, once, query, serve, check_config, doctor, storage, completion, dashboards, version)
+COMMANDS = (run, once, query, runs, serve, check_config, doctor, storage, completion, dashboards, version)
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import click
 
+from prom_probe.cli import source as sources
+from prom_probe.cli.error import ClientError
 from prom_probe.config.variables import URL
-from prom_probe.model.printable import printable_json
+from prom_probe.model.printable import printable, printable_json
 
 if TYPE_CHECKING:
+    from prom_probe.cli.source import Source
     from prom_probe.cli.span import Span
+
+_TIMES = "14:03:07, a time ago (-5m), now, RFC 3339 or Unix seconds"
 
 
 @click.command()
 @click.argument("expr")
-@click.option("--start", metavar="TIME", help="Start of the range: Unix seconds, RFC 3339, or a time ago (-5m).")
+@click.option("--start", metavar="TIME", help=f"Start of the range: {_TIMES}.")
 @click.option("--end", metavar="TIME", help="End of the range, or the time of an instant query.  [default: now]")
+@click.option("--last", metavar="DURATION", help="A range of this length, up to --end.")
 @click.option("--step", metavar="DURATION", help="Step of the range.  [default: a 60th of it, at least 1s]")
+@click.option("--source", "source_text", metavar=sources.METAVAR, help=f"What to ask: {sources.HELP}.")
 @click.option(
     "--url",
     metavar="URL",
@@ -28,33 +34,71 @@ if TYPE_CHECKING:
     help="Any Prometheus API: http://[USER:PASSWORD@]HOST:PORT or unix:PATH.",
 )
 @click.option("--storage.tsdb.path", "path", metavar="DIR", help="Query what a run has stored in DIR, not an API.")
-@click.option("--json", "as_json", is_flag=True, help="Print the API's answer as it is.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "json"]),
+    default="table",
+    show_default=True,
+    help="json is the API's answer as it is.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The same as --format=json.")
+@click.option("--raw", is_flag=True, help="Print values as they are, without units.")
+@click.option("--utc", is_flag=True, help="Read and print times in UTC, not in the local zone.")
 def query(
-    expr: str, start: str | None, end: str | None, step: str | None, url: str, path: str | None, as_json: bool
+    expr: str,
+    start: str | None,
+    end: str | None,
+    last: str | None,
+    step: str | None,
+    source_text: str | None,
+    url: str,
+    path: str | None,
+    form: str,
+    as_json: bool,
+    raw: bool,
+    utc: bool,
 ) -> None:
-    """Evaluate the PromQL expression EXPR on a running prom-probe (or Prometheus).
+    """Evaluate the PromQL expression EXPR on a running prom-probe (or Prometheus), or on what a run has stored.
 
-    With --storage.tsdb.path it is evaluated on what a finished run has stored, and "now" is the run's last moment.
+    On a stored run, "now" is its last moment, and 14:03:07 the last time before it that a clock showed that.
 
     A range without --step hides no peak of a plain metric such as up{job="x"}: each row has the largest value since the
     row before. Rows of other expressions have the value of their moment alone. A line on stderr says which it is if the
     step is longer than a second.
     """
-    from prom_probe.cli.answer import render_answer
+    from prom_probe.cli.answer import AnswerStyle, read_answer, render_csv, render_table
+    from prom_probe.cli.expression_unit import unit_of_expression
     from prom_probe.cli.span import parse_span
 
-    if path is None:
-        from prom_probe.cli.client import fetch
-
-        span = parse_span(start, end, step, time.time())
-        answer = fetch(url, _thinned(expr, span), span)
+    source = _source(source_text, path, url)
+    span = parse_span(start, end, step, source.now_s(), last=last, utc=utc)
+    asked = _thinned(expr, span)
+    if span.start_s is None:
+        body = source.query(asked, span.end_s)
     else:
-        from prom_probe.cli.stored import newest_s, open_stored, query_stored
+        body = source.query_range(asked, span.start_s, span.end_s, span.step_s)
+    if as_json or form == "json":
+        click.echo(printable_json(body.decode()))
+        return
+    answer, style = read_answer(body), AnswerStyle(utc, raw, "" if raw else unit_of_expression(expr))
+    if not answer.series:
+        _explain(source, expr, utc)
+    click.echo(render_csv(answer, style) if form == "csv" else render_table(answer, style))
 
-        store = open_stored(path)
-        span = parse_span(start, end, step, newest_s(store))
-        answer = query_stored(store, _thinned(expr, span), span)
-    click.echo(printable_json(answer.decode()) if as_json else render_answer(answer))
+
+def _source(text: str | None, path: str | None, url: str) -> Source:
+    if text is not None and path is not None:
+        raise ClientError("--source and --storage.tsdb.path exclude each other", 2)
+    if text is not None:
+        return sources.open_source(text)
+    if path is not None:
+        from prom_probe.cli.stored import StoredSource
+
+        return StoredSource(path)
+    from prom_probe.cli.client import ApiSource
+
+    return ApiSource(url)
 
 
 def _thinned(expr: str, span: Span) -> str:
@@ -67,3 +111,10 @@ def _thinned(expr: str, span: Span) -> str:
     if span.step_s > 1:
         click.echo(f"prom-probe: {describe_rows(span, largest is not None)}", err=True)
     return largest or expr
+
+
+def _explain(source: Source, expr: str, utc: bool) -> None:
+    from prom_probe.cli.no_data import explain
+
+    for line in explain(source, expr, utc=utc):
+        click.echo(printable(f"prom-probe: {line}"), err=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from typing import NamedTuple
 
+from prom_probe.cli.clock import parse_time
 from prom_probe.cli.error import ClientError
 from prom_probe.config.units import parse_duration
 
@@ -25,34 +25,30 @@ class Span(NamedTuple):
     default_step: bool = False
 
 
-def parse_span(start: str | None, end: str | None, step: str | None, now: float) -> Span:
+def parse_span(
+    start: str | None, end: str | None, step: str | None, now: float, *, last: str | None = None, utc: bool = False
+) -> Span:
     """The span of the flags, relative to `now`. Raises ClientError."""
-    end_s = _time(end or "now", now, "--end")
-    if start is None:
-        if step is not None:
-            raise ClientError("--step needs --start", 2)
+    end_s = parse_time(end or "now", now, "--end", utc=utc)
+    if last is not None and start is not None:
+        raise ClientError("--start and --last exclude each other", 2)
+    if start is not None:
+        start_s = parse_time(start, now, "--start", utc=utc)
+    elif last is not None:
+        start_s = end_s - _seconds(last, "--last")
+    elif step is not None:
+        raise ClientError("--step needs --start or --last", 2)
+    else:
         return Span(None, end_s, 0.0)
-    start_s = _time(start, now, "--start")
     if step is not None:
-        return Span(start_s, end_s, _step(step))
+        return Span(start_s, end_s, _seconds(step, "--step"))
     step_s = max(1.0, round((end_s - start_s) / _POINTS))
     # The last row is at the end: the largest value since the row before (`thinning.py`) leaves nothing out.
     return Span(end_s - (end_s - start_s) // step_s * step_s, end_s, step_s, default_step=True)
 
 
-def _time(text: str, now: float, flag: str) -> float:
-    if text == "now":
-        return now
-    try:
-        if text.startswith("-") and not re.fullmatch(r"-[0-9.]+", text):
-            return now - parse_duration(text[1:])
-        return float(text) if re.fullmatch(r"[0-9.]+", text) else datetime.fromisoformat(text).timestamp()
-    except ValueError:
-        raise ClientError(f"{flag}: neither Unix seconds, RFC 3339 nor -DURATION: {text!r}", 2) from None
-
-
-def _step(text: str) -> float:
+def _seconds(text: str, flag: str) -> float:
     try:
         return float(text) if re.fullmatch(r"[0-9.]+", text) else parse_duration(text)
     except ValueError as error:
-        raise ClientError(f"--step: {error}", 2) from None
+        raise ClientError(f"{flag}: {error}", 2) from None

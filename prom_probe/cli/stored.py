@@ -1,19 +1,25 @@
-"""Queries over what a run has stored."""
+"""What a run has stored: opened for reading, and as a source."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from prom_probe.cli.error import ClientError
-from prom_probe.cli.span import Span
+from prom_probe.cli.run_record import read_run_record
 from prom_probe.config.error import ConfigError
+from prom_probe.model.labels import METRIC_NAME
 from prom_probe.model.printable import printable
 
 if TYPE_CHECKING:
-    from prom_probe.tsdb.store import Store
+    from prom_probe.promql.engine import Engine
+    from prom_probe.promql.result import Result
+    from prom_probe.tsdb.store import Snapshot, Store
+
+_ALWAYS = (-(1 << 53), 1 << 53)
 
 
 def open_stored(path: str) -> Store:
@@ -27,29 +33,63 @@ def open_stored(path: str) -> Store:
         raise ConfigError(str(error), 1) from None
 
 
-def newest_s(store: Store) -> float:
-    """The newest sample's time, which is "now" for queries; the present if there is none."""
-    newest_ms = store.newest_ms()
-    return time.time() if newest_ms is None else newest_ms / 1000
-
-
 def _warn(level: str, text: str) -> None:
     click.echo(printable(f"prom-probe: {text}"), err=True)
 
 
-def query_stored(store: Store, expr: str, span: Span) -> bytes:
-    """The query API's JSON for `expr`. ClientError for a bad expression."""
+class StoredSource:
+    """The directory of a run that has ended; see `Source`. Raises ConfigError if it cannot be read."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.store = open_stored(path)
+
+    def now_s(self) -> float:
+        span = self.stored_span()
+        return time.time() if span is None else span[1]
+
+    def query(self, expr: str, time_s: float) -> bytes:
+        at_ms = _ms(time_s)
+        return _answer(self.store, lambda engine, snapshot: engine.instant(snapshot, expr, at_ms))
+
+    def query_range(self, expr: str, start_s: float, end_s: float, step_s: float) -> bytes:
+        return evaluate_range(self.store, expr, start_s, end_s, step_s)
+
+    def metric_names(self) -> list[str]:
+        return self.store.snapshot().label_values(METRIC_NAME, *_ALWAYS, ())
+
+    def stored_span(self) -> tuple[float, float] | None:
+        oldest_ms, newest_ms = self.store.oldest_ms(), self.store.newest_ms()
+        return None if oldest_ms is None or newest_ms is None else (oldest_ms / 1000, newest_ms / 1000)
+
+    def run(self) -> dict[str, Any]:
+        return read_run_record(self.path)
+
+    def processes(self, start_s: float | None = None, end_s: float | None = None) -> list[dict[str, Any]]:
+        raise ClientError(f"{self.path}: the list of processes is not stored")
+
+    def events(
+        self, start_s: float | None = None, end_s: float | None = None, types: Sequence[str] = ()
+    ) -> list[dict[str, Any]]:
+        raise ClientError(f"{self.path}: events are not stored")
+
+
+def evaluate_range(store: Store, expr: str, start_s: float, end_s: float, step_s: float) -> bytes:
+    """The query API's JSON for a range query over a store. Raises ClientError."""
+    start_ms, end_ms, step_ms = _ms(start_s), _ms(end_s), _ms(step_s)
+    return _answer(store, lambda engine, snapshot: engine.range(snapshot, expr, start_ms, end_ms, step_ms))
+
+
+def _answer(store: Store, evaluate: Callable[[Engine, Snapshot], Result]) -> bytes:
     from prom_probe.promql.engine import Engine
     from prom_probe.promql.result import QueryError
     from prom_probe.web.api.json_result import result_json
 
-    engine, end_ms = Engine(), round(span.end_s * 1000)
     try:
-        if span.start_s is None:
-            result = engine.instant(store.snapshot(), expr, end_ms)
-        else:
-            start_ms, step_ms = round(span.start_s * 1000), round(span.step_s * 1000)
-            result = engine.range(store.snapshot(), expr, start_ms, end_ms, step_ms)
+        return b"".join(result_json(evaluate(Engine(), store.snapshot())))
     except QueryError as error:
         raise ClientError(f"{error.kind}: {error}") from None
-    return b"".join(result_json(result))
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

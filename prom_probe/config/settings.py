@@ -10,7 +10,7 @@ import msgspec
 from prom_probe.config.address import Address, parse_address
 from prom_probe.config.target import URL_HELP, ScrapeTarget, check_targets, parse_sample_limit, parse_target
 from prom_probe.config.units import format_duration, format_size, parse_duration, parse_interval, parse_size
-from prom_probe.config.values import one_of, parse_count, parse_regex, parse_switch
+from prom_probe.config.values import one_of, parse_count, parse_regex, parse_switch, parse_whole
 from prom_probe.config.watch import WATCH_HELP, parse_watch
 from prom_probe.model.watch import Watch
 
@@ -233,6 +233,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             restart=True,
         ),
     ] = 0.0
+    run_keep: Annotated[
+        int | None,
+        Option(
+            "run.keep",
+            parse_whole,
+            "N",
+            "Keep what the newest N runs of a COMMAND have stored (0 for none): see `prom-probe runs`. 10 by default, "
+            "in a container none.",
+            restart=True,
+        ),
+    ] = None
     storage_tsdb_path: Annotated[
         str | None, Option("storage.tsdb.path", str, "DIR", "Keep the samples in this directory too.", restart=True)
     ] = None

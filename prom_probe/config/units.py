@@ -60,6 +60,17 @@ def human_size(size: float) -> str:
     return f"{size:.4g} TiB"
 
 
+def human_duration(seconds: float) -> str:
+    """A duration for people: "812 us", "1.25 ms", "9.61 s", "1h2m5s"."""
+    size = abs(seconds)
+    if size >= 60:
+        return ("-" if seconds < 0 else "") + format_duration(round(size))
+    for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "us")):
+        if size * factor >= 1 or not size:
+            return f"{seconds * factor:.4g} {unit}"
+    return f"{seconds * 1e9:.4g} ns"
+
+
 def human_value(value: float, unit: str) -> str:
     """A metric's value for people; `unit` is its family's."""
     if unit == "bytes":

@@ -1,4 +1,4 @@
-"""Parsers of simple settings: counts, switches, regular expressions, choices."""
+"""Parsers of simple settings: numbers, switches, regular expressions, choices."""
 
 import re
 from collections.abc import Callable
@@ -10,6 +10,13 @@ def parse_count(text: str) -> int:
     """A whole number above zero."""
     if not re.fullmatch(r"[0-9]{1,15}", text) or not int(text):
         raise ValueError(f"not a whole number above zero: {text!r}")
+    return int(text)
+
+
+def parse_whole(text: str) -> int:
+    """A whole number."""
+    if not re.fullmatch(r"[0-9]{1,15}", text):
+        raise ValueError(f"not a whole number: {text!r}")
     return int(text)
 
 

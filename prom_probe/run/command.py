@@ -11,6 +11,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, NoReturn
 
@@ -33,7 +34,7 @@ class CommandExit(NamedTuple):
     """How COMMAND ended: the exit status that a shell would show, and what it and the children that it reaped used.
 
     `peak_bytes` is the largest resident memory of any one of them, 0 if it is unknown; `killed_by` the signal that
-    ended it, 0 if none did.
+    ended it, 0 if none did; `duration_s` the time from its start to its end.
     """
 
     status: int
@@ -41,6 +42,7 @@ class CommandExit(NamedTuple):
     cpu_seconds: float
     peak_bytes: int
     killed_by: int = 0
+    duration_s: float = 0.0
 
 
 class CommandError(Exception):
@@ -84,6 +86,7 @@ class Command:
         self._log = log
         self._group = os.getpgrp()
         self._exit: CommandExit | None = None
+        self._began_s = self._ended_s = 0.0  # by the monotonic clock; 0 until then
         gate, self._gate = os.pipe()
         self._failure, failure = os.pipe()
         supervisor = os.getpid()
@@ -120,6 +123,7 @@ class Command:
 
     def go(self) -> bool:
         """Let it run."""
+        self._began_s = time.monotonic()
         try:
             os.write(self._gate, b"!")
         except BrokenPipeError:
@@ -163,7 +167,10 @@ class Command:
         if not hasattr(os, "waitid"):  # macOS before Python 3.13: nothing is left for `reap`
             self._exit = self._exit or self._wait(os.WNOHANG)
             return self._exit is not None
-        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        if ended:
+            self._ended_s = self._ended_s or time.monotonic()
+        return ended
 
     def peak_bytes(self) -> int:
         """After its end, before `reap`: the most memory that it or a process that it reaped had; 0 for not known."""
@@ -206,7 +213,7 @@ class Command:
         os.close(self._failure)
         if failure:
             raise cannot_run(self.argv, int(failure))
-        return ended
+        return ended._replace(duration_s=(self._ended_s or time.monotonic()) - self._began_s)
 
     def _wait(self, flags: int) -> CommandExit | None:
         pid, status, usage = os.wait4(self.pid, flags)

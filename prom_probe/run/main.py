@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from prom_probe.line_writer import write_line
 from prom_probe.log import Log, describe_error
 from prom_probe.model.printable import printable
 from prom_probe.ring.layout import BEATS, ring_cells
-from prom_probe.run import preflight
+from prom_probe.run import kept, preflight
 from prom_probe.run.collector_context import choose_watches
 from prom_probe.run.command import Command, CommandError, CommandExit, become, die_of
 from prom_probe.run.inheritance import (
@@ -54,7 +55,6 @@ class _Setup(NamedTuple):
     shared: Shared
     supervisor: Supervisor
     command: Command | None
-    started_s: float
 
 
 def run(config: Config, source: SettingsSource, argv: tuple[str, ...], inherited: Inheritance) -> CommandExit | None:
@@ -78,8 +78,7 @@ def run(config: Config, source: SettingsSource, argv: tuple[str, ...], inherited
             made.supervisor.run(log_addresses)
             return None
         leave_streams_to_command(descriptors)
-        ended = made.supervisor.run(log_addresses)
-        assert ended is not None
+        ended = _run_command(made, log_addresses)
         try:
             _print_line(_sum_up(made, made.command.name, ended))
         except Exception as error:  # COMMAND's exit status is what matters
@@ -90,12 +89,22 @@ def run(config: Config, source: SettingsSource, argv: tuple[str, ...], inherited
             close(listener)
 
 
+def _run_command(made: _Setup, ready: Callable[[], None]) -> CommandExit:
+    try:
+        ended = made.supervisor.run(ready)
+    except CommandError:
+        if made.shared.kept_run is not None:
+            kept.remove(made.shared.kept_run)  # nothing ran
+        raise
+    assert ended is not None
+    return ended
+
+
 def _sum_up(made: _Setup, name: str, ended: CommandExit) -> str:
     slots = made.shared.slots
     return summarize(
         name,
         ended,
-        time.monotonic() - made.started_s,
         slots["process"],
         slots[GPU],
         survivors=find_survivors(os.getpid()),
@@ -114,10 +123,10 @@ def _prepare(config: Config, source: SettingsSource, argv: tuple[str, ...], inhe
         for api, addresses in ((False, config.web_listen_address), (True, config.api_listen_address)):
             for address in addresses:
                 shared.listeners += listen_somehow(address, api, log) if argv else [listen(address, api)]
-        started_s = time.monotonic()
         if argv:
             adopt_orphans()
             command = Command(argv, inherited, log, shared.board.note_canary)
+            shared.kept_run = kept.maybe_begin(config, argv, log)
         load_probes()
         choose_watches(shared, command)
         shared.argv = argv
@@ -139,10 +148,12 @@ def _prepare(config: Config, source: SettingsSource, argv: tuple[str, ...], inhe
             watchdog=shared.watchdog,
             told=ToldAggregator(shared.supervisor_ring, shared.bell),
         )
-        return _Setup(shared, supervisor, command, started_s)
+        return _Setup(shared, supervisor, command)
     except BaseException:
         if command is not None:
             command.abandon()
+        if shared.kept_run is not None:
+            kept.remove(shared.kept_run)
         for listener in shared.listeners:
             close(listener)
         raise
@@ -180,8 +191,7 @@ def _probe_worker(shared: Shared, name: str, kind: ProbeKind) -> Worker:
 
 def _log_addresses(shared: Shared) -> None:
     for listener in shared.listeners:
-        url = listener.url.replace("http://", "https://", 1) if shared.tls else listener.url
-        shared.log("info", "listening", serves="api" if listener.api else "metrics", url=url)
+        shared.log("info", "listening", serves="api" if listener.api else "metrics", url=shared.url(listener))
 
 
 def _collect_now(shared: Shared, command: Command | None, deadline_s: float) -> None:

@@ -63,7 +63,17 @@ class Shared:
         self.exposed_system = True
         self.shows_cmdline = False
         self.tls = False
+        self.kept_run: str | None = None  # the directory of this run's samples, if it is kept unasked
         self.make_probe_memory(config)
+
+    @property
+    def storage_path(self) -> str | None:
+        """The directory of the samples; None for memory alone."""
+        return self.config.storage_tsdb_path or self.kept_run
+
+    def url(self, listener: ListeningSocket) -> str:
+        """How a client on this machine reaches it."""
+        return listener.url.replace("http://", "https://", 1) if self.tls else listener.url
 
     def make_probe_memory(self, config: Config) -> None:
         """Make what the probes that `config` enables need and do not have yet.

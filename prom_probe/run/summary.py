@@ -17,7 +17,6 @@ _NAMED = 5
 def summarize(
     name: str,
     ended: CommandExit,
-    duration_s: float,
     process_slot: Slot,
     gpu_slot: Slot,
     *,
@@ -30,7 +29,7 @@ def summarize(
     """
     from prom_probe.collectors.process.checkpoint import read_summaries
 
-    parts = [ended.text, f"ran {format_duration(round(duration_s, 1))}"]
+    parts = [ended.text, f"ran {format_duration(round(ended.duration_s, 1))}"]
     summary = read_summaries(process_slot.read()).get(name)
     # Its exit knows of what it has reaped, to the microsecond; the probe also of children that it has not.
     tree_cpu_s = summary.cpu_user_s + summary.cpu_system_s if summary is not None else 0.0

@@ -9,7 +9,10 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from prom_probe.log import Log
+from prom_probe.run import kept
 from prom_probe.run.collector_context import collector_context
 from prom_probe.run.probes import PROBES, collector_intervals
 from prom_probe.run.shared import AGGREGATOR, Shared
@@ -78,6 +81,9 @@ def run_scraper(shared: Shared, name: str, lifeline: int) -> None:
 
 def run_aggregator(shared: Shared, lifeline: int) -> None:
     """The aggregator: one loop that ingests and serves."""
+    if shared.storage_path is not None:
+        # Until it can be handled: a COMMAND that ends at once has its samples stored too.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     # asyncio imports ssl if it can: 4 MB that are needed only for TLS.
     if not shared.tls:
         sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]
@@ -89,7 +95,7 @@ def run_aggregator(shared: Shared, lifeline: int) -> None:
     log = shared.log.named(AGGREGATOR)
     log.count_drops(shared.board.dropped_cell(AGGREGATOR))
     inputs = AggregatorInputs(
-        config=shared.config,
+        config=msgspec.structs.replace(shared.config, storage_tsdb_path=shared.storage_path),
         log=log,
         rings=shared.rings,
         intervals=collector_intervals,
@@ -104,7 +110,31 @@ def run_aggregator(shared: Shared, lifeline: int) -> None:
         dropped_lines=shared.board.dropped_lines,
         supervisor_errors=shared.board.failures,
     )
+    _note_api(shared)
+    _remove_excess_runs(shared)
     asyncio.run(aggregate(inputs))
+    _remove_excess_runs(shared)
+
+
+def _note_api(shared: Shared) -> None:
+    """Leave the API's address with the samples, which nobody else can read until we have ended."""
+    from prom_probe.tsdb.disk import api_file
+
+    if shared.storage_path is None:
+        return
+    listener = next((each for each in shared.listeners if each.api), None)
+    if listener is None:
+        url = ""
+    elif listener.address.path:
+        url = f"unix:{os.path.abspath(listener.address.path)}"
+    else:
+        url = shared.url(listener)
+    api_file.write(shared.storage_path, url)
+
+
+def _remove_excess_runs(shared: Shared) -> None:
+    if shared.kept_run is not None:
+        kept.remove_excess(kept.how_many(shared.config), shared.kept_run)
 
 
 def _run_info(shared: Shared) -> RunInfo:

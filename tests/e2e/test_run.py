@@ -299,7 +299,7 @@ def has_used(sidecar: Sidecar, cpu_s: float) -> bool:
         (["run", "--path.procfs=/nonexistent", "--", "true"], 1, "cannot read /nonexistent/stat: No such file"),
         (["run", "--config.file=/nonexistent.yml"], 2, "/nonexistent.yml: No such file"),
         (["query", "up", "--url=http://127.0.0.1:1"], 1, "no answer from http://127.0.0.1:1: Connection refused"),
-        (["query", "up", "--url=nowhere"], 2, "--url: neither http://HOST:PORT"),
+        (["query", "up", "--url=nowhere"], 2, "neither http://HOST:PORT"),
         (["query", "up", "--start=yesterday"], 2, "--start: neither Unix seconds"),
         (["frobnicate"], 2, "No such command"),
         (["once", "--interval=0"], 2, "--interval: an interval must be at least 10ms"),

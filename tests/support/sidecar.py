@@ -50,8 +50,8 @@ class Sidecar:
     ) -> None:
         """`prefix`: a program with arguments that executes the rest."""
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
-        listen = [f"--web.listen-address={FREE}", f"--api.listen-address={FREE}"]
-        command = [*prefix, sys.executable, "-m", "prom_probe", "run", *listen, *flags, *args]
+        own = [f"--web.listen-address={FREE}", f"--api.listen-address={FREE}", "--run.keep=0"]
+        command = [*prefix, sys.executable, "-m", "prom_probe", "run", *own, *flags, *args]
         self.process = subprocess.Popen(
             command,
             stderr=self._log,

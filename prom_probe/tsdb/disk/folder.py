@@ -8,7 +8,7 @@ import os
 import re
 from typing import NamedTuple
 
-from prom_probe.tsdb.disk import file_ops
+from prom_probe.tsdb.disk import api_file, file_ops
 from prom_probe.tsdb.outcome import StorageError
 
 FORMAT = b"prom_probe store 1\n"
@@ -21,7 +21,7 @@ _BLOCK = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})\.block")
 HISTORY, RUN = "history", "run.json"
 
 # What a folder may contain when it becomes a store: what file systems have in their root, and our own first files.
-_IGNORED = {"lost+found", "lock", "format.tmp"}
+_IGNORED = {"lost+found", "lock", "format.tmp", api_file.NAME}
 
 _REASONS = {
     errno.ENOENT: "its parent does not exist",
@@ -155,29 +155,62 @@ def open_to_repair(path: str) -> Folder:
     return Folder(path, fd, lock)
 
 
+def open_to_remove(path: str) -> Folder:
+    """Open a folder for this process alone, whatever is in it. Raises StorageError with the reason."""
+    try:
+        return _open_existing(path, fcntl.LOCK_EX)
+    except OSError as error:
+        raise _refusal(path, error) from None
+
+
+def is_written(path: str) -> bool:
+    """Whether a process has the folder open for writing."""
+    if not os.path.exists(os.path.join(path, "lock")):
+        return False  # without a look at the folder's lock, which a process that just begins may be about to take
+    try:
+        _open_existing(path, fcntl.LOCK_SH).close()
+    except StorageError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
+def _open_existing(path: str, how: int) -> Folder:
+    """Open and lock a folder. Raises StorageError if another process holds it, OSError if it cannot be opened."""
+    fd = lock = -1
+    try:
+        fd = file_ops.open_folder(path)
+        try:
+            lock = file_ops.open_to_read(fd, "lock")
+        except FileNotFoundError:
+            pass  # the folder itself is locked too
+        _acquire(fd, lock, how, path)
+    except (OSError, StorageError):
+        _close(lock, fd)
+        raise
+    return Folder(path, fd, lock)
+
+
 def open_to_read(path: str, *, damaged_format: bool = False) -> Folder:
     """Open the folder for reading, while no process writes to it. Raises StorageError with the reason.
 
     `damaged_format`: even if its file `format` is damaged.
     """
-    fd = lock = -1
+    fd = -1
     try:
         fd = file_ops.open_folder(path)
         if damaged_format:
             format_damage(fd, path)
         else:
             _check_format(fd, path, make=False)
-        try:
-            lock = file_ops.open_to_read(fd, "lock")
-        except FileNotFoundError:
-            pass  # the folder itself is locked too
-        _acquire(fd, lock, fcntl.LOCK_SH, path)
+        return _open_existing(path, fcntl.LOCK_SH)
     except (OSError, StorageError) as error:
-        _close(lock, fd)
         if isinstance(error, FileNotFoundError):
             raise StorageError(f"{path}: there is no store") from None
         raise _refusal(path, error) from None
-    return Folder(path, fd, lock)
+    finally:
+        _close(fd)
 
 
 def check(path: str) -> None:

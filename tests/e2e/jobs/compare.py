@@ -18,7 +18,7 @@ from tests.e2e.jobs import applications, keys, lines, sent, terminals  # noqa: F
 from tests.e2e.jobs.scenarios import SCENARIOS, Play
 from tests.e2e.jobs.trial import Trial, VainError
 
-_FLAGS = "--log.level=error --web.listen-address= --api.listen-address="
+_FLAGS = "--log.level=error --run.keep=0 --web.listen-address= --api.listen-address="
 WRAP = shlex.split(os.environ.get("WRAP", f"{os.path.dirname(sys.executable)}/prom-probe run {_FLAGS} --"))
 
 # A busy machine is no fault of ours: a difference is tried so often before it counts.

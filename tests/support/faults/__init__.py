@@ -104,7 +104,7 @@ def run_with_fault(shim: Path, call: str, nth: int, number: int) -> Outcome:
     with tempfile.TemporaryDirectory() as name:
         report, api, log = (Path(name, each) for each in ("report", "api", "stderr"))
         fault = {"FAIL_CALL": call, "FAIL_NTH": str(nth), "FAIL_ERRNO": str(number), "FAIL_REPORT": str(report)}
-        listen = ["--web.listen-address=", f"--api.listen-address=unix:{api}"]
+        listen = ["--run.keep=0", "--web.listen-address=", f"--api.listen-address=unix:{api}"]
         command = ["sh", "-c", f"read line; exit {STATUS}"]
         with log.open("wb") as stderr:
             process = subprocess.Popen(

@@ -79,7 +79,7 @@ def test_flags_complete() -> None:
         (["run", "--nonsense"], 2, "(see prom-probe run --help)"),
         (["once", "--interval=0"], 2, "--interval: an interval must be at least 10ms"),
         (["query", "x", "--step=1s"], 2, "--step needs --start"),
-        (["query", "x", "--url=ftp://x"], 2, "--url: neither http://HOST:PORT nor unix:PATH: 'ftp://x'"),
+        (["query", "x", "--url=ftp://x"], 2, "neither http://HOST:PORT nor unix:PATH: 'ftp://x'"),
         (["query", "x", "--url=unix:/none"], 1, "no answer from unix:/none: No such file or directory"),
         (["query", "x", "--storage.tsdb.path=/none"], 1, "/none"),
         (["dashboards", "export", "/proc/none"], 1, "/proc/none"),

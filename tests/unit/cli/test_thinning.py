@@ -11,19 +11,20 @@ from click.testing import CliRunner
 
 from prom_probe.cli.main import cli
 from prom_probe.cli.span import Span
-from prom_probe.cli.stored import query_stored
+from prom_probe.cli.stored import evaluate_range
 from prom_probe.cli.thinning import describe_rows, largest_of_each_step
 from prom_probe.tsdb.store import Store
 from tests.support.http_peer import Peer
 from tests.support.tsdb_tools import filled, gauges
 from tests.support.waiting import wait_for
 
+NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 TEN_MINUTES = Span(1000.0, 1600.0, 10.0, default_step=True)
 
 
 def _rows(store: Store, expr: str, span: Span) -> dict[float, float]:
     """The values of the one series that the expression gives, by time; its name must have stayed."""
-    (series,) = json.loads(query_stored(store, expr, span))["data"]["result"]
+    (series,) = json.loads(evaluate_range(store, expr, span.start_s or 0.0, span.end_s, span.step_s))["data"]["result"]
     assert series["metric"] == {"__name__": "g", "i": "0"}
     return {t: float(value) for t, value in series["values"]}
 
@@ -80,9 +81,9 @@ def test_a_line_says_what_the_rows_are(span: Span, largest: bool, line: str) -> 
 
 @pytest.fixture
 def api() -> Iterator[Peer]:
-    """Answers every query with nothing."""
+    """Answers a query with nothing, and does not know why."""
     body = b'{"status":"success","data":{"resultType":"matrix","result":[]}}'
-    peer = Peer(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+    peer = Peer(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body), NOT_FOUND)
     yield peer
     peer.close()
 

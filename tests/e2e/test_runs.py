@@ -1,0 +1,100 @@
+"""Kept runs: what a wrapped run leaves, how it is found afterwards and meanwhile, and what keeps it from being kept."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.sidecar import FREE, Sidecar, command
+from tests.support.waiting import wait_for
+
+RUN = ("run", f"--web.listen-address={FREE}", f"--api.listen-address={FREE}", "--run.keep=3")
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> dict[str, str]:
+    """The environment of a user who has kept nothing yet."""
+    return {"XDG_STATE_HOME": str(tmp_path)}
+
+
+def kept(state: dict[str, str]) -> list[dict[str, Any]]:
+    done = command("runs", "--format=json", **state)
+    assert done.returncode == 0, done.stderr
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+def test_a_wrapped_run_is_kept_and_asked_after_its_end(state: dict[str, str]) -> None:
+    """By @last, by its name, and by its directory."""
+    done = command(*RUN, "--", "sh", "-c", "sleep 1.5; exit 7", **state)
+    assert done.returncode == 7, done.stderr
+    (run,) = kept(state)
+    assert run["name"].endswith("-sh") and not run["running"] and run["bytes"] > 0
+    for source in ("@last", "@1", run["name"], run["path"]):
+        asked = command("query", f"--source={source}", "max_over_time(proctree_processes[1m])", **state)
+        assert asked.stdout == '{tree="sh"}  2\n', asked.stderr
+    table = command("runs", **state).stdout
+    assert run["name"] in table and table.startswith("       NAME")
+
+
+def test_what_ends_at_once_is_kept_too_and_what_never_ran_is_not(state: dict[str, str]) -> None:
+    """Else @last would be another run."""
+    assert command(*RUN, "--", "false", **state).returncode == 1
+    assert command(*RUN, "--", "/nonexistent", **state).returncode == 127
+    (run,) = kept(state)
+    assert run["name"].endswith("-false")
+    asked = command("query", "--source=@last", "proctree_processes", **state)
+    assert asked.stdout == 'proctree_processes{tree="false"}  1\n', asked.stderr
+
+
+def test_the_oldest_run_goes_and_the_rest_can_be_removed(state: dict[str, str]) -> None:
+    """--run.keep counts the run that begins."""
+    for name in ("true", "false", "true", "false"):
+        command(*RUN, "--", name, **state)
+    runs = kept(state)
+    assert [run["name"].split("-")[-1] for run in runs] in (["false", "true", "false"], ["2", "2", "false"])
+    assert command("runs", "remove", "@2", **state).returncode == 0
+    assert [run["name"] for run in kept(state)] == [runs[0]["name"], runs[2]["name"]]
+    assert command("runs", "remove", "@3", **state).stderr.startswith("prom-probe: no kept run is called '@3'")
+    assert command("runs", "remove", "--all", **state).returncode == 0
+    assert command("runs", **state).stdout == "no run is kept\n"
+
+
+def test_a_run_that_goes_on_is_asked_by_its_api(state: dict[str, str], tmp_path: Path) -> None:
+    """The same SOURCE works while it runs, as it does afterwards; it cannot be removed until then."""
+    flags = ["--run.keep=3", "--interval=100ms"]
+    with Sidecar("--", "sleep", "1000", flags=flags, env=state) as sidecar:
+        wait_for("samples", lambda: sidecar.value("count_over_time(proctree_processes[1m]) > 5"))
+        asked = command("query", "--source=@last", "proctree_processes", **state)
+        assert asked.stdout == 'proctree_processes{tree="sleep"}  1\n', asked.stderr
+        (run,) = kept(state)
+        assert run["running"]
+        refused = command("runs", "remove", "@last", **state)
+        assert refused.returncode == 1 and "it still runs" in refused.stderr
+        sidecar.process.terminate()
+        sidecar.wait()
+    (run,) = kept(state)
+    assert not run["running"]
+    assert command("runs", "remove", run["name"], **state).returncode == 0
+
+
+def test_a_state_folder_that_cannot_be_made_costs_a_warning(tmp_path: Path) -> None:
+    """The run goes on in memory alone."""
+    (tmp_path / "file").write_text("")
+    done = command(*RUN, "--", "sh", "-c", "exit 3", XDG_STATE_HOME=str(tmp_path / "file"))
+    assert done.returncode == 3
+    (line,) = [line for line in done.stderr.splitlines() if "level=info" not in line and "level=" in line]
+    assert "level=warn" in line and "this run is not kept: " in line and "Not a directory" in line
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_nothing_is_kept_where_it_is_not_wanted(state: dict[str, str], tmp_path: Path) -> None:
+    """--run.keep=0, or a directory for the samples."""
+    assert command(*RUN, "--run.keep=0", "--", "true", **state).returncode == 0
+    assert command(*RUN, f"--storage.tsdb.path={tmp_path}/mine", "--", "true", **state).returncode == 0
+    assert os.listdir(tmp_path) == ["mine"]
+    assert kept(state) == []
