@@ -14,8 +14,12 @@ from urllib.parse import SplitResult, unquote, urlencode, urlsplit
 import msgspec
 
 from prom_probe.cli.error import ClientError
+from prom_probe.history.process_record import ProcessRecord
+from prom_probe.history.run_info import RunInfo
+from prom_probe.model.run_event import RunEvent
 
 T = TypeVar("T")
+R = TypeVar("R", bound=msgspec.Struct)
 
 _TIMEOUT_S = 60
 
@@ -52,17 +56,24 @@ class ApiSource:
         head = self._get(_TsdbStatus, "status/tsdb").headStats
         return None if head.minTime is None or head.maxTime is None else (head.minTime / 1000, head.maxTime / 1000)
 
-    def run(self) -> dict[str, Any]:
-        return self._get(dict[str, Any], "run")
+    def run(self) -> RunInfo:
+        return self._get(RunInfo, "run")
 
-    def processes(self, start_s: float | None = None, end_s: float | None = None) -> list[dict[str, Any]]:
-        return self._get(list[dict[str, Any]], "processes", _range(start_s, end_s))
+    def processes(self, start_s: float | None = None, end_s: float | None = None) -> list[ProcessRecord]:
+        return self._records(ProcessRecord, "processes", _range(start_s, end_s))
 
     def events(
         self, start_s: float | None = None, end_s: float | None = None, types: Sequence[str] = ()
-    ) -> list[dict[str, Any]]:
-        parameters = [*_range(start_s, end_s), *(("type", each) for each in types)]
-        return self._get(list[dict[str, Any]], "events", parameters)
+    ) -> list[RunEvent]:
+        return self._records(RunEvent, "events", [*_range(start_s, end_s), *(("type", each) for each in types)])
+
+    def _records(self, kind: type[R], what: str, parameters: Sequence[tuple[str, str]]) -> list[R]:
+        """Records that are arrays where they are stored, and objects in the API's answer."""
+        rows = self._get(list[dict[str, Any]], what, parameters)
+        try:
+            return [msgspec.convert([row.get(name) for name in kind.__struct_fields__], kind) for row in rows]
+        except msgspec.ValidationError:
+            raise self._no_answer() from None
 
     def _get(self, kind: type[T], what: str, parameters: Sequence[tuple[str, str]] = ()) -> T:
         """The data of an answer of `/api/v1/…`."""
@@ -70,7 +81,10 @@ class ApiSource:
         try:
             return msgspec.convert(msgspec.json.decode(ask(self.url, path))["data"], kind)
         except (msgspec.DecodeError, KeyError, TypeError):
-            raise ClientError(f"the answer of {_without_user(self.url)} is not Prometheus's JSON") from None
+            raise self._no_answer() from None
+
+    def _no_answer(self) -> ClientError:
+        return ClientError(f"{_without_user(self.url)}: the answer is not as the API has it")
 
 
 def _range(start_s: float | None, end_s: float | None) -> list[tuple[str, str]]:

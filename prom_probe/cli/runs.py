@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 import msgspec
@@ -13,6 +14,7 @@ from prom_probe.cli.error import ClientError, fail
 from prom_probe.model.printable import printable, printable_json
 
 if TYPE_CHECKING:
+    from prom_probe.history.run_info import RunInfo
     from prom_probe.run.kept import KeptRun
 
 _HEAD = ("", "NAME", "WHEN", "DURATION", "EXIT", "SIZE", "COMMAND")
@@ -30,9 +32,9 @@ def runs(context: click.Context, form: str) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    rows = [_facts(place, run) for place, run in enumerate(_kept(), 1)]
+    rows = [_listed(place, run) for place, run in enumerate(_kept(), 1)]
     if form == "json":
-        click.echo(printable_json(msgspec.json.format(msgspec.json.encode(rows)).decode()))
+        click.echo(printable_json(msgspec.json.format(msgspec.json.encode([row._asdict() for row in rows])).decode()))
     elif rows:
         click.echo(_table(rows))
     else:
@@ -74,41 +76,65 @@ def _named(name: str, found: list[KeptRun]) -> KeptRun:
     raise ClientError(f"no kept run is called {name!r} (see prom-probe runs)", 2)
 
 
-def _facts(place: int, run: KeptRun) -> dict[str, Any]:
-    """A row as JSON: times are Unix seconds, what is not known is null."""
-    from prom_probe.cli.run_record import read_run_record
+class _ListedRun(NamedTuple):
+    """A row of the list, as `--format=json` has it: times are Unix seconds, what is not known is null."""
 
-    record, running = read_run_record(run.path), run.is_running()
-    start, end = record.get("start") or run.started_s, record.get("end")
-    return {
-        "source": "@last" if place == 1 else f"@{place}",
-        "name": run.name,
-        "path": run.path,
-        "start": start,
-        "end": end,
-        "running": running,
-        "exit_status": record.get("exit_status"),
-        "signal": record.get("signal"),
-        "command": record.get("command"),
-        "bytes": run.size,
-    }
+    source: str
+    name: str
+    path: str
+    start: float
+    end: float | None
+    running: bool
+    exit_status: int | None
+    signal: int | None
+    command: list[str] | None
+    bytes: int
+    how_it_ended: str
 
 
-def _table(rows: list[dict[str, Any]]) -> str:
+def _listed(place: int, run: KeptRun) -> _ListedRun:
+    info = _run_info(run.path)
+    return _ListedRun(
+        source="@last" if place == 1 else f"@{place}",
+        name=run.name,
+        path=run.path,
+        start=info.start or run.started_s,
+        end=info.end,
+        running=run.is_running(),
+        exit_status=info.exit_status,
+        signal=info.signal,
+        command=info.command,
+        bytes=run.size,
+        how_it_ended=info.how_it_ended,
+    )
+
+
+def _run_info(path: str) -> RunInfo:
+    """What is stored of the run itself, if anything is."""
+    from prom_probe.history.run_info import RunInfo, maybe_run_info
+    from prom_probe.tsdb.disk.folder import RUN
+
+    try:
+        with open(os.path.join(path, RUN), "rb") as stream:
+            return maybe_run_info(stream.read()) or RunInfo()
+    except OSError:
+        return RunInfo()
+
+
+def _table(rows: list[_ListedRun]) -> str:
     cells = [_HEAD, *map(_cells, rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(_HEAD))]
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in cells)
 
 
-def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+def _cells(run: _ListedRun) -> tuple[str, ...]:
     from prom_probe.cli.clock import format_time
-    from prom_probe.cli.run_record import describe_exit
     from prom_probe.config.units import human_duration, human_size
 
-    ended = "running" if row["running"] else describe_exit(row) or "unknown"
-    lasted = "" if row["end"] is None else human_duration(round(row["end"] - row["start"], 1))
-    command = printable(shlex.join(row["command"] or ()))
+    ended = "running" if run.running else run.how_it_ended or "unknown"
+    lasted = "" if run.end is None else human_duration(round(run.end - run.start, 1))
+    command = printable(shlex.join(run.command or ()))
     if len(command) > _MOST_CHARACTERS:
         command = command[: _MOST_CHARACTERS - 1] + "…"
-    when = format_time(row["start"], milliseconds=False)
-    return row["source"], row["name"], when, lasted, ended, human_size(row["bytes"]), command
+    when = format_time(run.start, milliseconds=False)
+    return run.source, run.name, when, lasted, ended, human_size(run.bytes), command

@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from prom_probe.cli.error import ClientError
+
+if TYPE_CHECKING:
+    from prom_probe.history.process_record import ProcessRecord
+    from prom_probe.history.run_info import RunInfo
+    from prom_probe.model.run_event import RunEvent
 
 METAVAR = "SOURCE"
 HELP = "a URL, a directory of a stored run, @last, @2 (the one before) and so on, or the name of a kept run"
@@ -34,16 +39,16 @@ class Source(Protocol):
     def stored_span(self) -> tuple[float, float] | None:
         """The times of the oldest and the newest sample; None for no samples, or if the API does not tell."""
 
-    def run(self) -> dict[str, Any]:
-        """What is watched and since when, as `/api/v1/run` has it."""
+    def run(self) -> RunInfo:
+        """What is watched, since when, and how it ended."""
 
-    def processes(self, start_s: float | None = None, end_s: float | None = None) -> list[dict[str, Any]]:
-        """The processes of a time range, largest memory peak first, as `/api/v1/processes` has them."""
+    def processes(self, start_s: float | None = None, end_s: float | None = None) -> list[ProcessRecord]:
+        """The processes that had samples in a time range, largest memory peak first."""
 
     def events(
         self, start_s: float | None = None, end_s: float | None = None, types: Sequence[str] = ()
-    ) -> list[dict[str, Any]]:
-        """The events of a time range, oldest first, as `/api/v1/events` has them."""
+    ) -> list[RunEvent]:
+        """What happened in a time range, oldest first; no types: of any."""
 
 
 def open_source(text: str) -> Source:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from prom_probe.cli.error import ClientError
-from prom_probe.cli.run_record import read_run_record
 from prom_probe.config.error import ConfigError
+from prom_probe.history.history import StoredHistory
+from prom_probe.history.run_info import maybe_run_info
 from prom_probe.model.labels import METRIC_NAME
 from prom_probe.model.printable import printable
 
 if TYPE_CHECKING:
+    from prom_probe.history.process_record import ProcessRecord
+    from prom_probe.history.run_info import RunInfo
+    from prom_probe.model.run_event import RunEvent
     from prom_probe.promql.engine import Engine
     from prom_probe.promql.result import Result
     from prom_probe.tsdb.store import Snapshot, Store
@@ -43,10 +48,17 @@ class StoredSource:
     def __init__(self, path: str) -> None:
         self.path = path
         self.store = open_stored(path)
+        self._history = StoredHistory(self.store).shot()
 
     def now_s(self) -> float:
-        span = self.stored_span()
-        return time.time() if span is None else span[1]
+        newest_ms = self.store.newest_ms()
+        if newest_ms is None:
+            return time.time()
+        info = maybe_run_info(self.store.run)
+        if info is None or info.end is None:
+            return newest_ms / 1000
+        # A run that came to its end has staleness markers there, behind which nothing is found any more.
+        return min(info.end, (newest_ms - 1) / 1000)
 
     def query(self, expr: str, time_s: float) -> bytes:
         at_ms = _ms(time_s)
@@ -62,16 +74,20 @@ class StoredSource:
         oldest_ms, newest_ms = self.store.oldest_ms(), self.store.newest_ms()
         return None if oldest_ms is None or newest_ms is None else (oldest_ms / 1000, newest_ms / 1000)
 
-    def run(self) -> dict[str, Any]:
-        return read_run_record(self.path)
+    def run(self) -> RunInfo:
+        return self._history.run
 
-    def processes(self, start_s: float | None = None, end_s: float | None = None) -> list[dict[str, Any]]:
-        raise ClientError(f"{self.path}: the list of processes is not stored")
+    def processes(self, start_s: float | None = None, end_s: float | None = None) -> list[ProcessRecord]:
+        return self._history.processes(*_bounds(start_s, end_s))
 
     def events(
         self, start_s: float | None = None, end_s: float | None = None, types: Sequence[str] = ()
-    ) -> list[dict[str, Any]]:
-        raise ClientError(f"{self.path}: events are not stored")
+    ) -> list[RunEvent]:
+        return self._history.events(*_bounds(start_s, end_s), types)
+
+
+def _bounds(start_s: float | None, end_s: float | None) -> tuple[float, float]:
+    return -math.inf if start_s is None else start_s, math.inf if end_s is None else end_s
 
 
 def evaluate_range(store: Store, expr: str, start_s: float, end_s: float, step_s: float) -> bytes:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from prom_probe.history.process_record import signal_name
+
 
 class RunInfo(msgspec.Struct):
     """Times are unix seconds. Without a COMMAND `command` is None; of one whose command line is not to be shown it has
@@ -18,6 +20,13 @@ class RunInfo(msgspec.Struct):
     trees: list[str] = []
     interval: float = 1.0
     version: str = ""
+
+    @property
+    def how_it_ended(self) -> str:
+        """In words; "" if that is not known."""
+        if self.signal is not None:
+            return f"killed by {signal_name(self.signal)}"
+        return "" if self.exit_status is None else f"exit status {self.exit_status}"
 
 
 def maybe_run_info(data: bytes) -> RunInfo | None:

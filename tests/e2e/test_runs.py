@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from prom_probe.cli.client import ApiSource
+from prom_probe.cli.source import open_source
+from prom_probe.cli.stored import StoredSource
 from tests.support.sidecar import FREE, Sidecar, command
 from tests.support.waiting import wait_for
 
@@ -34,6 +38,7 @@ def test_a_wrapped_run_is_kept_and_asked_after_its_end(state: dict[str, str]) ->
     assert done.returncode == 7, done.stderr
     (run,) = kept(state)
     assert run["name"].endswith("-sh") and not run["running"] and run["bytes"] > 0
+    assert (run["exit_status"], run["command"]) == (7, ["sh", "-c", "sleep 1.5; exit 7"])
     for source in ("@last", "@1", run["name"], run["path"]):
         asked = command("query", f"--source={source}", "max_over_time(proctree_processes[1m])", **state)
         assert asked.stdout == '{tree="sh"}  2\n', asked.stderr
@@ -46,7 +51,7 @@ def test_what_ends_at_once_is_kept_too_and_what_never_ran_is_not(state: dict[str
     assert command(*RUN, "--", "false", **state).returncode == 1
     assert command(*RUN, "--", "/nonexistent", **state).returncode == 127
     (run,) = kept(state)
-    assert run["name"].endswith("-false")
+    assert run["name"].endswith("-false") and run["how_it_ended"] == "exit status 1"
     asked = command("query", "--source=@last", "proctree_processes", **state)
     assert asked.stdout == 'proctree_processes{tree="false"}  1\n', asked.stderr
 
@@ -72,13 +77,22 @@ def test_a_run_that_goes_on_is_asked_by_its_api(state: dict[str, str], tmp_path:
         asked = command("query", "--source=@last", "proctree_processes", **state)
         assert asked.stdout == 'proctree_processes{tree="sleep"}  1\n', asked.stderr
         (run,) = kept(state)
-        assert run["running"]
+        assert run["running"] and run["command"] == ["sleep", "1000"] and run["end"] is None
+        live = open_source(run["path"])
+        assert isinstance(live, ApiSource) and live.run().trees == ["sleep"]
+        seen = [(process.pid, process.comm) for process in live.processes()]
+        assert seen and {event.type for event in live.events(types=["process_start"])} == {"process_start"}
         refused = command("runs", "remove", "@last", **state)
         assert refused.returncode == 1 and "it still runs" in refused.stderr
         sidecar.process.terminate()
         sidecar.wait()
     (run,) = kept(state)
-    assert not run["running"]
+    assert not run["running"] and run["how_it_ended"] == "killed by SIGTERM" and run["end"] > run["start"]
+    stored = open_source(run["path"])
+    assert isinstance(stored, StoredSource) and stored.run().signal == signal.SIGTERM
+    assert [(process.pid, process.comm) for process in stored.processes()] == seen
+    assert [event.pid for event in stored.events(types=["process_end"])] == [seen[0][0]]
+    assert not stored.processes(run["end"] + 60) and not stored.events(run["end"] + 60)
     assert command("runs", "remove", run["name"], **state).returncode == 0
 
 
