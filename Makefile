@@ -5,7 +5,6 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 TESTS ?=
 NAMES ?=
-WORKERS ?= 2
 RANDOM ?=
 MINUTES ?= 10
 # PYTHON with a dot for a version of its own: make test VENV=.venv-3.13 PYTHON=python3.13
@@ -32,6 +31,9 @@ $(STAMP)-lint: $(STAMP)
 run: $(STAMP) ## Watch a small demo workload: /metrics on :19990, the query API on 127.0.0.1:19991
 	$(BIN)/prom-probe run -- $(BIN)/python -m prom_probe.demo
 
+# Unit tests compute; of all tests many wait for other processes. WORKERS=N for another number.
+quick: WORKERS ?= 2
+test: WORKERS ?= 4
 # A file's tests stay with one worker: they share what the file starts. RANDOM=SEED shuffles files and tests.
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(if $(RANDOM),--random-order=$(RANDOM))
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -156,11 +157,16 @@ time.sleep(600)
         assert rolling is not None and peak * 0.95 < rolling < peak * 1.1
 
 
+def asleep(pid: int) -> str:
+    """What /proc/PID/status says of a `sleep` that has come so far; "" before."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return status if "Name:\tsleep\n" in status and "State:\tS " in status else ""
+
+
 def test_our_own_image_is_not_the_commands() -> None:
     """The authority is a `sleep` that was started bare: its VmHWM."""
     with subprocess.Popen(["sleep", "600"]) as bare:
-        wait_for("sleep", lambda: Path(f"/proc/{bare.pid}/comm").read_text() == "sleep\n")
-        status = Path(f"/proc/{bare.pid}/status").read_text()
+        status = wait_for("sleep", partial(asleep, bare.pid))
         bare.kill()
     peak = int(status.partition("VmHWM:")[2].split()[0]) << 10
     with Sidecar("--", "sleep", "600", flags=["--interval=50ms"]) as sidecar:

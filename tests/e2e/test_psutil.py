@@ -16,7 +16,7 @@ from prom_probe.collectors.system.collector import SystemCollector
 from prom_probe.collectors.system.psutil_collector import PsutilSystemCollector
 from prom_probe.model.watch import Watch
 from tests.support.collector_harness import values
-from tests.support.processes import burn, child, running, sleep
+from tests.support.processes import burn, child, collect_until, running, sleep
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="compares with /proc")
 
@@ -83,6 +83,19 @@ def test_a_tree_that_ends_ends_there_too() -> None:
     row = values(collector)
     assert row['proctree_processes{tree="t"}'] == 0
     assert not any("process_" in name.removeprefix("prom_probe_") for name in row if "processes" not in name)
+
+
+def test_a_name_need_not_be_utf_8() -> None:
+    """The kernel keeps any bytes; they are shown as \\xNN."""
+
+    def work() -> None:
+        Path("/proc/self/comm").write_bytes(b"caf\xe9")
+        sleep()
+
+    with running(work) as pid:
+        collector = PsutilProcessCollector(Context(watches=(Watch("t", "pid", str(pid)),)))
+        collect_until(collector, lambda: any(r'comm="caf\\xe9"' in series for series in values(collector)))
+        collector.close()
 
 
 def test_watches_by_name_and_command_line_work_there_too() -> None:

@@ -4,6 +4,7 @@ On macOS psutil has neither reaped children's times nor processes' IO, so there 
 processes have their own CPU time.
 """
 
+import os
 from collections.abc import Sequence
 
 import msgspec
@@ -61,7 +62,7 @@ class PsutilRoster(Roster):
             process = psutil.Process(pid)
             with process.oneshot():
                 start = round((process.create_time() - self._boot_time) * self._context.ticks_per_s)
-                return Candidate(pid, process.ppid(), start, process.name().encode(), again)
+                return Candidate(pid, process.ppid(), start, os.fsencode(process.name()), again)
         except psutil.Error:
             return None
 
@@ -102,7 +103,7 @@ class PsutilProcessCollector(ProcessCollector):
     def _take(self, process: Process, peer: psutil.Process) -> None:
         process.state = b"S"
         process.io_readable = process.waited_readable = False
-        process.comm = peer.name().encode()
+        process.comm = os.fsencode(peer.name())
         process.ppid = peer.ppid()
         times = peer.cpu_times()
         process.user = round(times.user * self._hz)
