@@ -18,6 +18,7 @@ from prom_probe.aggregate.serving import (
     DRAIN_CONNECTIONS_S,
     ServingSocket,
     build_info,
+    find_page_url,
     make_about,
     make_app,
     maybe_security,
@@ -88,10 +89,15 @@ async def aggregate(inputs: AggregatorInputs) -> None:
         supervisor=Consumer(inputs.supervisor_ring),
     )
     reloads = Reloads(inputs.reload_slot, config, inputs.started_s, meter)
-    about = make_about(
-        lambda: reloads.config, inputs.started_s, lambda: aggregator.collecting, reloads, reload_bell=inputs.reload_bell
-    )
     security = maybe_security(config, log)
+    about = make_about(
+        lambda: reloads.config,
+        inputs.started_s,
+        lambda: aggregator.collecting,
+        reloads,
+        reload_bell=inputs.reload_bell,
+        page_url=find_page_url(inputs.sockets, security),
+    )
     app = make_app(config, store, history, meter, about, log, security)
     server = Server(app, HttpLimits().fitted(len(inputs.sockets), free_descriptors()), security)
     stopped = asyncio.Event()

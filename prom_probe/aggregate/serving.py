@@ -33,17 +33,21 @@ DRAIN_CONNECTIONS_S = 2.0
 
 
 class ServingSocket(NamedTuple):
-    """A listening socket, whether it serves the query API, and whether only this machine can reach it."""
+    """A listening socket, whether it serves the query API, and whether only this machine can reach it.
+
+    `url`: how a client on this machine reaches it.
+    """
 
     sock: socket.socket
     api: bool
     loopback: bool
+    url: str
 
 
 async def serve_store(config: Config, store: Store, sockets: Sequence[ServingSocket], log: Log) -> None:
     """Serve `store` until SIGTERM or SIGINT."""
-    about, meter = make_about(lambda: config, time.monotonic(), lambda: True), Meter()
-    security = maybe_security(config, log)
+    security, meter = maybe_security(config, log), Meter()
+    about = make_about(lambda: config, time.monotonic(), lambda: True, page_url=find_page_url(sockets, security))
     limits = HttpLimits().fitted(len(sockets), free_descriptors())
     app = make_app(config, store, StoredHistory(store), meter, about, log, security)
     server = Server(app, limits, security)
@@ -73,6 +77,7 @@ def make_about(
     reloads: Reloads | None = None,
     *,
     reload_bell: Doorbell | None = None,
+    page_url: str = "",
 ) -> About:
     """What the status pages show. `started_s` is monotonic, `config` returns the settings in force."""
 
@@ -95,6 +100,7 @@ def make_about(
         reload=request_reload if reloads is not None and config().web_enable_lifecycle else None,
         storage_retention=retention,
         start_time_s=time.time() - (time.monotonic() - started_s),
+        page_url=page_url,
     )
 
 
@@ -125,6 +131,13 @@ def make_app(
         security=security,
         cors_origin=config.web_cors_origin,
     )
+
+
+def find_page_url(sockets: Sequence[ServingSocket], security: Security | None) -> str:
+    """Where a browser on this machine finds the page: an API listener with a port; "" where there is none."""
+    url = next((each.url for each in sockets if each.api and "://" in each.url), "")
+    tls = security is not None and security.context is not None
+    return url.replace("http://", "https://", 1) if tls else url
 
 
 def maybe_security(config: Config, log: Log) -> Security | None:

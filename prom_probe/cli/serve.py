@@ -50,7 +50,7 @@ def serve_stored(config: Config) -> None:
         listeners += [listen(address, api=True) for address in config.api_listen_address]
         for listener in listeners:
             log("info", "listening", serves="api" if listener.api else "metrics", url=listener.url)
-        sockets = [ServingSocket(each.sock, each.api, each.address.loopback) for each in listeners]
+        sockets = [ServingSocket(each.sock, each.api, each.address.loopback, each.url) for each in listeners]
         asyncio.run(serve_store(config, store, sockets, log))
     finally:
         for listener in listeners:

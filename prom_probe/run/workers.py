@@ -101,7 +101,7 @@ def run_aggregator(shared: Shared, lifeline: int) -> None:
         intervals=collector_intervals,
         bell=shared.bell,
         lifeline=lifeline,
-        sockets=[ServingSocket(each.sock, each.api, each.address.loopback) for each in shared.listeners],
+        sockets=[ServingSocket(each.sock, each.api, each.address.loopback, each.url) for each in shared.listeners],
         supervisor_ring=shared.supervisor_ring,
         run=_run_info(shared),
         reload_slot=shared.reload_slot,

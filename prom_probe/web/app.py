@@ -132,7 +132,7 @@ class App:
         if route is None or (route.api and not listener.api):
             return self.counted(plain(404, "404 page not found"))
         try:
-            answer = self._refusal(route, request, listener) or route.handler(self._context, request)
+            answer = self._refusal(route, request, listener) or route.handler_on(listener.api)(self._context, request)
         except ApiError as error:
             answer = failure(error)
         except Exception as error:

@@ -68,6 +68,7 @@ class About:
     reload: Callable[[], Future[str]] | None = None  # starts one; gives its error, "" for none. None: not allowed
     storage_retention: Callable[[], str] = str  # "6h or 32MiB"
     start_time_s: float = 0.0
+    page_url: str = ""  # where the page is, as this machine reaches it; "" where no API listener has a port
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from prom_probe.web.api import query as api_query
 from prom_probe.web.api import status as api_status
 from prom_probe.web.context import AppContext
 from prom_probe.web.http.message import Answer, Request
-from prom_probe.web.page import landing
+from prom_probe.web.page import landing, static
 
 Handler: TypeAlias = Callable[[AppContext, Request], Answer]
 
@@ -22,7 +22,7 @@ class Route(NamedTuple):
     """`path` is the template: `:name` stands for one segment. `api`: only on API listeners.
 
     `any_host`: the Host header is not checked, even on loopback API listeners. `large_body`: the request's body may be
-    larger than a form. `open`: needs no password.
+    larger than a form. `open`: needs no password. `api_handler`: answers on API listeners in place of `handler`.
     """
 
     methods: tuple[str, ...]
@@ -32,6 +32,11 @@ class Route(NamedTuple):
     any_host: bool = False
     large_body: bool = False
     open: bool = False
+    api_handler: Handler | None = None
+
+    def handler_on(self, api: bool) -> Handler:
+        """The handler on an API listener, or on another one."""
+        return self.api_handler if api and self.api_handler is not None else self.handler
 
 
 _PAGE = ("GET", "HEAD")
@@ -39,7 +44,9 @@ _GET = ("GET", "OPTIONS")
 _FORM = ("GET", "OPTIONS", "POST")
 
 ROUTES: tuple[Route, ...] = (
-    Route(_PAGE, "/", landing.landing, api=False),
+    Route(_PAGE, "/", landing.landing, api=False, api_handler=static.index),
+    Route(_PAGE, "/status", landing.landing, api=False, api_handler=landing.beside_the_page),
+    Route(_PAGE, "/static/:name", static.file),
     Route(_PAGE, "/metrics", operations.metrics, api=False, any_host=True),
     Route(_PAGE, "/-/healthy", operations.healthy, api=False, any_host=True, open=True),
     Route(_PAGE, "/-/ready", operations.ready, api=False, any_host=True, open=True),

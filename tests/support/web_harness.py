@@ -87,7 +87,7 @@ class Client:
                 headers[name.lower()] = value.strip()
         if status == 100:
             return Reply(100, headers, b"")
-        if method == "HEAD" or status == 204:
+        if method == "HEAD" or status in (204, 304):
             return Reply(status, headers, b"")
         if headers.get("transfer-encoding") == "chunked":
             return Reply(status, headers, b"".join(self._chunks()))

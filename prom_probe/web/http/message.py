@@ -13,6 +13,7 @@ REASONS: dict[int, str] = {
     100: "Continue",
     200: "OK",
     204: "No Content",
+    304: "Not Modified",
     400: "Bad Request",
     401: "Unauthorized",
     403: "Forbidden",

@@ -24,6 +24,8 @@ _HTTP_2 = b"PRI * HTTP/2.0\r\n"
 
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(.*)", re.DOTALL)
 
+_BODILESS = (204, 304)
+
 # Compressing less than this saves no packet.
 _GZIP_BYTES = 1024
 
@@ -352,7 +354,7 @@ class Connection(asyncio.BufferedProtocol):
             extra += b"Transfer-Encoding: chunked\r\n"
         elif stream is not None:
             self._closing = True  # closing the connection ends the body
-        elif response.status != 204:
+        elif response.status not in _BODILESS:
             extra += b"Content-Length: %d\r\n" % len(body)
         head = _head(
             request,
@@ -497,7 +499,7 @@ _STATUS_LINES = {status: f"HTTP/1.1 {status} {reason}\r\n".encode() for status, 
 def _head(request: Request | None, response: Response, *, close: bool, extra: bytes) -> bytes:
     """The status line and header fields; `extra` is complete lines."""
     lines = [_STATUS_LINES[response.status], extra]
-    if response.status != 204:
+    if response.status not in _BODILESS:
         lines.append(b"Content-Type: %b\r\nX-Content-Type-Options: nosniff\r\n" % response.content_type.encode())
     for name, value in response.headers:
         lines.append(f"{name}: {value}\r\n".encode("latin-1", "replace"))

@@ -1,4 +1,4 @@
-"""The page at `/`: the watched trees, our workers, and links to everything; plain HTML without scripts."""
+"""The table at `/status`, and at `/` of the web listeners: watched trees, our workers, links; HTML without scripts."""
 
 from __future__ import annotations
 
@@ -78,7 +78,17 @@ _API_LINKS = (
 
 
 def landing(context: AppContext, request: Request) -> Response:
-    """The same page for web and API listeners; API links are relative, so that the wrong port gives a 404."""
+    """For web listeners: the page is at another address. API links are relative: the wrong port gives a 404."""
+    return _landing(context, context.about.page_url, "on this machine")
+
+
+def beside_the_page(context: AppContext, request: Request) -> Response:
+    """For API listeners, which have the page at `/`."""
+    return _landing(context, "/", "")
+
+
+def _landing(context: AppContext, page_url: str, where: str) -> Response:
+    """`page_url`: where the page is, "" for nowhere; `where`: who reaches it there."""
     values = _newest_values(context.store.newest())
     stats = context.store.stats()
     version = escape(context.about.build_info.get("version", ""))
@@ -87,6 +97,7 @@ def landing(context: AppContext, request: Request) -> Response:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<style>{_STYLE}</style></head><body><h1>prom_probe <span class="dim">{version}</span></h1>'
         f'<p class="dim">{stats.series:,} series, {stats.samples:,} samples in {_format(stats.bytes, "bytes")}</p>',
+        f'<p><a href="{escape(page_url)}">Graphs and processes, second by second</a> {where}</p>' if page_url else "",
         _table("Watched trees", "tree", _TREE_COLUMNS, values) or "<p>No process tree is watched.</p>",
         _table("Scraped targets", "job", _TARGET_COLUMNS, values, up="up"),
         _table("Workers", "worker", _WORKER_COLUMNS, values, up="prom_probe_worker_up"),

@@ -59,7 +59,7 @@ def test_rows(listener: str) -> None:
                 may = {"p": program if client == "program" else page, "i": page, "r": rebound}[client[0]]
                 wanted = (at_api and may) if api else at_web
                 for method in _methods(route):
-                    target = route.path.replace(":name", "job")
+                    target = route.path.replace(":name", "page.css" if route.path.startswith("/static") else "job")
                     status = site.ask(
                         target, method=method, body=b"", **{"Host": _LISTENERS[listener], **headers}
                     ).status

@@ -404,7 +404,7 @@ def test_queries_are_timed(site: Site) -> None:
     assert site.value("prom_probe_query_duration_seconds_count") == before + 2
 
 
-def test_the_landing_page() -> None:
+def test_the_table_of_the_trees() -> None:
     """The watched trees, links to everything, no script, nothing from outside, all text escaped."""
     from array import array
 
@@ -424,7 +424,7 @@ def test_the_landing_page() -> None:
     ]
     rows.append(Newest("scrape:app", 0, target, NOW_MS, array("d", [1.0, 0.0123]).tobytes()))
     with serving(FakeStore(rows)) as site:
-        reply = site.ask("/")
+        reply = site.ask("/status")
         assert (reply.status, reply.headers["content-type"]) == (200, "text/html; charset=utf-8")
         assert reply.headers["content-security-policy"].startswith("default-src 'none'; ")
         assert "&lt;b&gt;</td>" in reply.text
@@ -437,6 +437,6 @@ def test_the_landing_page() -> None:
             assert f'href="{link}' in reply.text
         assert "7 series, 1,234 samples in 55.5 KiB" in reply.text
     with serving(FakeStore()) as site:
-        text = site.ask("/").text
+        text = site.ask("/status").text
         assert "No process tree is watched." in text
         assert "Scraped targets" not in text

@@ -1,0 +1,158 @@
+// Where the page's data comes from: a running sidecar, asked over HTTP.
+//
+// A report has another class with the same methods over data of its own. All times are Unix seconds; a process has a
+// `key`, its PID and start, since a PID can be used again.
+
+import { LINES } from './panels.js';
+import { processFrom, tableRows } from './processes.js';
+import { followExpression, leadersExpression, linesExpression, processExpression, tableExpression } from './promql.js';
+import { cellsFrom, emptyCells, parseValue } from './window.js';
+
+const CELLS_AT_ONCE = 200_000; // series x seconds that one query may look at
+
+export class HttpSource {
+  /** `api`: see api.js. `clock`: Unix seconds. */
+  constructor(api, clock = () => Date.now() / 1000) {
+    this.api = api;
+    this.clock = clock;
+    this.interval = 1;
+    this.canFollow = true; // new samples come while it is watched
+    this.canQuery = true; // it answers PromQL
+  }
+
+  /** {command, host, start, end, exit_status, signal, trees, interval, version}: what is watched, and since when. */
+  async run() {
+    const run = await this.api.ask('run').catch(unlessMissing({ command: null, host: '', start: this.clock(), end: null, interval: 1 }));
+    this.interval = run.interval;
+    return run;
+  }
+
+  /** [first, last]: the times between which there are samples; null where there are none. */
+  async span() {
+    const { minTime, maxTime } = (await this.api.ask('status/tsdb', { limit: 1 })).headStats;
+    if (minTime === undefined) {
+      return [this.clock() - 3600, this.clock()];
+    }
+    return minTime <= maxTime ? [minTime / 1000, maxTime / 1000] : null;
+  }
+
+  async trees() {
+    return this.api.ask('label/tree/values', { 'match[]': 'proctree_processes' });
+  }
+
+  /** Every process that had samples between two times; see processes.js for what is known of each. */
+  async processes(tree, start, end, signal) {
+    const found = await this.api.ask('processes', { tree, start, end }, { signal }).catch(unlessMissing(null));
+    return found ? found.map(processFrom) : this.#processesByQuery(tree, start, end, signal);
+  }
+
+  async #processesByQuery(tree, start, end, signal) {
+    const T = `tree=${JSON.stringify(tree)}`;
+    const R = `[${Math.ceil(end - start)}s]`;
+    const parts = {
+      memory_peak_bytes: `max_over_time(proctree_process_resident_memory_bytes{${T}}${R})`,
+      start: `max_over_time(proctree_process_start_time_seconds{${T}}${R})`,
+      cpu_seconds: `sum without (mode) (max_over_time(proctree_process_cpu_seconds_total{${T}}${R}))`,
+      last: `max_over_time(timestamp(proctree_process_start_time_seconds{${T}})${R.slice(0, -1)}:2s])`,
+    };
+    const expr = Object.entries(parts).map(([q, e]) => `label_replace(${e}, "q", "${q}", "", "")`).join(' or ');
+    const rows = new Map();
+    for (const { metric, value } of await this.#instant(expr, end, signal)) {
+      const row = rows.get(metric.pid) ?? { pid: Number(metric.pid), ppid: null, comm: [metric.comm], cmdline: null, end: null };
+      rows.set(metric.pid, row);
+      row[metric.q] = Number(value[1]);
+    }
+    return [...rows.values()].map((row) => processFrom({ ...row, first: row.start, end: row.last < end - 5 ? row.last : null }));
+  }
+
+  /** [{t, type, pid, text}], oldest first. */
+  async events(tree, start, end, signal) {
+    const events = await this.api.ask('events', { start, end }, { signal }).catch(unlessMissing([]));
+    return events.filter((event) => event.tree === null || event.tree === tree);
+  }
+
+  /** Line id -> [{name, cells}]: `name` is "" unless the line is one of several, `cells` are on the window's grid. */
+  async lines(ids, tree, window, signal) {
+    const found = new Map(ids.map((id) => [id, []]));
+    for (const { metric, values } of await this.#range(linesExpression(ids, tree, window, this.interval), window, signal)) {
+      const { by } = LINES[metric.q];
+      found.get(metric.q).push({ name: by ? (metric[by] ?? '') : '', cells: cellsFrom(window, values) });
+    }
+    return found;
+  }
+
+  /** Key of each process -> cells, for a value of PROCESS_VALUES; a PID's samples go to whoever had it then. */
+  async byProcess(value, tree, processes, window, signal) {
+    const cells = new Map(processes.map(({ key }) => [key, emptyCells(window)]));
+    const atOnce = Math.max(1, Math.floor(CELLS_AT_ONCE / (window.end - window.start)));
+    for (let from = 0; from < processes.length; from += atOnce) {
+      const pids = processes.slice(from, from + atOnce).map(({ pid }) => pid);
+      const answer = await this.#range(processExpression(value, tree, pids, window, this.interval), window, signal);
+      for (const { metric, values } of answer) {
+        for (const process of processes.filter(({ pid }) => pid === Number(metric.pid))) {
+          const alive = values.filter(([t]) => process.first <= t && t - window.step <= process.last);
+          cells.set(process.key, cellsFrom(window, alive));
+        }
+      }
+    }
+    return cells;
+  }
+
+  /** The PIDs of the `count` processes with most of a value in the step that ends at `t`. */
+  async leaders(value, tree, count, t, step, signal) {
+    const answer = await this.#instant(leadersExpression(value, tree, count, step, this.interval), t, signal);
+    return answer.map(({ metric }) => Number(metric.pid));
+  }
+
+  /** What the table shows at `t`: a row for each process that was there; see rows.js. */
+  async table(tree, t, signal) {
+    return tableRows(await this.#instant(tableExpression(tree, this.interval), t, signal));
+  }
+
+  /** The raw samples of the last `seconds`: [{metric, values: [[t, number], …]}]. */
+  async follow(tree, seconds, signal) {
+    const answer = await this.#instant(followExpression(tree, seconds), this.clock(), signal);
+    return answer.map(({ metric, values }) => ({ metric, values: values.map(([t, text]) => [t, parseValue(text)]) }));
+  }
+
+  /** PromQL at one moment, as the API answers it. */
+  async query(query, t, signal) {
+    return this.api.ask('query', { query, time: t }, { signal, post: true });
+  }
+
+  async queryRange(query, { start, end, step }, signal) {
+    return this.api.ask('query_range', { query, start, end, step }, { signal, post: true });
+  }
+
+  /** Names of metrics, of labels of a metric, values of a label: for completion. */
+  async metricNames(match) {
+    return this.api.ask('label/__name__/values', match ? { 'match[]': match } : {});
+  }
+
+  async labelNames(metric) {
+    return this.api.ask('labels', metric ? { 'match[]': metric } : {});
+  }
+
+  async labelValues(label, metric) {
+    return this.api.ask(`label/${encodeURIComponent(label)}/values`, metric ? { 'match[]': metric } : {});
+  }
+
+  async metadata(metric) {
+    return (await this.api.ask('metadata', { metric }))[metric]?.[0] ?? {};
+  }
+
+  async #range(query, window, signal) {
+    return (await this.queryRange(query, window, signal)).result;
+  }
+
+  async #instant(query, t, signal) {
+    return (await this.query(query, t, signal)).result;
+  }
+}
+
+const unlessMissing = (fallback) => (error) => {
+  if (error.status !== 404) {
+    throw error;
+  }
+  return fallback;
+};

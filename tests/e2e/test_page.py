@@ -1,0 +1,339 @@
+"""The page in Debian's chromium, over a real run: from a spike to the name of the process in two actions."""
+
+from __future__ import annotations
+
+import json
+import sys
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.chromium import Chromium
+from tests.support.sidecar import Sidecar
+from tests.support.waiting import wait_for
+
+MIB = 1 << 20
+SPIKE_MIB, SHARD_MIB = 400, 250
+HOSTILE = "<img onerror=x>"
+
+# Three loaders, one of which once takes 400 MiB for two seconds; then five children that live for two seconds each, of
+# which one has 250 MiB; beside them a process with a hostile name. What is true is written to argv[1].
+PROGRAM = f"""
+import json, multiprocessing, os, sys, time
+
+def named(name):
+    open("/proc/self/comm", "w").write(name)
+
+def loader(number, go):
+    named(f"loader-{{number}}")
+    while True:
+        sum(range(20000))
+        time.sleep(0.05)
+        if number == 1 and go.is_set():
+            go.clear()
+            block = bytearray(b"x") * ({SPIKE_MIB} << 20)
+            time.sleep(2.5)
+            del block
+
+def shard(number):
+    named(f"shard-{{number}}")
+    block = bytearray(b"x") * (({SHARD_MIB} if number == 2 else 4) << 20)
+    time.sleep(2.2)
+
+def hostile():
+    named({HOSTILE!r})
+    time.sleep(3600)
+
+def main():
+    context = multiprocessing.get_context("fork")
+    go = context.Event()
+    loaders = [context.Process(target=loader, args=(number, go), daemon=True) for number in range(3)]
+    for each in [*loaders, context.Process(target=hostile, daemon=True)]:
+        each.start()
+    time.sleep(3)
+    go.set()
+    time.sleep(4)
+    truth = {{"spike": loaders[1].pid}}
+    for number in range(5):
+        began = time.time()
+        child = context.Process(target=shard, args=(number,))
+        child.start()
+        child.join()
+        if number == 2:
+            truth |= {{"shard": child.pid, "middle": (began + time.time()) / 2}}
+    open(sys.argv[1] + ".new", "w").write(json.dumps(truth))
+    os.rename(sys.argv[1] + ".new", sys.argv[1])
+    time.sleep(3600)
+
+main()
+"""
+
+
+class Run:
+    """A run that has had its spikes, and what is true of them."""
+
+    def __init__(self, sidecar: Sidecar, truth: dict[str, float]) -> None:
+        self.sidecar = sidecar
+        self.truth = truth
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    file = tmp_path_factory.mktemp("page") / "truth.json"
+    with Sidecar("--", sys.executable, "-c", PROGRAM, str(file)) as sidecar:
+        wait_for("the spikes", file.exists)
+        yield Run(sidecar, json.loads(file.read_text()))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Chromium]:
+    with Chromium() as chromium:
+        yield chromium
+
+
+@pytest.fixture
+def page(run: Run, browser: Chromium) -> Iterator[Chromium]:
+    """The page, live, at its usual size; afterwards nothing may have been complained of, nor asked of others."""
+    browser.events.clear()
+    browser.size(1280, 900)
+    browser.open("about:blank")
+    browser.open(f"{run.sidecar.api}/")
+    browser.wait("live", "document.querySelector('#state')?.textContent === 'live'")
+    browser.wait("a table", "document.querySelectorAll('#processes tbody tr').length >= 4")
+    yield browser
+    assert browser.complaints() == []
+    assert {urllib.parse.urlsplit(url).netloc for url in browser.requests() if not url.startswith(("data:", "about:"))} == {
+        run.sidecar.api.removeprefix("http://")
+    }
+
+
+def rows(page: Chromium) -> list[dict[str, Any]]:
+    """The table as a person reads it: by column, and whether the process was there."""
+    found: list[dict[str, Any]] = page.evaluate(
+        "(() => { const titles = [...document.querySelectorAll('#processes thead th')].map((each) => each.innerText);"
+        " return [...document.querySelectorAll('#processes tbody tr')].map((line) => ({"
+        " ...Object.fromEntries([...line.children].map((cell, index) => [titles[index].replace(/ .$/, ''), cell.innerText])),"
+        " name: line.querySelector('.name').innerText, gone: line.classList.contains('gone') })); })()"
+    )
+    return found
+
+
+def state(page: Chromium) -> dict[str, str]:
+    """What the address says."""
+    return dict(urllib.parse.parse_qsl(page.evaluate("location.hash.slice(1)")))
+
+
+def moment(page: Chromium) -> float:
+    return float(state(page)["at"])
+
+
+def place_of(page: Chromium, t: float, panel: str = "memory") -> tuple[float, float]:
+    """Where in the window a moment is in a panel's graph."""
+    at = page.place(f"#panel-{panel} .u-over")
+    start, end = float(state(page)["from"]), float(state(page)["to"])
+    return at["left"] + at["width"] * (t - start) / (end - start), at["top"] + at["height"] / 2
+
+
+def settled(page: Chromium) -> None:
+    """Everything that was asked for is there, and the table is the moment's."""
+    page.wait("loaded", "document.querySelector('#graphs').getAttribute('aria-busy') === 'false'")
+    page.listen(0.3)
+
+
+def mebibytes(text: str) -> float:
+    number, unit = text.removeprefix("peak ").split()
+    return float(number) * {"B": 1 / MIB, "KiB": 1 / 1024, "MiB": 1, "GiB": 1024}[unit]
+
+
+def test_two_actions_to_the_name(page: Chromium, run: Run) -> None:
+    """The URL, and one press: the table's first row is the process that took the memory, as large as it was."""
+    page.press("#memory-peak")
+    first = wait_for("the table of that moment", lambda: _first(page, run.truth["spike"]))
+    assert first["name"] == "loader-1"
+    assert SPIKE_MIB <= mebibytes(first["Memory"]) < SPIKE_MIB * 1.2
+    assert page.text("#panel-memory .readout").count("loader-1") == 1
+    assert "loader-1" in page.text("#spoken")
+
+
+def _first(page: Chromium, pid: float) -> dict[str, Any] | None:
+    row = rows(page)[0]
+    return row if row["PID"] == str(pid) else None
+
+
+def test_a_click_on_a_child_of_two_seconds(page: Chromium, run: Run) -> None:
+    """A place on the graph; also for who is long gone."""
+    page.press("#memory-peak")  # the range stands still from here on
+    settled(page)
+    page.click(*place_of(page, run.truth["middle"]))
+    first = wait_for("the child", lambda: _first(page, run.truth["shard"]))
+    assert first["name"] == "shard-2"
+    assert SHARD_MIB <= mebibytes(first["Memory"]) < SHARD_MIB * 1.4
+    assert abs(moment(page) - run.truth["middle"]) < 3
+
+
+def test_who_had_just_ended_or_was_to_come(page: Chromium, run: Run) -> None:
+    """Three seconds later: the child is in the table, marked, with its peak."""
+    page.press("#memory-peak")
+    settled(page)
+    page.click(*place_of(page, run.truth["middle"]))
+    wait_for("the child", lambda: _first(page, run.truth["shard"]))
+    for _ in range(3):
+        page.key("ArrowRight")
+    gone = wait_for("a row", lambda: next((row for row in rows(page) if row["name"] == "shard-2" and row["gone"]), None))
+    assert "ended" in gone["Process"]
+    assert SHARD_MIB <= mebibytes(gone["Memory"]) < SHARD_MIB * 1.4
+
+
+def test_a_tap_beside_the_spike(run: Run, browser: Chromium) -> None:
+    """At 360 pixels a second is narrower than a finger: eight pixels beside it, the spike is meant."""
+    browser.size(360, 760, mobile=True)
+    browser.open("about:blank")
+    browser.open(f"{run.sidecar.api}/")
+    browser.wait("live", "document.querySelector('#state')?.textContent === 'live'")
+    browser.press("#memory-peak", touch=True)
+    wait_for("the spike", lambda: _first(browser, run.truth["spike"]))
+    x, y = place_of(browser, moment(browser))
+    browser.key("Escape")
+    browser.click(x - 8, y, touch=True)
+    wait_for("the spike", lambda: _first(browser, run.truth["spike"]))
+    assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    small = browser.evaluate(
+        "[...document.querySelectorAll('button, select, input:not([type=checkbox])')]"
+        ".filter((each) => each.checkVisibility() && !each.closest('thead') && each.getBoundingClientRect().height < 39)"
+        ".map((each) => each.outerHTML)"
+    )
+    assert small == []
+
+
+def test_names_are_text(page: Chromium) -> None:
+    """A process's name with a tag in it is shown as it is."""
+    wait_for("the process", lambda: HOSTILE in [row["name"] for row in rows(page)])
+    assert page.evaluate("document.querySelectorAll('img').length") == 0
+
+
+def test_keys(page: Chromium) -> None:
+    """Seconds, tens of seconds, both ends, peaks, live; not while somebody types."""
+    page.key("m")
+    wait_for("a moment", lambda: "at" in state(page))
+    settled(page)
+    peak = moment(page)
+    for key, shift, wanted in (("ArrowLeft", False, -1), ("ArrowRight", True, 9), ("ArrowLeft", True, -1)):
+        page.key(key, shift=shift)
+        assert moment(page) - peak == wanted
+    page.key("Home")
+    assert moment(page) == float(state(page)["from"])
+    page.key("End")
+    assert moment(page) == float(state(page)["to"])
+    page.evaluate("document.querySelector('#expression').focus()")
+    page.key("ArrowLeft")
+    assert moment(page) == float(state(page)["to"])
+    page.evaluate("document.activeElement.blur()")
+    page.key("Escape")
+    assert "at" not in state(page)
+    page.key("l")
+    page.wait("live", "document.querySelector('#state').textContent === 'live'")
+    assert state(page)["live"] == "1"
+    page.key("Tab")
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
+
+
+def test_a_link_shows_the_same(page: Chromium, run: Run) -> None:
+    """The address has range and moment; back is where one was before."""
+    page.press("#memory-peak")
+    wait_for("the spike", lambda: _first(page, run.truth["spike"]))
+    settled(page)
+    url, at, before = page.evaluate("location.href"), moment(page), state(page)
+    left, right = place_of(page, at - 2), place_of(page, at + 12)
+    page.drag(left, right)
+    wait_for("a smaller range", lambda: float(state(page)["to"]) - float(state(page)["from"]) < 25)
+    settled(page)
+    page.evaluate("history.back()")
+    wait_for("the range of before", lambda: state(page) == before)
+    page.open("about:blank")
+    page.open(url)
+    wait_for("the same", lambda: _first(page, run.truth["spike"]))
+    assert moment(page) == at
+
+
+def test_sorting_and_the_tree(page: Chromium) -> None:
+    """By any column, up and down; children below their parent."""
+    page.press("#memory-peak")
+    settled(page)
+    sort = "document.querySelectorAll('#processes thead button')[3].click()"
+    page.evaluate(sort)
+    pids = [int(row["PID"]) for row in rows(page)]
+    assert pids == sorted(pids)
+    page.evaluate(sort)
+    assert [int(row["PID"]) for row in rows(page)] == pids[::-1]
+    page.press("#as-tree")
+    shown = rows(page)
+    assert shown[0]["PID"] in {row["Parent"] for row in shown[1:]}
+    page.press("#as-tree")
+
+
+def test_promql(page: Chromium) -> None:
+    """An expression completed, evaluated at the moment, and drawn; a mistake is told."""
+    page.press("#memory-peak")
+    settled(page)
+    page.evaluate("document.querySelector('#expression').focus()")
+    page.ask("Input.insertText", text="max(proctree_process_resident")
+    page.wait("completions", "document.querySelectorAll('#completions li').length > 0")
+    page.key("Tab")
+    page.ask("Input.insertText", text='{comm="loader-1"})')
+    page.evaluate("document.querySelector('#expression-form').requestSubmit()")
+    shown = page.wait("a value", "document.querySelector('#expression-result td')?.innerText")
+    assert SPIKE_MIB <= mebibytes(shown) < SPIKE_MIB * 1.2
+    page.press("#draw-expression")
+    page.wait("a graph", "document.querySelector('#expressions .readout')?.innerText.includes('at most')")
+    assert "draw" in state(page)
+    page.evaluate("document.querySelector('#expression').value = 'max('")
+    page.evaluate("document.querySelector('#expression-form').requestSubmit()")
+    page.wait("an error", "document.querySelector('#expression-error').innerText !== ''")
+    page.events = [event for event in page.events if "400" not in str(event)]  # chromium logs the refusal
+
+
+_CONTRAST = Path(__file__).with_name("contrast.js").read_text()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_contrast(page: Chromium, scheme: str) -> None:
+    """All text has what WCAG AA asks for; the switch changes the scheme."""
+    page.scheme(scheme)
+    page.press("#memory-peak")
+    settled(page)
+    assert page.evaluate(_CONTRAST) == []
+    page.press("#theme")
+    assert page.evaluate(_CONTRAST) == []
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor !== 'rgb(255, 255, 255)'")
+    assert dark == (scheme == "light")
+    page.evaluate("localStorage.clear()")
+
+
+def test_while_nobody_looks_nothing_is_asked(page: Chromium) -> None:
+    """A hidden page is silent; seen again, it goes on."""
+    page.evaluate(
+        "Object.defineProperty(document, 'hidden', {value: true, configurable: true});"
+        "document.dispatchEvent(new Event('visibilitychange'))"
+    )
+    page.listen(2.0)
+    before = len(page.requests())
+    page.listen(3.0)
+    assert len(page.requests()) == before
+    page.evaluate("delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))")
+    wait_for("requests", lambda: len(page.requests()) > before)
+
+
+def test_a_sidecar_that_goes_away(browser: Chromium) -> None:
+    """It is said, and what was there stays to be seen."""
+    with Sidecar("--", "sleep", "3600") as sidecar:
+        browser.size(1280, 900)
+        browser.open("about:blank")
+        browser.open(f"{sidecar.api}/")
+        browser.wait("live", "document.querySelector('#state')?.textContent === 'live'")
+        browser.wait("a table", "document.querySelectorAll('#processes tbody tr').length > 0")
+    browser.wait("an error", "document.querySelector('#state').textContent.includes('does not answer')")
+    assert [row["name"] for row in rows(browser)] == ["sleep"]
+    assert browser.evaluate("document.querySelectorAll('#panel-memory canvas').length") == 1
