@@ -48,7 +48,7 @@ class Chromium:
         ours_in, its_out = os.pipe()
         its_in, ours_out = os.pipe()
         # It reads commands from descriptor 3 and writes to 4.
-        shell = f'exec "$@" 3<&{its_in} 4>&{its_out}'
+        shell = f'exec "$@" 3</dev/fd/{its_in} 4>/dev/fd/{its_out}'
         self._process = subprocess.Popen(
             ["sh", "-c", shell, "sh", program("chromium"), *_FLAGS, f"--user-data-dir={self._folder}", "about:blank"],
             pass_fds=(its_in, its_out),
@@ -168,7 +168,9 @@ class Chromium:
         self._mouse("mousePressed", x, y)
         self._mouse("mouseReleased", x, y)
 
-    def drag(self, start: tuple[float, float], end: tuple[float, float], *, steps: int = 10, shift: bool = False) -> None:
+    def drag(
+        self, start: tuple[float, float], end: tuple[float, float], *, steps: int = 10, shift: bool = False
+    ) -> None:
         self._mouse("mouseMoved", *start, shift=shift)
         self._mouse("mousePressed", *start, shift=shift)
         for step in range(1, steps + 1):
@@ -185,7 +187,9 @@ class Chromium:
         """One key, by its name in the DOM."""
         text = {"text": key} if len(key) == 1 else {}
         for kind in ("keyDown", "keyUp"):
-            self.ask("Input.dispatchKeyEvent", type=kind, key=key, modifiers=8 * shift, **(text if kind == "keyDown" else {}))
+            self.ask(
+                "Input.dispatchKeyEvent", type=kind, key=key, modifiers=8 * shift, **(text if kind == "keyDown" else {})
+            )
 
     def place(self, selector: str) -> dict[str, float]:
         """The rectangle of an element, scrolled into sight: left, top, width, height."""
@@ -208,7 +212,9 @@ class Chromium:
         """Errors and warnings of the console, exceptions, what the CSP has forbidden, failed requests and answers."""
         self.listen(0.05)
         console = [
-            f"console: {each['args']}" for each in self.of("Runtime.consoleAPICalled") if each["type"] in ("error", "warning")
+            f"console: {each['args']}"
+            for each in self.of("Runtime.consoleAPICalled")
+            if each["type"] in ("error", "warning")
         ]
         thrown = [f"exception: {each['exceptionDetails']}" for each in self.of("Runtime.exceptionThrown")]
         logged = [f"log: {each['entry']['text']} {each['entry'].get('url')}" for each in self.of("Log.entryAdded")]
@@ -219,5 +225,3 @@ class Chromium:
         """The URLs of all requests so far."""
         self.listen(0.05)
         return [each["request"]["url"] for each in self.of("Network.requestWillBeSent")]
-
-

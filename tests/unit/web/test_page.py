@@ -79,7 +79,9 @@ def test_vendored_files_are_as_noted() -> None:
     """Version, licence and hash of what is not ours."""
     notes = (Path(FOLDER) / "VENDORED.md").read_text()
     rows = re.findall(r"^\| `(\S+)` \|.*\| ([\d.]+) \| MIT, `(\S+)` \| `([0-9a-f]{64})` \|$", notes, re.MULTILINE)
-    assert {row[0] for row in rows} == {path.name for path in FILES if path.name.startswith("uPlot.") and path in SERVED}
+    assert {row[0] for row in rows} == {
+        path.name for path in FILES if path.name.startswith("uPlot.") and path in SERVED
+    }
     for name, version, licence, digest in rows:
         content = (Path(FOLDER) / name).read_bytes()
         assert hashlib.sha256(content).hexdigest() == digest
