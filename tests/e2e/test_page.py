@@ -116,7 +116,7 @@ def rows(page: Chromium) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = page.evaluate(
         "(() => { const titles = [...document.querySelectorAll('#processes thead th')].map((each) => each.innerText);"
         " return [...document.querySelectorAll('#processes tbody tr')].map((line) => ({"
-        " ...Object.fromEntries([...line.children].map((cell, index) => [titles[index].replace(/ .$/, ''), cell.innerText])),"
+        " ...Object.fromEntries([...line.children].map((cell, at) => [titles[at].replace(/ .$/, ''), cell.innerText])),"
         " name: line.querySelector('.name').innerText, gone: line.classList.contains('gone') })); })()"
     )
     return found
@@ -204,7 +204,7 @@ def test_a_tap_beside_the_spike(run: Run, browser: Chromium) -> None:
     assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
     small = browser.evaluate(
         "[...document.querySelectorAll('button, select, input:not([type=checkbox])')]"
-        ".filter((each) => each.checkVisibility() && !each.closest('thead') && each.getBoundingClientRect().height < 39)"
+        ".filter((each) => each.checkVisibility() && !each.closest('thead') && each.offsetHeight < 39)"
         ".map((each) => each.outerHTML)"
     )
     assert small == []

@@ -194,7 +194,8 @@ class Chromium:
     def place(self, selector: str) -> dict[str, float]:
         """The rectangle of an element, scrolled into sight: left, top, width, height."""
         found: dict[str, float] | None = self.evaluate(
-            f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.scrollIntoView({{block: 'center'}});"
+            f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
+            " e.scrollIntoView({block: 'center'});"
             " const {left, top, width, height} = e.getBoundingClientRect(); return {left, top, width, height}; })()"
         )
         assert found is not None, selector

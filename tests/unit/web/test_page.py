@@ -91,7 +91,7 @@ def test_vendored_files_are_as_noted() -> None:
 
 @pytest.mark.parametrize("path", OURS, ids=lambda path: path.name)
 def test_a_module_says_what_it_is_for_and_stays_short(path: Path) -> None:
-    """As the Python files do. Text becomes elements as text alone: nothing parses HTML, nothing has a style attribute."""
+    """As the Python files do. Text stays text: nothing parses HTML."""
     text = path.read_text()
     assert text.startswith("// ")
     assert text.count("\n") <= 400
