@@ -22,7 +22,7 @@ export class HttpSource {
 
   /** {command, host, start, end, exit_status, signal, trees, interval, version}: what is watched, and since when. */
   async run() {
-    const run = await this.api.ask('run').catch(unlessMissing({ command: null, host: '', start: this.clock(), end: null, interval: 1 }));
+    const run = await this.api.ask('run');
     this.interval = run.interval;
     return run;
   }
@@ -30,9 +30,6 @@ export class HttpSource {
   /** [first, last]: the times between which there are samples; null where there are none. */
   async span() {
     const { minTime, maxTime } = (await this.api.ask('status/tsdb', { limit: 1 })).headStats;
-    if (minTime === undefined) {
-      return [this.clock() - 3600, this.clock()];
-    }
     return minTime <= maxTime ? [minTime / 1000, maxTime / 1000] : null;
   }
 
@@ -42,32 +39,12 @@ export class HttpSource {
 
   /** Every process that had samples between two times; see processes.js for what is known of each. */
   async processes(tree, start, end, signal) {
-    const found = await this.api.ask('processes', { tree, start, end }, { signal }).catch(unlessMissing(null));
-    return found ? found.map(processFrom) : this.#processesByQuery(tree, start, end, signal);
-  }
-
-  async #processesByQuery(tree, start, end, signal) {
-    const T = `tree=${JSON.stringify(tree)}`;
-    const R = `[${Math.ceil(end - start)}s]`;
-    const parts = {
-      memory_peak_bytes: `max_over_time(proctree_process_resident_memory_bytes{${T}}${R})`,
-      start: `max_over_time(proctree_process_start_time_seconds{${T}}${R})`,
-      cpu_seconds: `sum without (mode) (max_over_time(proctree_process_cpu_seconds_total{${T}}${R}))`,
-      last: `max_over_time(timestamp(proctree_process_start_time_seconds{${T}})${R.slice(0, -1)}:2s])`,
-    };
-    const expr = Object.entries(parts).map(([q, e]) => `label_replace(${e}, "q", "${q}", "", "")`).join(' or ');
-    const rows = new Map();
-    for (const { metric, value } of await this.#instant(expr, end, signal)) {
-      const row = rows.get(metric.pid) ?? { pid: Number(metric.pid), ppid: null, comm: [metric.comm], cmdline: null, end: null };
-      rows.set(metric.pid, row);
-      row[metric.q] = Number(value[1]);
-    }
-    return [...rows.values()].map((row) => processFrom({ ...row, first: row.start, end: row.last < end - 5 ? row.last : null }));
+    return (await this.api.ask('processes', { tree, start, end }, { signal })).map(processFrom);
   }
 
   /** [{t, type, pid, text}], oldest first. */
   async events(tree, start, end, signal) {
-    const events = await this.api.ask('events', { start, end }, { signal }).catch(unlessMissing([]));
+    const events = await this.api.ask('events', { start, end }, { signal });
     return events.filter((event) => event.tree === null || event.tree === tree);
   }
 
@@ -149,10 +126,3 @@ export class HttpSource {
     return (await this.query(query, t, signal)).result;
   }
 }
-
-const unlessMissing = (fallback) => (error) => {
-  if (error.status !== 404) {
-    throw error;
-  }
-  return fallback;
-};
