@@ -143,7 +143,7 @@ def _connection(url: str) -> tuple[http.client.HTTPConnection, str, dict[str, st
 
 def _without_user(url: str) -> str:
     """The URL without its password, for messages."""
-    return re.sub(r"//.*@", "//", url).partition("?")[0]
+    return re.sub(r"^(.*?//)?.*@", r"\1", url).partition("?")[0]
 
 
 def _credentials(parts: SplitResult) -> dict[str, str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from prom_probe.config.error import ConfigError
+from prom_probe.config.secret import without_secrets
 from prom_probe.config.settings import OPTIONS, Config, Option
 from prom_probe.config.yaml_file import GivenSetting, read_yaml_file
 
@@ -34,7 +35,7 @@ def find_config(
             try:
                 values[option.field] = _parsed(option, source.value)
             except ValueError as error:
-                faults.append(f"{source.place}: {error}")
+                faults.append(f"{source.place}: {without_secrets(str(error))}")
     faults += [f"{given.place}: unknown key" for given in from_file.values()]
     return Config(**values), faults
 

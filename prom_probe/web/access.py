@@ -46,9 +46,8 @@ class HostRules:
         if origin:
             if not self.may_read(origin) and not _same(origin, host):
                 return f"Origin {origin!r} is not allowed here; --web.cors.origin adds origins."
-        elif (
-            request.headers.get("sec-fetch-site") in ("cross-site", "same-site")
-            and request.headers.get("sec-fetch-mode") != "navigate"
+        elif request.headers.get("sec-fetch-site") in ("cross-site", "same-site") and not (
+            request.headers.get("sec-fetch-mode") == "navigate" and request.method in ("GET", "HEAD")
         ):
             return "A page of another origin is not allowed here."
         return ""

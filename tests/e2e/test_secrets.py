@@ -110,6 +110,8 @@ def test_commands_show_none(peers: tuple[Peer, Peer], tmp_path: Path) -> None:
         ["check-config", str(file)],
         ["query", f"--url={url}", "up"],
         ["query", f"--url=http://user:{PLANTED}@h:port/", "up"],
+        ["query", f"--url=user:{PLANTED}@h", "up"],
+        ["run", f"--web.listen-address=http://user:{PLANTED}@h"],
         ["query", f"--url=ftp://user:{PLANTED}/@h/", "up"],
     ):
         done = command(*args)

@@ -6,7 +6,7 @@ import pytest
 
 from prom_probe.model.family import Family, column
 from prom_probe.model.series import Newest
-from tests.support.web_harness import FakeStore, serving
+from tests.support.web_harness import FakeStore, serving, stored
 
 MEMORY = Family("proctree_resident_memory_bytes", "gauge", "Resident memory.", "bytes")
 
@@ -88,20 +88,23 @@ def test_origins(origin: str, host: str, status: int, loopback: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("site_header", "mode", "status"),
+    ("method", "site_header", "mode", "status"),
     [
-        ("cross-site", "no-cors", 403),
-        ("same-site", "no-cors", 403),
-        ("cross-site", "navigate", 200),
-        ("same-origin", "cors", 200),
-        ("none", "navigate", 200),
+        ("GET", "cross-site", "no-cors", 403),
+        ("GET", "same-site", "no-cors", 403),
+        ("GET", "cross-site", "navigate", 200),
+        ("GET", "same-origin", "cors", 200),
+        ("GET", "none", "navigate", 200),
+        ("POST", "cross-site", "navigate", 403),
+        ("POST", "same-site", "navigate", 403),
+        ("POST", "same-origin", "navigate", 200),
     ],
 )
-def test_pages_that_name_no_origin(site_header: str, mode: str, status: int) -> None:
-    """An image or a script of another page's; a link to us may be followed."""
+def test_pages_that_name_no_origin(method: str, site_header: str, mode: str, status: int) -> None:
+    """An image or a script of another page's, or its form; a link to us may be followed."""
     fetch = {"Sec-Fetch-Site": site_header, "Sec-Fetch-Mode": mode}
-    with serving(FakeStore()) as site:
-        assert site.ask("/api/v1/status/buildinfo", method="GET", body=b"", **fetch).status == status
+    with serving(stored()) as site:
+        assert site.ask("/api/v1/query?query=1", method=method, body=b"", **fetch).status == status
 
 
 @pytest.mark.parametrize(
