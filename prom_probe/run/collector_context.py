@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from prom_probe.config.settings import Config
@@ -69,11 +70,16 @@ def collector_context(shared: Shared, log: Log) -> Context:
         max_window_s=config.expose_max_window,
         hold_s=config.expose_max_window,
         log=log,
-        read_stuck=lambda: [(file.worker, file.source) for file in read_stuck(shared.stuck, time.monotonic())],
+        read_stuck=partial(_read_stuck, shared),
         publish_members=lambda members: None if config.gpu == "off" else _tell(shared, members),
         read_members=shared.members.read,
         gpu=config.gpu,
     )
+
+
+def _read_stuck(shared: Shared) -> list[tuple[str, str]]:
+    left_out = [(file.worker, file.source) for file in read_stuck(shared.stuck, time.monotonic())]
+    return [*left_out, *shared.watchdog.unanswered()]
 
 
 def once_context(config: Config, log: Log) -> Context:

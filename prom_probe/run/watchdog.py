@@ -11,7 +11,7 @@ import msgspec
 from prom_probe.ring.slot import Slot
 from prom_probe.sources.errors import ParseError
 from prom_probe.sources.proc_pid_stat import parse_proc_pid_stat, read_proc_pid_stat
-from prom_probe.sources.reading import lock_of, read_note
+from prom_probe.sources.reading import lock_of, read_hung, read_note
 
 # A worker is stuck after so many beats, and not before so many seconds.
 STUCK_BEATS = 3
@@ -101,6 +101,11 @@ class Watchdog:
         self._stuck.append(StuckFile(worker, source, now_s + for_s))
         self._told.write(msgspec.msgpack.encode(self._stuck))
         return path, for_s
+
+    def unanswered(self) -> list[tuple[str, str]]:
+        """The workers with a file for which one of their threads waits, and which kind of file it is."""
+        paths = {worker: read_hung(note) for worker, note in self._notes.items()}
+        return [(worker, name_source(path, self._roots)) for worker, path in paths.items() if path]
 
     def left_out(self, worker: str) -> dict[str, float]:
         """By path, until when; see `Reading.share`."""

@@ -1,11 +1,11 @@
 """/proc/PID/cmdline: a process's arguments (proc_pid_cmdline(5))."""
 
-from prom_probe.sources.descriptors import read_once
+from prom_probe.sources.patience import read_patiently
 
 
 def read_proc_pid_cmdline(procfs: str, pid: int) -> bytes:
-    """Raises FileNotFoundError or ProcessLookupError where the process is gone."""
-    return read_once(f"{procfs}/{pid}/cmdline")
+    """Raises FileNotFoundError or ProcessLookupError where the process is gone, TimeoutError where it hangs."""
+    return read_patiently(f"{procfs}/{pid}/cmdline")
 
 
 def parse_proc_pid_cmdline(data: bytes) -> list[str]:

@@ -4,6 +4,7 @@ import os
 import threading
 
 from prom_probe.sources.descriptors import Descriptors, read_first, read_once
+from prom_probe.sources.patience import read_patiently
 from prom_probe.sources.reading import READING
 
 # With O_PATH a directory can be opened, for fstat, without the permission to list it.
@@ -96,11 +97,12 @@ class ProcessFiles:
         return read_once(f"{self._base}/limits", read_first)
 
     def smaps_rollup(self) -> bytes:
-        return read_once(f"{self._live}/smaps_rollup", read_first)
+        """Raises TimeoutError too, and so does `cmdline`."""
+        return read_patiently(f"{self._live}/smaps_rollup")
 
     def cmdline(self) -> bytes:
         """Its beginning where it is very long."""
-        return read_once(f"{self._live}/cmdline", read_first)
+        return read_patiently(f"{self._live}/cmdline")
 
     def follow(self, tid: str) -> None:
         """Read memory, descriptors and command line of this thread: the main one has ended, and has none."""

@@ -4,7 +4,8 @@ A file of /proc, of a cgroup or of sysfs can block for ever whoever opens or rea
 locked, a dead FUSE server, a sensor. Nothing in this process can interrupt that.
 
     cell 0 KIND (0: nothing, 1: the file at the path below, 2 + n: PROCESS_FILES[n] of process PID), cell 1 PID,
-    cell 2 LENGTH, then the path.
+    cell 2 LENGTH, then the path. In the second half the same for a file for which another thread waits:
+    cell 0 LENGTH (0: none), then the path.
 """
 
 import errno
@@ -17,7 +18,9 @@ PROCESS_FILES = ("stat", "statm", "io", "schedstat", "fd")
 NOTE_BYTES = 4096
 
 _PATH_AT = 24
-_MOST_BYTES = NOTE_BYTES - _PATH_AT
+_HUNG_AT = NOTE_BYTES // 2
+_HUNG_PATH_AT = _HUNG_AT + 8
+_MOST_BYTES = _HUNG_AT - _PATH_AT
 _NOTHING, _PATH, _PROCESS = 0, 1, 2
 # The kernel takes one lock for each of these files of a process: if one does not answer, none does.
 _LOCKED = frozenset({"cmdline", "environ", "maps", "numa_maps", "smaps", "smaps_rollup"})
@@ -35,6 +38,12 @@ def read_note(note: memoryview, procfs: str) -> str:
     if kind == _PATH:
         return os.fsdecode(bytes(note[_PATH_AT : _PATH_AT + min(length, _MOST_BYTES)]))
     return f"{procfs}/{pid}/{PROCESS_FILES[kind - _PROCESS]}" if kind >= _PROCESS else ""
+
+
+def read_hung(note: memoryview) -> str:
+    """The path for which a thread of the process that writes this memory has been waiting for too long; "" for none."""
+    (length,) = note[_HUNG_AT:_HUNG_PATH_AT].cast("Q")
+    return os.fsdecode(bytes(note[_HUNG_PATH_AT : _HUNG_PATH_AT + min(length, _MOST_BYTES)]))
 
 
 class Reading:
@@ -56,6 +65,7 @@ class Reading:
         self._note = note
         self._cells = note[:_PATH_AT].cast("Q")
         self._cells[0] = _NOTHING
+        self.hang("")
         self._thread = get_ident()
 
     def path(self, path: str) -> None:
@@ -83,6 +93,12 @@ class Reading:
         """It was read. (After a file of a process another one follows, or the end of the collection.)"""
         if get_ident() == self._thread:
             self._cells[0] = _NOTHING
+
+    def hang(self, path: str) -> None:
+        """Another thread waits for the file at `path` and is not waited for any longer; "" for none."""
+        data = os.fsencode(path)[:_MOST_BYTES]
+        self._note[_HUNG_PATH_AT : _HUNG_PATH_AT + len(data)] = data
+        self._note[_HUNG_AT:_HUNG_PATH_AT].cast("Q")[0] = len(data)
 
     def _refuse(self, path: str) -> None:
         key = lock_of(path)

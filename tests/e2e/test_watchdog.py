@@ -32,7 +32,6 @@ def appear(machine: FakeMachine, hanging: Path) -> None:
 @pytest.mark.parametrize(
     ("worker", "file", "source"),
     [
-        ("process", "proc/8/cmdline", "/proc/PID/cmdline"),
         ("process", "proc/8/status", "/proc/PID/status"),
         ("process", "cgroup/app.slice/app/memory.max", "memory.max"),
         ("system", "proc/net/dev", "/proc/net/dev"),
@@ -64,6 +63,26 @@ def test_a_file_that_never_answers_costs_only_itself(tmp_path: Path, worker: str
         log = sidecar.stderr
         assert log.count("worker is stuck in a file that does not answer") == 1
         assert str(tmp_path / file) in log
+
+
+@pytest.mark.parametrize("watch", ["app=pid:7", "serve=cmdline:.*--serve"])
+def test_a_command_line_that_never_answers_costs_only_itself(tmp_path: Path, watch: str) -> None:
+    """Whether it is to be a label or decides about a tree: no worker is replaced, and the processes beside it go on."""
+    machine = machines.v2(tmp_path)
+    machine.proc.process(7, 1, b"app", cgroup="0::/app.slice/app\n", cmdline="app --serve")
+    flags = [*machine.flags, "--interval=100ms", "--collect.cmdline=on"]
+    tree = watch.partition("=")[0]
+    with Sidecar(f"--watch={watch}", flags=flags) as sidecar:
+        wait_for("the tree", lambda: sidecar.metric("proctree_processes", tree=tree) == 1)
+        appear(machine, machine.proc.root / "8/cmdline")
+        kind = {"worker": "process", "source": "/proc/PID/cmdline"}
+        wait_for("its kind", lambda: sidecar.metric("prom_probe_worker_stuck", **kind) == 1, 30)
+        machine.proc.process(9, 7, b"late", cmdline="late --serve")
+        wait_for("another process", lambda: sidecar.value('proctree_process_info{cmdline="late --serve"}') == 1)
+        assert sidecar.metric("prom_probe_worker_restarts_total", worker="process") == 0
+        assert str(machine.proc.root / "8/cmdline") in sidecar.stderr
+        (named,) = sidecar.query('proctree_process_info{pid="8"}')
+        assert named["metric"]["comm"] == "child" and "cmdline" not in named["metric"]
 
 
 def cpu(sidecar: Sidecar) -> float | None:

@@ -74,7 +74,7 @@ class ProcessCollector:
         self._boot_time = context.boot_time()
         self._last_ticks = 0.0  # when the last collection began, in ticks since boot
         self._columns = TreeColumns(context)
-        self._series = ProcessSeries(context, self.layout, self._columns, self._process_values)
+        self._series = ProcessSeries(context, self.layout, self._columns, self._process_values, self._say)
         self._reader = ProcessReader(
             read_clock=self._find_clock(),
             main_thread_waits=not context.context_switches,

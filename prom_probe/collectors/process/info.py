@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from prom_probe.collectors.process.process import Process
 from prom_probe.sources.proc_pid_cmdline import parse_proc_pid_cmdline
 
@@ -28,11 +30,15 @@ def _escape(char: str) -> str:
     return char.encode("unicode_escape").decode()
 
 
-def read_cmdline(process: Process) -> None:
-    """Read the command line of a process; one that is gone or denied keeps what it had."""
+def read_cmdline(process: Process, say: Callable[[str], None]) -> None:
+    """Read the command line of a process; one that is gone, denied or hangs keeps what it had. `say` logs a hang."""
     process.cmdline_due = False
     try:
         data = process.files.cmdline()
+    except TimeoutError as error:
+        process.cmdline_due = True
+        say(str(error))
+        return
     except OSError:
         return
     if data:  # a zombie has none any more

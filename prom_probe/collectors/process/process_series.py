@@ -38,12 +38,14 @@ class ProcessSeries:
         layout: Layout,
         columns: TreeColumns,
         values: Callable[[Process], Sequence[float]],
+        say: Callable[[str], None] = lambda what: None,
     ) -> None:
-        """`values` are a process's, in the order of `columns.process_specs`."""
+        """`values` are a process's, in the order of `columns.process_specs`. `say` logs what hangs, once."""
         self._context = context
         self._layout = layout
         self._columns = columns
         self._values = values
+        self._say = say
         self._new = Bucket(NEW_AT_ONCE, NEW_PER_S)
         self._waited = Bucket(WAITED_AT_ONCE, WAITED_PER_S)
         self._largest_before = 0  # resident pages of the largest newcomer of the collection before
@@ -122,7 +124,7 @@ class ProcessSeries:
         values = array("d", self._values(process))
         self._layout.row[group.start : group.start + len(values)] = values
         if process.cmdline_due and self._context.cmdline:
-            read_cmdline(process)
+            read_cmdline(process, self._say)
         info = process.ppid, process.cmdline
         if process.info_group is None or process.info != info:
             self._end_info(process)

@@ -95,6 +95,8 @@ class CmdlineRule:
         self.name = watch.name
         self._matches = _compile(watch)
         self._procfs = context.procfs
+        self._context = context
+        self._said: set[int] = set()  # the PIDs of processes of which it is logged that they do not answer
 
     def refresh(self, own: Collection[int]) -> Collection[int]:
         return ()
@@ -104,9 +106,14 @@ class CmdlineRule:
         return self.name if arguments and self._matches(" ".join(arguments)) else None
 
     def arguments(self, pid: int) -> list[str]:
-        """The arguments of a process; none where it is gone."""
+        """The arguments of a process; none where it is gone, or does not answer."""
         try:
             return parse_proc_pid_cmdline(read_proc_pid_cmdline(self._procfs, pid))
+        except TimeoutError as error:
+            if pid not in self._said:
+                self._said.add(pid)
+                self._context.log("warn", f"watch {self.name!r}: {error}")
+            return []
         except OSError:
             return []
 
