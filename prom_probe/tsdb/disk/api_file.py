@@ -6,11 +6,14 @@ import os
 
 NAME = "api"
 
+# As in `file_ops`.
+_CAREFULLY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
 
 def write(path: str, url: str) -> None:
     """Leave the API's URL, "" for none, in the folder; where that is impossible, do nothing."""
     try:
-        fd = os.open(os.path.join(path, NAME), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        fd = os.open(os.path.join(path, NAME), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _CAREFULLY, 0o600)
     except OSError:
         return
     with open(fd, "w") as stream:
@@ -20,7 +23,7 @@ def write(path: str, url: str) -> None:
 def read(path: str) -> str:
     """The API's URL; "" for none."""
     try:
-        with open(os.path.join(path, NAME)) as stream:
+        with open(os.open(os.path.join(path, NAME), os.O_RDONLY | _CAREFULLY)) as stream:
             return stream.readline().strip()
     except (OSError, UnicodeDecodeError):
         return ""

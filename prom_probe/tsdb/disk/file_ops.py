@@ -12,7 +12,7 @@ from collections.abc import Iterable
 _sync = getattr(os, "fdatasync", os.fsync)
 
 # A symbolic link is not followed, and a named pipe is not waited for.
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_CAREFULLY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def make_folder(path: str) -> None:
@@ -30,12 +30,12 @@ def open_folder(path: str) -> int:
 
 def create(folder: int, name: str) -> int:
     """Create an empty file, or empty an existing one; returns its descriptor."""
-    return os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
+    return os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _CAREFULLY, 0o600, dir_fd=folder)
 
 
 def open_to_read(folder: int, name: str) -> int:
     """Open the file for reading; returns its descriptor."""
-    return os.open(name, _READ, dir_fd=folder)
+    return os.open(name, os.O_RDONLY | _CAREFULLY, dir_fd=folder)
 
 
 def read(fd: int, size: int, offset: int) -> bytes:
@@ -80,7 +80,7 @@ def link(folder: int, name: str, new: str) -> None:
 
 def truncate(folder: int, name: str, size: int) -> None:
     """Cut the file off."""
-    fd = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    fd = os.open(name, os.O_WRONLY | _CAREFULLY, dir_fd=folder)
     try:
         os.ftruncate(fd, size)
     finally:
@@ -89,7 +89,7 @@ def truncate(folder: int, name: str, size: int) -> None:
 
 def append(folder: int, name: str, data: bytes) -> None:
     """Write `data` at the end of an existing file, and wait until it is on the disk."""
-    fd = os.open(name, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    fd = os.open(name, os.O_WRONLY | os.O_APPEND | _CAREFULLY, dir_fd=folder)
     try:
         write(fd, [data])
         sync(fd)

@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 import pytest
 
-from prom_probe.tsdb.disk import file_ops
+from prom_probe.tsdb.disk import api_file, file_ops
 from prom_probe.tsdb.store import StorageError, Store, StoreOptions
 from tests.support.disk_tools import small_pieces, stored
 from tests.support.tsdb_tools import drain, gauges, row, samples_of
@@ -115,6 +115,25 @@ def test_a_deleted_segment_is_written_again(tmp_path: Path) -> None:
         run.store.close()
     assert "the newest segment of the log was deleted" in run.reports[0]
     assert len(stored(path)[gauges(1)[0].labels]) == 6
+
+
+def test_a_named_pipe_in_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
+    """Nobody reads or writes it: the store goes on in memory, says so, and tries again."""
+    path = tmp_path / "run-1"
+    run = _Run(path)
+    run.beats(3)
+    run.store.close()
+    for name in ("api", *(segment.name for segment in path.glob("*.log"))):
+        (path / name).unlink(missing_ok=True)
+        os.mkfifo(path / name)
+    api_file.write(str(path), "http://127.0.0.1:19991")
+    assert api_file.read(str(path)) == ""
+    run = _Run(path, disk_required=False)
+    run.beats(3)
+    assert not run.persistent and run.samples() == 3
+    run.store.close()
+    assert "cannot write: No such device or address; going on in memory, trying again" in run.reports[0]
+    assert len(stored(path)[gauges(1)[0].labels]) == 3  # the next segment has another name
 
 
 def test_a_directory_that_was_emptied_is_filled_again(tmp_path: Path) -> None:
