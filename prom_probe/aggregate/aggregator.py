@@ -217,13 +217,6 @@ class Aggregator:
             self._announced = len(layout.columns)
         self._store.append_row(SELF_COLLECTOR, layout.number, now_ms, layout.row.tobytes())
 
-    def end(self) -> None:
-        """The run is over: end all series and all processes, so that nothing seems to live on."""
-        now_ms = time.time_ns() // 1_000_000
-        for collector in (*self._collectors, SELF_COLLECTOR):
-            self._store.mark_stale(collector, now_ms)
-        self._history.close(now_ms / 1000)
-
     def tidy(self) -> bool:
         """One slice of the store's maintenance, about 2 ms. Returns whether more is left."""
         return self._store.maintain(time.time_ns() // 1_000_000)

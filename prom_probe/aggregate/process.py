@@ -158,7 +158,7 @@ async def aggregate(inputs: AggregatorInputs) -> None:
     aggregator.drain()
     tick()
     await server.drain(DRAIN_CONNECTIONS_S)
-    aggregator.end()
+    history.close(time.time())
     store.close()
 
 

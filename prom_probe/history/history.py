@@ -173,8 +173,9 @@ class History:
         processes, events = parse_history(self._store.history)
         self._store.history = []
         newest_ms, same = self._store.newest_ms(), maybe_run_info(self._store.run)
-        if same is not None and same.start != self._run.start:
+        if same is None or same.start != self._run.start:
             same = None
+            self._store.end_restored()
         if same is not None and same.exit_status is same.signal is None:
             self._go_on(same, processes)
         for record in processes:

@@ -109,6 +109,19 @@ class CollectorStream(SampleStream[RowHead]):
         self.pieces = tuple(pieces)
         self._newest = (ColumnMap(0), pieces[-1].view().maxt, b"")
 
+    def end_restored(self, t_ms: int, lived_ms: int) -> None:
+        """End all series at `t_ms`, as whoever wrote them has ended; before the columns are announced.
+
+        Not where the clock was set back and has not caught up: the row would hide what was written before that.
+        """
+        ends = [piece.view().maxt for piece in self.pieces]
+        if not ends or ends[-1] < max(ends):
+            return
+        self.mapping = ColumnMap(0)
+        self.append(0, t_ms, b"", lived_ms)
+        self.close()
+        self.mapping = None
+
     def mark_stale(self, t_ms: int, lived_ms: int) -> None:
         """End all series with an empty row."""
         newest = self._newest

@@ -126,6 +126,7 @@ class Store:
         self._sealed = self._merged = 0
         self._journal: Journal | None = None
         self._open_failed = False
+        self._stored_until_ms: int | None = None  # of a store that is only read: the newest sample
         self.history: list[bytes] = []  # the records that were found beside the samples, and `run.json`
         self.run = b""
         if self.options.path is not None:
@@ -160,6 +161,8 @@ class Store:
         found = read(path, report)
         store._restore(found)
         store.history, store.run = found.history, found.run
+        store._stored_until_ms = store.newest_ms()
+        store.end_restored()
         for collector, mapping in found.mappings.items():
             if collector in store._collectors:
                 store._collectors[collector].mapping = mapping
@@ -220,6 +223,18 @@ class Store:
         if stream is not None:
             stream.mark_stale(t_ms, self._lived.ms)
             self._changes += 1
+
+    def end_restored(self) -> None:
+        """End the collectors' series that were found on opening a millisecond after the newest sample of all.
+
+        Their run is over, and may not have been able to say so. What was appended one by one ends as its sender says.
+        """
+        newest_ms = self.newest_ms()
+        if newest_ms is None:
+            return
+        for stream in self._collectors.values():
+            stream.end_restored(newest_ms + 1, self._lived.ms)
+        self._changes += 1
 
     def append(self, labels: Labels, t_ms: int, value: float) -> AppendOutcome:
         """Append one sample of any series. `labels` are sorted by name, without empty values."""
@@ -308,7 +323,9 @@ class Store:
         return min((piece.view().mint for piece in pieces), default=None)
 
     def newest_ms(self) -> int | None:
-        """The newest timestamp; None if nothing is stored."""
+        """The newest sample's timestamp; None if nothing is stored."""
+        if self._stored_until_ms is not None:
+            return self._stored_until_ms
         return max((piece.view().maxt for stream in self._streams for piece in stream.pieces), default=None)
 
     def newest(self) -> list[Newest]:

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterable
 from prom_probe.collectors.base import Context
 from prom_probe.collectors.cgroup.families import FAMILIES, IO_DEVICE
 from prom_probe.collectors.cgroup.files import FILES, INACTIVE_FILE, IO_FILES, CgroupFile, IoFile, cpu_limits
+from prom_probe.collectors.cgroup.incidents import CgroupIncidents
 from prom_probe.collectors.odd_rows import OddRows
 from prom_probe.collectors.system.devices import MAX_DEVICES, Devices, DroppedDevices, choose_devices
 from prom_probe.model.definition import READABLE, Definition
 from prom_probe.model.family import Column, column
 from prom_probe.model.layout import Group, Layout
+from prom_probe.model.run_event import RunEvent
 from prom_probe.model.sample import STALE
 from prom_probe.sources.block_stat import read_device_name
 from prom_probe.sources.cgroup_files import parse_number
@@ -93,7 +95,10 @@ class CgroupCollector:
         return cgroup.readable
 
     def _read(self, tree: str, cgroup: "_Cgroup") -> bool:
-        values = cgroup.read(self._context)
+        context = self._context
+        values = cgroup.read(context)
+        for kind, text in cgroup.incidents.look(values, context.monotonic()):
+            context.happened(RunEvent(context.wall(), kind, tree, text=text))
         for problem in cgroup.problems:
             if problem is not None:
                 self._say(f"cgroup of tree {tree!r}: {problem}")
@@ -168,6 +173,7 @@ class _Cgroup:
         self.left_s: float | None = None  # when the tree's last process ended
         self.readable = True
         self.directories: Directories = {}
+        self.incidents = CgroupIncidents()
         self.group: Group | None = None
         self.devices: Devices | None = None
         self.io: dict[str, dict[str, float]] = {}  # by device and short name; after a removal, the last values
@@ -309,6 +315,7 @@ class _Cgroup:
             file.close()
         self._files, self._seldom, self._io = [], [], []
         self.directories = {}
+        self.incidents.forget()
 
 
 def _is_counter(name: str) -> bool:

@@ -100,6 +100,7 @@ class Process:
         "comm",
         "cpu_ns",
         "departed",
+        "executed",
         "faults",
         "fds_readable",
         "files",
@@ -173,6 +174,7 @@ class Process:
         self.cmdline = ""
         self.cmdline_due = True  # whether to read it, after its start or an exec
         self.stack = 0  # where its stack begins: another place after each exec; 0 for not known
+        self.executed = False  # another program, since somebody was told
         self.image = Image.OWN
         self.image_due = True  # whether to find out whose memory it has
         self.whole = False  # whether everything has been read since its start, last exec or end
@@ -214,6 +216,7 @@ class Process:
         if stat.startstack != self.stack and stat.state not in ZOMBIE:  # of those it is not known
             if self.stack:
                 self.peak_known, self.recent = False, True
+                self.executed = stat.startstack != 0
             self.stack = stat.startstack
             self.whole, self.image_due, self.cmdline_due = False, True, True  # it has executed another program
         if zombie != self.zombie or stat.comm != self.comm:

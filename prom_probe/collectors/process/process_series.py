@@ -11,7 +11,9 @@ from prom_probe.collectors.process.bucket import Bucket
 from prom_probe.collectors.process.columns import TreeColumns
 from prom_probe.collectors.process.info import read_cmdline
 from prom_probe.collectors.process.process import Image, Process
+from prom_probe.collectors.process.rule import decode
 from prom_probe.model.layout import Group, Layout
+from prom_probe.model.run_event import RunEvent
 
 # New processes that get series in their first collections: so many at once, and so many a second from then on.
 NEW_AT_ONCE = 200
@@ -78,12 +80,16 @@ class ProcessSeries:
                 self._end(process)
                 group = self._begin(process)
             self._write(process, group)
+            if process.executed:
+                process.executed = False
+                self._tell_exec(process)
         self._begun = True
         tokens = self._new.refill(now_s), self._waited.refill(now_s)
         ready = [process for process in self.waiting if process.state and process.image is not Image.OURS]
         new = self._choose_new(ready, tokens[0])
         waited = self._choose_waited(ready, self._room - len(new), tokens[1])
         for process in chain(new, waited):
+            process.executed = False  # before it had series
             self._write(process, self._begin(process))
         self.waiting = [process for process in self.waiting if process.group is None]
 
@@ -131,6 +137,10 @@ class ProcessSeries:
             process.info = info
             process.info_group = self._layout.add(self._columns.of_info(process))
             self._layout.row[process.info_group.start] = 1.0
+
+    def _tell_exec(self, process: Process) -> None:
+        text = process.cmdline or decode(process.comm)
+        self._context.happened(RunEvent(self._context.wall(), "exec", process.tree_name, process.pid, text))
 
     def _begin(self, process: Process) -> Group:
         process.group = group = self._layout.add(self._columns.of_process(process))

@@ -8,6 +8,7 @@ from prom_probe.history import history as module
 from prom_probe.history.history import History, StoredHistory
 from prom_probe.history.run_info import RunInfo
 from prom_probe.model.run_event import RunEvent
+from prom_probe.model.sample import is_stale
 from prom_probe.tsdb.store import Store, StoreOptions
 from tests.support.disk_tools import wait_for_disk
 from tests.support.process_rows import Values, columns_of, row_of
@@ -163,6 +164,20 @@ def test_another_run_in_the_same_directory_has_what_was_before(tmp_path: Path) -
     assert {one.pid: one.end for one in other.shot().processes(*ALWAYS)} == {7: 1002.0, 8: 1001.9}
     assert (other.shot().run.start, other.shot().run.end) == (5000.0, None)
     store.close()
+
+
+def test_another_run_ends_the_series_of_the_one_before(tmp_path: Path) -> None:
+    """A millisecond after its newest sample; an aggregator that comes back in the same run does not."""
+    for start, ended in ((START_S, False), (START_S, False), (5000.0, True)):
+        history, store = open_history(tmp_path / "s", start)
+        if not ended:
+            live(history, store)
+            flush(history, store, 1002.0)
+        count = [len(group.labels) for group in store.snapshot().select(1_002_000, 1_002_001, [])]
+        (group,) = store.snapshot().select(0, 1_002_001, [])
+        assert count == [1]
+        assert is_stale(float(group.values[0][-1])) == ended
+        store.close()
 
 
 def test_a_damaged_record_costs_that_record(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from prom_probe.collectors.cgroup.collector import CgroupCollector
 from prom_probe.collectors.cgroup.families import FAMILIES
 from prom_probe.collectors.cgroup.files import FILES, INACTIVE_FILE, CgroupFile
 from prom_probe.collectors.process.collector import ProcessCollector
+from prom_probe.model.run_event import RunEvent
 from prom_probe.model.watch import Watch
 from prom_probe.sources.cgroup_path import CgroupLocator
 from prom_probe.sources.descriptors import Descriptors, KeptFile
@@ -286,6 +287,23 @@ def test_a_kill_is_told_where_the_way_to_the_cgroup_ends_with_the_process(cgroup
     assert row["memory_limit_bytes"] == 512 * MIB
     assert cgroups.collect(collector, 10) == row
     assert cgroups.machine.log == []
+
+
+def test_an_oom_kill_is_an_event(cgroups: Cgroups) -> None:
+    """With its tree and its time; a tree that moves to another cgroup is not told of what happened there."""
+    cgroups.v2(V2)
+    events: list[RunEvent] = []
+    collector = cgroups.make(happened=events.append)
+    cgroups.collect(collector)
+    (cgroups.root / "app/memory.events").write_text("oom_kill 2\n")
+    cgroups.collect(collector)
+    t = cgroups.machine.booted + cgroups.machine.now
+    assert events == [RunEvent(t, "oom_kill", "job", text="1 process of the cgroup killed for want of memory")]
+    cgroups.v2(V2 | {"memory.events": "oom_kill 9\n"}, "new")
+    cgroups.machine.proc.process(8, cgroup="0::/new\n")
+    cgroups.trees["job"] = 8
+    cgroups.collect(collector, 2)
+    assert len(events) == 1
 
 
 def test_a_tree_that_comes_back_has_its_new_cgroup(cgroups: Cgroups) -> None:

@@ -13,6 +13,7 @@ from prom_probe.collectors.process.collector import ProcessCollector
 from prom_probe.collectors.process.info import CMDLINE_MOST, cmdline_label
 from prom_probe.collectors.process.process_series import NEW_AT_ONCE, NEW_PER_S, WAITED_AT_ONCE
 from prom_probe.model.labels import label_value
+from prom_probe.model.run_event import RunEvent
 from prom_probe.model.watch import Watch
 from tests.support.collector_harness import Machine
 
@@ -191,3 +192,23 @@ def test_a_bucket_gives_what_it_holds_and_what_comes_in() -> None:
     bucket.take(1)
     assert bucket.refill(11.5) == 2
     assert bucket.refill(1e9) == NEW_AT_ONCE
+
+
+def test_an_exec_is_an_event_of_a_process_with_series(machine: Machine) -> None:
+    """The stack begins elsewhere: also under the same name; not another name alone, nor what a new process did."""
+    events: list[RunEvent] = []
+    collector = machine.make(ProcessCollector, PID, cmdline=True, happened=events.append)
+    machine.proc.process(200, 100, b"sh", start=200, stack=10, cmdline="sh -c x")
+    machine.collect(collector)
+    machine.proc.process(200, 100, b"renamed", start=200, stack=10, cmdline="sh -c x")
+    machine.collect(collector)
+    assert events == []
+    machine.proc.process(200, 100, b"work", start=200, stack=20, cmdline="work -x")
+    machine.collect(collector)
+    machine.proc.process(200, 100, b"work", start=200, stack=30, cmdline="work -y")
+    machine.collect(collector)
+    now = machine.booted + machine.now
+    assert events == [
+        RunEvent(now - 1, "exec", "job", 200, "work -x"),
+        RunEvent(now, "exec", "job", 200, "work -y"),
+    ]
