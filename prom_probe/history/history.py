@@ -62,11 +62,11 @@ class HistoryShot(NamedTuple):
     ) -> list[RunEvent]:
         """Those from `start` to `end` (unix seconds), oldest first; no types, no trees: of any."""
         processes = [*map(_process_of, self.ended), *self.lives]
-        of_processes = sorted((event for record in processes for event in _events_of(record)), key=_time)
-        others = sorted(map(_event_of, self.happened), key=_time)
+        of_processes = sorted((event for record in processes for event in _events_of(record)), key=_order)
+        others = sorted(map(_event_of, self.happened), key=_order)
         return [
             event
-            for event in merge(of_processes, others, key=_time)
+            for event in merge(of_processes, others, key=_order)
             if start <= event.t <= end and (not types or event.type in types) and (not trees or event.tree in trees)
         ]
 
@@ -272,5 +272,5 @@ def _events_of(record: ProcessRecord) -> Iterable[RunEvent]:
         yield RunEvent(record.end, "process_end", record.tree, record.pid, record.how_it_ended)
 
 
-def _time(event: RunEvent) -> float:
-    return event.t
+def _order(event: RunEvent) -> tuple[float, int]:
+    return event.t, event.pid or 0

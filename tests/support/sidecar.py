@@ -46,12 +46,17 @@ class Sidecar:
     """`prom-probe run` with these further arguments, its log in `stderr`."""
 
     def __init__(
-        self, *args: str, flags: Sequence[str] = (), env: dict[str, str] | None = None, prefix: Sequence[str] = ()
+        self,
+        *args: str,
+        flags: Sequence[str] = (),
+        env: dict[str, str] | None = None,
+        prefix: Sequence[str] = (),
+        serve: bool = False,
     ) -> None:
-        """`prefix`: a program with arguments that executes the rest."""
+        """`prefix`: a program with arguments that executes the rest. `serve`: `prom-probe serve` instead."""
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         own = [f"--web.listen-address={FREE}", f"--api.listen-address={FREE}", "--run.keep=0"]
-        command = [*prefix, sys.executable, "-m", "prom_probe", "run", *own, *flags, *args]
+        command = [*prefix, sys.executable, "-m", "prom_probe", "serve" if serve else "run", *own, *flags, *args]
         self.process = subprocess.Popen(
             command,
             stderr=self._log,
