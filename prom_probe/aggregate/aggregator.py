@@ -133,7 +133,13 @@ class Aggregator:
         if isinstance(frame, Reaped):
             self._history.reaped(frame.pid, frame.t, frame.exit_status, frame.signal)
             if frame.command:
-                self._history.command_ended(frame.t, frame.exit_status, frame.signal)
+                self._history.command_ended(
+                    frame.t,
+                    frame.exit_status,
+                    frame.signal,
+                    duration_s=frame.duration_s,
+                    cpu_seconds=frame.cpu_seconds,
+                )
             return
         state = self._state(frame.collector)
         if isinstance(frame, Batch):

@@ -12,6 +12,7 @@ import click
 
 from prom_probe import __version__
 from prom_probe.cli.check_config import check_config
+from prom_probe.cli.compare import compare
 from prom_probe.cli.completion import completion
 from prom_probe.cli.dashboards import dashboards
 from prom_probe.cli.doctor.command import doctor
@@ -26,7 +27,7 @@ from prom_probe.cli.streams import checked_streams
 from prom_probe.cli.version import version
 from prom_probe.config.error import ConfigError
 
-COMMANDS = (run, once, query, runs, serve, check_config, doctor, storage, completion, dashboards, version)
+COMMANDS = (run, once, query, runs, compare, serve, check_config, doctor, storage, completion, dashboards, version)
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 

@@ -108,9 +108,13 @@ class History:
         """A process was reaped by our supervisor."""
         self._tracker.reaped(pid, t, exit_status, signal)
 
-    def command_ended(self, t: float, exit_status: int | None, signal: int | None) -> None:
+    def command_ended(
+        self, t: float, exit_status: int | None, signal: int | None, *, duration_s: float, cpu_seconds: float
+    ) -> None:
         """COMMAND has ended, and with it the run."""
-        self._run.end, self._run.exit_status, self._run.signal = t, exit_status, signal
+        run = self._run
+        run.end, run.exit_status, run.signal = t, exit_status, signal
+        run.duration, run.cpu_seconds = round(duration_s, 3), round(cpu_seconds, 6)
         self._write_run()
 
     def happened(self, event: RunEvent) -> None:

@@ -9,7 +9,8 @@ from prom_probe.history.process_record import signal_name
 
 class RunInfo(msgspec.Struct):
     """Times are unix seconds. Without a COMMAND `command` is None; of one whose command line is not to be shown it has
-    the program alone. `end` is None while the run lasts; status and signal are COMMAND's."""
+    the program alone. `end` is None while the run lasts; status, signal and `duration` are COMMAND's, `cpu_seconds` the
+    CPU time of it and the children that it waited for."""
 
     command: list[str] | None = None
     host: str = ""
@@ -17,6 +18,8 @@ class RunInfo(msgspec.Struct):
     end: float | None = None
     exit_status: int | None = None
     signal: int | None = None
+    duration: float | None = None
+    cpu_seconds: float | None = None
     trees: list[str] = []
     interval: float = 1.0
     version: str = ""

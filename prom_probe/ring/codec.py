@@ -92,7 +92,9 @@ class Reaped(msgspec.Struct, frozen=True, array_like=True, tag=_TAG | 5):
     t: float
     exit_status: int | None
     signal: int | None
-    command: bool = False  # whether it was COMMAND
+    command: bool = False  # whether it was COMMAND; then these are its own time, and the CPU time of all that it reaped
+    duration_s: float = 0.0
+    cpu_seconds: float = 0.0
 
 
 Frame = Announce | Batch | Event | Happened | Reaped

@@ -374,7 +374,7 @@ class Supervisor:
                 self._attempt("collect", lambda: self._collect_now(self._kernel.now_s() + LAST_COLLECTION_S), None)
             ended = self._attempt("wait", command.reap, None)
             if ended is not None and self._told is not None:
-                self._told.command_ended(command.pid, ended.status, ended.killed_by)
+                self._told.command_ended(command.pid, ended)
             return ended
         if number := self._attempt("wait", command.stopped, 0):
             self._attempt("kill", lambda: command.handle_stop(number), None)

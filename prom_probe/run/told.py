@@ -9,6 +9,7 @@ from prom_probe.model.run_event import RunEvent
 from prom_probe.ring.codec import Frame, Happened, Reaped, encode
 from prom_probe.ring.doorbell import Doorbell
 from prom_probe.ring.producer import Producer
+from prom_probe.run.command import CommandExit
 
 
 class ToldAggregator:
@@ -24,9 +25,10 @@ class ToldAggregator:
         else:
             self._push(Reaped(pid, time.time(), os.WEXITSTATUS(status), None))
 
-    def command_ended(self, pid: int, exit_status: int, signal: int) -> None:
-        """COMMAND ended with this exit status, or, unless it is 0, of this signal."""
-        self._push(Reaped(pid, time.time(), None if signal else exit_status, signal or None, command=True))
+    def command_ended(self, pid: int, ended: CommandExit) -> None:
+        """COMMAND ended."""
+        status, signal = None if ended.killed_by else ended.status, ended.killed_by or None
+        self._push(Reaped(pid, time.time(), status, signal, True, ended.duration_s, ended.cpu_seconds))
 
     def worker_restarts(self, worker: str, how: str) -> None:
         """A worker has ended that was not to end."""

@@ -114,7 +114,7 @@ def test_a_run_that_ended_is_found_as_it_was(tmp_path: Path) -> None:
     history, store = open_history(tmp_path / "s")
     live(history, store)
     flush(history, store, 1002.0)
-    history.command_ended(1002.5, 1, None)
+    history.command_ended(1002.5, 1, None, duration_s=2.25, cpu_seconds=1.5)
     history.close(1003.0)
     before = history.shot()
     store.close()
@@ -123,6 +123,7 @@ def test_a_run_that_ended_is_found_as_it_was(tmp_path: Path) -> None:
     assert after.events(*ALWAYS) == before.events(*ALWAYS)
     assert after.run == before.run
     assert (after.run.end, after.run.exit_status) == (1002.5, 1)
+    assert (after.run.duration, after.run.cpu_seconds) == (2.25, 1.5)
     assert [one.end for one in after.processes(*ALWAYS)] == [1001.9, 1002.5]
 
 

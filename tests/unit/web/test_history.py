@@ -70,6 +70,8 @@ def test_run(site: Site) -> None:
         "end": None,
         "exit_status": None,
         "signal": None,
+        "duration": None,
+        "cpu_seconds": None,
         "trees": ["app"],
         "interval": 1.0,
         "version": "1",
