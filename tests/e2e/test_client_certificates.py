@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import shutil
 import socket
@@ -18,6 +19,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from prom_probe.web.http.limits import HttpLimits
+from tests.support.peers import prometheus
+from tests.support.programs import program
 from tests.support.sidecar import Sidecar
 from tests.support.tls import MUTUAL, Authority, context, get, write
 from tests.support.waiting import DEADLINE_S, wait_for
@@ -156,6 +159,29 @@ def test_an_authority_that_is_replaced(folder: Path) -> None:
             raise ConnectionError
         wait_for("it is counted", lambda: _failures(sidecar.web, new).get("unknown_ca", 0) >= 2)
         assert "Traceback" not in sidecar.stderr
+
+
+def test_a_real_prometheus_whose_authority_comes_and_goes(folder: Path) -> None:
+    """Its kept connection ends; with a file of both authorities, it is up again by itself."""
+    program("prometheus")
+    with Sidecar(flags=[f"--web.config.file={write(folder, MUTUAL)}"]) as sidecar:
+        target = ":".join(map(str, _address(sidecar.web)))
+        files = f"ca_file: {folder}/server-ca.crt, cert_file: {folder}/client.crt, key_file: {folder}/client.key"
+        shutil.copy(folder / "ca.crt", folder / "server-ca.crt")
+        job = f"  - {{job_name: a, scheme: https, scrape_interval: 1s, tls_config: {{{files}}}, "
+        with prometheus(f"scrape_configs:\n{job}static_configs: [{{targets: ['{target}']}}]}}\n") as peer:
+
+            def is_up() -> str:
+                return str(json.loads(peer.get("/api/v1/query?query=up")[1])["data"]["result"][0]["value"][1])
+
+            wait_for("a scrape", lambda: peer.get("/api/v1/query?query=up")[1].count(b'"job"'))
+            wait_for("it is up", lambda: is_up() == "1")
+            ours, another = ((folder / name).read_bytes() for name in ("ca.crt", "another-ca.crt"))
+            for content, up in ((another, "0"), (another + ours, "1"), (another, "0")):
+                (folder / "ca.new").write_bytes(content)
+                os.replace(folder / "ca.new", folder / "ca.crt")
+                wait_for(f"up is {up}", lambda up=up: is_up() == up)
+        assert _failures(sidecar.web, context(folder, "another", "server-ca.crt"))["unknown_ca"] >= 1
 
 
 def test_a_list_of_names_that_becomes_shorter(folder: Path) -> None:

@@ -75,8 +75,8 @@ TLS = "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n"
 MUTUAL = TLS + "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.crt\n"
 
 
-def context(folder: Path, client: str = "") -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=str(folder / "ca.crt"))
+def context(folder: Path, client: str = "", authority: str = "ca.crt") -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(folder / authority))
     if client:
         context.load_cert_chain(folder / f"{client}.crt", folder / f"{client}.key")
     return context
