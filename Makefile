@@ -71,7 +71,7 @@ bench: $(STAMP)-test ## All benchmarks: half an hour; writes bench/results.json,
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test,bench]'
 	$(BIN)/python -m bench
 
-faults: $(STAMP)-test ## Each system call of the supervisor fails once, with each error: a quarter of an hour
+faults: $(STAMP)-test ## Each system call of the supervisor fails once, with each error: half an hour
 	$(BIN)/python -m tests.support.faults
 
 soak: $(STAMP)-test ## The program beside all that can befall it, for MINUTES, and a verdict; needs root and prometheus

@@ -210,6 +210,12 @@ class Supervisor:
             self._log("error", "refused, and tried again", call=call, error=describe_error(error))
             return otherwise
 
+    def _tell(self, tell: Callable[[ToldAggregator], None]) -> None:
+        """Tell the aggregator, which finds in its ring what it could not be woken for."""
+        told = self._told
+        if told is not None:
+            self._attempt("write", lambda: tell(told), None)
+
     def _look(self, watchdog: Watchdog) -> None:
         """Kill the workers that are stuck in a file; go on without those that do not end even so."""
         now_s = self._kernel.now_s()
@@ -234,8 +240,7 @@ class Supervisor:
         """A stuck worker has gone, or is as good as gone: that is no crash of its."""
         worker.pid, worker.killed_s = 0, None
         worker.due_s = self._kernel.now_s()
-        if self._told is not None:
-            self._told.worker_restarts(worker.name, "it was stuck in a file")
+        self._tell(lambda told: told.worker_restarts(worker.name, "it was stuck in a file"))
         self._board.ended(worker.name, restart=True)
 
     def _handle(self, number: int) -> bool:
@@ -345,8 +350,7 @@ class Supervisor:
             self._log("error", what, worker=worker.name, how=how)
             return
         self._board.ended(worker.name, restart=True)
-        if self._told is not None:
-            self._told.worker_restarts(worker.name, how)
+        self._tell(lambda told: told.worker_restarts(worker.name, how))
         self._log("warn", "worker ended", worker=worker.name, how=how, restart_in=f"{worker.backoff_s:g}s")
         self._postpone(worker)
 
@@ -363,8 +367,8 @@ class Supervisor:
         # Behind one of our own, others may wait; it is reaped in its place, and the next SIGCHLD comes back here.
         while (pid := self._kernel.ended_child()) and pid not in own:
             status = self._kernel.reap(pid)
-            if status is not None and self._told is not None:
-                self._told.reaped(pid, status)
+            if status is not None:
+                self._tell(partial(ToldAggregator.reaped, pid=pid, status=status))
 
     def _command_exit(self, command: Command) -> CommandExit | None:
         """COMMAND's exit, after a last collection over its zombie; None while it runs."""
@@ -373,8 +377,8 @@ class Supervisor:
                 self._collected = True
                 self._attempt("collect", lambda: self._collect_now(self._kernel.now_s() + LAST_COLLECTION_S), None)
             ended = self._attempt("wait", command.reap, None)
-            if ended is not None and self._told is not None:
-                self._told.command_ended(command.pid, ended)
+            if ended is not None:
+                self._tell(lambda told: told.command_ended(command.pid, ended))
             return ended
         if number := self._attempt("wait", command.stopped, 0):
             self._attempt("kill", lambda: command.handle_stop(number), None)

@@ -28,10 +28,11 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_worker_that_cannot_be_forked_is_forked_later(shim: Path) -> None:
-    """That is told: else a run that survives could be one in which nothing has failed."""
+    """That is told, and so is the reload: else a run that survives could be one in which nothing has happened."""
     outcome = run_with_fault(shim, "fork", 2, errno.EAGAIN)
     assert outcome.failed and outcome.survived, outcome
     assert 'msg="worker not started"' in outcome.stderr
+    assert 'msg="settings reloaded"' in outcome.stderr
 
 
 def test_a_run_survives_a_call_that_fails(shim: Path) -> None:

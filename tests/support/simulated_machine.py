@@ -13,6 +13,7 @@ from prom_probe.run.board import WorkerBoard
 from prom_probe.run.command import Command, CommandError, CommandExit
 from prom_probe.run.listening import ListeningSocket
 from prom_probe.run.supervisor import Supervisor, Worker
+from prom_probe.run.told import ToldAggregator
 from prom_probe.run.watchdog import Watchdog
 
 START_S = 1000.0
@@ -191,6 +192,7 @@ class Host:
         linger_s: float = 0.0,
         listeners: Iterable[ListeningSocket] = (),
         watchdog: Watchdog | None = None,
+        told: ToldAggregator | None = None,
     ) -> None:
         self.sim = sim
         self.replaced: tuple[str, ...] = ()
@@ -208,6 +210,7 @@ class Host:
             reload=self,
             reload_bell=Doorbell(),
             watchdog=watchdog,
+            told=told,
         )
 
     def begin(self) -> bool:

@@ -79,6 +79,7 @@ STATUS = 7
 class Outcome(NamedTuple):
     """`failed`: whether the run made so many calls; `left`: the processes that live on."""
 
+    fault: str
     failed: bool
     status: int
     stderr: str
@@ -103,13 +104,14 @@ def run_with_fault(shim: Path, call: str, nth: int, number: int) -> Outcome:
     """A run in which a worker is killed, the settings are reloaded and COMMAND ends, with the nth such call failing."""
     with tempfile.TemporaryDirectory() as name:
         report, api, log = (Path(name, each) for each in ("report", "api", "stderr"))
-        fault = {"FAIL_CALL": call, "FAIL_NTH": str(nth), "FAIL_ERRNO": str(number), "FAIL_REPORT": str(report)}
-        listen = ["--run.keep=0", "--web.listen-address=", f"--api.listen-address=unix:{api}"]
+        shimmed = {"FAIL_CALL": call, "FAIL_NTH": str(nth), "FAIL_ERRNO": str(number), "FAIL_REPORT": str(report)}
+        listen = ["--web.listen-address=", f"--api.listen-address=unix:{api}"]
+        flags = ["--run.keep=0", *listen, "--web.enable-lifecycle"]
         command = ["sh", "-c", f"read line; exit {STATUS}"]
         with log.open("wb") as stderr:
             process = subprocess.Popen(
-                [sys.executable, "-m", "prom_probe", "run", *listen, "--", *command],
-                env={**os.environ, **fault, "LD_PRELOAD": str(shim)},
+                [sys.executable, "-m", "prom_probe", "run", *flags, "--", *command],
+                env={**os.environ, **shimmed, "LD_PRELOAD": str(shim)},
                 stdin=subprocess.PIPE,
                 stderr=stderr,
                 cwd=ROOT,
@@ -119,13 +121,14 @@ def run_with_fault(shim: Path, call: str, nth: int, number: int) -> Outcome:
             wait_for("workers", lambda: not _is_supervisor(process) or _worker(process.pid, "pp-system"))
             if _is_supervisor(process):
                 os.kill(_worker(process.pid, "pp-system"), signal.SIGKILL)
-                wait_for("a page", lambda: not _is_supervisor(process) or _reload(api))
+                wait_for("an answer", lambda: not _is_supervisor(process) or _reload(api))
             process.communicate(b"\n", DEADLINE_S)
             left = _wait_for_none(report)
         finally:
             process.kill()
             process.wait()
-        return Outcome(report.exists(), process.returncode, log.read_text(), left)
+        fault = f"{call} {nth} {errno.errorcode[number]}"
+        return Outcome(fault, report.exists(), process.returncode, log.read_text(), left)
 
 
 def _is_supervisor(process: subprocess.Popen[bytes]) -> bool:

@@ -109,14 +109,16 @@ def read_page(sidecar: Sidecar) -> None:
 
 
 def read_counters(record: Record, sidecar: Sidecar) -> None:
+    """Those that are there: after its start, the aggregator has not yet heard of all workers."""
     metrics = sidecar.metrics()
     for name, (families, collector) in COUNTERS.items():
-        value = sum(
+        values = [
             value
             for (family, labels), value in metrics.items()
             if family in families.split("|") and (not collector or ("collector", collector) in labels)
-        )
-        record.counters.setdefault(name, []).append(value)
+        ]
+        if values:
+            record.counters.setdefault(name, []).append(sum(values))
 
 
 def read_ticks(record: Record, sidecar: Sidecar) -> None:

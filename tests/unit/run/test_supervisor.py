@@ -10,10 +10,15 @@ import pytest
 
 from prom_probe.config.address import Address
 from prom_probe.log import Log
+from prom_probe.ring.codec import Happened, Reaped, decode
+from prom_probe.ring.consumer import Consumer
+from prom_probe.ring.doorbell import Doorbell
+from prom_probe.ring.layout import create_ring
 from prom_probe.run import supervisor as rules
 from prom_probe.run.command import CommandError
 from prom_probe.run.inheritance import SIGNALS
 from prom_probe.run.listening import ListeningSocket
+from prom_probe.run.told import ToldAggregator
 from prom_probe.run.watchdog import Watchdog
 from tests.support.simulated_machine import (
     CHLD,
@@ -566,3 +571,26 @@ def test_what_the_system_refuses_is_counted_and_tried_again(failing: str) -> Non
     assert not sim.running
     assert calls > 1
     assert sum(host.board.failures().values()) == (calls + 1) // 2
+
+
+class _RefusedBell(Doorbell):
+    """One that cannot be rung."""
+
+    __slots__ = ()
+
+    def ring(self) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+
+def test_an_aggregator_that_cannot_be_woken_finds_in_its_ring_what_it_is_told() -> None:
+    """And the supervisor goes on: a restart, and COMMAND's end."""
+    sim = Sim()
+    ring = create_ring(4096)
+    command = SimCommand(sim)
+    host = Host(sim, worker(), command=command, told=ToldAggregator(ring, _RefusedBell()))
+    sim.after(1, lambda: sim.end("probe"))
+    command.end_after(5)
+    assert host.run() == DONE
+    told = [decode(payload) for _, payload in Consumer(ring).pop()]
+    assert [type(frame) for frame in told] == [Happened, Reaped]
+    assert host.board.failures()["write"] == 2
