@@ -1,4 +1,4 @@
-"""The order of the tests, and where they keep runs.
+"""The order of the tests, where they keep runs, and what hypothesis makes of a slow machine: nothing.
 
 Files that take long begin first; `--random-order` shuffles files, and tests within them.
 """
@@ -10,6 +10,10 @@ import random
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 _TESTS = Path(__file__).parent
 
@@ -17,14 +21,22 @@ _TESTS = Path(__file__).parent
 LONG = (
     "e2e/test_dashboards.py",
     "e2e/test_guard.py",
-    "e2e/test_readers.py",
-    "deploy/test_pod.py",
     "docs/test_docs.py",
-    "e2e/test_gpu.py",
-    "e2e/test_containers.py",
-    "e2e/test_scrape.py",
+    "deploy/test_pod.py",
+    "e2e/test_readers.py",
     "e2e/test_run.py",
+    "e2e/test_gpu.py",
+    "e2e/test_scrape.py",
+    "e2e/test_wrapped.py",
+    "e2e/test_unattributed.py",
     "e2e/test_web_config.py",
+    "e2e/test_descriptors.py",
+    "e2e/test_jobs.py",
+    "e2e/test_store_faults.py",
+    "e2e/test_containers.py",
+    "e2e/test_process_detail.py",
+    "e2e/test_process_collector.py",
+    "deploy/test_manifests.py",
     "e2e/test_machines.py",
 )
 

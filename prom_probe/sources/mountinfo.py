@@ -97,5 +97,5 @@ def _is_visible(mount: MountRow, by_number: dict[bytes, MountRow], on: dict[tupl
 def _above(point: bytes) -> Iterable[bytes]:
     """The directories above a path, without the path itself."""
     while len(point) > 1:
-        point = point[: point.rindex(b"/")] or b"/"
+        point = point.rpartition(b"/")[0] or b"/"
         yield point

@@ -50,14 +50,14 @@ VARIANTS = {
 }
 
 
-@pytest.fixture(params=VARIANTS)
+@pytest.fixture(scope="module", params=VARIANTS)
 def variant(request: pytest.FixtureRequest) -> Variant:
     return VARIANTS[request.param]
 
 
-@pytest.fixture
-def built(variant: Variant, tmp_path: Path) -> list[Resource]:
-    return compose(tmp_path, ["base", "networkpolicy", APP], variant.components)
+@pytest.fixture(scope="module")
+def built(variant: Variant, tmp_path_factory: pytest.TempPathFactory) -> list[Resource]:
+    return compose(tmp_path_factory.mktemp("built"), ["base", "networkpolicy", APP], variant.components)
 
 
 def normal(value: Any) -> Any:

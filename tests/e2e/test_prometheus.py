@@ -22,7 +22,7 @@ from tests.support.waiting import DEADLINE_S, wait_for
 
 TREE = os.path.basename(sys.executable)
 CPU = f'sum(proctree_cpu_seconds_total{{tree="{TREE}"}})'
-BUSY = "while True: sum(range(1000))"
+BUSY = "import time\nwhile True: sum(range(100_000)); time.sleep(0.002)"
 
 
 def metadata(peer: Peer, metric: str) -> dict[str, str]:

@@ -256,7 +256,7 @@ def _same(a: float, b: float) -> bool:
 
 
 @pytest.mark.filterwarnings("ignore:Generating overly large repr")
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(expr=EXPRESSIONS)
 def test_the_same_answers(peers: Peers, expr: str) -> None:
     """The same series, the same points, values within 1e-9, or an error on both sides."""
@@ -280,7 +280,7 @@ _WRITTEN = st.one_of(
 
 
 @pytest.mark.filterwarnings("ignore:Generating overly large repr")
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(expr=_WRITTEN)
 def test_the_same_layout(peers: Peers, expr: str) -> None:
     """`format_query` splits and indents alike, or both refuse the expression."""

@@ -19,7 +19,7 @@ import pytest
 from tests.support.sidecar import FREE, Sidecar, alive, children, command, read_comm
 from tests.support.waiting import wait_for
 
-BUSY = "import time\nwhile True: sum(range(1000))"
+BUSY = "import time\nwhile True: sum(range(100_000)); time.sleep(0.002)"
 COUNT_SIGNALS = """
 import os, signal, sys, time
 log = open(sys.argv[1], "a", buffering=1)

@@ -2,6 +2,7 @@
 
 import errno
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,14 @@ import pytest
 from tests.support.crash_trace import TracedLife
 from tests.support.disk_tools import steps_of_a_day, survive_fault
 from tests.support.flips import Flips, make_sample
+from tests.support.memory import folder_in_memory
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """What is tried so often is kept in memory."""
+    with folder_in_memory() as path:
+        yield path
 
 
 def test_a_flipped_bit_in_every_byte_of_every_file(tmp_path: Path) -> None:

@@ -179,7 +179,7 @@ def _same(found: dict[Labels, float], stored: dict[Labels, float]) -> bool:
 
 
 @given(_FAMILIES, st.sampled_from(["", OPENMETRICS]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_parsers_read_back_what_is_stored(families: dict[str, Any], accept: str) -> None:
     """Any labels, values and help texts, by prometheus_client's two parsers."""
     columns, values, stored = _stored(families)

@@ -176,7 +176,7 @@ NAMES = st.from_regex(r"[a-z][a-z_]{0,5}", fullmatch=True)
 VALUES = st.floats(allow_nan=True)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.dictionaries(
         st.tuples(

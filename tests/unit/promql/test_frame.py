@@ -11,7 +11,7 @@ from prom_probe.promql.frame import frame_of
 _TIMES = st.lists(st.sampled_from([1000, 1500, 2000]), min_size=1, max_size=5).map(lambda steps: np.cumsum([0, *steps]))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(_TIMES, st.integers(1, 4), st.sampled_from([0, 300, 500, 1000]), st.sampled_from([1000, 3000]))
 def test_a_frame_window_by_window(times: np.ndarray, steps: int, step_ms: int, range_ms: int) -> None:
     """Left-open, right-closed; spans and gaps as in Prometheus."""

@@ -29,7 +29,7 @@ def _plain(windows: Windows, q: Floats) -> Floats:
 @given(
     st.integers(0, 2**32), st.integers(5, 40), st.integers(20, 130), st.sampled_from([0.75, 0.9, 0.95, 0.99, 0.999, 1])
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_high_quantiles_are_those_of_the_whole_windows(seed: int, step: int, length: int, q: float) -> None:
     """For any length and distance of windows; most of these combinations take the short way."""
     source = np.random.default_rng(seed)

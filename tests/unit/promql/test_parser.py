@@ -320,7 +320,7 @@ def test_the_largest_queries_permitted_work_in_a_small_thread() -> None:
     assert not failures
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(st.sampled_from("xy01(){}[]+-*/^=!~<>,\"'`\\@:#. \nsumbyrateoffset5m"), max_size=40))
 def test_any_text_gives_a_node_or_a_clear_error(text: str) -> None:
     """Nothing but QueryError comes out of the parser."""

@@ -171,7 +171,7 @@ def check(
 
 
 @pytest.mark.parametrize("expr", REFERENCE)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_windows_agree_with_plain_python(expr: str, data: st.DataObject) -> None:
     """A function over left-open, right-closed windows gives what a loop over the samples gives."""
@@ -188,7 +188,7 @@ def test_windows_agree_with_plain_python(expr: str, data: st.DataObject) -> None
     check(expr, samples, together, wanted)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(stores(_numbers), st.sampled_from([0, 7000, -7000]))
 def test_selectors_agree_with_plain_python(store: tuple[dict[Labels, list[Sample]], bool], offset_ms: int) -> None:
     """A selector gives the newest sample within the lookback, none after a staleness marker."""
@@ -204,7 +204,7 @@ def test_selectors_agree_with_plain_python(store: tuple[dict[Labels, list[Sample
     check(f"x offset {offset_ms // 1000}s", samples, together, wanted)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.floats(-1e18, 1e18), min_size=2, max_size=80))
 def test_sums_are_as_good_as_compensated_ones(values: list[float]) -> None:
     """A window's sum is right to 1e-12 of its parts, whatever came before it."""

@@ -108,7 +108,7 @@ def test_an_empty_request_is_stored(site: Site) -> None:
         assert write(site, data).status == 204
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(-(1 << 62), 1 << 62), st.integers(0, (1 << 64) - 1)), max_size=5))
 def test_values_go_through_bit_by_bit(samples: list[tuple[int, int]]) -> None:
     """Staleness markers and NaN payloads too."""
@@ -233,7 +233,7 @@ def test_the_account_is_one_line_of_a_sensible_length() -> None:
 BROKEN = pack(message((UP, [(NOW_MS, 1.0)])) * 5)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     st.one_of(
         st.binary(max_size=100),

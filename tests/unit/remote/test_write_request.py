@@ -51,7 +51,7 @@ def read(request: WriteRequest) -> list[tuple[Labels, list[tuple[int, bytes]]]]:
     ]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(LABELS, SAMPLES), max_size=4), st.data())
 def test_a_request_comes_out_as_it_went_in(wanted: list[tuple[Labels, list[Sample]]], data: st.DataObject) -> None:
     """Fields in the usual order and in any other; a second time, when the labels are known, the same."""
@@ -198,7 +198,7 @@ def test_limits(monkeypatch: pytest.MonkeyPatch, limit: str, value: int, error: 
 GOOD = message((UP, [(T, 1.0), (T + 1, 0.0), (5, 2.0)]), (make_labels("x", {"y" * 150: "z"}), [(T, STALE)]))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.one_of(
         st.binary(max_size=60),

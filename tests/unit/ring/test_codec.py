@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from prom_probe.model.family import Column, Family
@@ -43,7 +43,6 @@ def test_a_frame_comes_back_as_it_was(frame: Frame) -> None:
 
 
 @given(st.lists(columns, max_size=40), st.integers(0, 40), st.integers(50, 4000))
-@settings(deadline=None)
 def test_announcements_together_give_the_columns(columns: list[Column], start: int, max_bytes: int) -> None:
     """However they are split, the parts together have columns[start:], with their families."""
     known = columns[:start]

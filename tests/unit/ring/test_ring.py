@@ -53,7 +53,7 @@ def pop_all(consumer: Consumer) -> list[bytes]:
 
 
 @given(st.lists(st.lists(payloads, max_size=8), max_size=30))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_frames_come_out_as_they_went_in_over_many_laps(bursts: list[list[bytes]]) -> None:
     """What push accepted is what pop returns, in order, wherever the frames wrap; what push refused is counted."""
     _, producer, consumer = make_ring()
@@ -70,7 +70,7 @@ def test_frames_come_out_as_they_went_in_over_many_laps(bursts: list[list[bytes]
 
 
 @given(st.integers(0, 50), st.integers(0, 10_000), st.integers(1, 255), st.integers(0, 200))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_flipped_byte_costs_one_frame_and_is_counted(laps: int, where: int, flip: int, size: int) -> None:
     """Whichever byte is flipped, all other frames arrive, and the loss is counted."""
     ring, producer, consumer = make_ring()
@@ -108,7 +108,7 @@ def test_a_frame_of_an_earlier_lap_is_no_frame_of_this_one() -> None:
 
 
 @given(st.integers(0, 2**32), st.integers(0, 2**60), st.integers(0, 2**60))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_consumer_survives_any_bytes(seed: int, head: int, tail: int) -> None:
     """Random data and random counters never make the consumer raise or stall, and new frames get through again."""
     ring, producer, consumer = make_ring()

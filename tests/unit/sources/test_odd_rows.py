@@ -266,7 +266,7 @@ def test_an_odd_row_leaves_all_other_rows_values(name: str) -> None:
 
 
 @given(case=st.sampled_from(list(PARSERS.values())), rubbish=st.binary(max_size=30), data=st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_bytes_for_a_row_leave_all_other_rows_values(case: Parser, rubbish: bytes, data: st.DataObject) -> None:
     """Instead of it, and beside it."""
     rubbish = rubbish.replace(b"\n", b"")
@@ -348,6 +348,12 @@ def test_a_mount_below_a_later_one_cannot_be_seen() -> None:
     """As df: a path leads to the covering mount, whose size would be shown for the other (mount_namespaces(7))."""
     assert [mount.path for mount in parse_filesystems(COVERED)] == ["/", "/data", "/data/inner2", "/srv", "/database"]
     assert [mount.device for mount in parse_filesystems(COVERED)][3] == "/dev/vdf"
+
+
+def test_a_mount_point_need_not_be_absolute() -> None:
+    """As in a damaged row; nothing covers it."""
+    text = COVERED + b"37 22 254:9 / docker/x rw - xfs /dev/vdi rw\n"
+    assert [mount.path for mount in parse_filesystems(text)][-1] == "docker/x"
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def _read(block: Block, refs: list[int], lo: int, hi: int) -> list[list[int]]:
 
 
 @given(_COLUMN)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_column_comes_back_bit_for_bit(words: list[int]) -> None:
     """Any bits, decoded with numpy and without, whole and in part; the facts in the record are true."""
     block = _block([words])
@@ -93,7 +93,7 @@ def test_a_column_comes_back_bit_for_bit(words: list[int]) -> None:
 
 
 @given(_COLUMN, st.integers(0, 5), st.integers(0, 5))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_column_is_moved_as_it_is(words: list[int], before: int, after: int) -> None:
     """A column of one of several blocks is the same among more rows, without being decoded."""
     total = before + len(words) + after
@@ -102,7 +102,7 @@ def test_a_column_is_moved_as_it_is(words: list[int], before: int, after: int) -
 
 
 @given(st.lists(st.integers(-(1 << 53), 1 << 53), min_size=1, max_size=60, unique=True).map(sorted))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_timestamps_come_back(times: list[int]) -> None:
     """Any strictly increasing milliseconds, by both decoders; searching them is exact."""
     block = _block([[7] * len(times)], times)
@@ -116,7 +116,7 @@ def test_timestamps_come_back(times: list[int]) -> None:
 
 
 @given(st.lists(st.integers(-(1 << 63), (1 << 63) - 1), min_size=1, max_size=50))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_deltas_come_back_modulo_two_to_the_64(numbers: list[int]) -> None:
     """Differences that do not fit 64 bits wrap, and wrap back."""
     done = deltas.encode(numbers)
@@ -224,7 +224,7 @@ def _assert_alike(block: Block, refs: list[int]) -> None:
 
 
 @given(st.data(), st.integers(1, 40))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_many_columns_at_once_are_what_each_is(data: st.DataObject, rows: int) -> None:
     """Any records side by side, also with gaps; if one of them is damaged, reading all is an error."""
     writer = BlockWriter()
@@ -243,7 +243,7 @@ def test_many_columns_at_once_are_what_each_is(data: st.DataObject, rows: int) -
 
 
 @given(st.lists(st.tuples(st.integers(0, 1 << 20), st.integers(0, 255)), min_size=1, max_size=3))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_damage_is_noticed_by_many_as_by_each(changes: list[tuple[int, int]]) -> None:
     """Bytes of records changed at random: the same data, or an error from both."""
     data = bytearray(_ALIKE.data)
@@ -365,7 +365,7 @@ _SAMPLE = _block(
 
 
 @given(st.lists(st.tuples(st.integers(0, len(_SAMPLE.data) - 1), st.integers(0, 255)), min_size=1, max_size=4))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_damaged_blocks_give_data_or_a_clear_error(changes: list[tuple[int, int]]) -> None:
     """Any change to a block's bytes: both decoders refuse it, or give the same."""
     data = bytearray(_SAMPLE.data)
@@ -375,7 +375,7 @@ def test_damaged_blocks_give_data_or_a_clear_error(changes: list[tuple[int, int]
 
 
 @given(st.binary(max_size=400), st.integers(0, 3), st.integers(0, 3))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_any_bytes_are_a_block_or_a_clear_error(body: bytes, columns: int, timelines: int) -> None:
     """Random bytes, also behind a valid header, never make a reader leave the block."""
     _outcome(body, columns)

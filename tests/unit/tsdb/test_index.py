@@ -41,7 +41,7 @@ def _takes(matcher: Matcher, labels: Labels) -> bool:
 
 
 @given(st.lists(_LABELS, unique=True, max_size=30), st.lists(_MATCHERS, max_size=4), st.integers(0, 30))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_resolve_finds_what_every_matcher_matches(labels: list[Labels], matchers: list[Matcher], bound: int) -> None:
     """All four operators, patterns that match the empty value included, below the reader's bound."""
     expected = [i for i, one in enumerate(labels) if i < bound and all(_takes(m, one) for m in matchers)]
@@ -49,7 +49,7 @@ def test_resolve_finds_what_every_matcher_matches(labels: list[Labels], matchers
 
 
 @given(st.lists(_LABELS, unique=True, max_size=30), st.sets(st.integers(0, 29)), st.lists(_MATCHERS, max_size=3))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_series_that_left_show_in_older_snapshots_only(
     labels: list[Labels], left: set[int], matchers: list[Matcher]
 ) -> None:

@@ -146,7 +146,7 @@ class _Pair:
 
 
 @given(st.lists(_OPERATION, max_size=40), st.lists(st.integers(900_000, 1_200_000), min_size=2, max_size=2))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_store_gives_what_a_plain_list_would(operations: list[tuple[str, object]], ends: list[int]) -> None:
     """Whatever is announced, appended, repeated and compacted: `select` returns exactly what was written."""
     with patch("prom_probe.tsdb.row_head.MAX_ROWS", 8), patch("prom_probe.tsdb.appended.MAX_ROWS", 4):

@@ -65,7 +65,7 @@ def test_scalars_never_have_an_exponent(value: float, written: str) -> None:
     assert fixed(value) == written
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.floats(), min_size=1, max_size=20))
 def test_every_float_comes_back(values: list[float]) -> None:
     """Each text is the shortest that gives the value back."""
@@ -88,7 +88,7 @@ def test_timestamps(t_ms: int, written: str) -> None:
     assert timestamp(t_ms).decode() == written
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.integers(-(10**13), 10**14) | st.integers(10**12 - 3000, 10**12) | st.integers(10**13 - 3000, 10**13),
     st.lists(st.sampled_from([1, 500, 1000, 15_000]), max_size=20),

@@ -160,7 +160,7 @@ def test_bad_limits(text: str, reason: str) -> None:
         limit_param(parameters_of(Request("GET", "/", b"limit=" + text.encode())))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=60))
 def test_any_bytes_are_a_form_or_a_clear_error(raw: bytes) -> None:
     """Nothing but ApiError comes out."""
@@ -170,7 +170,7 @@ def test_any_bytes_are_a_form_or_a_clear_error(raw: bytes) -> None:
         assert error.kind == "bad_data"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(max_size=30))
 def test_any_text_is_a_time_or_a_clear_error(text: str) -> None:
     """Nothing but ValueError comes out, and times stay within bounds."""
@@ -206,7 +206,7 @@ def test_accept_encoding(header: str, wanted: bool) -> None:
     assert accepts_gzip(header) is wanted
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.binary(min_size=1, max_size=2000), max_size=10))
 def test_gzip_round_trip(pieces: list[bytes]) -> None:
     """Whole or in pieces, the standard library reads it back."""

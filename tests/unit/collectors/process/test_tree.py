@@ -376,7 +376,7 @@ def apply(kernel: Kernel, operation: str, number: int) -> None:
 
 
 @given(OPERATIONS, st.booleans())
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 def test_the_counters_never_step_back_and_never_exceed_the_truth(operations: list[tuple[str, int]], lazy: bool) -> None:
     """Whatever happens between two collections, between two readings of one, and whether those that rest are read."""
     kernel = Kernel()
@@ -406,7 +406,7 @@ def test_the_counters_never_step_back_and_never_exceed_the_truth(operations: lis
 
 
 @given(OPERATIONS, st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_only_what_nobody_could_see_is_missing(operations: list[tuple[str, int]], lazy: bool) -> None:
     """With a collection after each thing that happens, all is counted but what a lost process did unseen."""
     kernel = Kernel()

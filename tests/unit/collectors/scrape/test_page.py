@@ -92,7 +92,7 @@ def pages(draw: st.DrawFn) -> list[list[tuple[str, str]]]:
 
 
 @given(pages(), st.lists(st.sampled_from([" {}", "  {}", "\t{}", " {} 17", " {}\t1395066363000 "]), min_size=1))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_a_page_after_others_is_what_it_is_alone(
     sequence: Sequence[Sequence[tuple[str, str]]], writings: list[str]
 ) -> None:
@@ -108,7 +108,7 @@ def test_a_page_after_others_is_what_it_is_alone(
 
 
 @given(pages(), st.lists(st.sampled_from(["", " 17.5", " # {} 1", ' # {x="}"} 0.5 17.5', " 5 # {} 1"]), min_size=1))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_an_openmetrics_page_too(sequence: Sequence[Sequence[tuple[str, str]]], tails: list[str]) -> None:
     """The same for OpenMetrics, line by line: as a whole, prometheus_client refuses what Prometheus takes."""
     page = ExpositionPage(PageLimits())
@@ -126,7 +126,7 @@ def test_an_openmetrics_page_too(sequence: Sequence[Sequence[tuple[str, str]]], 
 @given(
     st.lists(st.text(st.sampled_from('ab{}=",\\ \t\n#1.eE+-NaInf_HELPTYOUC'), max_size=40), max_size=4), st.booleans()
 )
-@settings(deadline=None, max_examples=250)
+@settings(max_examples=250)
 def test_nonsense_is_an_error_and_changes_nothing(texts: list[str], openmetrics: bool) -> None:
     """Any bytes give a page or an ExpositionError, after which everything is as before."""
     page = read("a 1\n")

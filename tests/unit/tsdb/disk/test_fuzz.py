@@ -3,7 +3,6 @@
 import os
 import shutil
 import struct
-import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from prom_probe.tsdb.disk.segment import SegmentReader
 from prom_probe.tsdb.encoding.record import BlockError
 from prom_probe.tsdb.store import StorageError, Store, StoreOptions
 from tests.support.disk_tools import small_pieces
+from tests.support.memory import folder_in_memory
 from tests.support.tsdb_tools import ALWAYS, Samples, drain, gauges, row, samples_of
 
 
@@ -97,11 +97,11 @@ def _mutated(data: st.DataObject, content: bytes) -> bytes:
 
 
 @given(data=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_any_file_of_a_store_may_be_damaged(sample: Path, content: Samples, data: st.DataObject) -> None:
     """What can be read is what was written; the rest is reported."""
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder, "store")
+    with folder_in_memory() as folder:
+        copy = folder / "store"
         shutil.copytree(sample, copy)
         path = data.draw(st.sampled_from(sorted(path for path in copy.iterdir() if path.suffix in (".log", ".block"))))
         path.write_bytes(_mutated(data, path.read_bytes()))
@@ -112,11 +112,11 @@ def test_any_file_of_a_store_may_be_damaged(sample: Path, content: Samples, data
 
 
 @given(data=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_block_files_with_a_right_checksum_may_say_anything(sample: Path, data: st.DataObject) -> None:
     """A file that was changed on purpose does no harm either."""
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder, "store")
+    with folder_in_memory() as folder:
+        copy = folder / "store"
         shutil.copytree(sample, copy)
         path = data.draw(st.sampled_from(sorted(copy.glob("*.block"))))
         mutated = _mutated(data, path.read_bytes())
@@ -130,11 +130,11 @@ def _records(path: Path) -> Iterator[bytes]:
 
 
 @given(data=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_records_with_a_right_checksum_may_say_anything(sample: Path, data: st.DataObject) -> None:
     """Records that are changed, missing, doubled or reordered do no harm."""
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder, "store")
+    with folder_in_memory() as folder:
+        copy = folder / "store"
         shutil.copytree(sample, copy)
         path = data.draw(st.sampled_from(sorted(copy.glob("*.log"))))
         records = [
@@ -147,11 +147,11 @@ def test_records_with_a_right_checksum_may_say_anything(sample: Path, data: st.D
 
 
 @given(st.binary(max_size=200), st.sampled_from(["0000000000000009.log", "0000000000000001-0000000000000900.block"]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_files_of_any_bytes(content: bytes, name: str) -> None:
     """What is neither a segment nor a block file is set aside, with or without the magic of one."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "store")
+    with folder_in_memory() as folder:
+        path = folder / "store"
         Store(StoreOptions(path=str(path))).close()
         magic = wal.MAGIC if name.endswith("log") else blockfile.MAGIC
         for start in (b"", magic):
@@ -160,7 +160,7 @@ def test_files_of_any_bytes(content: bytes, name: str) -> None:
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_readers_take_any_bytes(content: bytes) -> None:
     """A segment reader stops, a block file is read or refused."""
     for start in (b"", wal.MAGIC):
@@ -202,12 +202,12 @@ def test_the_newest_segment_may_be_cut_anywhere(sample: Path, content: Samples, 
 
 
 @given(st.binary(max_size=40))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_format_of_any_bytes_is_no_store(content: bytes) -> None:
     """The error has its first line, whatever it is."""
     assume(content != FORMAT)
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "format").write_bytes(content)
+    with folder_in_memory() as folder:
+        (folder / "format").write_bytes(content)
         with pytest.raises(StorageError, match="a store of another version"):
-            Store(StoreOptions(path=folder))
+            Store(StoreOptions(path=str(folder)))
         assert sorted(os.listdir(folder)) == ["format", "lock"]

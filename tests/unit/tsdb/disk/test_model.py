@@ -1,13 +1,12 @@
 """The store on disk, compared with a model: what flushes have written survives every crash and every fault, once."""
 
 import errno
-import tempfile
-from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.disk_tools import Disk, Life, small_pieces
+from tests.support.memory import folder_in_memory
 
 _VALUES = st.one_of(st.integers(-5, 1000).map(float), st.floats(allow_nan=False), st.none())
 _ROW = st.lists(_VALUES, max_size=6)
@@ -31,8 +30,8 @@ _HARD_LIFE = [*_LIFE, _FAIL, _FAIL, _FAIL, st.tuples(st.just("recover"))]
 
 
 def _live(operations: list[tuple[str, object]]) -> None:
-    with tempfile.TemporaryDirectory() as folder, small_pieces(), Disk().beneath() as disk:
-        life = Life(Path(folder, "store"), disk)
+    with folder_in_memory() as folder, small_pieces(), Disk().beneath() as disk:
+        life = Life(folder / "store", disk)
         for name, *arguments in operations:
             getattr(disk if name == "fail" else life, name)(*arguments)
         life.recover()
@@ -41,14 +40,14 @@ def _live(operations: list[tuple[str, object]]) -> None:
 
 
 @given(st.lists(st.sampled_from(_LIFE).flatmap(lambda one: one), min_size=20, max_size=50))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_what_was_flushed_survives_crashes(operations: list[tuple[str, object]]) -> None:
     """Appends, sealing, merges, restarts and crashes: flushed samples are there, none doubled or made up."""
     _live(operations)
 
 
 @given(st.lists(st.sampled_from(_HARD_LIFE).flatmap(lambda one: one), min_size=20, max_size=50))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_what_was_flushed_survives_faults(operations: list[tuple[str, object]]) -> None:
     """The same with file operations that fail, for a while or for good."""
     _live(operations)
