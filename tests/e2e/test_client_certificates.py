@@ -180,7 +180,7 @@ def test_a_real_prometheus_whose_authority_comes_and_goes(folder: Path) -> None:
             for content, up in ((another, "0"), (another + ours, "1"), (another, "0")):
                 (folder / "ca.new").write_bytes(content)
                 os.replace(folder / "ca.new", folder / "ca.crt")
-                wait_for(f"up is {up}", lambda up=up: is_up() == up)
+                wait_for(f"up is {up}", lambda up=up: is_up() == up)  # type: ignore[misc]
         assert _failures(sidecar.web, context(folder, "another", "server-ca.crt"))["unknown_ca"] >= 1
 
 
