@@ -111,6 +111,7 @@ class Process:
         "info",
         "info_group",
         "io_readable",
+        "io_text",
         "label",
         "lasting",
         "major",
@@ -136,7 +137,9 @@ class Process:
         "shmem",
         "stack",
         "start",
+        "stat_text",
         "state",
+        "statm_text",
         "status_at",
         "status_faults",
         "status_resident",
@@ -173,6 +176,7 @@ class Process:
         self.info = 0, ""  # the parent and the command line in its labels
         self.cmdline = ""
         self.cmdline_due = True  # whether to read it, after its start or an exec
+        self.stat_text = self.statm_text = self.io_text = b""  # as they were last read
         self.stack = 0  # where its stack begins: another place after each exec; 0 for not known
         self.executed = False  # another program, since somebody was told
         self.image = Image.OWN
@@ -264,11 +268,13 @@ class Process:
     def borrow(self, image: Image) -> None:
         """Its memory is not its own: leave it out of all sums."""
         self.image = image
+        self.statm_text = b""
         self.resident = self.shared = self.virtual = self.shmem = self.swap = self.peak = self.risen = 0
         self.whole = self.peak_known = False
 
     def empty(self) -> None:
         """Reset what a zombie does not have."""
+        self.statm_text = b""
         self.threads = self.resident = self.shared = self.virtual = self.open_fds = 0
         self.shmem = self.swap = self.max_fds = 0
         self.pss = self.uss = 0

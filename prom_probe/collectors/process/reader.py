@@ -35,7 +35,8 @@ class ProcessReader:
 
     A process whose CPU clock has not moved has done nothing: its times, faults, IO and descriptors are unchanged, and
     its run-queue delay is only accounted for when it gets a CPU. Its memory may be swapped out, so that is read all the
-    same.
+    same. A file that says what it said the last time is not parsed again: with 50 processes that were woken up and did
+    nothing else, that is a fifth of a collection.
     """
 
     def __init__(
@@ -142,11 +143,17 @@ class ProcessReader:
 
 
 def _read_stat(process: Process) -> None:
-    stat = parse_proc_pid_stat(process.files.stat())
+    data = process.files.stat()
+    if data == process.stat_text:  # it woke up and did nothing that counts
+        return
+    process.stat_text = b""
+    stat = parse_proc_pid_stat(data)
     if stat.starttime != process.start:
         raise ProcessLookupError  # its PID has been reused
     if stat.state in ZOMBIE and stat.num_threads > 1:
         stat = _follow_thread(process, stat)
+    else:
+        process.stat_text = data
     process.count(stat)
     if process.zombie:
         process.empty()
@@ -185,11 +192,14 @@ def _read_io(process: Process) -> None:
     """After its stat, in the same collection, so that both include the same reaped children."""
     try:
         data = process.files.io()
+        process.io_readable = True
+        if data == process.io_text:
+            return
         read, written = parse_proc_pid_io(data)
         process.count_io(process.read if read is None else read, process.write if written is None else written)
-        process.io_readable = True
         if read is None or written is None:
             raise ParseError(SOURCE, data)
+        process.io_text = data
     except PermissionError:  # of another uid
         process.io_readable = False
     except FileNotFoundError:  # a kernel without task IO accounting, or gone
@@ -215,7 +225,11 @@ def _read_waited(process: Process) -> None:
 
 
 def _read_memory(process: Process) -> None:
-    process.virtual, process.resident, shared = parse_proc_pid_statm(process.files.statm())
+    data = process.files.statm()
+    if data == process.statm_text:
+        return
+    process.virtual, process.resident, shared = parse_proc_pid_statm(data)
+    process.statm_text = data
     process.shared = min(shared, process.resident)
 
 

@@ -104,9 +104,10 @@ def test_between_vfork_and_exec_memory_counts_as_the_parents(machine: Machine, s
     machine.proc.process(101, 100, resident=1000, start=200, stack=stack)
     machine.proc.process(102, 100, b"forked", resident=990, start=200, stack=stack)
     collector = machine.make(ProcessCollector, PID)
-    row = machine.collect(collector)
-    assert pages(row, "resident_memory_bytes") == 1990
-    assert not any('pid="101"' in series for series in row)
+    for _ in range(3):
+        row = machine.collect(collector)
+        assert pages(row, "resident_memory_bytes") == 1990
+        assert not any('pid="101"' in series and "memory" in series for series in row)
     machine.proc.process(101, 100, b"true", resident=7, start=200, stack=stack and stack + 1)
     row = machine.collect(collector)
     assert pages(row, "resident_memory_bytes") == 1997

@@ -135,6 +135,22 @@ def test_one_file_that_cannot_be_read_costs_no_other(machine: Machine) -> None:
     assert [level for level, _ in machine.log] == ["warn"]
 
 
+def test_a_file_that_is_there_again_with_the_same_text_counts_again(machine: Machine) -> None:
+    """Its series come back."""
+    clocks = Clocks(100)
+    machine.proc.process(100, read=5)
+    collector = machine.make(ProcessCollector, PID, process_clock=clocks)
+    machine.collect(collector)
+    file = machine.proc.root / "100" / "io"
+    text = file.read_bytes()
+    file.unlink()
+    clocks.run(100)
+    assert 'proctree_io_read_bytes_total{tree="job"}' not in machine.collect(collector)
+    file.write_bytes(text)
+    clocks.run(100)
+    assert of(machine.collect(collector), "io_read_bytes_total") == 5
+
+
 @pytest.mark.parametrize("late", [False, True])
 def test_a_child_that_is_reaped_while_its_tree_is_read_counts_once(machine: Machine, late: bool) -> None:
     """With its IO. Just before its parent is read, which has joined before or after its children: many that rest."""
