@@ -36,7 +36,7 @@ def runs(context: click.Context, form: str) -> None:
     if form == "json":
         click.echo(printable_json(msgspec.json.format(msgspec.json.encode([row._asdict() for row in rows])).decode()))
     elif rows:
-        click.echo(_table(rows))
+        click.echo(render_runs(rows))
     else:
         click.echo("no run is kept")
 
@@ -121,7 +121,8 @@ def _run_info(path: str) -> RunInfo:
         return RunInfo()
 
 
-def _table(rows: list[_ListedRun]) -> str:
+def render_runs(rows: list[_ListedRun]) -> str:
+    """A table for people."""
     cells = [_HEAD, *map(_cells, rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(_HEAD))]
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in cells)
@@ -133,8 +134,8 @@ def _cells(run: _ListedRun) -> tuple[str, ...]:
 
     ended = "running" if run.running else run.how_it_ended or "unknown"
     lasted = "" if run.end is None else human_duration(round(run.end - run.start, 1))
-    command = printable(shlex.join(run.command or ()))
+    command = shlex.join(run.command or ())
     if len(command) > _MOST_CHARACTERS:
         command = command[: _MOST_CHARACTERS - 1] + "…"
     when = format_time(run.start, milliseconds=False)
-    return run.source, run.name, when, lasted, ended, human_size(run.bytes), command
+    return tuple(map(printable, (run.source, run.name, when, lasted, ended, human_size(run.bytes), command)))
