@@ -41,13 +41,18 @@ def main() -> int:
 
 
 def every_nth(run: Callable[[int, int], Outcome], numbers: Sequence[int]) -> Iterator[Outcome]:
-    """The outcomes of runs in which the first, the second … call fails, until one has not so many. Errors in turn."""
+    """The outcomes of runs in which the first, the second … call fails, until one has not so many. Errors in turn.
+
+    Raises RuntimeError if even that one does not survive: then it is not the fault that ends the others.
+    """
     at_once = os.cpu_count() or 1
     with ThreadPoolExecutor(at_once) as pool:
         for first in count(1, at_once):
             for outcome in pool.map(lambda nth: run(nth, numbers[nth % len(numbers)]), range(first, first + at_once)):
-                if not outcome.failed:
+                if not outcome.failed and outcome.survived:
                     return
+                if not outcome.failed:
+                    raise RuntimeError(f"without a fault: {outcome}")
                 yield outcome
 
 
