@@ -78,7 +78,13 @@ def test_flags_complete() -> None:
         (["nonsense"], 2, "No such command 'nonsense'"),
         (["run", "--nonsense"], 2, "(see prom-probe run --help)"),
         (["once", "--interval=0"], 2, "--interval: an interval must be at least 10ms"),
+        (["run", "--interval=fast"], 2, "--interval: not a duration such as 500ms, 1s or 1m30s: 'fast'"),
+        (["run", "--watch=x"], 2, "--watch: not NAME=pid:NUMBER"),
+        (["run", "--web.listen-address=nowhere"], 2, "--web.listen-address: not HOST:PORT"),
+        (["run", "--config.file=/nonexistent.yml"], 2, "/nonexistent.yml: No such file"),
         (["query", "x", "--step=1s"], 2, "--step needs --start"),
+        (["query", "x", "--start=yesterday"], 2, "--start: neither "),
+        (["query", "x", "--url=http://127.0.0.1:1"], 1, "no answer from http://127.0.0.1:1: Connection refused"),
         (["query", "x", "--url=ftp://x"], 2, "neither http://HOST:PORT nor unix:PATH: 'ftp://x'"),
         (["query", "x", "--url=unix:/none"], 1, "no answer from unix:/none: No such file or directory"),
         (["query", "x", "--storage.tsdb.path=/none"], 1, "/none"),
@@ -90,6 +96,8 @@ def test_an_error_is_one_line(args: list[str], status: int, message: str, capsys
     with pytest.raises(SystemExit) as raised:
         main(args)
     assert raised.value.code == status
-    (line,) = capsys.readouterr().err.splitlines()
+    said = capsys.readouterr()
+    (line,) = said.err.splitlines()
     assert line.startswith("prom-probe: ")
     assert message in line
+    assert said.out == ""
