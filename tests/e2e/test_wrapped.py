@@ -103,10 +103,10 @@ def test_what_cannot_be_run_is_said() -> None:
 
 def test_the_summary_tells_what_the_tree_used_and_what_lives_on(tmp_path: Path) -> None:
     """A child that is not waited for, too."""
-    busy = f"exec -a busy-loop {sys.executable} -c 'import time, os\nwhile time.process_time() < 1.5: pass\n"
-    busy += 'open("done", "w").close()\ntime.sleep(600)\''
-    script = f"({busy}) & until [ -e done ]; do sleep 0.1; done; sleep 1.5; exit 0"
-    sidecar = Sidecar("--", "bash", "-c", f"cd {tmp_path}; {script}")
+    busy = f"exec -a busy-loop {sys.executable} -c 'import time\nwhile time.process_time() < 1.5: pass\n"
+    busy += 'print(file=open("done", "w"), flush=True)\ntime.sleep(600)\''
+    script = f"mkfifo done; ({busy}) & read line <done; sleep 1"
+    sidecar = Sidecar("--", "bash", "-c", f"cd {tmp_path}; {script}", flags=["--interval=100ms"])
     assert sidecar.wait() == 0
     line = sidecar.stderr.splitlines()[-1]
     match = re.search(r"CPU ([\d.]+) s,.* 1 process lives on: \S+ \(PID (\d+)\)$", line)
@@ -117,9 +117,11 @@ def test_the_summary_tells_what_the_tree_used_and_what_lives_on(tmp_path: Path) 
 
 def test_demo_gpus_are_called_so_in_the_summary() -> None:
     """Nobody takes them for real ones."""
-    sidecar = Sidecar("--", "sleep", "3", flags=["--gpu=demo"])
-    assert sidecar.wait() == 0
-    assert re.search(r"peak GPU memory \S+ \S+ \(demo\)", sidecar.stderr), sidecar.stderr
+    with Sidecar("--", "sleep", "1000", flags=["--gpu=demo", "--interval=100ms"]) as sidecar:
+        wait_for("their memory", lambda: sidecar.query('proctree_gpu_memory_bytes{tree="sleep"} > 0'))
+        sidecar.process.send_signal(signal.SIGTERM)
+        assert sidecar.wait() == -signal.SIGTERM
+        assert re.search(r"peak GPU memory \S+ \S+ \(demo\)", sidecar.stderr), sidecar.stderr
 
 
 def test_a_canary_that_is_killed_or_stopped_is_replaced() -> None:
