@@ -8,6 +8,7 @@ from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hi
 import msgspec
 
 from prom_probe.config.address import Address, parse_address
+from prom_probe.config.budget import BUDGET_HELP, RunBudget, check_budgets, parse_budget
 from prom_probe.config.target import URL_HELP, ScrapeTarget, check_targets, parse_sample_limit, parse_target
 from prom_probe.config.units import format_duration, format_size, parse_duration, parse_interval, parse_size
 from prom_probe.config.values import one_of, parse_count, parse_regex, parse_switch, parse_whole
@@ -233,6 +234,18 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             restart=True,
         ),
     ] = 0.0
+    budget: Annotated[
+        tuple[RunBudget, ...],
+        Option(
+            "budget",
+            parse_budget,
+            "KIND=LIMIT",
+            f"Exit with status 3 if a COMMAND that succeeds has used more: {BUDGET_HELP}.",
+            True,
+            True,
+            check=check_budgets,
+        ),
+    ] = ()
     run_keep: Annotated[
         int | None,
         Option(

@@ -22,6 +22,7 @@ from prom_probe.log import Log, describe_error
 from prom_probe.model.printable import printable
 from prom_probe.ring.layout import BEATS, ring_cells
 from prom_probe.run import kept, preflight
+from prom_probe.run.budget import OVER_BUDGET, compare_with_budgets
 from prom_probe.run.collector_context import choose_watches
 from prom_probe.run.command import Command, CommandError, CommandExit, become, die_of
 from prom_probe.run.inheritance import (
@@ -38,7 +39,7 @@ from prom_probe.run.probes import GPU, PROBES, SCRAPE, ProbeKind
 from prom_probe.run.reload import Reload
 from prom_probe.run.settings_pipe import take
 from prom_probe.run.shared import AGGREGATOR, Shared
-from prom_probe.run.summary import summarize
+from prom_probe.run.summary import read_used, summarize
 from prom_probe.run.supervisor import Supervisor, Worker
 from prom_probe.run.survivors import find_survivors
 from prom_probe.run.told import ToldAggregator
@@ -80,7 +81,7 @@ def run(config: Config, source: SettingsSource, argv: tuple[str, ...], inherited
         leave_streams_to_command(descriptors)
         ended = _run_command(made, log_addresses)
         try:
-            _print_line(_sum_up(made, made.command.name, ended))
+            return _sum_up(made, made.command.name, ended)
         except Exception as error:  # COMMAND's exit status is what matters
             log("error", f"no summary: {describe_error(error)}")
         return ended
@@ -100,20 +101,22 @@ def _run_command(made: _Setup, ready: Callable[[], None]) -> CommandExit:
     return ended
 
 
-def _sum_up(made: _Setup, name: str, ended: CommandExit) -> str:
-    slots = made.shared.slots
-    return summarize(
-        name,
-        ended,
-        slots["process"],
-        slots[GPU],
-        survivors=find_survivors(os.getpid()),
-        demo=made.shared.config.gpu == "demo",
-    )
+def _sum_up(made: _Setup, name: str, ended: CommandExit) -> CommandExit:
+    """Print the last lines. Returns how to end: as COMMAND did, unless only its budgets were exceeded."""
+    shared = made.shared
+    used = read_used(name, ended, shared.slots["process"])
+    survivors, demo = find_survivors(os.getpid()), shared.config.gpu == "demo"
+    _print_line(summarize(name, ended, used, shared.slots[GPU], survivors=survivors, demo=demo))
+    lines, exceeded = compare_with_budgets(shared.config.budget, ended, used)
+    for line in lines:
+        _print_line(line)
+    return ended._replace(status=OVER_BUDGET) if exceeded and not ended.status else ended
 
 
 def _prepare(config: Config, source: SettingsSource, argv: tuple[str, ...], inherited: Inheritance, log: Log) -> _Setup:
     """Everything up to the first worker; COMMAND's process waits. Nothing is left if this raises."""
+    if config.budget and not argv:
+        raise ConfigError("--budget needs a COMMAND")
     preflight.check(config, log)
     tls = preflight.has_tls(config)
     shared = Shared(config, log, source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from prom_probe.config.units import format_duration, human_size
 from prom_probe.model.printable import printable
@@ -10,14 +11,36 @@ from prom_probe.ring.slot import Slot
 from prom_probe.run.command import CommandExit
 from prom_probe.run.survivors import Survivor
 
+if TYPE_CHECKING:
+    from prom_probe.collectors.process.checkpoint import TreeSummary
+
 # How many of those that live on are named.
 _NAMED = 5
+
+
+class UsedByTree(NamedTuple):
+    """What COMMAND's tree used. `peak_bytes` is None if it is not known, `seen` if no probe ran."""
+
+    cpu_seconds: float
+    peak_bytes: int | None
+    seen: TreeSummary | None
+
+
+def read_used(name: str, ended: CommandExit, process_slot: Slot) -> UsedByTree:
+    """What the tree used, as COMMAND's exit and the probe's slot tell."""
+    from prom_probe.collectors.process.checkpoint import read_summaries
+
+    seen = read_summaries(process_slot.read()).get(name)
+    # Its exit knows of what it has reaped, to the microsecond; the probe also of children that it has not.
+    tree_cpu_s = seen.cpu_user_s + seen.cpu_system_s if seen is not None else 0.0
+    peak_bytes = max(seen.peak_resident_bytes if seen is not None else 0, ended.peak_bytes)
+    return UsedByTree(max(ended.cpu_seconds, tree_cpu_s), peak_bytes or None, seen)
 
 
 def summarize(
     name: str,
     ended: CommandExit,
-    process_slot: Slot,
+    used: UsedByTree,
     gpu_slot: Slot,
     *,
     survivors: Sequence[Survivor] = (),
@@ -27,19 +50,13 @@ def summarize(
 
     `demo`: the GPUs are made up.
     """
-    from prom_probe.collectors.process.checkpoint import read_summaries
-
-    parts = [ended.text, f"ran {format_duration(round(ended.duration_s, 1))}"]
-    summary = read_summaries(process_slot.read()).get(name)
-    # Its exit knows of what it has reaped, to the microsecond; the probe also of children that it has not.
-    tree_cpu_s = summary.cpu_user_s + summary.cpu_system_s if summary is not None else 0.0
-    parts.append(f"CPU {max(ended.cpu_seconds, tree_cpu_s):.2f} s")
-    if summary is not None:
-        if peak := max(summary.peak_resident_bytes, ended.peak_bytes):
-            parts.append(f"peak memory {human_size(peak)}")
-        children = max(0, summary.processes_seen - 1)
+    parts = [ended.text, f"ran {format_duration(round(ended.duration_s, 1))}", f"CPU {used.cpu_seconds:.2f} s"]
+    if used.seen is not None:
+        if used.peak_bytes:
+            parts.append(f"peak memory {human_size(used.peak_bytes)}")
+        children = max(0, used.seen.processes_seen - 1)
         parts.append(
-            f"{children} {'child' if children == 1 else 'children'} seen (at most {summary.peak_processes} at once)"
+            f"{children} {'child' if children == 1 else 'children'} seen (at most {used.seen.peak_processes} at once)"
         )
     if gpu_state := gpu_slot.read():
         from prom_probe.collectors.gpu.checkpoint import read_gpu_peaks

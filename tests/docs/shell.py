@@ -66,6 +66,8 @@ class Shell:
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "HOME": str(folder),
+            "XDG_STATE_HOME": str(folder / "state"),
+            "PROM_PROBE_RUN_KEEP": "10",  # in a container too
             "COLUMNS": "100",
             "PROM_PROBE_WEB_LISTEN_ADDRESS": f"127.0.0.1:{self._ports['19990']}",
             "PROM_PROBE_API_LISTEN_ADDRESS": f"127.0.0.1:{self._ports['19991']}",

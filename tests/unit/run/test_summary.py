@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -10,7 +12,7 @@ from prom_probe.collectors.process.checkpoint import ProcessCheckpoint, TreeStat
 from prom_probe.collectors.process.process import COUNTERS
 from prom_probe.ring.slot import Slot
 from prom_probe.run.command import CommandExit
-from prom_probe.run.summary import summarize
+from prom_probe.run.summary import read_used, summarize
 from prom_probe.run.survivors import Survivor
 
 MIB = 1 << 20
@@ -30,10 +32,14 @@ def tree(seen: int, at_once: int, peak_bytes: int) -> ProcessCheckpoint:
     return ProcessCheckpoint([TreeState(summary, [0] * COUNTERS, [0] * COUNTERS)])
 
 
+def summary_of(name: str, ended: CommandExit, process: Slot, gpu: Slot, **more: Any) -> str:
+    return summarize(name, ended, read_used(name, ended, process), gpu, **more)
+
+
 def test_without_the_probes_it_has_what_the_kernel_reports() -> None:
     """A probe that never ran costs its part of the line."""
     ended = CommandExit(0, "exit status 0", 1.234, 0, duration_s=61.04)
-    assert summarize("app", ended, slot(), slot()) == "prom-probe: app: exit status 0, ran 1m1s, CPU 1.23 s"
+    assert summary_of("app", ended, slot(), slot()) == "prom-probe: app: exit status 0, ran 1m1s, CPU 1.23 s"
 
 
 @pytest.mark.parametrize(
@@ -44,7 +50,7 @@ def test_the_peak_is_the_larger_of_the_trees_and_the_commands_own(
 ) -> None:
     """Either can miss what the other has seen."""
     ended = CommandExit(1, "exit status 1", 0, command_peak)
-    line = summarize("app", ended, slot(process=tree(3, 2, tree_peak)), slot())
+    line = summary_of("app", ended, slot(process=tree(3, 2, tree_peak)), slot())
     assert line.endswith(f"peak memory {shown}, 2 children seen (at most 2 at once)")
 
 
@@ -53,7 +59,7 @@ def test_the_peak_is_the_larger_of_the_trees_and_the_commands_own(
 )
 def test_children_are_all_processes_but_the_first(seen: int, children: str) -> None:
     """In the singular for one."""
-    line = summarize("app", CommandExit(0, "exit status 0", 0, 0), slot(process=tree(seen, 1, 0)), slot())
+    line = summary_of("app", CommandExit(0, "exit status 0", 0, 0), slot(process=tree(seen, 1, 0)), slot())
     assert line.endswith(f", {children} seen (at most 1 at once)")
     assert "peak memory" not in line
 
@@ -63,7 +69,7 @@ def test_cpu_is_the_larger_of_the_trees_and_the_commands_own(own_s: float, tree_
     """COMMAND's own misses children that it has not waited for, the tree's the time since its last collection."""
     summary = TreeSummary("app", cpu_user_s=tree_s - 0.5, cpu_system_s=0.5)
     process = slot(process=ProcessCheckpoint([TreeState(summary, [0] * COUNTERS, [0] * COUNTERS)]))
-    assert f", CPU {shown} s," in summarize("app", CommandExit(0, "exit status 0", own_s, 0), process, slot())
+    assert f", CPU {shown} s," in summary_of("app", CommandExit(0, "exit status 0", own_s, 0), process, slot())
 
 
 @pytest.mark.parametrize(
@@ -78,14 +84,14 @@ def test_cpu_is_the_larger_of_the_trees_and_the_commands_own(own_s: float, tree_
 def test_what_lives_on_is_named(count: int, shown: str) -> None:
     """The first five."""
     survivors = [Survivor(100 + i, f"p{i}") for i in range(count)]
-    line = summarize("app", CommandExit(0, "exit status 0", 0, 0), slot(), slot(), survivors=survivors)
+    line = summary_of("app", CommandExit(0, "exit status 0", 0, 0), slot(), slot(), survivors=survivors)
     assert line.endswith(f", {shown}")
 
 
 def test_names_cannot_act_on_the_terminal() -> None:
     """Escape sequences and the like are escaped."""
     ended = CommandExit(0, "exit status 0", 0, 0)
-    line = summarize("a\x1b[31m", ended, slot(), slot(), survivors=[Survivor(1, "b\nc\x9b")])
+    line = summary_of("a\x1b[31m", ended, slot(), slot(), survivors=[Survivor(1, "b\nc\x9b")])
     assert line.isprintable()
     assert line.startswith("prom-probe: a\\x1b[31m: ")
 
@@ -93,7 +99,7 @@ def test_names_cannot_act_on_the_terminal() -> None:
 def test_demo_gpu_memory_is_called_so() -> None:
     """Nobody takes it for real."""
     gpu = slot(gpu=GpuState(tree_peaks={"app": 1.0 * (1 << 30)}))
-    line = summarize("app", CommandExit(0, "exit status 0", 0, 0), slot(), gpu, demo=True)
+    line = summary_of("app", CommandExit(0, "exit status 0", 0, 0), slot(), gpu, demo=True)
     assert line.endswith(", peak GPU memory 1 GiB (demo)")
 
 
@@ -101,5 +107,5 @@ def test_gpu_memory_is_there_for_a_tree_that_used_some() -> None:
     """Of this tree only."""
     ended = CommandExit(0, "exit status 0", 0, 0)
     gpu = slot(gpu=GpuState(tree_peaks={"app": 2.5 * (1 << 30), "other": 1.0}))
-    assert summarize("app", ended, slot(), gpu).endswith(", peak GPU memory 2.5 GiB")
-    assert "GPU" not in summarize("third", ended, slot(), gpu)
+    assert summary_of("app", ended, slot(), gpu).endswith(", peak GPU memory 2.5 GiB")
+    assert "GPU" not in summary_of("third", ended, slot(), gpu)
