@@ -90,8 +90,9 @@ def test_every_page_is_in_the_index() -> None:
 
 def _known_flags() -> set[str]:
     found: set[str] = set()
-    for command in ((), ("run",), ("once",), ("query",), ("doctor",), ("serve",), ("check-config",), ("completion",)):
-        argv = [sys.executable, "-m", "prom_probe", *command, "--help"]
+    own = ", run, once, query, runs, runs remove, compare, doctor, serve, check-config, completion"
+    for command in own.split(", "):
+        argv = [sys.executable, "-m", "prom_probe", *command.split(), "--help"]
         found |= set(re.findall(r"--[a-z][a-z.-]+", subprocess.run(argv, capture_output=True, text=True).stdout))
     return found
 
