@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.paths import ROOT
+from tests.support.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs mount namespaces")
 
@@ -23,7 +24,7 @@ from prom_probe.collectors.base import Context
 from prom_probe.collectors.system.collector import SystemCollector
 from tests.support.collector_harness import values
 collector = SystemCollector(Context())
-deadline = time.monotonic() + 30
+deadline = time.monotonic() + 100
 while "system_filesystem_size_bytes" not in str(row := values(collector)) and time.monotonic() < deadline:
     collector.collect()
 print(json.dumps(row))'
@@ -60,7 +61,7 @@ def test_a_filesystem_that_no_path_leads_to_has_no_series(tmp_path: Path, case: 
     mounts, seen = CASES[case]
     script = "\n".join(["set -e", "mount --make-rprivate /", f"cd {tmp_path}", *mounts, "set +e", f"cd {ROOT}"])
     argv = ["unshare", "--mount", "sh", "-c", script + _BOTH.format(python=sys.executable)]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=DEADLINE_S)
     if done.returncode and "not permitted" in done.stderr:
         pytest.skip(done.stderr.strip())
     rows, _, ours = done.stdout.partition("--\n")

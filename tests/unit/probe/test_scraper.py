@@ -15,7 +15,7 @@ from prom_probe.ring.codec import Batch, decode
 from prom_probe.ring.consumer import Consumer
 from prom_probe.ring.doorbell import Doorbell
 from prom_probe.ring.layout import create_ring
-from tests.support.waiting import wait_for
+from tests.support.waiting import DEADLINE_S, wait_for
 
 
 class Target:
@@ -92,7 +92,7 @@ def test_a_target_that_hangs_delays_no_other() -> None:
         wait_for("many collections", lambda: running.sent("a") >= 20 and running.sent("b") >= 20)
         assert running.sent("stuck") == 0
         running.scraper.stop()
-        running.thread.join(10)
+        running.thread.join(DEADLINE_S)
         assert not running.thread.is_alive()
         assert quick.closed and quicker.closed and not stuck.closed
     finally:
@@ -105,7 +105,7 @@ def test_a_failure_costs_the_target_that_has_it() -> None:
     running = Running(Target("bad", error=ValueError("no")), Target("good"))
     wait_for("collections", lambda: running.sent("good") >= 5)
     running.scraper.stop()
-    running.thread.join(10)
+    running.thread.join(DEADLINE_S)
     assert running.log == ["collector bad failed: ValueError: no"]
     assert running.sent("bad") == 0
 
@@ -113,7 +113,7 @@ def test_a_failure_costs_the_target_that_has_it() -> None:
 def test_the_end_of_a_thread_ends_the_worker() -> None:
     """So that the supervisor starts a new one."""
     running = Running(Target("bad", error=SystemExit("gone")), Target("good"))
-    running.thread.join(10)
+    running.thread.join(DEADLINE_S)
     assert isinstance(running.error, SystemExit)
 
 
@@ -127,5 +127,5 @@ def test_it_ends_with_the_supervisor(ring: bool) -> None:
         wait_for("more", lambda: running.sent("a") >= 3)
         assert running.thread.is_alive()
     os.close(running.lifeline_end)
-    running.thread.join(10)
+    running.thread.join(DEADLINE_S)
     assert not running.thread.is_alive() and running.error is None

@@ -16,6 +16,7 @@ from prom_probe.promql.limits import QueryLimits
 from prom_probe.promql.result import QueryError, Result
 from prom_probe.promql.values import without_name
 from tests.support.promql_tools import Grid, Memory, Sample, series
+from tests.support.waiting import DEADLINE_S
 
 
 def counters(number: int, samples: int, step_ms: int = 1000) -> dict[Labels, list[Sample]]:
@@ -268,7 +269,7 @@ def test_memory_is_shared_by_running_queries() -> None:
 
     def pause() -> None:
         inside.set()
-        assert leave.wait(10)
+        assert leave.wait(DEADLINE_S)
 
     samples = {series("y", i=str(i)): [(0, 1.0)] for i in range(2)}
     slow = Memory(samples, on_group=pause)
@@ -276,11 +277,11 @@ def test_memory_is_shared_by_running_queries() -> None:
     thread = threading.Thread(target=lambda: engine.range(slow, "time() + y", 0, 10_000_000, 1000))
     thread.start()
     try:
-        assert inside.wait(10)
+        assert inside.wait(DEADLINE_S)
         assert engine.memory_used > 0
     finally:
         leave.set()
-        thread.join(10)
+        thread.join(DEADLINE_S)
     assert engine.memory_used == 0
     assert engine.instant(Memory(samples), expr, 0).labels
 
@@ -319,7 +320,7 @@ def test_a_backtracking_regex_stops_at_the_deadline() -> None:
             assert ticks > before + 1
     finally:
         done.set()
-        thread.join(10)
+        thread.join(DEADLINE_S)
 
 
 def test_the_worst_permitted_expressions_are_evaluated() -> None:
@@ -343,7 +344,7 @@ def test_queries_in_many_threads() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(DEADLINE_S)
     for i in range(10):
         assert np.allclose(found[i].values, i + 1)
     assert engine.memory_used == sum(9 * result.values.size for result in found.values())

@@ -15,6 +15,7 @@ from prom_probe.promql.guard import MAX_NESTING, MAX_OPERATORS
 from prom_probe.promql.lexer import duration_ms, number, quote, unquote
 from prom_probe.promql.parser import parse, parse_selector, selectors
 from prom_probe.promql.result import QueryError
+from tests.support.waiting import DEADLINE_S
 
 NAME = "__name__"
 
@@ -315,7 +316,7 @@ def test_the_largest_queries_permitted_work_in_a_small_thread() -> None:
         thread.start()
     finally:
         threading.stack_size(before)
-    thread.join(30)
+    thread.join(DEADLINE_S)
     assert not thread.is_alive()
     assert not failures
 

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from tests.support.waiting import DEADLINE_S
+
 _COMMON = """
 import os, select, signal, subprocess, sys
 from prom_probe.run.inheritance import SIGNALS, block_signals
@@ -25,7 +27,7 @@ BOTH = pytest.mark.parametrize("kind", [pytest.param("SignalFd", marks=ON_LINUX)
 
 def played(kind: str, code: str) -> str:
     argv = [sys.executable, "-c", _COMMON.format(kind) + code]
-    return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+    return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=DEADLINE_S).stdout.strip()
 
 
 @BOTH

@@ -13,6 +13,7 @@ import pytest
 from prom_probe.ring.slot import Slot
 from prom_probe.run.watchdog import LEFT_OUT_MOST_S, Roots, Watchdog, name_source, read_stuck
 from prom_probe.sources.reading import NOTE_BYTES, Reading, lock_of, read_note
+from tests.support.waiting import DEADLINE_S
 
 ROOTS = Roots("/fixture/proc", "/sys", "/sys/fs/cgroup")
 
@@ -45,7 +46,7 @@ def sleeper() -> Iterator[int]:
     if pid == 0:
         signal.pause()
         os._exit(0)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + DEADLINE_S
     while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "S":
         assert time.monotonic() < deadline
     yield pid

@@ -28,6 +28,7 @@ from prom_probe.sources.descriptors import (
 from prom_probe.sources.proc_pid_cgroup import parse_proc_pid_cgroup
 from prom_probe.sources.process_files import ProcessFiles, fd_size_counts
 from tests.support.fake_proc import FakeProc
+from tests.support.waiting import DEADLINE_S
 
 
 def test_descriptors_are_kept_within_the_budget(tmp_path: Path) -> None:
@@ -114,7 +115,7 @@ def test_a_thread_that_waits_for_a_connection_does_not_hide_the_count() -> None:
     """The kernel has given it a descriptor, which no listing shows yet."""
     if not fd_size_counts("/proc"):
         pytest.skip("needs Linux 6.2")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + DEADLINE_S
     with socket.create_server(("127.0.0.1", 0)) as server:
         thread = threading.Thread(target=lambda: server.accept()[0].close())
         thread.start()

@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from prom_probe.tsdb.cache import Cache
+from tests.support.waiting import DEADLINE_S
 
 
 def _fill(cache: Cache, keys: list[tuple[int, int]], size: int = 600) -> list[tuple[int, int]]:
@@ -115,7 +116,7 @@ def test_many_threads_share_it() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(DEADLINE_S)
     assert not failures
     assert 0 <= cache.bytes <= 20_000
     cache.forget(set(range(30)))

@@ -13,6 +13,7 @@ from prom_probe.model.labels import Labels, label_value, make_labels
 from prom_probe.model.matcher import Matcher
 from prom_probe.tsdb.store import AppendOutcome, Snapshot, Store, StoreOptions
 from tests.support.tsdb_tools import ALWAYS, COUNTER, GAUGE, row
+from tests.support.waiting import DEADLINE_S
 
 _READERS = 8
 _BEATS = 1500
@@ -139,7 +140,7 @@ def test_readers_see_a_consistent_store() -> None:
                 break
         done.set()
         for thread in threads:
-            thread.join(60)
+            thread.join(DEADLINE_S)
     assert not failures, failures[0]
     assert all(read)
     stats = store.stats()

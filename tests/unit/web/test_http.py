@@ -15,6 +15,7 @@ from prom_probe.model.family import Family, column
 from prom_probe.model.series import Newest
 from prom_probe.web.context import About
 from prom_probe.web.http.limits import HttpLimits
+from tests.support.waiting import DEADLINE_S
 from tests.support.web_harness import Client, FakeStore, Site, request, serving, wait_for
 
 MEMORY = Family("proctree_resident_memory_bytes", "gauge", "Resident memory.", "bytes")
@@ -321,7 +322,7 @@ def test_a_trickle_of_bytes_does_not_extend_the_deadline(body: bool) -> None:
         )
         client.sock.settimeout(0.02)
         out = b""
-        end = time.monotonic() + 10
+        end = time.monotonic() + DEADLINE_S
         while b"408" not in out and time.monotonic() < end:
             try:
                 client.send(b"x")

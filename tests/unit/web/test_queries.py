@@ -20,6 +20,7 @@ from prom_probe.model.matcher import Matcher
 from prom_probe.model.regex import RegexTimeout
 from prom_probe.promql.limits import QueryLimits
 from prom_probe.web.api.estimate import is_small
+from tests.support.waiting import DEADLINE_S
 from tests.support.web_harness import NOW_MS, Client, FakeStore, Site, request, serving, stored, wait_for
 
 LABELS = "/api/v1/labels"
@@ -42,7 +43,7 @@ class GatedStore(FakeStore):
 
     def label_names(self, *_: object, **__: object) -> list[str]:
         self.entered += 1
-        assert self.gate.wait(10)
+        assert self.gate.wait(DEADLINE_S)
         return self.look_up()
 
 
@@ -204,7 +205,7 @@ class WideStore(GatedStore):
 
     def series(self, *_: object, **__: object) -> list[Labels]:
         self.entered += 1
-        assert self.gate.wait(10)
+        assert self.gate.wait(DEADLINE_S)
         return self.found
 
 

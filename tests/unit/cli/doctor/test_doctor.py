@@ -24,6 +24,7 @@ from prom_probe.sources.proc_pid_credentials import Credentials, parse_proc_pid_
 from prom_probe.tsdb.disk import folder
 from tests.support.collector_harness import Machine
 from tests.support.doctor_tools import DeniedAccess, credentials, identity, status_text
+from tests.support.waiting import DEADLINE_S
 
 PTRACE, SEARCH, CHOWN = 1 << 19, 1 << 2, 1 << 0
 
@@ -153,7 +154,7 @@ def test_an_address_that_a_prom_probe_has_is_no_fault(tmp_path: Path) -> None:
     try:
         (finding,) = service.check_addresses(Config(web_listen_address=(), api_listen_address=(address,)))
     finally:
-        thread.join(5)
+        thread.join(DEADLINE_S)
         close(listener)
     assert finding.status == "ok"
     assert finding.detail == "in use by a running prom-probe"

@@ -16,6 +16,7 @@ from prom_probe.collectors.gpu.feed import HUNG_S, RESTART_S, Feed, Renew
 from prom_probe.collectors.gpu.source import GpuError, GpuInfo, GpuProcess, GpuSample, PidKind, Trees
 from prom_probe.collectors.process.membership import decode_members, encode_members
 from tests.support.collector_harness import Machine
+from tests.support.waiting import DEADLINE_S
 
 INFO = GpuInfo("uuid", "0", "test", "Test", "0000:01:00.0", "1")
 
@@ -138,7 +139,7 @@ def test_a_late_sample_is_taken_with_the_next_collection(
     assert not feed.hung
     source.xids.append(79)
     source.gate.set()
-    assert woken.wait(10)
+    assert woken.wait(DEADLINE_S)
     machine.now += 1
     feed.collect({})
     assert feed.samples is not None
@@ -158,7 +159,7 @@ def test_a_driver_that_is_always_late_has_readings_too(
     for _ in range(6):
         feed.collect({})
         seen.append(feed.samples is not None)
-        assert feed._caller._done.wait(10)
+        assert feed._caller._done.wait(DEADLINE_S)
         machine.now += 1
     assert seen[2:] == [True] * 4
     assert not feed.hung

@@ -19,6 +19,7 @@ from prom_probe.sources.descriptors import Descriptors
 from tests.support.collector_harness import values
 from tests.support.paths import HOST
 from tests.support.statvfs import statvfs
+from tests.support.waiting import DEADLINE_S
 
 
 @pytest.fixture
@@ -259,7 +260,7 @@ class DeadMount:
     def __call__(self, path: str) -> os.statvfs_result:
         if path == "/fixture/nfs" and self.dead:
             self.asked += 1
-            self.alive_again.wait(60)
+            self.alive_again.wait(DEADLINE_S)
         return statvfs(path)
 
 
@@ -269,7 +270,7 @@ def rounds_threads() -> list[threading.Thread]:
 
 def collect_until(collector: SystemCollector, done: Callable[[dict[str, float]], bool]) -> dict[str, float]:
     """Collect, a second of made-up time each, until `done`; threads need a little real time too."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + DEADLINE_S
     while not done(row := collect(collector)):
         assert time.monotonic() < deadline
         time.sleep(0.001)

@@ -28,6 +28,7 @@ from tests.support.disk_tools import (
     wait_for_disk,
 )
 from tests.support.tsdb_tools import drain, gauges, row, samples_of
+from tests.support.waiting import DEADLINE_S
 
 
 def test_a_crash_at_any_step(tmp_path: Path) -> None:
@@ -78,7 +79,7 @@ def test_what_waits_for_a_slow_disk_is_bounded(tmp_path: Path) -> None:
 
     def slow(fd: int) -> None:
         stuck.set()
-        assert go.wait(60)
+        assert go.wait(DEADLINE_S)
         real(fd)
 
     reports: list[str] = []
@@ -97,12 +98,12 @@ def test_what_waits_for_a_slow_disk_is_bounded(tmp_path: Path) -> None:
             if beat % 10 == 0:
                 store.flush()
             assert journal._writer.waiting_bytes + journal._recorder.size <= 110_000
-        assert stuck.wait(60)
+        assert stuck.wait(DEADLINE_S)
         assert [text.split(": ", 2)[2] for text in reports] == [
             "the disk does not keep up; going on in memory, trying again"
         ]
         go.set()
-        deadline_s = time.monotonic() + 30
+        deadline_s = time.monotonic() + DEADLINE_S
         while not store.stats().persistent:
             assert time.monotonic() < deadline_s, "it never caught up"
             wait_for_disk(store)
@@ -151,7 +152,7 @@ def test_a_block_that_is_gone_before_it_is_written_leaves_no_file(tmp_path: Path
         real = file_ops.create
 
         def slow(folder: int, name: str) -> int:
-            assert go.wait(60)
+            assert go.wait(DEADLINE_S)
             return real(folder, name)
 
         with patch.object(file_ops, "create", slow):
@@ -180,7 +181,7 @@ def test_segments_stay_while_the_log_is_broken(tmp_path: Path) -> None:
 
     writer.submit(BeginSegment(2, fails))
     writer.submit(DeleteFiles([Folder.segment_name(1)], [1]))
-    assert writer.wait(60)
+    assert writer.wait(DEADLINE_S)
     assert sorted(path.name for path in tmp_path.glob("*.log")) == [Folder.segment_name(1)]
     writer.submit(BeginSegment(3, lambda: iter(())))
     writer.submit(DeleteFiles([Folder.segment_name(1)], [1]))
