@@ -83,6 +83,7 @@ class Aggregator:
         self._started_s = started_s
         self._log = log
         self._collectors: dict[str, CollectorState] = {}
+        self._stored_ms = {row.collector: row.t_ms for row in store.newest()} if history.resumed else {}
         self._announced = 0
         self._undecodable: dict[str, int] = {}
         self._delays: dict[str, Histogram] = {}
@@ -155,6 +156,7 @@ class Aggregator:
         state = self._collectors.get(collector)
         if state is None:
             state = self._collectors[collector] = CollectorState(collector, self._meter)
+            state.last_ms = self._stored_ms.get(collector, 0)
         return state
 
     def _append(self, state: CollectorState, batch: Batch) -> None:

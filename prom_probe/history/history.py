@@ -94,6 +94,7 @@ class History:
         self._whole_bytes = self._appended_bytes = 0
         self._rewrite = True  # the file is to be written anew
         self._retain_s = 0.0
+        self.resumed = False  # whether an aggregator before this one has stored samples of this run
         self._restore()
 
     def announce(self, start: int, columns: Sequence[Column]) -> None:
@@ -196,6 +197,7 @@ class History:
             self.events.add(event)
         if same is not None:
             self._run = same
+            self.resumed = True
         self._write_run()
 
     def _go_on(self, run: RunInfo, processes: Iterable[ProcessRecord]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -15,7 +16,8 @@ _RESIDENT = "proctree_process_resident_memory_bytes"
 _PEAK = "proctree_process_memory_peak_bytes"
 _START = "proctree_process_start_time_seconds"
 _INFO = "proctree_process_info"
-_READ = frozenset((_CPU, _RESIDENT, _PEAK, _START, _INFO))
+_PLACES = {_RESIDENT: "resident", _PEAK: "peak", _START: "start"}
+_READ = {_CPU, _INFO, *_PLACES}
 
 # For so long after its end a process may be reported as reaped, or turn out to live.
 _SETTLE_S = 5.0
@@ -28,13 +30,32 @@ _COPY_S = 30.0
 _ADJUSTED_S = 1.0
 
 
-class Seat(NamedTuple):
-    """Where a process's values stand in the collector's rows, under which labels."""
+# Rows are made longer by one column that has no value: what is not announced is read there.
+_NO_VALUE = float("nan")
+_NOWHERE = -1
 
-    tree: str
-    pid: int
-    comm: str
-    columns: dict[str, list[int]]
+
+class Seat:
+    """The labels of a process's columns, and where its values stand in the collector's rows."""
+
+    __slots__ = ("comm", "peak", "pid", "record", "resident", "start", "system", "tree", "user")
+
+    def __init__(self, tree: str, pid: int, comm: str) -> None:
+        self.tree = tree
+        self.pid = pid
+        self.comm = comm
+        self.user = self.system = self.resident = self.peak = self.start = _NOWHERE
+        self.record: ProcessRecord | None = None  # once a row has its values
+
+    def is_of(self, tree: str, pid: int, comm: str) -> bool:
+        return (self.tree, self.pid, self.comm) == (tree, pid, comm)
+
+    def take(self, name: str, mode: str, place: int) -> None:
+        """A column of its: the family's name, and whose CPU time it is."""
+        if name == _CPU:
+            setattr(self, mode, place)
+        else:
+            setattr(self, _PLACES[name], place)
 
 
 class _Info(NamedTuple):
@@ -47,13 +68,12 @@ class _Info(NamedTuple):
 class ProcessTracker:
     """`lives` are the records of the processes that live, by tree and PID.
 
-    Takes a fraction of a millisecond a row of 100 processes, and keeps nothing of a process that ended some seconds
-    ago: `take_ended` hands it over.
+    Keeps nothing of a process that ended some seconds ago: `take_ended` hands it over.
     """
 
     def __init__(self) -> None:
         self.lives: dict[tuple[str, int], ProcessRecord] = {}
-        self._seats: list[tuple[Seat, ProcessRecord]] = []
+        self._seats: list[Seat] = []
         self._fresh: list[Seat] = []  # without a record until a row has their values
         self._newest: Seat | None = None  # the rest of its columns may come with the next announcement
         self._infos: list[_Info] = []
@@ -83,34 +103,37 @@ class ProcessTracker:
                 if name == _INFO:
                     self._infos.append(_Info(tree, pid, int(labels["ppid"]), labels.get("cmdline")))
                     continue
-                if seat is None or seat[:3] != (tree, pid, comm) or (name == _CPU and _START in seat.columns):
-                    seat = self._newest = Seat(tree, pid, comm, {})
+                again = seat is not None and name == _CPU and seat.start != _NOWHERE  # a PID that is used again
+                if seat is None or again or not seat.is_of(tree, pid, comm):
+                    seat = self._newest = Seat(tree, pid, comm)
                     self._fresh.append(seat)
-                seat.columns.setdefault(name, []).append(number)
+                seat.take(name, labels.get("mode", ""), number)
         self._known = max(self._known, start + len(columns))
 
     def row(self, t: float, payload: bytes) -> None:
         """The collector's values at `t`, as packed float64, NaN where there is none."""
-        values = memoryview(payload).cast("d")
-        taken = self._seat_fresh(t, values)
+        values = array("d", payload)
+        values.extend([_NO_VALUE] * (self._known + 1 - len(values)))
+        taken = self._seat_fresh(t, values, len(payload) // 8) if self._fresh else set()
         gone = []
-        for seat, record in self._seats:
-            start = _read(values, seat, _START)
+        for seat in self._seats:
+            record, start = seat.record, values[seat.start]
+            if record is None:
+                continue
             if start == start:
-                if start != record.start:  # the wall clock was set
-                    record.start = start
-                _update(record, seat, t, values)
+                _update(record, seat, t, start, values)
             elif id(record) not in taken:
                 gone.append(record)
         if self._unseated:
             self._unseated = False
-            seated = {id(record) for _, record in self._seats}
+            seated = {id(seat.record) for seat in self._seats}
             gone += [record for record in self.lives.values() if id(record) not in seated]
         for record in gone:
             self._end(record, t)
         if gone or taken:
-            self._seats = [(seat, record) for seat, record in self._seats if _lives_in(seat, values)]
-        self._take_infos()
+            self._seats = [seat for seat in self._seats if values[seat.start] == values[seat.start]]
+        if self._infos:
+            self._take_infos()
 
     def reaped(self, pid: int, t: float, exit_status: int | None, signal: int | None) -> None:
         """The process has ended, and this is how."""
@@ -148,18 +171,16 @@ class ProcessTracker:
                 self._copied[record.tree, record.pid] = record.memory_peak_bytes, t
         return changed.values()
 
-    def _seat_fresh(self, t: float, values: memoryview[float]) -> set[int]:
+    def _seat_fresh(self, t: float, values: array[float], columns: int) -> set[int]:
         """Find or make the records of the seats that have values for the first time; returns the records' ids."""
-        if not self._fresh:
-            return set()
         taken = set()
         for seat in self._fresh:
-            start = _read(values, seat, _START)
+            start = values[seat.start]
             if start == start:
-                record = self._record(seat, start, t)
-                self._seats.append((seat, record))
-                taken.add(id(record))
-        self._fresh = [seat for seat in self._fresh if seat.columns.get(_START, [len(values)])[0] >= len(values)]
+                seat.record = self._record(seat, start, t)
+                self._seats.append(seat)
+                taken.add(id(seat.record))
+        self._fresh = [seat for seat in self._fresh if not 0 <= seat.start < columns]
         return taken
 
     def _record(self, seat: Seat, start: float, t: float) -> ProcessRecord:
@@ -201,22 +222,14 @@ class ProcessTracker:
         self._infos = []
 
 
-def _read(values: memoryview[float], seat: Seat, name: str) -> float:
-    """NaN where there is no value."""
-    places = seat.columns.get(name)
-    return values[places[0]] if places and places[0] < len(values) else float("nan")
-
-
-def _lives_in(seat: Seat, values: memoryview[float]) -> bool:
-    start = _read(values, seat, _START)
-    return start == start
-
-
-def _update(record: ProcessRecord, seat: Seat, t: float, values: memoryview[float]) -> None:
+def _update(record: ProcessRecord, seat: Seat, t: float, start: float, values: array[float]) -> None:
     record.last = t
-    record.cpu_seconds = round(sum(values[place] for place in seat.columns.get(_CPU, ())), 6)
-    for name in (_PEAK, _RESIDENT):
-        most = _read(values, seat, name)
+    if start != record.start:  # the wall clock was set
+        record.start = start
+    cpu = values[seat.user] + values[seat.system]
+    if cpu > record.cpu_seconds:
+        record.cpu_seconds = round(cpu, 6)
+    for most in (values[seat.peak], values[seat.resident]):
         if most > record.memory_peak_bytes:
             record.memory_peak_bytes, record.memory_peak_time = int(most), t
 

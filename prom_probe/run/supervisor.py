@@ -115,13 +115,13 @@ class Supervisor:
         *,
         log: Log,
         collect_now: Callable[[float], None],
+        told: ToldAggregator,
         listeners: Sequence[ListeningSocket] = (),
         command: Command | None = None,
         linger_s: float = 0.0,
         reload: Reloading | None = None,
         reload_bell: Doorbell | None = None,
         watchdog: Watchdog | None = None,
-        told: ToldAggregator | None = None,
     ) -> None:
         self._workers = workers
         self._board = board
@@ -212,9 +212,7 @@ class Supervisor:
 
     def _tell(self, tell: Callable[[ToldAggregator], None]) -> None:
         """Tell the aggregator, which finds in its ring what it could not be woken for."""
-        told = self._told
-        if told is not None:
-            self._attempt("write", lambda: tell(told), None)
+        self._attempt("write", lambda: tell(self._told), None)
 
     def _look(self, watchdog: Watchdog) -> None:
         """Kill the workers that are stuck in a file; go on without those that do not end even so."""

@@ -71,7 +71,7 @@ class Disk:
             if name == "create":
                 self._names[out] = arguments[1]
                 self.synced[arguments[1]] = 0
-            elif name == "sync":
+            elif name == "sync" and arguments[0] in self._names:
                 self.synced[self._names[arguments[0]]] = os.fstat(arguments[0]).st_size
             return out
 

@@ -7,7 +7,10 @@ import signal
 from collections.abc import Callable, Iterable
 
 from prom_probe.log import Log
+from prom_probe.ring.codec import Frame, decode
+from prom_probe.ring.consumer import Consumer
 from prom_probe.ring.doorbell import Doorbell
+from prom_probe.ring.layout import create_ring
 from prom_probe.run import supervisor as rules
 from prom_probe.run.board import WorkerBoard
 from prom_probe.run.command import Command, CommandError, CommandExit
@@ -198,10 +201,13 @@ class Host:
         self.replaced: tuple[str, ...] = ()
         self.reading_s = self.reading_until_s = 0.0  # how long a reload takes
         self.board = WorkerBoard([*(worker.name for worker in workers), "aggregator"])
+        ring = create_ring(1 << 16)
+        self._told = Consumer(ring)
         self.supervisor = Supervisor(
             [*workers, worker("aggregator")],
             self.board,
             sim,
+            told=told or ToldAggregator(ring, Doorbell()),
             log=Log("error"),
             collect_now=lambda deadline_s: sim.did(f"collect until {deadline_s - START_S:g}"),
             listeners=list(listeners),
@@ -210,7 +216,6 @@ class Host:
             reload=self,
             reload_bell=Doorbell(),
             watchdog=watchdog,
-            told=told,
         )
 
     def begin(self) -> bool:
@@ -233,6 +238,10 @@ class Host:
             pid for pid, name in self.sim.running.items() if name in self.sim.unkillable
         }
         return ended
+
+    def told(self) -> list[Frame]:
+        """What the aggregator has been told."""
+        return [decode(payload) for _, payload in self._told.pop()]
 
     def restarts(self, name: str) -> int:
         return next(row.restarts for row in self.board.rows() if row.name == name)

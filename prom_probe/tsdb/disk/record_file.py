@@ -125,7 +125,7 @@ class SideFileJob:
                 file_ops.append(writer.folder.fd, self._name, data)
             else:
                 replace_file(writer.folder.fd, self._name, data)
-        except OSError:
+        except Exception:
             self.failed = True
             raise
         finally:

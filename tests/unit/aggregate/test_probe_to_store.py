@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 
 from prom_probe.aggregate.aggregator import SELF_COLLECTOR
+from prom_probe.model.run_event import RunEvent
 from prom_probe.model.sample import is_stale
+from prom_probe.ring.codec import Happened, Reaped, encode
 from prom_probe.ring.layout import ring_data
 from tests.support.pipeline import Pipeline
+from tests.support.process_rows import Values, columns_of, row_of
 
 
 def test_rows_arrive_and_growth_is_announced() -> None:
@@ -156,3 +159,40 @@ def test_a_collector_that_is_not_expected_any_more_is_forgotten() -> None:
     assert is_stale(house.own("prom_probe_collector_runs_total", collector="numbers"))
     house.beat()
     assert house.own("prom_probe_collector_runs_total", collector="numbers") == 1
+
+
+def gaps(house: Pipeline) -> list[tuple[float, str]]:
+    return [(event.t, event.text) for event in house.history.shot().events(0, 1e12, ["gap"])]
+
+
+def test_a_gap_begins_at_the_last_sample_before_it() -> None:
+    """It is told once it is over; a late beat or two are none."""
+    house = Pipeline()
+    house.aggregator.change_intervals({"numbers": 1.0})
+    house.numbers.add("a")
+    house.beat()
+    house.beat()
+    house.t_ms += 2000
+    house.beat()
+    assert gaps(house) == []
+    before_s = house.t_ms / 1000
+    house.t_ms += 3500
+    house.beat()
+    house.beat()
+    assert gaps(house) == [(before_s, "numbers: no samples for 4.5 s")]
+
+
+def test_what_the_supervisor_tells_is_kept() -> None:
+    """Through a ring of its own: an event, and how a process ended."""
+    house = Pipeline()
+    house.history.announce(0, columns_of(7))
+    house.history.row(100.0, row_of(Values(99.0)))
+    event = RunEvent(100.2, "worker_restart", text="probe")
+    house.producer.push(encode(Happened(event)))
+    house.producer.push(encode(Reaped(7, 100.5, None, 9, command=True)))
+    house.aggregator.drain()
+    shot = house.history.shot()
+    assert shot.events(0, 1e12, ["worker_restart"]) == [event]
+    assert [(one.end, one.signal) for one in shot.processes(0, 1e12)] == [(100.5, 9)]
+    assert (shot.run.end, shot.run.signal) == (100.5, 9)
+    assert house.own("prom_probe_ring_corrupt_frames_total", ring="ring") == 0

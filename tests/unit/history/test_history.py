@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 from prom_probe.history import history as module
@@ -9,8 +10,9 @@ from prom_probe.history.history import History, StoredHistory
 from prom_probe.history.run_info import RunInfo
 from prom_probe.model.run_event import RunEvent
 from prom_probe.model.sample import is_stale
+from prom_probe.tsdb.disk.verify import repair, verify
 from prom_probe.tsdb.store import Store, StoreOptions
-from tests.support.disk_tools import wait_for_disk
+from tests.support.disk_tools import Disk, wait_for_disk
 from tests.support.process_rows import Values, columns_of, row_of
 from tests.support.tsdb_tools import gauges, row
 
@@ -204,3 +206,77 @@ def test_a_damaged_record_costs_that_record(tmp_path: Path) -> None:
     assert any("history: " in text for text in reports)
     assert (tmp_path / "s" / "history.damaged").read_bytes() == data
     store.close()
+
+
+def test_a_crash_in_the_middle_of_a_write_costs_that_write(tmp_path: Path) -> None:
+    """A record that is cut off is no damage: what was before it is there."""
+    history, store = open_history(tmp_path / "s")
+    live(history, store)
+    flush(history, store, 1002.0)
+    history.happened(RunEvent(1002.1, "throttled", "app"))
+    flush(history, store, 1003.0)
+    store.close()
+    file = tmp_path / "s" / "history"
+    file.write_bytes(file.read_bytes()[:-3])
+    store = Store(StoreOptions(path=str(tmp_path / "s")))
+    kinds = [event.type for event in History(RunInfo(start=START_S), store).shot().events(*ALWAYS)]
+    assert ("oom_kill" in kinds, "throttled" in kinds) == (True, False)
+    assert store.stats().damaged == 0
+    store.close()
+
+
+def test_after_a_disk_that_failed_everything_is_written_again(tmp_path: Path) -> None:
+    """What happened meanwhile was in memory."""
+    with Disk().beneath() as disk:
+        history, store = open_history(tmp_path / "s")
+        live(history, store)
+        flush(history, store, 1002.0)
+        disk.fail(0, 1e9, errno.ENOSPC)
+        history.happened(RunEvent(1002.1, "throttled", "app"))
+        flush(history, store, 1003.0)
+        disk.heal()
+        flush(history, store, 1004.0)
+        history.happened(RunEvent(1004.1, "throttled", "app"))
+        flush(history, store, 1005.0)
+        before = history.shot().events(*ALWAYS)
+        store.close()
+    shot = StoredHistory(Store.open_read_only(str(tmp_path / "s"))).shot()
+    assert [event.t for event in before if event.type == "throttled"] == [1002.1, 1004.1]
+    stored = [event for event in shot.events(*ALWAYS) if event.type != "process_end"]
+    assert stored == [event for event in before if event.type != "process_end"]
+
+
+def test_the_file_does_not_grow_for_ever(tmp_path: Path) -> None:
+    """Once there is more of old records than of the newest ones, and a megabyte of it, it is written anew."""
+    history, store = open_history(tmp_path / "s")
+    history.announce(0, columns_of(7, cmdline="x" * 250))
+    sizes = []
+    for beat in range(8000):
+        t = 1000.0 + beat
+        history.row(t, row_of(Values(999.0, peak=1e6 * 1.02**beat if beat < 600 else 1.0)))
+        if beat >= 600:
+            history.happened(RunEvent(t, "gap", text=str(beat) + "x" * 250))
+        history.flush(t)
+        if beat % 500 == 0:
+            wait_for_disk(store)
+            sizes.append((tmp_path / "s" / "history").stat().st_size)
+    assert len(history.events) == module.MOST_EVENTS
+    assert max(sizes) < 4 << 20
+    store.close()
+
+
+def test_verify_names_what_is_damaged(tmp_path: Path) -> None:
+    """And repair leaves nothing to name."""
+    history, store = open_history(tmp_path / "s")
+    live(history, store)
+    flush(history, store, 1002.0)
+    store.close()
+    path = str(tmp_path / "s")
+    assert verify(path).faults == []
+    file = tmp_path / "s" / "history"
+    file.write_bytes(file.read_bytes().replace(b"oom_kill", b"oom_kilt"))
+    (tmp_path / "s" / "run.json").write_text("{")
+    assert sorted(fault.name for fault in verify(path).faults) == ["history", "run.json"]
+    assert repair(path, lambda level, text: None)
+    assert verify(path).faults == []
+    assert len(StoredHistory(Store.open_read_only(path)).shot().processes(*ALWAYS)) == 2
