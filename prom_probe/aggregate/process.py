@@ -121,6 +121,7 @@ async def aggregate(inputs: AggregatorInputs) -> None:
     reloaded()  # what was reloaded before this process started
 
     def orphaned() -> None:
+        history.close(time.time())
         store.close()
         os._exit(1)  # without a supervisor nothing is restarted or reaped
 
@@ -135,8 +136,8 @@ async def aggregate(inputs: AggregatorInputs) -> None:
         aggregator.tick()
 
     def flush() -> None:
-        history.flush(time.time())
         store.flush()
+        history.flush(time.time())  # after the samples that it is about
 
     loop.add_reader(inputs.lifeline, orphaned)
     loop.add_reader(inputs.bell.fd, woken)

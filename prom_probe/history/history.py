@@ -238,8 +238,8 @@ class StoredHistory:
     def __init__(self, store: Store) -> None:
         oldest_ms, newest_ms = store.oldest_ms(), store.newest_ms()
         run = maybe_run_info(store.run) or RunInfo(start=(oldest_ms or 0) / 1000)
-        if run.end is None and newest_ms is not None:
-            run.end = newest_ms / 1000
+        if run.end is None:
+            run.end = max(run.start, (newest_ms or 0) / 1000)
         processes, events = parse_history(store.history)
         for record in processes:
             if record.end is None:

@@ -144,12 +144,14 @@ def _maybe_events(sidecar: Sidecar, kind: str) -> list[dict[str, Any]]:
 
 
 def test_of_a_run_that_is_killed_nobody_lives_on(tmp_path: Path) -> None:
-    """Supervisor and workers end with SIGKILL: what is stored ended with its last sample."""
+    """Supervisor and aggregator end with SIGKILL: what is stored ended with its last sample."""
     store = f"--storage.tsdb.path={tmp_path / 'store'}"
     with Sidecar("--", "sleep", "600", flags=[*FLAGS, store]) as sidecar:
         wait_for("a process", lambda: data(sidecar, "processes"))
         pids = [sidecar.worker(name) for name in ("aggregator", "process", "system")]
         wait_for("it on the disk", lambda: b"sleep 600" in (tmp_path / "store" / "history").read_bytes())
+        sidecar.process.send_signal(signal.SIGSTOP)  # it starts no other aggregator
+        os.kill(pids[0], signal.SIGKILL)
         sidecar.process.kill()
         sidecar.process.wait()
         wait_for("its end", lambda: not any(alive(pid) for pid in pids))
@@ -159,6 +161,6 @@ def test_of_a_run_that_is_killed_nobody_lives_on(tmp_path: Path) -> None:
         assert record["end"] == run["end"] == head["maxTime"] / 1000
         assert (run["exit_status"], run["signal"], run["command"]) == (None, None, ["sleep", "600"])
         assert sidecar.query("proctree_process_threads") == []
-        assert sidecar.query("proctree_process_threads", time=run["end"] - 1)
+        assert sidecar.query("proctree_process_threads", time=run["end"])
     verified = command("storage", "verify", str(tmp_path / "store"))
     assert verified.returncode == 0, verified.stdout
