@@ -15,7 +15,7 @@ def parse_pressure(data: bytes, odd: Odd = ignore) -> tuple[int | None, int | No
     for row in rows(data):
         kind, _, rest = row.partition(b" ")
         try:
-            total = number(rest[rest.rindex(b"total=") + 6 :])
+            total = number(rest.partition(b"total=")[2].partition(b" ")[0])
         except ValueError:
             odd(row)
             continue

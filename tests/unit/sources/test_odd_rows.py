@@ -314,6 +314,7 @@ ODD: list[tuple[Callable[..., object], bytes, object, list[bytes]]] = [
     (parse_proc_pid_io, b"read_bytes: -1\nwrite_bytes: 2\n", (None, 2), [b"read_bytes: -1"]),
     (parse_cgroup_procs, b"1\nx\n2\n", [1, 2], [b"x"]),
     (parse_pressure, b"some total=x\nfull avg10=0 total=7\n", (None, 7), [b"some total=x"]),
+    (parse_pressure, b"some avg10=0 total=5 new=1\nfull avg10=0\n", (5, None), [b"full avg10=0"]),
     (parse_smaps_rollup, b"Pss: 1\nPrivate_Clean: 2 kB\nPrivate_Dirty: 3 kB\n", (None, 5), [b"Pss: 1"]),
     (
         parse_proc_sockstat6,
