@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from prom_probe.aggregate import families as own
 from prom_probe.aggregate.aggregator import Aggregator
 from prom_probe.aggregate.reload_slot import ReloadSlot
 from prom_probe.aggregate.reloads import Reloads
+from prom_probe.aggregate.sending import measure_sending, serve_feed
 from prom_probe.aggregate.serving import (
     DRAIN_CONNECTIONS_S,
     ServingSocket,
@@ -32,6 +34,7 @@ from prom_probe.log import Log, describe_error
 from prom_probe.model.meter import Meter
 from prom_probe.ring.consumer import Consumer
 from prom_probe.ring.doorbell import Doorbell
+from prom_probe.ring.slot import Slot
 from prom_probe.threads import HeapTrimmer, trim_heap
 from prom_probe.tsdb.store import Store, StoreOptions
 from prom_probe.web.http.limits import HttpLimits, free_descriptors
@@ -67,6 +70,8 @@ class AggregatorInputs:
     started_s: float  # the supervisor's start, by the monotonic clock
     dropped_lines: Callable[[], int]  # log lines that could not be written
     supervisor_errors: Callable[[], Mapping[str, int]]  # by call
+    feed: socket.socket | None  # where the sender asks, if there is one
+    sent: Slot  # what it has done
 
 
 async def aggregate(inputs: AggregatorInputs) -> None:
@@ -133,6 +138,8 @@ async def aggregate(inputs: AggregatorInputs) -> None:
         meter.cell(own.LOG_DROPPED.family).set(inputs.dropped_lines())
         for call, count in inputs.supervisor_errors().items():
             meter.cell(own.SUPERVISOR_ERRORS.family, call=call).set(count)
+        if inputs.feed is not None:
+            measure_sending(meter, inputs.sent)
         aggregator.tick()
 
     def flush() -> None:
@@ -140,6 +147,8 @@ async def aggregate(inputs: AggregatorInputs) -> None:
         history.flush(time.time())  # after the samples that it is about
 
     loop.add_reader(inputs.lifeline, orphaned)
+    if inputs.feed is not None:
+        serve_feed(loop, inputs.feed, config, store, aggregator.drain)
     loop.add_reader(inputs.bell.fd, woken)
     aggregator.drain()
     _every(loop, DRAIN_S, aggregator.drain, log)

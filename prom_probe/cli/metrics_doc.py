@@ -11,13 +11,14 @@ from itertools import chain
 from typing import NamedTuple
 
 from prom_probe.aggregate import families as aggregate
+from prom_probe.aggregate import sending_families as sending
 from prom_probe.collectors.catalogue import DEFINITIONS
 from prom_probe.collectors.scrape.families import REPORT
 from prom_probe.model.definition import Definition
 from prom_probe.web import families as web
 
 # Measured in the aggregator process, which loads no collector.
-OWN: tuple[Definition, ...] = (*aggregate.DEFINITIONS, *web.DEFINITIONS)
+OWN: tuple[Definition, ...] = (*aggregate.DEFINITIONS, *sending.DEFINITIONS, *web.DEFINITIONS)
 
 
 class _Section(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from prom_probe.config.settings import OPTIONS, Config, Option
+from prom_probe.config.settings import FLAGS, Config, Option
 from prom_probe.config.sources import SettingsSource
 from prom_probe.config.variables import CONFIG_FILE, unknown_variables
 from prom_probe.log import Log
@@ -17,7 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def settings_flags(command: F, shown: tuple[str, ...] = ("",)) -> F:
     """Add a flag for each setting and --config.file; --help shows those whose keys start with one of `shown`."""
-    for option in reversed(OPTIONS):
+    for option in reversed(FLAGS):
         settings = _click_settings(option, hidden=not option.key.startswith(shown))
         command = click.option(option.flag, option.field, **settings)(command)
     file_help = "Read settings from this YAML file."
@@ -27,7 +27,7 @@ def settings_flags(command: F, shown: tuple[str, ...] = ("",)) -> F:
 def settings_source(flags: dict[str, Any]) -> SettingsSource:
     """The source of the settings, given a command's flags."""
     file = flags.pop("config_file")
-    keys = {option.field: option.key for option in OPTIONS}
+    keys = {option.field: option.key for option in FLAGS}
     given = {field: list(value) if isinstance(value, tuple) else value for field, value in flags.items() if value}
     return SettingsSource({keys[field]: value for field, value in given.items()}, file)
 

@@ -36,8 +36,8 @@ def _row(option: Option) -> str:
     value = f"={option.metavar}" if option.metavar else ""
     several = " Repeatable." if option.many else ""
     cells = (
-        f"`{option.flag}{value}`",
-        f"`{option.variable}`",
+        f"`{option.key}` in the file" if option.file_only else f"`{option.flag}{value}`",
+        "" if option.file_only else f"`{option.variable}`",
         f"`{default}`" if default else "",
         "restart" if option.restart else "yes",
         option.help.replace("|", "\\|") + several,

@@ -9,6 +9,16 @@ import msgspec
 
 from prom_probe.config.address import Address, parse_address
 from prom_probe.config.budget import BUDGET_HELP, RunBudget, check_budgets, parse_budget
+from prom_probe.config.remote_write import (
+    URL_FORM,
+    Destination,
+    ExternalLabel,
+    check_destinations,
+    checked_selector,
+    parse_destination,
+    parse_external_label,
+    parse_url,
+)
 from prom_probe.config.target import URL_HELP, ScrapeTarget, check_targets, parse_sample_limit, parse_target
 from prom_probe.config.units import format_duration, format_size, parse_duration, parse_interval, parse_size
 from prom_probe.config.values import one_of, parse_count, parse_regex, parse_switch, parse_whole
@@ -20,7 +30,8 @@ class Option(NamedTuple):
     """How a field of Config is written: its key (the flag's name without dashes), its parser, its help.
 
     `many`: it takes several values. `restart`: only a restart can change it. `check` raises ValueError if values that
-    are valid one by one do not go together.
+    are valid one by one do not go together. `file_only`: it is a section of the file, and neither flag nor variable;
+    `parse` takes each of its items as JSON.
     """
 
     key: str
@@ -30,6 +41,7 @@ class Option(NamedTuple):
     many: bool = False
     restart: bool = False
     check: Callable[[Any], None] = lambda values: None
+    file_only: bool = False
 
     @property
     def field(self) -> str:
@@ -224,6 +236,73 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     expose_system: Annotated[
         bool, Option("expose.system", parse_switch, "", "In a container, show the whole host on /metrics too.")
     ] = False
+    remote_write_url: Annotated[
+        tuple[Destination, ...],
+        Option(
+            "remote-write.url",
+            parse_url,
+            "URL",
+            f"Send the samples to this remote write receiver: {URL_FORM}.",
+            True,
+            True,
+            check_destinations,
+        ),
+    ] = ()
+    remote_write: Annotated[
+        tuple[Destination, ...],
+        Option(
+            "remote_write",
+            parse_destination,
+            "",
+            "Receivers with names, headers, passwords, TLS and rules of their own, in Prometheus's form.",
+            True,
+            True,
+            check_destinations,
+            file_only=True,
+        ),
+    ] = ()
+    remote_write_interval: Annotated[
+        float,
+        Option(
+            "remote-write.interval",
+            parse_interval,
+            "DURATION",
+            "How often what /metrics shows is sent.",
+            restart=True,
+        ),
+    ] = 15.0
+    remote_write_match: Annotated[
+        tuple[str, ...],
+        Option(
+            "remote-write.match",
+            checked_selector,
+            "SELECTOR",
+            "Send every sample of the series that this selects, local ones too.",
+            True,
+            True,
+        ),
+    ] = ()
+    remote_write_flush_timeout: Annotated[
+        float,
+        Option(
+            "remote-write.flush-timeout",
+            parse_duration,
+            "DURATION",
+            "How long the end of the run may wait until the last samples are sent.",
+            restart=True,
+        ),
+    ] = 10.0
+    external_label: Annotated[
+        tuple[ExternalLabel, ...],
+        Option(
+            "external-label",
+            parse_external_label,
+            "NAME=VALUE",
+            "Give this label to all that is sent, where a series has none of that name.",
+            True,
+            True,
+        ),
+    ] = ()
     run_linger: Annotated[
         float,
         Option(
@@ -320,6 +399,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         "/sys/fs/cgroup"
     )
 
+    @property
+    def destinations(self) -> tuple[Destination, ...]:
+        """All remote write receivers."""
+        return self.remote_write_url + self.remote_write
+
 
 def _options() -> tuple[Option, ...]:
     hints = get_type_hints(Config, include_extras=True)
@@ -327,6 +411,7 @@ def _options() -> tuple[Option, ...]:
 
 
 OPTIONS = _options()
+FLAGS = tuple(option for option in OPTIONS if not option.file_only)
 
 
 def shown_settings(config: Config) -> dict[str, str]:

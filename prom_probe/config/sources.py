@@ -11,6 +11,8 @@ from prom_probe.config.secret import without_secrets
 from prom_probe.config.settings import OPTIONS, Config, Option
 from prom_probe.config.yaml_file import GivenSetting, read_yaml_file
 
+_SECTIONS = frozenset(option.key for option in OPTIONS if option.file_only)
+
 
 def find_config(
     flags: Mapping[str, str | Iterable[str]], environ: Mapping[str, str] = os.environ, *, file: str | None = None
@@ -21,11 +23,13 @@ def find_config(
     its place; a setting with a fault has its default in the Config.
     """
     values: dict[str, Any] = {}
-    from_file, faults = read_yaml_file(file) if file else ({}, [])
+    from_file, faults = read_yaml_file(file, _SECTIONS) if file else ({}, [])
     for option in OPTIONS:
         given = from_file.pop(option.key, None)
-        if option.key in flags:
-            source: GivenSetting | None = GivenSetting(_texts(flags[option.key]), option.flag)
+        if option.file_only:
+            source: GivenSetting | None = given
+        elif option.key in flags:
+            source = GivenSetting(_texts(flags[option.key]), option.flag)
         elif option.variable in environ:
             text = environ[option.variable]
             source = GivenSetting(text.split(",") if option.many else text, option.variable)
@@ -33,7 +37,7 @@ def find_config(
             source = given
         if source is not None:
             try:
-                values[option.field] = _parsed(option, source.value)
+                values[option.field] = _parsed(option, source)
             except ValueError as error:
                 faults.append(f"{source.place}: {without_secrets(str(error))}")
     faults += [f"{given.place}: unknown key" for given in from_file.values()]
@@ -65,12 +69,23 @@ def _texts(given: str | Iterable[str]) -> str | list[str]:
     return given if isinstance(given, str) else list(given)
 
 
-def _parsed(option: Option, given: str | list[str]) -> Any:
+def _parsed(option: Option, source: GivenSetting) -> Any:
+    given = source.value
     if option.many:
         texts = [given] if isinstance(given, str) else given
-        values = tuple(option.parse(text.strip()) for text in texts if text.strip())
+        if option.file_only:
+            values = tuple(_parsed_item(option, text, line) for text, line in zip(texts, source.lines, strict=True))
+        else:
+            values = tuple(option.parse(text.strip()) for text in texts if text.strip())
         option.check(values)
         return values
     if not isinstance(given, str):
         raise ValueError("takes one value, not a list")
     return option.parse(given)
+
+
+def _parsed_item(option: Option, text: str, line: int) -> Any:
+    try:
+        return option.parse(text)
+    except ValueError as error:
+        raise ValueError(f"the item in line {line}: {error}") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 
-from prom_probe.config.settings import OPTIONS
+from prom_probe.config.settings import FLAGS
 
 PREFIX = "PROM_PROBE_"
 CONFIG_FILE = f"{PREFIX}CONFIG_FILE"
@@ -17,7 +17,7 @@ _SERVICE = "_SERVICE_HOST"
 
 def unknown_variables(environ: Mapping[str, str] = os.environ) -> list[str]:
     """A line for each variable with our prefix that is no setting's, with the name that may have been meant."""
-    known = [CONFIG_FILE, URL, *(option.variable for option in OPTIONS)]
+    known = [CONFIG_FILE, URL, *(option.variable for option in FLAGS)]
     services = tuple(_service_prefixes(environ))
     unknown = [
         name

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 _MAX_DEPTH = 10  # of nested mappings
 
 
 class GivenSetting(NamedTuple):
-    """A setting as it was written, and the place to name in an error."""
+    """A setting as it was written, and the place to name in an error.
+
+    A section's value is each of its items as JSON; `lines` are those where the items begin.
+    """
 
     value: str | list[str]
     place: str
+    lines: tuple[int, ...] = ()
 
 
-def read_yaml_file(path: str) -> tuple[dict[str, GivenSetting], list[str]]:
-    """The YAML file's settings by key, nested mappings joined by dots, and its faults."""
+def read_yaml_file(path: str, sections: Collection[str]) -> tuple[dict[str, GivenSetting], list[str]]:
+    """The YAML file's settings by key, nested mappings joined by dots, and its faults.
+
+    The keys `sections` have lists of mappings.
+    """
     import yaml
 
     try:
@@ -30,10 +38,41 @@ def read_yaml_file(path: str) -> tuple[dict[str, GivenSetting], list[str]]:
     found: dict[str, GivenSetting] = {}
     faults: list[str] = []
     if isinstance(document, yaml.MappingNode):
+        _take_sections(document, sections, path, found, faults)
         _flatten(document, "", path, found, faults)
     elif document is not None and document.tag != "tag:yaml.org,2002:null":
         faults.append(f"{path}: not a mapping of keys to values")
     return found, faults
+
+
+def _take_sections(
+    document: Any, sections: Collection[str], path: str, found: dict[str, GivenSetting], faults: list[str]
+) -> None:
+    """Move the sections from the document to `found`, what is wrong with them to `faults`."""
+    import msgspec
+    from yaml import MappingNode, SafeLoader, SequenceNode
+    from yaml.constructor import ConstructorError
+
+    others = []
+    for key, value in document.value:
+        if key.value not in sections:
+            others.append((key, value))
+            continue
+        place = f"{path}: line {key.start_mark.line + 1}: {key.value}"
+        if key.value in found:
+            faults.append(f"{place}: given twice")
+            continue
+        items = value.value if isinstance(value, SequenceNode) else [value]
+        if not all(isinstance(item, MappingNode) for item in items):
+            faults.append(f"{place}: not a list of mappings")
+            continue
+        try:
+            texts = [msgspec.json.encode(SafeLoader("").construct_document(item)).decode() for item in items]
+        except (ConstructorError, TypeError, ValueError, RecursionError) as error:
+            faults.append(f"{place}: {getattr(error, 'problem', None) or error}")
+            continue
+        found[key.value] = GivenSetting(texts, place, tuple(item.start_mark.line + 1 for item in items))
+    document.value = others
 
 
 def _flatten(node: Any, prefix: str, path: str, found: dict[str, GivenSetting], faults: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Protobuf's wire format: bytes to fields."""
+"""Protobuf's wire format: bytes to fields, and keys and numbers to bytes."""
 
 from __future__ import annotations
 
@@ -57,3 +57,19 @@ def read_varint(data: bytes | memoryview, at: int, end: int) -> tuple[int, int]:
         if byte < 0x80:
             return value & 0xFFFF_FFFF_FFFF_FFFF, i + 1
     raise Malformed("a number that does not end", at)
+
+
+def key(number: int, kind: int) -> bytes:
+    """A field's key: its number and its wire type."""
+    return varint(number << 3 | kind)
+
+
+def varint(value: int) -> bytes:
+    """Seven bits a byte, the lowest first; a negative number modulo 2^64."""
+    value &= 0xFFFF_FFFF_FFFF_FFFF
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)

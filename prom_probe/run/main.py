@@ -38,12 +38,12 @@ from prom_probe.run.prctl import adopt_orphans
 from prom_probe.run.probes import GPU, PROBES, SCRAPE, ProbeKind
 from prom_probe.run.reload import Reload
 from prom_probe.run.settings_pipe import take
-from prom_probe.run.shared import AGGREGATOR, Shared
+from prom_probe.run.shared import AGGREGATOR, SENDER, Shared
 from prom_probe.run.summary import read_used, summarize
-from prom_probe.run.supervisor import Supervisor, Worker
+from prom_probe.run.supervisor import GRACE_S, LAST_STAGE, SENDER_STAGE, Supervisor, Worker
 from prom_probe.run.survivors import find_survivors
 from prom_probe.run.told import ToldAggregator
-from prom_probe.run.workers import load_probes, run_aggregator, run_probe, run_scraper
+from prom_probe.run.workers import load_probes, run_aggregator, run_probe, run_scraper, run_sender
 from prom_probe.threads import trim_heap
 
 # How long the last line waits for a reader that is behind.
@@ -138,7 +138,7 @@ def _prepare(config: Config, source: SettingsSource, argv: tuple[str, ...], inhe
         gc.freeze()  # the workers share these pages; a collection would copy them
         workers = [_probe_worker(shared, name, kind) for name, kind in PROBES.items()]
         supervisor = Supervisor(
-            [*workers, Worker(AGGREGATOR, partial(run_aggregator, shared))],
+            [*workers, *_storing_workers(shared)],
             shared.board,
             SystemKernel(log, inherited.blocked, shared.board.failed),
             log=log,
@@ -190,6 +190,18 @@ def _probe_worker(shared: Shared, name: str, kind: ProbeKind) -> Worker:
         grace_s=kind.grace_s,
         max_crashes=kind.max_crashes,
     )
+
+
+def _storing_workers(shared: Shared) -> list[Worker]:
+    """The sender, and the aggregator that it reads from, which ends after it."""
+    sender = Worker(
+        SENDER,
+        partial(run_sender, shared),
+        wanted=lambda: bool(shared.config.destinations),
+        grace_s=shared.config.remote_write_flush_timeout + GRACE_S,
+        stage=SENDER_STAGE,
+    )
+    return [sender, Worker(AGGREGATOR, partial(run_aggregator, shared), stage=LAST_STAGE)]
 
 
 def _log_addresses(shared: Shared) -> None:

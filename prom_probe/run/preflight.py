@@ -12,8 +12,9 @@ from prom_probe.log import Log
 from prom_probe.run.child import call_in_child
 
 DEFAULT_PROCFS = "/proc"
-RECEIVER_PACKAGE = "cramjam"
+REMOTE_PACKAGE = "cramjam"
 RECEIVER_FLAG = "--web.enable-remote-write-receiver"
+SENDER_SETTING = "remote write"
 
 
 def check(config: Config, log: Log) -> None:
@@ -21,7 +22,7 @@ def check(config: Config, log: Log) -> None:
     if missing := check_procfs(config):
         log("warn", f"{missing}: there are no series of it")
     check_storage(config)
-    check_receiver(config)
+    check_remote(config)
 
 
 def check_procfs(config: Config) -> str:
@@ -53,14 +54,20 @@ def check_storage(config: Config) -> None:
             raise ConfigError(str(error), 1) from None
 
 
-def check_receiver(config: Config, find_spec: Callable[[str], ModuleSpec | None] | None = None) -> None:
-    """ConfigError if remote writes are enabled and the package that decompresses them is not installed."""
-    if config.web_enable_remote_write_receiver:
+def check_remote(config: Config, find_spec: Callable[[str], ModuleSpec | None] | None = None) -> None:
+    """ConfigError if remote writes are accepted or sent, and the package that packs them is not installed."""
+    for what in remote_features(config):
         from importlib import util
 
-        if (find_spec or util.find_spec)(RECEIVER_PACKAGE) is None:
-            what = f"{RECEIVER_FLAG} needs the package {RECEIVER_PACKAGE}: pip install 'prom-probe[remote]'"
-            raise ConfigError(what, 1)
+        if (find_spec or util.find_spec)(REMOTE_PACKAGE) is None:
+            text = f"{what} needs the package {REMOTE_PACKAGE}: pip install 'prom-probe[remote]'"
+            raise ConfigError(text, 1)
+
+
+def remote_features(config: Config) -> list[str]:
+    """What of the settings needs the package."""
+    wanted = {RECEIVER_FLAG: config.web_enable_remote_write_receiver, SENDER_SETTING: bool(config.destinations)}
+    return [name for name, asked in wanted.items() if asked]
 
 
 def has_tls(config: Config) -> bool:

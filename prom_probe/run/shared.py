@@ -11,6 +11,8 @@ from prom_probe.config.settings import Config
 from prom_probe.config.sources import SettingsSource
 from prom_probe.log import Log
 from prom_probe.model.watch import Watch
+from prom_probe.remote.feed_protocol import FeedSockets
+from prom_probe.remote.sender_state import SLOT_BYTES as SENDER_SLOT_BYTES
 from prom_probe.ring.doorbell import Doorbell
 from prom_probe.ring.layout import BEATS, begin_ring, create_ring, reserve_ring, ring_cells
 from prom_probe.ring.slot import Slot
@@ -21,6 +23,7 @@ from prom_probe.run.watchdog import Roots, Watchdog
 from prom_probe.sources.reading import NOTE_BYTES
 
 AGGREGATOR = "aggregator"
+SENDER = "remote_write"
 
 _SLOT_BYTES = 256 << 10
 _STUCK_BYTES = 64 << 10
@@ -39,7 +42,7 @@ class Shared:
         self.started_at = time.time()
         self.argv: tuple[str, ...] = ()  # COMMAND's
         self.supervisor_pid = os.getpid()
-        self.board = WorkerBoard([*PROBES, AGGREGATOR])
+        self.board = WorkerBoard([*PROBES, SENDER, AGGREGATOR])
         log.count_drops(self.board.dropped_cell())
         self.bell = Doorbell()  # the aggregator's: there is something in a ring
         self.reload_bell = Doorbell()  # the supervisor's: a client asks for a reload
@@ -57,6 +60,9 @@ class Shared:
             interval_s=lambda name: PROBES[name].interval(self.config),
             told=self.stuck,
         )
+        # The sender's: how it asks the aggregator, and where it leaves its cursors and counts.
+        self.feed = FeedSockets() if config.destinations else None
+        self.sent = Slot(SENDER_SLOT_BYTES)
         self.members = Slot(_MEMBERS_BYTES)  # which process belongs to which tree, for the GPU worker
         self.listeners: list[ListeningSocket] = []
         self.watches: tuple[Watch, ...] = config.watch

@@ -43,6 +43,10 @@ WAITS_S = 0.5
 # How often to check whether there is work for a worker that had none.
 RECHECK_S = 60.0
 
+# At the end workers end stage by stage: those that give samples, the sender, which asks for them, and at last the
+# aggregator, which has them.
+FIRST_STAGE, SENDER_STAGE, LAST_STAGE = range(3)
+
 # How long COMMAND's zombie is kept for a last collection.
 LAST_COLLECTION_S = 1.0
 
@@ -71,7 +75,8 @@ class Worker:
     """A worker process: `main` runs in it, with its lifeline as the argument.
 
     It is started only when `wanted` says that there is work for it. It gets `grace_s` between SIGTERM and SIGKILL.
-    After `max_crashes` in a row, each within HEALTHY_AFTER_S of its start, it is given up (0: never).
+    After `max_crashes` in a row, each within HEALTHY_AFTER_S of its start, it is given up (0: never). At the end, those
+    of a lower `stage` end first.
     """
 
     def __init__(
@@ -82,7 +87,9 @@ class Worker:
         wanted: Callable[[], bool] = lambda: True,
         grace_s: float = GRACE_S,
         max_crashes: int = 0,
+        stage: int = FIRST_STAGE,
     ) -> None:
+        self.stage = stage
         self.name = name
         self.main = main
         self.wanted = wanted
@@ -99,7 +106,7 @@ class Worker:
 
 
 class Supervisor:
-    """Runs `workers`, of which the last is the aggregator, and COMMAND if there is one.
+    """Runs `workers`, and COMMAND if there is one.
 
     `collect_now` has the probes collect and waits for it until a deadline. The settings are reloaded when
     `reload_bell` rings and, without COMMAND, on SIGHUP; what is asked for meanwhile is one more reload.
@@ -383,10 +390,11 @@ class Supervisor:
         return None
 
     def _stop_workers(self) -> None:
-        """End the probes, and then the aggregator, so that it gets all of their samples. SIGKILL after the grace."""
+        """End the workers, those first whose samples others still take. SIGKILL after the grace."""
         for listener in self._listeners:
             listener.sock.close()  # the aggregator has its own
-        for group in (self._workers[:-1], self._workers[-1:]):
+        for stage in sorted({worker.stage for worker in self._workers}):
+            group = [worker for worker in self._workers if worker.stage == stage]
             for worker in group:
                 if worker.pid:
                     self._send(worker, signal.SIGTERM)

@@ -15,7 +15,7 @@ from prom_probe.log import Log
 from prom_probe.run import kept
 from prom_probe.run.collector_context import collector_context
 from prom_probe.run.probes import PROBES, collector_intervals
-from prom_probe.run.shared import AGGREGATOR, Shared
+from prom_probe.run.shared import AGGREGATOR, SENDER, Shared
 
 if TYPE_CHECKING:
     from prom_probe.history.run_info import RunInfo
@@ -79,6 +79,26 @@ def run_scraper(shared: Shared, name: str, lifeline: int) -> None:
     scraper.run()
 
 
+def run_sender(shared: Shared, lifeline: int) -> None:
+    """The remote write worker: sends until SIGTERM, and then what is left."""
+    early: list[int] = []  # a run can end before this worker is ready
+    signal.signal(signal.SIGTERM, lambda number, frame: early.append(number))
+    from prom_probe.remote.sending import Sending, make_senders
+
+    for listener in shared.listeners:
+        listener.sock.close()
+    log = shared.log.named(SENDER)
+    log.count_drops(shared.board.dropped_cell(SENDER))
+    assert shared.feed is not None, "it is started only where there is a destination"
+    start_ms = round(1000 * (time.time() - (time.monotonic() - shared.started_s)))
+    senders = make_senders(shared.config, shared.feed.sender, shared.sent, start_ms, log)
+    sending = Sending(senders, shared.config.remote_write_flush_timeout, lifeline=lifeline)
+    signal.signal(signal.SIGTERM, lambda number, frame: sending.stop())
+    if early:
+        sending.stop()
+    sending.run()
+
+
 def run_aggregator(shared: Shared, lifeline: int) -> None:
     """The aggregator: one loop that ingests and serves."""
     if shared.storage_path is not None:
@@ -109,6 +129,8 @@ def run_aggregator(shared: Shared, lifeline: int) -> None:
         started_s=shared.started_s,
         dropped_lines=shared.board.dropped_lines,
         supervisor_errors=shared.board.failures,
+        feed=shared.feed.aggregator if shared.feed is not None else None,
+        sent=shared.sent,
     )
     _note_api(shared)
     _remove_excess_runs(shared)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -321,6 +323,16 @@ class Store:
         """The oldest timestamp; None if nothing is stored."""
         pieces = (piece for stream in self._streams for piece in stream.pieces if piece.samples)
         return min((piece.view().mint for piece in pieces), default=None)
+
+    def collector_streams(self) -> Collection[CollectorStream]:
+        """The collectors' streams, for a reader in the writer's own thread."""
+        return self._collectors.values()
+
+    def find_series(self, ref: int) -> IndexedSeries | None:
+        """The series with this ref; None if it has left the index."""
+        series = self._index.all
+        place = bisect_left(series, ref, key=attrgetter("ref"))
+        return series[place] if place < len(series) and series[place].ref == ref else None
 
     def newest_ms(self) -> int | None:
         """The newest sample's timestamp; None if nothing is stored."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from prom_probe.config.settings import OPTIONS
+from prom_probe.config.settings import FLAGS
 from prom_probe.config.sources import find_config
 from prom_probe.config.units import parse_size
 from tests.deploy.tools import DEPLOY, KUSTOMIZE, parse, run
@@ -22,8 +22,8 @@ NOT_AN_OPTION = {"config.file"}  # names the file that the others are read from
 
 def test_variables_and_flags_exist() -> None:
     """In every file of deploy/, in comments too."""
-    variables = {option.variable for option in OPTIONS}
-    flags = {option.key for option in OPTIONS} | NOT_AN_OPTION
+    variables = {option.variable for option in FLAGS}
+    flags = {option.key for option in FLAGS} | NOT_AN_OPTION
     seen: set[str] = set()
     for file in TEXTS:
         text = file.read_text()

@@ -204,7 +204,7 @@ class Host:
         ring = create_ring(1 << 16)
         self._told = Consumer(ring)
         self.supervisor = Supervisor(
-            [*workers, worker("aggregator")],
+            [*workers, worker("aggregator", stage=rules.LAST_STAGE)],
             self.board,
             sim,
             told=told or ToldAggregator(ring, Doorbell()),
@@ -253,5 +253,6 @@ def worker(
     wanted: Callable[[], bool] = lambda: True,
     grace_s: float = rules.GRACE_S,
     max_crashes: int = 0,
+    stage: int = 0,
 ) -> Worker:
-    return Worker(name, lambda lifeline: None, wanted=wanted, grace_s=grace_s, max_crashes=max_crashes)
+    return Worker(name, lambda lifeline: None, wanted=wanted, grace_s=grace_s, max_crashes=max_crashes, stage=stage)

@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "exposition": "model",
     "collectors": "model sources",
     "probe": "collectors config ring sources",
-    "remote": "log model threads tsdb",
+    "remote": "config log model ring threads tsdb",
     "web": "exposition history log model promql remote threads tsdb",
     "aggregate": "config history log model promql remote ring threads tsdb web",
     "run": "*",

@@ -13,6 +13,7 @@ from prom_probe.cli.doctor.finding import Finding
 from prom_probe.cli.doctor.identity import Identity, read_identity
 from prom_probe.cli.doctor.machine import check_gpus, check_system
 from prom_probe.cli.doctor.processes import check_files, check_watches, find_trees
+from prom_probe.cli.doctor.receivers import check_receivers
 from prom_probe.cli.doctor.service import (
     check_addresses,
     check_packages,
@@ -85,6 +86,7 @@ def _check_settings(config: Config) -> Iterator[Finding]:
     yield from check_storage(config)
     yield check_shared_memory()
     yield from check_packages(config)
+    yield from check_receivers(config)
 
 
 def render_json(report: Report) -> str:

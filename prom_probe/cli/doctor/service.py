@@ -15,7 +15,7 @@ from prom_probe.config.error import ConfigError
 from prom_probe.config.settings import Config
 from prom_probe.config.units import format_size
 from prom_probe.run.listening import ListeningSocket, close, listen
-from prom_probe.run.preflight import RECEIVER_FLAG, RECEIVER_PACKAGE, has_tls
+from prom_probe.run.preflight import REMOTE_PACKAGE, has_tls, remote_features
 from prom_probe.tsdb.disk import folder
 from prom_probe.tsdb.outcome import StorageError
 
@@ -175,9 +175,9 @@ def check_shared_memory(path: str = "/dev/shm", access: Access = ACCESS) -> Find
 
 def check_packages(config: Config, find_spec: Callable[[str], ModuleSpec | None] = find_spec) -> Iterator[Finding]:
     """A finding for each optional package that a setting needs."""
-    if config.web_enable_remote_write_receiver:
-        if find_spec(RECEIVER_PACKAGE) is None:
-            reason, change = f"the package {RECEIVER_PACKAGE} is not installed", "pip install 'prom-probe[remote]'"
-            yield Finding("packages", RECEIVER_FLAG, "missing", "", reason, change, "prom-probe run does not start")
+    for setting in remote_features(config):
+        if find_spec(REMOTE_PACKAGE) is None:
+            reason, change = f"the package {REMOTE_PACKAGE} is not installed", "pip install 'prom-probe[remote]'"
+            yield Finding("packages", setting, "missing", "", reason, change, "prom-probe run does not start")
         else:
-            yield Finding("packages", RECEIVER_FLAG, "ok", RECEIVER_PACKAGE)
+            yield Finding("packages", setting, "ok", REMOTE_PACKAGE)

@@ -7,7 +7,7 @@ from click.testing import CliRunner, Result
 
 from prom_probe import __version__
 from prom_probe.cli.main import COMMANDS, cli, main
-from prom_probe.config.settings import OPTIONS
+from prom_probe.config.settings import FLAGS
 
 
 def run(*args: str, **environ: str) -> Result:
@@ -31,7 +31,7 @@ def test_help_lists_the_commands() -> None:
 
 def test_run_has_a_flag_for_every_setting_and_serve_shows_those_that_it_uses() -> None:
     """`serve` accepts the others, so that the flags of a run can be given."""
-    flags = {option.flag for option in OPTIONS}
+    flags = {option.flag for option in FLAGS}
     shown = {name: run(name, "--help").output for name in ("run", "serve")}
     assert all(f"{flag} " in shown["run"] or f"{flag}\n" in shown["run"] for flag in flags)
     assert "--query.timeout" in shown["serve"]

@@ -1,7 +1,7 @@
 """The configuration page is what the settings' table says."""
 
 from prom_probe.config.page import page
-from prom_probe.config.settings import OPTIONS
+from prom_probe.config.settings import FLAGS
 from tests.support.paths import ROOT
 
 PAGE = ROOT / "docs" / "configuration.md"
@@ -15,4 +15,4 @@ def test_the_page_is_up_to_date() -> None:
 def test_every_setting_is_on_it() -> None:
     """By flag and variable."""
     text = page()
-    assert all(f"`{option.flag}" in text and f"`{option.variable}`" in text for option in OPTIONS)
+    assert all(f"`{option.flag}" in text and f"`{option.variable}`" in text for option in FLAGS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from prom_probe.config.settings import OPTIONS
+from prom_probe.config.settings import FLAGS
 from prom_probe.config.variables import unknown_variables
 
 
@@ -22,7 +22,7 @@ from prom_probe.config.variables import unknown_variables
         (["PROM_PROBE_WEB_PORT"], ["unknown variable PROM_PROBE_WEB_PORT"]),
         (["PROM_PROBE_"], ["unknown variable PROM_PROBE_"]),
         (["PROM_PROBEINTERVAL", "prom_probe_interval", "_PROM_PROBE_COMPLETE"], []),
-        (["PROM_PROBE_URL", "PROM_PROBE_CONFIG_FILE", *(option.variable for option in OPTIONS)], []),
+        (["PROM_PROBE_URL", "PROM_PROBE_CONFIG_FILE", *(option.variable for option in FLAGS)], []),
     ],
 )
 def test_each_is_a_line_with_a_suggestion(names: list[str], lines: list[str]) -> None:

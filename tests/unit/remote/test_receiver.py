@@ -20,7 +20,7 @@ from prom_probe.model.labels import Labels, make_labels
 from prom_probe.model.sample import STALE
 from prom_probe.remote import receiver, write_request
 from prom_probe.remote.receiver import Receiver
-from prom_probe.run.preflight import check_receiver
+from prom_probe.run.preflight import check_remote
 from prom_probe.tsdb.store import AppendOutcome, Store, StoreOptions
 from prom_probe.web.api.remote_write import store as store_body
 from prom_probe.web.http.limits import HttpLimits
@@ -440,8 +440,8 @@ def test_few_large_bodies_at_a_time() -> None:
 def test_without_cramjam_it_does_not_start() -> None:
     """One line says what to install; without the flag nothing is missing."""
     on = make_config({"web.enable-remote-write-receiver": "true"}, {})
-    check_receiver(on)
-    check_receiver(make_config({}, {}), lambda name: None)
+    check_remote(on)
+    check_remote(make_config({}, {}), lambda name: None)
     with pytest.raises(ConfigError, match=r"needs the package cramjam: pip install 'prom-probe\[remote\]'") as raised:
-        check_receiver(on, lambda name: None)
+        check_remote(on, lambda name: None)
     assert raised.value.status == 1

@@ -1,0 +1,90 @@
+"""Remote write 1.0's message as a sender writes it: labels and samples to bytes; `write_request.py` draws it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from prom_probe.model.family import Family, MetricType
+from prom_probe.model.labels import Labels
+from prom_probe.remote.protobuf import I64, LEN, VARINT, key, varint
+
+# What a request says about itself; users' headers do not override it.
+HEADERS = {
+    "Content-Encoding": "snappy",
+    "Content-Type": "application/x-protobuf",
+    "X-Prometheus-Remote-Write-Version": "0.1.0",
+}
+
+# MetricMetadata's `type`. The types that an OpenMetrics page can have besides are not ours.
+METRIC_TYPES: dict[MetricType, int] = {
+    "unknown": 0,
+    "counter": 1,
+    "gauge": 2,
+    "histogram": 3,
+    "summary": 5,
+    "info": 6,
+}
+
+_TIMESERIES, _METADATA = key(1, LEN), key(3, LEN)
+_LABEL, _SAMPLE = key(1, LEN), key(2, LEN)
+_NAME, _VALUE = key(1, LEN), key(2, LEN)
+_SAMPLE_VALUE, _SAMPLE_TIME = key(1, I64), key(2, VARINT)
+
+
+class Run(NamedTuple):
+    """Samples of one series in time order: timestamps in ms, and the values as packed little-endian float64."""
+
+    times: Sequence[int]
+    values: bytes
+
+
+class SeriesEncoder:
+    """Encodes samples; a request has few different timestamps, so their bytes are remembered for its length."""
+
+    def __init__(self) -> None:
+        self._ends: dict[int, bytes] = {}  # by timestamp: the sample's last field
+        self._starts: dict[int, bytes] = {}  # by that field's length: what precedes the value
+
+    def series(self, labels: bytes, runs: Iterable[Run]) -> bytes:
+        """A TimeSeries as a field of the request; `labels` are its label fields (`encode_labels`)."""
+        parts = [labels]
+        for times, values in runs:
+            for i, t_ms in enumerate(times):
+                end = self._ends.get(t_ms)
+                if end is None:
+                    end = self._ends[t_ms] = _SAMPLE_TIME + varint(t_ms)
+                start = self._starts.get(len(end))
+                if start is None:
+                    length = len(_SAMPLE_VALUE) + 8 + len(end)
+                    start = self._starts[len(end)] = _SAMPLE + varint(length) + _SAMPLE_VALUE
+                parts += (start, values[8 * i : 8 * i + 8], end)
+        body = b"".join(parts)
+        return _TIMESERIES + varint(len(body)) + body
+
+
+def encode_labels(labels: Labels) -> bytes:
+    """The label fields of a TimeSeries. `labels` are sorted by name."""
+    parts: list[bytes] = []
+    for name, value in labels:
+        body = _text(_NAME, name) + _text(_VALUE, value)
+        parts += (_LABEL, varint(len(body)), body)
+    return b"".join(parts)
+
+
+def encode_metadata(families: Iterable[Family]) -> bytes:
+    """A request's metadata fields: type, name, help and unit of each family."""
+    parts: list[bytes] = []
+    for family in families:
+        body = key(1, VARINT) + varint(METRIC_TYPES[family.type]) if METRIC_TYPES[family.type] else b""
+        for number, text in ((2, family.name), (4, family.help), (5, family.unit)):
+            if text:
+                body += _text(key(number, LEN), text)
+        parts += (_METADATA, varint(len(body)), body)
+    return b"".join(parts)
+
+
+def _text(field: bytes, text: str) -> bytes:
+    # A name that the kernel gives need not be UTF-8, and is escaped long before this; the message must be.
+    data = text.encode(errors="backslashreplace")
+    return field + varint(len(data)) + data

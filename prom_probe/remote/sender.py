@@ -1,0 +1,270 @@
+"""Sends one destination's samples: asks the aggregator what came after its cursors, and posts that."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Sequence
+
+from prom_probe.config.remote_write import Destination
+from prom_probe.config.units import parse_duration
+from prom_probe.log import Log
+from prom_probe.model.family import Family
+from prom_probe.model.printable import printable
+from prom_probe.remote.batch import MAX_BODY_BYTES, SendBatch, SentLabels
+from prom_probe.remote.connection import ReceiverConnection, SendAnswer, SendError
+from prom_probe.remote.feed_client import ANSWER_S, FeedClient
+from prom_probe.remote.feed_protocol import WINDOW_ROWS, CursorFields, FeedAnswer
+from prom_probe.remote.message import HEADERS
+from prom_probe.remote.sender_state import DestinationState, StateKeeper
+from prom_probe.remote.verdict import Verdict, judge, retry_after_s
+from prom_probe.threads import trim_heap
+
+# How often to ask for what is new.
+POLL_S = 1.0
+
+# A request is not made smaller than this: a series' samples in one answer are not divided.
+_LEAST_SAMPLES = WINDOW_ROWS
+
+# How many series' labels are kept; beyond that all are told anew.
+_MOST_LABELS = 20_000
+
+# How long a failure that goes on is not logged again.
+_QUIET_S = 60.0
+_WORDS_CHARS = 300
+
+
+class Sender:
+    """One destination. `run` is called in a thread of its own."""
+
+    def __init__(
+        self,
+        number: int,
+        destination: Destination,
+        labels: SentLabels,
+        client: FeedClient,
+        keeper: StateKeeper,
+        *,
+        start_ms: int,
+        poll_s: float,
+        log: Log,
+    ) -> None:
+        """`number`: which of the settings' destinations it is. `start_ms`: nothing older is sent to a new one."""
+        self._number = number
+        self._destination = destination
+        self._labels = labels
+        self._client = client
+        self._keeper = keeper
+        self._state: DestinationState = keeper.destination(destination.label, start_ms)
+        self._counts = self._state.counts
+        self._connection = ReceiverConnection(destination)
+        self._poll_s = poll_s
+        self._log = log
+        queue = destination.queue_config
+        self._most = self._limit = max(queue.max_samples_per_send, _LEAST_SAMPLES)
+        self._backoff_s = parse_duration(queue.min_backoff), parse_duration(queue.max_backoff)
+        self._timeout_s = parse_duration(destination.remote_timeout)
+        metadata = destination.metadata_config
+        self._metadata_s = parse_duration(metadata.send_interval) if metadata.send else 0.0
+        self._metadata_due_s = 0.0
+        self._session = int.from_bytes(os.urandom(4), "little")
+        self._feed = 0
+        self._held: FeedAnswer | None = None
+        self._stopping = threading.Event()
+        self._end_s = float("inf")  # monotonic: when to give up
+        self._quiet_until_s = 0.0
+        self._failing = False
+
+    def stop(self, end_s: float) -> None:
+        """Send what is left, and end by `end_s` (monotonic) at the latest."""
+        self._end_s = end_s
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Send until `stop`, and then what is left."""
+        try:
+            while time.monotonic() < self._end_s:
+                stopping = self._stopping.is_set()
+                gathered = self._maybe_gather(last=stopping)
+                if gathered is not None:
+                    self._deliver(*gathered)
+                else:
+                    self._settle()
+                    if stopping:
+                        return
+                    self._stopping.wait(self._poll_s)
+        finally:
+            self._connection.close()
+
+    def _settle(self) -> None:
+        """Everything that there is has been sent."""
+        if self._counts.lag_s:
+            self._counts.lag_s = 0.0
+            self._keeper.save(durable=False)
+
+    # -- what is sent
+
+    def _maybe_gather(self, *, last: bool) -> tuple[SendBatch, dict[str, CursorFields], list[Family]] | None:
+        """The next request's samples with the cursors behind them; None if there is nothing, or no answer."""
+        if len(self._labels) > _MOST_LABELS:
+            self._labels.forget()
+            self._session += 1
+            self._held = None
+        batch, cursors = SendBatch(self._labels), dict(self._state.cursors)
+        families: list[Family] = []
+        wants_families = bool(self._metadata_s) and time.monotonic() >= self._metadata_due_s
+        answer, self._held = self._held, None
+        moved = False
+        while True:
+            if answer is None:
+                left = self._limit - batch.samples
+                answer = self._ask(cursors, left, last=last, families=wants_families and not families)
+                if answer is None:
+                    return None
+            if self._is_new_feed(answer) and batch.samples:
+                return None  # what was gathered has refs of the one before
+            for ref, labels in answer.labels:
+                self._labels.learn(ref, labels)
+            families = families or answer.families
+            if not batch.fits(answer, self._limit):
+                self._held = answer
+                break
+            batch.add(answer)
+            cursors |= answer.cursors
+            moved |= bool(answer.cursors)
+            if not answer.more or batch.samples >= self._limit:
+                break
+            answer = None
+        if batch.bytes > MAX_BODY_BYTES and self._limit > _LEAST_SAMPLES:
+            self._make_smaller()
+            return self._maybe_gather(last=last)
+        return (batch, cursors, families) if moved else None
+
+    def _ask(self, cursors: dict[str, CursorFields], samples: int, *, last: bool, families: bool) -> FeedAnswer | None:
+        answer = self._client.ask(
+            self._number,
+            self._session,
+            cursors,
+            self._state.start_ms,
+            max(samples, 1),
+            last=last,
+            families=families,
+            patience_s=min(ANSWER_S, self._end_s - time.monotonic()),
+        )
+        if answer is None:
+            self._session += 1  # the labels in a lost answer have to be told again
+        return answer
+
+    def _is_new_feed(self, answer: FeedAnswer) -> bool:
+        """Whether another aggregator answers than before: its refs are others."""
+        if answer.feed == self._feed:
+            return False
+        self._feed = answer.feed
+        self._labels.forget()
+        return True
+
+    def _make_smaller(self) -> None:
+        self._limit = max(_LEAST_SAMPLES, self._limit // 2)
+        self._held = None
+
+    # -- how it is sent
+
+    def _deliver(self, batch: SendBatch, cursors: dict[str, CursorFields], families: Sequence[Family]) -> None:
+        """Post the batch until it is done or dropped, and move the cursors behind it; unless time is up before that."""
+        from cramjam import snappy
+
+        counts = self._counts
+        if not batch.samples:
+            self._commit(batch, cursors)
+            return
+        body = bytes(snappy.compress_raw(batch.encode(families)))
+        backoff_s, most_s = self._backoff_s
+        unsure = False  # whether the receiver may have it already
+        while True:
+            now_s = time.time()
+            if batch.oldest_ms is not None:
+                counts.lag_s = max(0.0, now_s - batch.oldest_ms / 1000)
+            wait_s = 0.0
+            try:
+                answer = self._connection.post(body, HEADERS, self._time_left())
+            except SendError as error:
+                unsure |= error.sent
+                self._failed("timeout" if "in time" in str(error) else "connection", str(error))
+            else:
+                counts.requests += 1
+                unsure |= answer.repeated
+                counts.bytes += len(body)
+                verdict = judge(answer.status)
+                if verdict is Verdict.DONE:
+                    self._succeeded(batch, families)
+                    self._commit(batch, cursors)
+                    return
+                self._failed(f"http_{answer.status}", self._words(answer))
+                if verdict is Verdict.SMALLER and self._limit > _LEAST_SAMPLES:
+                    self._make_smaller()
+                    return
+                if verdict is not Verdict.RETRY:
+                    # A request that may have been stored before it was repeated is refused as repeated.
+                    reason = "repeated" if unsure and answer.status == 400 else f"http_{answer.status}"
+                    counts.dropped[reason] = counts.dropped.get(reason, 0) + batch.samples
+                    self._commit(batch, cursors)
+                    return
+                unsure |= answer.status != 429
+                wait_s = retry_after_s(answer.headers, now_s)
+            if not self._pause(max(wait_s, backoff_s * random.uniform(0.5, 1.0))):
+                return
+            backoff_s = min(2 * backoff_s, most_s)
+            counts.retried += batch.samples
+
+    def _time_left(self) -> float:
+        return max(0.001, min(self._timeout_s, self._end_s - time.monotonic()))
+
+    def _pause(self, seconds: float) -> bool:
+        """Wait before the next try; False if time is up."""
+        until_s = time.monotonic() + seconds
+        if not self._stopping.is_set() and self._stopping.wait(seconds):
+            until_s = 0.0  # the end of the run: try at once
+        left_s = min(until_s, self._end_s) - time.monotonic()
+        if left_s > 0:
+            time.sleep(left_s)
+        return time.monotonic() < self._end_s
+
+    def _commit(self, batch: SendBatch, cursors: dict[str, CursorFields]) -> None:
+        """The batch is done with: what comes next is behind it."""
+        self._state.cursors = cursors
+        dropped = self._counts.dropped
+        for reason, samples in (("relabel", batch.relabelled), ("evicted", batch.unknown)):
+            if samples:
+                dropped[reason] = dropped.get(reason, 0) + samples
+        self._counts.lost_s += batch.lost_ms / 1000
+        self._keeper.save(durable=True)
+
+    def _succeeded(self, batch: SendBatch, families: Sequence[Family]) -> None:
+        counts = self._counts
+        counts.sent += batch.samples
+        counts.highest_s = max(counts.highest_s, batch.newest_ms / 1000)
+        counts.up = True
+        if families:
+            self._metadata_due_s = time.monotonic() + self._metadata_s
+        if self._failing:
+            self._failing, self._quiet_until_s = False, 0.0
+            self._log("info", f"remote write to {self._destination.label} works again")
+            trim_heap()
+
+    def _failed(self, reason: str, words: str) -> None:
+        """Count a failure, and log it unless one was logged a short while ago."""
+        counts = self._counts
+        counts.failed[reason] = counts.failed.get(reason, 0) + 1
+        counts.up = False
+        self._failing = True
+        self._keeper.save(durable=False)
+        if time.monotonic() >= self._quiet_until_s:
+            self._quiet_until_s = time.monotonic() + _QUIET_S
+            self._log("warn", f"remote write to {self._destination.label} failed", reason=reason, answer=words)
+
+    @staticmethod
+    def _words(answer: SendAnswer) -> str:
+        text = printable(" ".join(answer.words.split()))
+        return f"{answer.status} {text[:_WORDS_CHARS]}".rstrip()

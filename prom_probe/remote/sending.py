@@ -1,0 +1,94 @@
+"""The remote write worker: a thread for each destination, so that none waits for another."""
+
+from __future__ import annotations
+
+import select
+import socket
+import threading
+import time
+from collections.abc import Sequence
+
+from prom_probe.config.settings import Config
+from prom_probe.log import Log
+from prom_probe.model.labels import make_labels
+from prom_probe.remote.batch import SentLabels
+from prom_probe.remote.feed_client import FeedClient
+from prom_probe.remote.sender import POLL_S, Sender
+from prom_probe.remote.sender_state import StateKeeper
+from prom_probe.ring.doorbell import Doorbell
+from prom_probe.ring.slot import Slot
+
+JOB = "prom_probe"
+
+_STACK_BYTES = 512 << 10
+
+
+class Sending:
+    """Runs the senders until `stop` and their flush, or until the end of the supervisor."""
+
+    def __init__(self, senders: Sequence[Sender], flush_s: float, *, lifeline: int) -> None:
+        self._senders = senders
+        self._flush_s = flush_s
+        self._lifeline = lifeline
+        self._wake = Doorbell()
+        self._stopping = False
+        self._failures: list[BaseException] = []
+
+    def stop(self) -> None:
+        """Send what is left, and end; may be called from a signal handler."""
+        self._stopping = True
+        self._wake.ring()
+
+    def run(self) -> None:
+        """Raises the error that has ended one of the threads."""
+        threading.stack_size(_STACK_BYTES)
+        threads = [threading.Thread(target=self._run, args=(sender,), daemon=True) for sender in self._senders]
+        for thread in threads:
+            thread.start()
+        while not self._stopping:
+            readable, _, _ = select.select([self._lifeline, self._wake.fd], [], [])
+            if self._lifeline in readable:
+                return
+            self._wake.clear()
+            if self._failures:
+                raise self._failures[0]
+        end_s = time.monotonic() + self._flush_s
+        for sender in self._senders:
+            sender.stop(end_s)
+        while any(thread.is_alive() for thread in threads) and time.monotonic() < end_s:
+            readable, _, _ = select.select([self._lifeline, self._wake.fd], [], [], 0.05)
+            if self._lifeline in readable:  # there is nothing to read from any more
+                return
+            self._wake.clear()
+
+    def _run(self, sender: Sender) -> None:
+        try:
+            sender.run()
+        except BaseException as error:
+            self._failures.append(error)
+        self._wake.ring()
+
+
+def make_senders(config: Config, sock: socket.socket, slot: Slot, start_ms: int, log: Log) -> list[Sender]:
+    """A sender for each destination. `start_ms`: when this run began."""
+    keeper = StateKeeper(slot, config.storage_tsdb_path, log)
+    client = FeedClient(sock)
+    own = make_labels("", {"job": JOB, "instance": instance()})
+    return [
+        Sender(
+            number,
+            destination,
+            SentLabels(destination, own, config.external_label),
+            client,
+            keeper,
+            start_ms=start_ms,
+            poll_s=min(POLL_S, config.remote_write_interval),
+            log=log,
+        )
+        for number, destination in enumerate(config.destinations)
+    ]
+
+
+def instance() -> str:
+    """The `instance` label: the host's name, which in a pod is the pod's."""
+    return socket.gethostname()

@@ -1,0 +1,155 @@
+"""A remote write receiver of ours that checks each request, keeps its samples, and answers as it is told."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterable
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from prom_probe.model.labels import Labels, label_value
+from prom_probe.model.sample import STALE_BYTES
+from tests.support.write_reader import ReadRequest, Violation, read_request
+
+
+class Fault(NamedTuple):
+    """An answer other than 204: a status with headers and words, or none at all, after a while.
+
+    `stored`: the request's samples are kept all the same, as when an answer is lost on its way.
+    """
+
+    status: int = 0  # 0 closes the connection without an answer
+    words: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    after_s: float = 0.0
+    stored: bool = False
+
+
+class KeptRequest(NamedTuple):
+    """A request that was stored."""
+
+    headers: dict[str, str]
+    samples: int
+    bytes: int
+    content: ReadRequest
+
+
+class FaultReceiver:
+    """Answers the next requests by `faults`, one each, and all others by 204."""
+
+    def __init__(
+        self,
+        faults: Iterable[Fault] = (),
+        *,
+        unix: Path | None = None,
+        tls: ssl.SSLContext | None = None,
+        port: int = 0,
+    ) -> None:
+        self.faults = list(faults)
+        self.always: Fault | None = None  # the answer to all requests while it is set
+        self.requests: list[KeptRequest] = []
+        self.refused = 0
+        self.violations: list[Violation] = []
+        self._lock = threading.Lock()
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            timeout = 60
+
+            def address_string(self) -> str:
+                return "client"
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+            def do_POST(self) -> None:
+                receiver._answer(self)
+
+        class Listener(HTTPServer):
+            address_family = socket.AF_UNIX if unix is not None else socket.AF_INET
+            daemon_threads = True
+
+            def server_bind(self) -> None:
+                self.socket.bind(self.server_address)
+                self.server_address = self.socket.getsockname()
+
+            def process_request(self, request: Any, client: Any) -> None:
+                threading.Thread(target=self._serve, args=(request, client), daemon=True).start()
+
+            def _serve(self, request: Any, client: Any) -> None:
+                try:
+                    if tls is not None:
+                        request = tls.wrap_socket(request, server_side=True)
+                    self.finish_request(request, client or ("", 0))
+                except OSError:
+                    pass
+                self.shutdown_request(request)
+
+        address: Any = str(unix) if unix is not None else ("127.0.0.1", port)
+        self._server = Listener(address, Handler)
+        self.port = 0 if unix is not None else self._server.server_address[1]
+        scheme = "https" if tls is not None else "http"
+        self.url = f"unix:{unix}:/write" if unix is not None else f"{scheme}://127.0.0.1:{self.port}/write"
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def __enter__(self) -> FaultReceiver:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        if error is None and self.violations:
+            raise self.violations[0]
+
+    def _answer(self, handler: BaseHTTPRequestHandler) -> None:
+        body = handler.rfile.read(int(handler.headers["Content-Length"]))
+        with self._lock:
+            fault = self.always or (self.faults.pop(0) if self.faults else None)
+            if fault is None or fault.stored:
+                self._keep(handler, body)
+            else:
+                self.refused += 1
+        if fault is not None and fault.after_s:
+            time.sleep(fault.after_s)
+        if fault is not None and not fault.status:
+            handler.close_connection = True
+            return
+        handler.send_response(fault.status if fault is not None else 204)
+        for name, value in fault.headers if fault is not None else ():
+            handler.send_header(name, value)
+        words = fault.words.encode() if fault is not None else b""
+        handler.send_header("Content-Length", str(len(words)))
+        handler.end_headers()
+        handler.wfile.write(words)
+
+    def _keep(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
+        headers = dict(handler.headers.items())
+        try:
+            content = read_request(handler.command, headers, body)
+        except Violation as error:
+            self.violations.append(error)
+            return
+        samples = sum(len(samples) for _, samples in content.series)
+        self.requests.append(KeptRequest(headers, samples, len(body), content))
+
+    def samples(self, *, markers: bool = True) -> dict[Labels, list[tuple[int, bytes]]]:
+        """All samples by series, in the order in which they came."""
+        found: dict[Labels, list[tuple[int, bytes]]] = {}
+        for request in list(self.requests):
+            for labels, samples in request.content.series:
+                kept = [one for one in samples if markers or one[1] != STALE_BYTES]
+                if kept:
+                    found.setdefault(labels, []).extend(kept)
+        return found
+
+    def of(self, name: str) -> dict[Labels, list[tuple[int, bytes]]]:
+        """The samples of one metric."""
+        return {k: v for k, v in self.samples().items() if label_value(k, "__name__") == name}

@@ -1,0 +1,128 @@
+"""Reads remote write requests as the specification has them, on its own: what breaks one of its MUSTs is an error."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import cramjam
+
+from prom_probe.model.labels import Labels
+
+_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+
+Bits = list[tuple[int, bytes]]
+
+
+class Violation(AssertionError):
+    """A MUST of the specification that a request does not keep."""
+
+
+class ReadRequest(NamedTuple):
+    """Each series' samples, the values as their eight bytes; and the metadata, (type, name, help, unit)."""
+
+    series: list[tuple[Labels, Bits]]
+    metadata: list[tuple[int, str, str, str]]
+
+
+def must(holds: object, what: str) -> None:
+    """Violation unless it holds."""
+    if not holds:
+        raise Violation(what)
+
+
+def read_request(method: str, headers: Mapping[str, str], body: bytes) -> ReadRequest:
+    """A remote write 1.0 request. Raises Violation."""
+    must(method == "POST", f"a POST, not {method}")
+    must(headers.get("Content-Encoding") == "snappy", "Content-Encoding: snappy")
+    must(headers.get("Content-Type") in _TYPES_V1, f"Content-Type {headers.get('Content-Type')}")
+    must(headers.get("X-Prometheus-Remote-Write-Version") == "0.1.0", "the version")
+    must(headers.get("User-Agent"), "a User-Agent")
+    try:
+        message = bytes(cramjam.snappy.decompress_raw(body))
+    except cramjam.DecompressionError as error:
+        raise Violation(f"snappy's block format: {error}") from None
+    series, metadata = [], []
+    for number, value in fields(message):
+        if number == 1:
+            series.append(_series(value))
+        elif number == 3:
+            found = dict(fields(value))
+            metadata.append((found.get(1, 0), *(found.get(n, b"").decode() for n in (2, 4, 5))))
+        else:
+            must(False, f"field {number} of a WriteRequest")
+    must(len({labels for labels, _ in series}) == len(series), "each series once")
+    return ReadRequest(series, metadata)
+
+
+_TYPES_V1 = ("application/x-protobuf", "application/x-protobuf;proto=prometheus.WriteRequest")
+
+
+def _series(data: bytes) -> tuple[Labels, Bits]:
+    pairs, samples = [], []
+    for number, value in fields(data):
+        if number == 1:
+            found = dict(fields(value))
+            pairs.append((found.get(1, b"").decode(), found.get(2, b"").decode()))
+        elif number == 2:
+            found = dict(fields(value))
+            samples.append((_signed(found.get(2, 0)), found.get(1, bytes(8))))
+        else:
+            must(False, f"field {number} of a TimeSeries")
+    check_series(pairs, samples)
+    return tuple(pairs), samples
+
+
+def check_series(pairs: list[tuple[str, str]], samples: Bits) -> None:
+    """What both versions say of a series."""
+    names = [name for name, _ in pairs]
+    must(names == sorted(set(names)), f"labels sorted and unique: {names}")
+    must("__name__" in names, f"a metric name: {pairs}")
+    for name, value in pairs:
+        must(value, f"no empty value: {name}")
+        must(
+            (_NAME if name == "__name__" else _LABEL).fullmatch(value if name == "__name__" else name), f"{name} valid"
+        )
+    times = [t_ms for t_ms, _ in samples]
+    must(samples, f"samples: {pairs}")
+    must(times == sorted(set(times)), f"samples in time order: {pairs} {times}")
+
+
+def fields(data: bytes) -> Iterator[tuple[int, Any]]:
+    """(number, value) of each field: a number, eight bytes, or bytes."""
+    at = 0
+    while at < len(data):
+        key, at = _varint(data, at)
+        kind = key & 7
+        if kind == 0:
+            value, at = _varint(data, at)
+            yield key >> 3, value
+        elif kind == 1:
+            must(at + 8 <= len(data), "a whole fixed64")
+            yield key >> 3, data[at : at + 8]
+            at += 8
+        else:
+            must(kind == 2, f"wire type {kind}")
+            size, at = _varint(data, at)
+            must(at + size <= len(data), "a whole field")
+            yield key >> 3, data[at : at + size]
+            at += size
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        must(at < len(data), "a whole number")
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        at += 1
+        if byte < 0x80:
+            return value, at
+    raise Violation("a number that ends")
+
+
+def _signed(value: int) -> int:
+    return int(struct.unpack("<q", struct.pack("<Q", value))[0])

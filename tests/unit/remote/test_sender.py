@@ -1,0 +1,423 @@
+"""The sender against a receiver that fails in every way: what is stored there afterwards, and what is counted."""
+
+from __future__ import annotations
+
+import select
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prom_probe.config.remote_write import ExternalLabel, parse_destination
+from prom_probe.log import Log
+from prom_probe.model.labels import make_labels
+from prom_probe.model.sample import STALE_BYTES
+from prom_probe.remote.batch import SentLabels
+from prom_probe.remote.feed import SampleFeed, SeriesChoice
+from prom_probe.remote.feed_client import FeedClient
+from prom_probe.remote.feed_protocol import FeedSockets
+from prom_probe.remote.sender import Sender
+from prom_probe.remote.sender_state import SLOT_BYTES, SendCounts, StateKeeper, read_slot
+from prom_probe.remote.verdict import Verdict, judge, retry_after_s
+from prom_probe.ring.slot import Slot
+from prom_probe.tsdb.store import Store
+from tests.support.fault_receiver import Fault, FaultReceiver
+from tests.support.tls import Authority
+from tests.support.tsdb_tools import bits, gauges, row
+from tests.support.waiting import wait_for
+
+
+def _holds(receiver: FaultReceiver, expected: dict[Any, list[tuple[int, bytes]]]) -> bool:
+    return receiver.samples() == expected
+
+
+START_MS = 1_700_000_000_000
+OWN = make_labels("", {"job": "prom_probe", "instance": "host"})
+
+
+class Machine:
+    """A store, its feed in a thread that stands for the aggregator's loop, and what a sender leaves."""
+
+    def __init__(self, rows: int = 10, series: int = 3) -> None:
+        self.store = Store()
+        self.store.announce("c", 0, 0, gauges(series))
+        for i in range(rows):
+            self.store.append_row("c", 0, START_MS + 1000 * i, row([i + 0.5 * n for n in range(series)]))
+        self.slot = Slot(SLOT_BYTES)
+        self.sockets = FeedSockets()
+        self.feed = SampleFeed(self.store, [SeriesChoice(1, [], 0)])
+        self.log: list[tuple[str, str, dict[str, object]]] = []
+        self._ended = threading.Event()
+        self._loop = threading.Thread(target=self._serve, daemon=True)
+        self._loop.start()
+
+    def _serve(self) -> None:
+        while not self._ended.is_set():
+            if select.select([self.sockets.aggregator], [], [], 0.02)[0]:
+                self.feed.serve(self.sockets.aggregator)
+
+    def close(self) -> None:
+        self._ended.set()
+        self._loop.join()
+        self.sockets.aggregator.close()
+        self.sockets.sender.close()
+
+    def sender(self, destination: str, *, folder: Path | None = None, external: dict[str, str] | None = None) -> Sender:
+        """As the worker makes it; retries come at once."""
+        found = parse_destination(destination)
+
+        class Noted(Log):
+            def __call__(log, level: str, message: str, **fields: object) -> None:
+                self.log.append((level, message, fields))
+
+        keeper = StateKeeper(self.slot, str(folder) if folder else None, lambda level, text: None)
+        labels = SentLabels(found, OWN, [ExternalLabel(*pair) for pair in (external or {}).items()])
+        return Sender(
+            0,
+            found,
+            labels,
+            FeedClient(self.sockets.sender),
+            keeper,
+            start_ms=0,
+            poll_s=0.02,
+            log=Noted(),
+        )
+
+    @property
+    def counts(self) -> SendCounts:
+        (state,) = read_slot(self.slot).destinations.values()
+        return state.counts
+
+    def expected(self, *, marked: bool = True) -> dict[Any, list[tuple[int, bytes]]]:
+        """What the receiver has when all was sent, and the run has ended."""
+        newest = self.store.newest()[0].t_ms
+        found = {}
+        for n in range(len(self.store.newest()[0].columns)):
+            labels = make_labels("g", {"i": str(n), **dict(OWN)})
+            samples = [(START_MS + 1000 * i, bits(i + 0.5 * n)) for i in range((newest - START_MS) // 1000 + 1)]
+            found[labels] = [*samples, *([(newest + 1, STALE_BYTES)] if marked else [])]
+        return found
+
+
+@pytest.fixture
+def machine() -> Iterator[Machine]:
+    machine = Machine()
+    yield machine
+    machine.close()
+
+
+@contextmanager
+def running(sender: Sender) -> Iterator[Callable[[], None]]:
+    """The sender in its thread; what it gives ends it, with a flush."""
+    thread = threading.Thread(target=sender.run, daemon=True)
+    thread.start()
+
+    def end() -> None:
+        sender.stop(time.monotonic() + 20)
+        thread.join()
+
+    try:
+        yield end
+    finally:
+        sender.stop(time.monotonic())
+        thread.join()
+
+
+def json(url: str, more: str = "") -> str:
+    queue = '"queue_config": {"min_backoff": "10ms", "max_backoff": "10ms"}'
+    return f'{{"url": "{url}", "name": "r", {queue}{more}}}'
+
+
+def test_all_is_sent_and_ended(machine: Machine) -> None:
+    """Each sample once, markers at the end, metadata, and over one connection."""
+    with FaultReceiver() as receiver, running(machine.sender(json(receiver.url))) as end:
+        wait_for("its samples", receiver.samples)
+        end()
+        assert receiver.samples() == machine.expected()
+        assert receiver.requests[0].content.metadata == [(2, "g", "A gauge.", "")]
+    counts = machine.counts
+    assert (counts.sent, counts.up, counts.lag_s) == (33, True, 0.0)
+    assert not counts.failed and not counts.dropped
+    assert counts.highest_s == (START_MS + 9001) / 1000
+
+
+FAULTS = [
+    Fault(500, "no"),
+    Fault(503, "later", (("Retry-After", "0"),)),
+    Fault(429, "slow down", (("Retry-After", "0"),)),
+    Fault(0),
+    Fault(0, stored=False, after_s=0.05),
+    Fault(502),
+    Fault(301, headers=(("Location", "/elsewhere"),)),
+]
+
+
+def test_what_fails_is_repeated_until_it_is_stored(machine: Machine) -> None:
+    """5xx, 429, closed connections and redirects; the same samples come at last, once.
+
+    A kept connection that is closed is no failure: the request goes over another one.
+    """
+    with FaultReceiver(FAULTS) as receiver, running(machine.sender(json(receiver.url))) as end:
+        wait_for("its samples", receiver.samples)
+        end()
+        assert receiver.samples() == machine.expected()
+        assert receiver.refused == len(FAULTS)
+    counts = machine.counts
+    assert counts.failed == {"http_500": 1, "http_503": 1, "http_429": 1, "connection": 1, "http_502": 1, "http_301": 1}
+    assert counts.retried == 6 * 30
+    assert not counts.dropped
+
+
+def test_a_timeout_is_repeated(machine: Machine) -> None:
+    """With the same bytes: whoever stored them already knows them."""
+    faults = [Fault(204, after_s=1.5, stored=True)]
+    with FaultReceiver(faults) as receiver, running(machine.sender(json(receiver.url, ', "remote_timeout": "500ms"'))):
+        wait_for("both", lambda: len(receiver.requests) == 2)
+        first, second = receiver.requests
+        assert first.content == second.content
+        wait_for("a count", lambda: machine.counts.failed == {"timeout": 1})
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 422])
+def test_what_is_refused_for_good_is_dropped(machine: Machine, status: int) -> None:
+    """It is counted, logged with the receiver's words, printable, and what follows is sent."""
+    refusal = Fault(status, "out of\x1b[31m order\nsample")
+    with FaultReceiver([refusal]) as receiver, running(machine.sender(json(receiver.url))) as end:
+        wait_for("the drop", lambda: machine.counts.dropped)
+        machine.store.append_row("c", 0, START_MS + 10_000, row([10.0, 10.5, 11.0]))
+        end()
+        assert [samples[0][0] for samples in receiver.samples().values()] == [START_MS + 10_000] * 3
+    assert machine.counts.dropped == {f"http_{status}": 30}
+    level, message, fields = machine.log[0]
+    assert (level, message) == ("warn", "remote write to r failed")
+    assert fields["answer"] == rf"{status} out of\x1b[31m order sample"
+
+
+def test_a_400_to_a_repeated_request_means_stored(machine: Machine) -> None:
+    """The first answer was lost, so the second one says that it is there."""
+    faults = [Fault(0, stored=True), Fault(400, "out of order")]
+    with FaultReceiver(faults) as receiver, running(machine.sender(json(receiver.url))) as end:
+        wait_for("the drop", lambda: machine.counts.dropped)
+        end()
+        assert receiver.samples() == machine.expected()
+    assert machine.counts.dropped == {"repeated": 30}
+
+
+def test_413_halves_the_requests() -> None:
+    """Down to what the receiver takes; nothing is lost or sent twice."""
+    machine = Machine(rows=1000, series=3)
+    try:
+        faults = [Fault(413), Fault(413)]
+        with FaultReceiver(faults) as receiver, running(machine.sender(json(receiver.url))) as end:
+            wait_for("a request", lambda: receiver.requests)
+            end()
+            assert receiver.samples() == machine.expected()
+            assert max(request.samples for request in receiver.requests) <= 500
+        assert machine.counts.dropped == {}
+    finally:
+        machine.close()
+
+
+def test_413_for_the_smallest_request_drops_it(machine: Machine) -> None:
+    """Else it would be repeated for ever."""
+    with FaultReceiver() as receiver:
+        receiver.always = Fault(413)
+        with running(machine.sender(json(receiver.url, ', "metadata_config": {"send": false}'))):
+            wait_for("the drop", lambda: machine.counts.dropped == {"http_413": 30})
+
+
+def test_requests_are_bounded_by_count_and_bytes() -> None:
+    """2,000 samples and 512 KiB decoded, and each series' samples in one request follow each other."""
+    machine = Machine(rows=200, series=200)
+    try:
+        external = {"long": "x" * 2_000}
+        with FaultReceiver() as receiver, running(machine.sender(json(receiver.url), external=external)) as end:
+            end()
+            assert sum(request.samples for request in receiver.requests) == 200 * 201
+            assert max(request.samples for request in receiver.requests) <= 2_000
+            sizes = [sum(len(labels[1][1]) + 2_000 for labels, _ in one.content.series) for one in receiver.requests]
+            assert max(sizes) <= 512 << 10
+    finally:
+        machine.close()
+
+
+def test_a_killed_sender_goes_on_where_it_was(machine: Machine, tmp_path: Path) -> None:
+    """Its successor has the cursors from shared memory; after a restart of all, from the disk."""
+    with FaultReceiver() as receiver:
+        for other_slot in (False, True):
+            if other_slot:
+                machine.slot = Slot(SLOT_BYTES)
+            with running(machine.sender(json(receiver.url), folder=tmp_path)):
+                newest = machine.store.newest()[0].t_ms + 1000
+                i = (newest - START_MS) // 1000
+                machine.store.append_row("c", 0, newest, row([i + 0.5 * n for n in range(3)]))
+                expected = machine.expected(marked=False)
+                wait_for("its samples", partial(_holds, receiver, expected))
+            assert receiver.samples() == expected
+
+
+def test_another_aggregator(machine: Machine) -> None:
+    """Its refs are others: labels are learned anew, and none is given to another series."""
+    with FaultReceiver() as receiver, running(machine.sender(json(receiver.url))):
+        wait_for("its samples", receiver.samples)
+        store = Store()
+        store.announce("c", 0, 0, gauges(3)[::-1])
+        store.append_row("c", 0, START_MS + 10_000, row([11.0, 10.5, 10.0]))
+        machine.feed = SampleFeed(store, [SeriesChoice(1, [], 0)])
+        machine.store = store
+        wait_for("the next", lambda: all(s[-1][0] > START_MS + 9000 for s in receiver.samples().values()))
+        assert receiver.samples() == {
+            labels: [*samples[:10], (START_MS + 10_000, bits(10 + 0.5 * i))]
+            for i, (labels, samples) in enumerate(sorted(receiver.samples().items()))
+        }
+
+
+def test_an_aggregator_that_is_gone_for_a_while(machine: Machine) -> None:
+    """The sender asks again, and a late answer is not taken for another question's."""
+    feed = machine.feed
+    with FaultReceiver() as receiver:
+        sender = machine.sender(json(receiver.url))
+        lost = iter(range(2))
+
+        def serve(sock: Any) -> None:
+            if next(lost, None) is not None:
+                sock.recv(1 << 20)  # as if it died while it answered
+            else:
+                SampleFeed.serve(feed, sock)
+
+        machine.feed.serve = serve  # type: ignore[method-assign]
+        sender._client._await = lambda number, until_s: FeedClient._await(  # type: ignore[method-assign]
+            sender._client, number, time.monotonic() + 0.1
+        )
+        with running(sender) as end:
+            wait_for("its samples", receiver.samples)
+            end()
+            assert receiver.samples() == machine.expected()
+
+
+def test_a_receiver_that_is_down_does_not_keep_the_end() -> None:
+    """The flush gives up when its time is over."""
+    machine = Machine()
+    try:
+        with running(machine.sender(json("http://127.0.0.1:1/"))):
+            wait_for("a failure", lambda: machine.counts.failed.get("connection"))
+    finally:
+        machine.close()
+
+
+def test_headers_passwords_and_files(machine: Machine, tmp_path: Path) -> None:
+    """The user's headers come with each request, files are read anew, and nothing replaces what the request says."""
+    token = tmp_path / "token"
+    token.write_text("one\n")
+    more = f', "headers": {{"X-Scope-OrgID": "me"}}, "authorization": {{"credentials_file": "{token}"}}'
+    with FaultReceiver() as receiver, running(machine.sender(json(receiver.url, more))) as end:
+        wait_for("its samples", receiver.samples)
+        token.write_text("two\n")
+        end()
+        first, *_, last = receiver.requests
+        assert first.headers["X-Scope-OrgID"] == "me"
+        assert (first.headers["Authorization"], last.headers["Authorization"]) == ("Bearer one", "Bearer two")
+        assert last.headers["User-Agent"].startswith("prom_probe/")
+    with FaultReceiver() as receiver:
+        url = receiver.url.replace("://", "://me:p%40ss@")
+        machine.slot = Slot(SLOT_BYTES)
+        with running(machine.sender(json(url))):
+            wait_for("its samples", receiver.samples)
+        assert receiver.requests[0].headers["Authorization"] == "Basic bWU6cEBzcw=="
+
+
+def test_a_missing_secret_file_is_a_failure(machine: Machine, tmp_path: Path) -> None:
+    """It is told with its name, and tried again."""
+    token = tmp_path / "token"
+    more = f', "authorization": {{"credentials_file": "{token}"}}'
+    with FaultReceiver() as receiver, running(machine.sender(json(receiver.url, more))):
+        wait_for("a failure", lambda: machine.counts.failed)
+        assert machine.log[0][2]["answer"] == f"{token}: No such file or directory"
+        token.write_text("now")
+        wait_for("its samples", receiver.samples)
+
+
+def test_a_unix_socket(machine: Machine, tmp_path: Path) -> None:
+    """As a sidecar's neighbour has it."""
+    with FaultReceiver(unix=tmp_path / "sock") as receiver, running(machine.sender(json(receiver.url))) as end:
+        wait_for("its samples", receiver.samples)
+        end()
+        assert receiver.samples() == machine.expected()
+
+
+def test_tls(machine: Machine, tmp_path: Path) -> None:
+    """By the CA that is given; without it the receiver is not trusted, and nothing is sent."""
+    Authority(tmp_path).issue("server")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "server.crt", tmp_path / "server.key")
+    with FaultReceiver(tls=context) as receiver:
+        with running(machine.sender(json(receiver.url))):
+            wait_for("a failure", lambda: machine.counts.failed)
+            assert "certificate verify failed" in str(machine.log[0][2]["answer"])
+        machine.slot = Slot(SLOT_BYTES)
+        with running(machine.sender(json(receiver.url, f', "tls_config": {{"ca_file": "{tmp_path}/ca.crt"}}'))) as end:
+            wait_for("its samples", receiver.samples)
+            end()
+            assert receiver.samples() == machine.expected()
+
+
+def test_external_labels_and_relabelling(machine: Machine) -> None:
+    """A series' own labels win; external ones win over job and instance; what rules drop is counted."""
+    rules = (
+        ', "write_relabel_configs": [{"source_labels": ["i"], "regex": "1", "action": "drop"},'
+        ' {"regex": "instance", "action": "labeldrop"}]'
+    )
+    external = {"cluster": "c", "i": "no", "job": "mine"}
+    with FaultReceiver() as receiver, running(machine.sender(json(receiver.url, rules), external=external)) as end:
+        end()
+        assert list(receiver.samples()) == [
+            make_labels("g", {"i": n, "cluster": "c", "job": "mine"}) for n in ("0", "2")
+        ]
+    assert machine.counts.dropped == {"relabel": 11}
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [
+        (200, Verdict.DONE),
+        (204, Verdict.DONE),
+        (299, Verdict.DONE),
+        (301, Verdict.RETRY),
+        (400, Verdict.DROP),
+        (404, Verdict.DROP),
+        (413, Verdict.SMALLER),
+        (415, Verdict.OTHER_MESSAGE),
+        (429, Verdict.RETRY),
+        (500, Verdict.RETRY),
+        (503, Verdict.RETRY),
+    ],
+)
+def test_verdicts(status: int, verdict: Verdict) -> None:
+    """2xx and 4xx are never repeated, 429 excepted; 5xx are."""
+    assert judge(status) is verdict
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        (None, 0),
+        ("", 0),
+        ("7", 7),
+        ("99999", 300),
+        ("-1", 0),
+        ("soon", 0),
+        ("²", 0),
+        ("Tue, 14 Nov 2023 22:13:25 GMT", 5),
+        ("Tue, 14 Nov 2023 22:13:00 GMT", 0),
+    ],
+)
+def test_retry_after(text: str | None, seconds: float) -> None:
+    """Seconds or a date; nonsense is ignored."""
+    headers = {} if text is None else {"retry-after": text}
+    assert retry_after_s(headers, START_MS / 1000) == seconds
