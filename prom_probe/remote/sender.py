@@ -123,10 +123,11 @@ class Sender:
                 answer = self._ask(cursors, left, last=last, families=wants_families and not families)
                 if answer is None:
                     return None
-            if self._is_new_feed(answer) and batch.samples:
-                return None  # what was gathered has refs of the one before
+            new_feed = self._is_new_feed(answer)
             for ref, labels in answer.labels:
                 self._labels.learn(ref, labels)
+            if new_feed and batch.samples:
+                return None  # what was gathered has refs of the one before
             families = families or answer.families
             if not batch.fits(answer, self._limit):
                 self._held = answer

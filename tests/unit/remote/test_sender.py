@@ -278,6 +278,29 @@ def test_another_aggregator(machine: Machine) -> None:
         }
 
 
+def test_another_aggregator_in_the_middle_of_a_request() -> None:
+    """What was gathered is asked for again, and the labels that came with the first new answer are known."""
+    machine = Machine(rows=200, series=12)
+    try:
+        feeds = [machine.feed, SampleFeed(machine.store, [SeriesChoice(1, [], 0)])]
+        served = 0
+
+        def serve(sock: Any) -> None:
+            nonlocal served
+            served += 1
+            SampleFeed.serve(feeds[served > 1], sock)
+
+        for feed in feeds:  # one series an answer, several answers a request
+            feed._clock = iter(range(100_000)).__next__
+        machine.feed.serve = serve  # type: ignore[method-assign]
+        with FaultReceiver() as receiver, running(machine.sender(json(receiver.url))) as end:
+            end()
+            assert receiver.samples() == machine.expected()
+        assert machine.counts.dropped == {}
+    finally:
+        machine.close()
+
+
 def test_an_aggregator_that_is_gone_for_a_while(machine: Machine) -> None:
     """The sender asks again, and a late answer is not taken for another question's."""
     feed = machine.feed
