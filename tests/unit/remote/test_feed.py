@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -72,7 +72,12 @@ class Follower:
 
 def everything(store: Store) -> SampleFeed:
     """A feed that gives all series in full."""
-    return SampleFeed(store, [SeriesChoice(15_000, [parse_selector('{__name__=~".+"}')], 0)])
+    return feed_of(store, SeriesChoice(15_000, [parse_selector('{__name__=~".+"}')], 0))
+
+
+def feed_of(store: Store, choice: SeriesChoice, drain: Callable[[], None] = lambda: None) -> SampleFeed:
+    """A feed with all the time that it needs."""
+    return SampleFeed(store, [choice], drain, clock=lambda: 0.0)
 
 
 def expected_markers(rows: list[tuple[int, list[float | None]]], series: int) -> list[int]:
@@ -143,7 +148,7 @@ def test_at_the_interval_the_first_row_of_each() -> None:
     """Exposed series alone, and an end is told at the first such row that lacks the series."""
     rows = [(START_MS + 1000 * i, [float(i), None if i >= 40 else 1.0, 7.0]) for i in range(61)]
     store = filled(rows, [*gauges(2), local("secret")])
-    follower = Follower(SampleFeed(store, [SeriesChoice(15_000, [], START_MS % 15_000 + 5_000)]), 1000)
+    follower = Follower(feed_of(store, SeriesChoice(15_000, [], START_MS % 15_000 + 5_000)), 1000)
     follower.follow()
     wanted = [0, 5, 20, 35, 50]
     steady, ending = follower.by_labels(markers=True).values()
@@ -156,7 +161,7 @@ def test_a_selector_gives_all_samples_and_local_series() -> None:
     rows = [(START_MS + 1000 * i, [float(i), 1.0]) for i in range(31)]
     store = filled(rows, [*gauges(1), local("detail")])
     choice = SeriesChoice(15_000, [parse_selector('g{i="detail"}')], START_MS % 15_000)
-    follower = Follower(SampleFeed(store, [choice]), 1000)
+    follower = Follower(feed_of(store, choice), 1000)
     follower.follow()
     found = {dict(labels)["i"]: [t for t, _ in samples] for labels, samples in follower.by_labels(markers=True).items()}
     assert found == {
@@ -170,7 +175,7 @@ def test_the_end_of_a_run(samples: int) -> None:
     """The newest row, then a marker a millisecond later for each series that has not ended; nothing after that."""
     rows = [(START_MS + 1000 * i, [float(i), None if i > 3 else 1.0, 2.0]) for i in range(8)]
     store = filled(rows, gauges(3))
-    feed = SampleFeed(store, [SeriesChoice(15_000, [], START_MS % 15_000)])
+    feed = feed_of(store, SeriesChoice(15_000, [], START_MS % 15_000))
     follower = Follower(feed, samples)
     follower.follow()
     follower.follow(last=True)
@@ -189,7 +194,7 @@ def test_the_end_takes_what_waits_in_the_rings() -> None:
     def drain() -> None:
         store.append_row("c", 0, START_MS + 1000, row([2.0]))
 
-    feed = SampleFeed(store, [SeriesChoice(1, [], 0)], drain, clock=lambda: 0.0)
+    feed = feed_of(store, SeriesChoice(1, [], 0), drain)
     answer = feed.answer(FeedRequest(1, 1, 0, {}, 0, 100, last=True))
     assert [times for _, times, _ in answer.series] == [[START_MS, START_MS + 1000], [START_MS + 1001]]
 
