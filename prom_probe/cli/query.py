@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -43,6 +45,7 @@ _TIMES = "14:03:07, a time ago (-5m), now, RFC 3339 or Unix seconds"
     help="json is the API's answer as it is.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format=json.")
+@click.option("--plot", is_flag=True, help="Draw a range in the terminal (pip install 'prom-probe[plot]').")
 @click.option("--raw", is_flag=True, help="Print values as they are, without units.")
 @click.option("--utc", is_flag=True, help="Read and print times in UTC, not in the local zone.")
 def query(
@@ -56,6 +59,7 @@ def query(
     path: str | None,
     form: str,
     as_json: bool,
+    plot: bool,
     raw: bool,
     utc: bool,
 ) -> None:
@@ -73,6 +77,8 @@ def query(
 
     source = _source(source_text, path, url)
     span = parse_span(start, end, step, source.now_s(), last=last, utc=utc)
+    if plot and span.start_s is None:
+        raise ClientError("--plot needs a range: --last or --start", 2)
     asked = _thinned(expr, span)
     if span.start_s is None:
         body = source.query(asked, span.end_s)
@@ -84,7 +90,15 @@ def query(
     answer, style = read_answer(body), AnswerStyle(utc, raw, "" if raw else unit_of_expression(expr))
     if not answer.series:
         _explain(source, expr, utc)
-    click.echo(render_csv(answer, style) if form == "csv" else render_table(answer, style))
+    if plot and answer.series:
+        import shutil
+
+        from prom_probe.cli.plot import draw
+
+        columns, colors = shutil.get_terminal_size().columns, sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        click.echo(draw(answer, style, span.step_s, columns=columns, colors=colors))
+    else:
+        click.echo(render_csv(answer, style) if form == "csv" else render_table(answer, style))
 
 
 def _source(text: str | None, path: str | None, url: str) -> Source:
