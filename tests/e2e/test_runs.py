@@ -96,6 +96,18 @@ def test_a_run_that_goes_on_is_asked_by_its_api(state: dict[str, str], tmp_path:
     assert command("runs", "remove", run["name"], **state).returncode == 0
 
 
+def test_a_run_that_was_killed_is_kept(state: dict[str, str]) -> None:
+    """All but its last second; how COMMAND ended, nobody can tell."""
+    with Sidecar("--", "sleep", "1000", flags=["--run.keep=3", "--interval=100ms"], env=state) as sidecar:
+        wait_for("samples", lambda: sidecar.metric("prom_probe_tsdb_wal_bytes"))
+        sidecar.process.kill()
+        sidecar.wait()
+        (run,) = wait_for("the end", lambda: [run for run in kept(state) if not run["running"]])
+    assert (run["command"], run["exit_status"], run["signal"]) == (["sleep", "1000"], None, None)
+    asked = command("query", "--source=@last", "max_over_time(proctree_processes[1m])", **state)
+    assert asked.stdout == '{tree="sleep"}  1\n', asked.stderr
+
+
 def test_a_state_folder_that_cannot_be_made_costs_a_warning(tmp_path: Path) -> None:
     """The run goes on in memory alone."""
     (tmp_path / "file").write_text("")
