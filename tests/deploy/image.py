@@ -92,6 +92,6 @@ def _run(command: str, folder: Path) -> None:
         (programs / name).chmod(0o755)
     env = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
     done = subprocess.run(
-        ["sh", "-ec", command], env=env, cwd=folder, capture_output=True, text=True, timeout=DEADLINE_S
+        ["sh", "-ec", command], env=env, cwd=folder, capture_output=True, text=True, timeout=5 * DEADLINE_S
     )
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
