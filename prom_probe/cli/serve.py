@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from functools import partial
 from typing import Any
@@ -46,6 +47,7 @@ def serve_stored(config: Config) -> None:
     config = msgspec.structs.replace(config, web_enable_remote_write_receiver=False)  # the store is read-only
     log = Log(config.log_level, config.log_format, "serve")
     listeners = [listen(address, api=False) for address in config.web_listen_address]
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # until the server itself waits for it
     try:
         listeners += [listen(address, api=True) for address in config.api_listen_address]
         for listener in listeners:
