@@ -22,8 +22,11 @@ _READ = {_CPU, _INFO, *_PLACES}
 # For so long after its end a process may be reported as reaped, or turn out to live.
 _SETTLE_S = 5.0
 
-# A living process whose peak has risen by this part is worth a new copy on the disk, and any after so many seconds.
-_RISEN = 1 / 64
+# What is worth a new copy on the disk: a peak that is higher by this part, so much more CPU time, and anything else
+# that has changed after so many seconds.
+_RISEN = 1 / 128
+_BUSY = 1 / 16
+_BUSY_S = 0.5
 _COPY_S = 30.0
 
 # The collector computes a start time anew when its worker is restarted; the clock may have been adjusted by so much.
@@ -65,6 +68,20 @@ class _Info(NamedTuple):
     cmdline: str | None
 
 
+class _Copy(NamedTuple):
+    """What the disk has of a process that lives, since `t`."""
+
+    peak: int
+    cpu_seconds: float
+    t: float
+
+    def is_old(self, record: ProcessRecord, t: float) -> bool:
+        peak, cpu_seconds = record.memory_peak_bytes, record.cpu_seconds
+        if peak > self.peak * (1 + _RISEN) or cpu_seconds > self.cpu_seconds * (1 + _BUSY) + _BUSY_S:
+            return True
+        return t - self.t >= _COPY_S and (peak, cpu_seconds) != self[:2]
+
+
 class ProcessTracker:
     """`lives` are the records of the processes that live, by tree and PID.
 
@@ -81,7 +98,7 @@ class ProcessTracker:
         self._unseated = False  # whether some that live have no seat since the columns were announced anew
         self._ending: deque[ProcessRecord] = deque()
         self._changed: dict[int, ProcessRecord] = {}  # by identity of the object: what the disk does not have
-        self._copied: dict[tuple[str, int], tuple[int, float]] = {}  # of those that live: peak and time on the disk
+        self._copies: dict[tuple[str, int], _Copy] = {}  # of those that live: what the disk has
 
     def restore(self, record: ProcessRecord) -> None:
         """The process lived when the aggregator before this one ended; the next row shows whether it still does."""
@@ -162,13 +179,13 @@ class ProcessTracker:
     def take_changed(self, t: float) -> Iterable[ProcessRecord]:
         """Those of which the disk has to have a new copy."""
         for key, record in self.lives.items():
-            peak, copied = self._copied.get(key, (0, 0.0))
-            if record.memory_peak_bytes > peak * (1 + _RISEN) or t - copied >= _COPY_S:
+            copy = self._copies.get(key)
+            if copy is None or copy.is_old(record, t):
                 self._changed[id(record)] = record
         changed, self._changed = self._changed, {}
         for record in changed.values():
             if self.lives.get((record.tree, record.pid)) is record:
-                self._copied[record.tree, record.pid] = record.memory_peak_bytes, t
+                self._copies[record.tree, record.pid] = _Copy(record.memory_peak_bytes, record.cpu_seconds, t)
         return changed.values()
 
     def _seat_fresh(self, t: float, values: array[float], columns: int) -> set[int]:
@@ -207,7 +224,7 @@ class ProcessTracker:
         if self.lives.get(key) is not record:
             return
         del self.lives[key]
-        self._copied.pop(key, None)
+        self._copies.pop(key, None)
         if record.end is None:
             record.end = t
         self._ending.append(record)

@@ -104,13 +104,21 @@ def test_a_step_of_the_clock_moves_the_start() -> None:
 
 
 def test_a_copy_for_the_disk_is_due_when_something_has_changed() -> None:
-    """A new process, a new peak, another name, an end; anything else every half minute."""
+    """A new process, a new peak, much more CPU time, an end; a little of either every half minute; else nothing."""
     tracker = ProcessTracker()
     tracker.announce(0, columns_of(7))
-    due = []
-    for t, peak in ((100.0, 1000), (101.0, 1001), (102.0, 2000), (103.0, 2000), (140.0, 2000)):
-        tracker.row(t, row_of(Values(90.0, resident=1, peak=peak)))
-        due.append(len(list(tracker.take_changed(t))))
-    assert due == [1, 0, 1, 0, 1]
-    tracker.row(141.0, row_of(None))
-    assert [record.end for record in tracker.take_changed(141.0)] == [141.0]
+    rows = [
+        (100.0, 1000, 0.0, 1),
+        (101.0, 1001, 0.1, 0),
+        (102.0, 2000, 0.1, 1),
+        (103.0, 2000, 0.2, 0),
+        (104.0, 2000, 1.0, 1),
+        (120.0, 2000, 1.1, 0),
+        (140.0, 2000, 1.1, 1),
+        (240.0, 2000, 1.1, 0),
+    ]
+    for t, peak, cpu_seconds, due in rows:
+        tracker.row(t, row_of(Values(90.0, resident=1, peak=peak, user=cpu_seconds)))
+        assert len(list(tracker.take_changed(t))) == due, t
+    tracker.row(241.0, row_of(None))
+    assert [record.end for record in tracker.take_changed(241.0)] == [241.0]
