@@ -75,7 +75,7 @@ def test_an_announcement_in_parts_neither_ends_nor_doubles_a_process() -> None:
     tracker.announce(8, columns[8:])
     tracker.row(102.0, row_of(Values(90.0), Values(91.0, user=3.0)))
     assert sorted(pid for _, pid in tracker.lives) == [7, 8]
-    assert tracker.lives["app", 8].cpu_seconds == 3.0
+    assert (tracker.lives["app", 8].cpu_seconds, tracker.lives["app", 8].end) == (3.0, None)
     assert not ended(tracker)
 
 
