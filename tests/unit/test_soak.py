@@ -41,8 +41,8 @@ def test_ten_good_minutes_pass() -> None:
     assert table(judge(made)).count("| ok |") == len(judge(made))
 
 
-# By quantity, a rate by the second that ten minutes tell.
-LEAKS = {"PSS": 30e3, "descriptors": 0.015, "threads": 0.005}
+# By quantity, how fast it may leak in an hour's soak before that is told in ten minutes.
+LEAKS = {"PSS": 20e3, "descriptors": 0.015, "threads": 0.005}
 
 
 @pytest.mark.parametrize("quantity", BOUNDS)

@@ -44,11 +44,6 @@ BOUNDS = {
     "threads": Bound(1, 1),
 }
 
-# A worker with more of something: while it is asked, the aggregator's memory has steps of 6 MB up and down.
-BOUNDS_OF = {
-    ("PSS", "aggregator"): Bound(1.1, 6e6, 1e6, " MB"),
-}
-
 # The first tenth is left out: the store fills up, modules are imported.
 WARM_UP = 0.1
 
@@ -84,11 +79,10 @@ def _flat(record: Record) -> Iterator[Row]:
             first.append(value)
         elif t_s >= last_from:
             last.append(value)
-    for quantity in BOUNDS:
+    for quantity, bound in BOUNDS.items():
         for (found, process), (first, last) in sorted(values.items()):
             if found != quantity:
                 continue
-            bound = BOUNDS_OF.get((quantity, process), BOUNDS[quantity])
             if not first or not last:
                 yield Row(f"{quantity}, {process}", "not there in the first or last third", str(bound), False)
                 continue
