@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import Any, ClassVar, Protocol
 
 from prom_probe.config.remote_write import Destination, ExternalLabel
 from prom_probe.model.family import Family
 from prom_probe.model.labels import Labels
 from prom_probe.remote.feed_protocol import FeedAnswer
-from prom_probe.remote.message import Run, SeriesEncoder, encode_labels, encode_metadata
+from prom_probe.remote.message import Run
 from prom_probe.remote.relabel import Relabeller
 
 # Of a request, decoded.
@@ -17,19 +18,32 @@ MAX_BODY_BYTES = 512 << 10
 _SAMPLE_BYTES = 18
 
 
-class SentLabels:
-    """The labels of a destination's series as they are sent: bytes, made once."""
+class WriteMessage(Protocol):
+    """One of the messages that receivers understand: see `message.Message1`."""
 
-    def __init__(self, destination: Destination, own: Labels, external: Sequence[ExternalLabel]) -> None:
+    headers: ClassVar[dict[str, str]]
+
+    def labels(self, labels: Labels) -> tuple[Any, int]: ...
+
+    def encode(self, series: Any, families: Sequence[Family]) -> bytes: ...
+
+
+class SentLabels:
+    """The labels of a destination's series as its message has them, made once."""
+
+    def __init__(
+        self, destination: Destination, own: Labels, external: Sequence[ExternalLabel], message: WriteMessage
+    ) -> None:
         """`own`: what a scrape would add, `job` and `instance`; `external` labels take precedence over them."""
+        self.message = message
         self._added = dict(own) | {label.name: label.value for label in external}
         self._relabeller = Relabeller(destination.write_relabel_configs)
-        self._known: dict[int, bytes] = {}
+        self._known: dict[int, tuple[Any, int]] = {}
 
     def learn(self, ref: int, labels: Labels) -> None:
         """A series' labels as they are stored."""
         relabelled = self._relabeller.apply(tuple(sorted((self._added | dict(labels)).items())))
-        self._known[ref] = encode_labels(relabelled) if relabelled else b""
+        self._known[ref] = self.message.labels(relabelled) if relabelled else (None, 0)
 
     def forget(self) -> None:
         """All refs have lost their meaning."""
@@ -38,8 +52,8 @@ class SentLabels:
     def __len__(self) -> int:
         return len(self._known)
 
-    def get(self, ref: int) -> bytes | None:
-        """The encoded labels, b"" if the series is not to be sent; None for a series that was never told."""
+    def get(self, ref: int) -> tuple[Any, int] | None:
+        """The labels and their size, which is 0 if the series is not to be sent; None if it was never told."""
         return self._known.get(ref)
 
 
@@ -69,7 +83,8 @@ class SendBatch:
         for ref, times, _ in answer.series:
             size += _SAMPLE_BYTES * len(times)
             if ref not in self._runs:
-                size += len(self._labels.get(ref) or b"") + 8
+                known = self._labels.get(ref)
+                size += (known[1] if known is not None else 0) + 8
         return size
 
     def add(self, answer: FeedAnswer) -> None:
@@ -77,20 +92,20 @@ class SendBatch:
         self.bytes += self._size(answer)
         self.lost_ms = max(self.lost_ms, answer.lost_ms)
         for ref, times, values in answer.series:
-            labels = self._labels.get(ref)
-            if not labels:
-                if labels is None:
-                    self.unknown += len(times)
-                else:
-                    self.relabelled += len(times)
+            known = self._labels.get(ref)
+            if known is None:
+                self.unknown += len(times)
+                continue
+            if not known[1]:
+                self.relabelled += len(times)
                 continue
             self._runs.setdefault(ref, []).append(Run(times, values))
             self.samples += len(times)
             self.oldest_ms = times[0] if self.oldest_ms is None else min(self.oldest_ms, times[0])
             self.newest_ms = max(self.newest_ms, times[-1])
 
-    def encode(self, families: Iterable[Family] = ()) -> bytes:
-        """The message, not compressed: series by their labels, which compresses best, then metadata."""
-        encoder, labels = SeriesEncoder(), self._labels
-        series = sorted((labels.get(ref) or b"", runs) for ref, runs in self._runs.items())
-        return b"".join([encoder.series(encoded, runs) for encoded, runs in series]) + encode_metadata(families)
+    def encode(self, families: Sequence[Family] = ()) -> bytes:
+        """The message, not compressed."""
+        labels = self._labels
+        found = ((known[0], runs) for ref, runs in self._runs.items() if (known := labels.get(ref)) is not None)
+        return labels.message.encode(found, families)

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from prom_probe.model.family import Family, MetricType
 from prom_probe.model.labels import Labels
 from prom_probe.remote.protobuf import I64, LEN, VARINT, key, varint
 
-# What a request says about itself; users' headers do not override it.
-HEADERS = {
-    "Content-Encoding": "snappy",
-    "Content-Type": "application/x-protobuf",
-    "X-Prometheus-Remote-Write-Version": "0.1.0",
-}
+# An answer to a 2.0 request says so how much was stored; one that does not is a 1.x receiver's, which stored nothing.
+WRITTEN = "x-prometheus-remote-write-samples-written"
 
 # MetricMetadata's `type`. The types that an OpenMetrics page can have besides are not ours.
 METRIC_TYPES: dict[MetricType, int] = {
@@ -39,16 +35,41 @@ class Run(NamedTuple):
     values: bytes
 
 
-class SeriesEncoder:
+class Message1:
+    """What is particular to this message; `message_v2.py` has the other."""
+
+    # What a request says about itself; users' headers do not override it.
+    headers: ClassVar[dict[str, str]] = {
+        "Content-Encoding": "snappy",
+        "Content-Type": "application/x-protobuf",
+        "X-Prometheus-Remote-Write-Version": "0.1.0",
+    }
+
+    def labels(self, labels: Labels) -> tuple[bytes, int]:
+        """A series' labels as they are kept between requests, and about how many bytes they take in one."""
+        encoded = encode_labels(labels)
+        return encoded, len(encoded)
+
+    def encode(self, series: Iterable[tuple[bytes, Sequence[Run]]], families: Sequence[Family]) -> bytes:
+        """The message, not compressed: series, sorted, which compresses best, then the metadata of `families`."""
+        samples = SampleEncoder()
+        parts: list[bytes] = []
+        for labels, runs in sorted(series, key=lambda one: one[0]):
+            body = labels + samples.encode(runs)
+            parts += (_TIMESERIES, varint(len(body)), body)
+        return b"".join([*parts, encode_metadata(families)])
+
+
+class SampleEncoder:
     """Encodes samples; a request has few different timestamps, so their bytes are remembered for its length."""
 
     def __init__(self) -> None:
         self._ends: dict[int, bytes] = {}  # by timestamp: the sample's last field
         self._starts: dict[int, bytes] = {}  # by that field's length: what precedes the value
 
-    def series(self, labels: bytes, runs: Iterable[Run]) -> bytes:
-        """A TimeSeries as a field of the request; `labels` are its label fields (`encode_labels`)."""
-        parts = [labels]
+    def encode(self, runs: Iterable[Run]) -> bytes:
+        """The sample fields of a TimeSeries, which are the same in both messages."""
+        parts: list[bytes] = []
         for times, values in runs:
             for i, t_ms in enumerate(times):
                 end = self._ends.get(t_ms)
@@ -59,8 +80,7 @@ class SeriesEncoder:
                     length = len(_SAMPLE_VALUE) + 8 + len(end)
                     start = self._starts[len(end)] = _SAMPLE + varint(length) + _SAMPLE_VALUE
                 parts += (start, values[8 * i : 8 * i + 8], end)
-        body = b"".join(parts)
-        return _TIMESERIES + varint(len(body)) + body
+        return b"".join(parts)
 
 
 def encode_labels(labels: Labels) -> bytes:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import random
 import threading
 import time
 from collections.abc import Sequence
 
-from prom_probe.config.remote_write import Destination
+from prom_probe.config.remote_write import V2, Destination
 from prom_probe.config.units import parse_duration
 from prom_probe.log import Log
 from prom_probe.model.family import Family
@@ -17,7 +16,7 @@ from prom_probe.remote.batch import MAX_BODY_BYTES, SendBatch, SentLabels
 from prom_probe.remote.connection import ReceiverConnection, SendAnswer, SendError
 from prom_probe.remote.feed_client import ANSWER_S, FeedClient
 from prom_probe.remote.feed_protocol import WINDOW_ROWS, CursorFields, FeedAnswer
-from prom_probe.remote.message import HEADERS
+from prom_probe.remote.message import WRITTEN, Message1
 from prom_probe.remote.sender_state import DestinationState, StateKeeper
 from prom_probe.remote.verdict import Verdict, judge, retry_after_s
 from prom_probe.threads import trim_heap
@@ -76,6 +75,7 @@ class Sender:
         self._end_s = float("inf")  # monotonic: when to give up
         self._quiet_until_s = 0.0
         self._failing = False
+        self._newer = destination.protobuf_message == V2
 
     def stop(self, end_s: float) -> None:
         """Send what is left, and end by `end_s` (monotonic) at the latest."""
@@ -166,6 +166,15 @@ class Sender:
         self._labels.forget()
         return True
 
+    def _use_older_message(self) -> None:
+        """The receiver does not know 2.0: from now on it gets 1.0, beginning with what it did not take."""
+        self._log("info", f"remote write to {self._destination.label}: the receiver takes 1.0, and gets that")
+        self._newer = False
+        self._labels.message = Message1()
+        self._labels.forget()
+        self._session += 1
+        self._held = None
+
     def _make_smaller(self) -> None:
         self._limit = max(_LEAST_SAMPLES, self._limit // 2)
         self._held = None
@@ -189,7 +198,7 @@ class Sender:
                 counts.lag_s = max(0.0, now_s - batch.oldest_ms / 1000)
             wait_s = 0.0
             try:
-                answer = self._connection.post(body, HEADERS, self._time_left())
+                answer = self._connection.post(body, self._labels.message.headers, self._time_left())
             except SendError as error:
                 unsure |= error.sent
                 self._failed("timeout" if "in time" in str(error) else "connection", str(error))
@@ -197,12 +206,15 @@ class Sender:
                 counts.requests += 1
                 unsure |= answer.repeated
                 counts.bytes += len(body)
-                verdict = judge(answer.status)
+                verdict = judge(answer.status, wrong_message=self._newer and WRITTEN not in answer.headers)
                 if verdict is Verdict.DONE:
                     self._succeeded(batch, families)
                     self._commit(batch, cursors)
                     return
                 self._failed(f"http_{answer.status}", self._words(answer))
+                if verdict is Verdict.OTHER_MESSAGE and self._newer:
+                    self._use_older_message()
+                    return
                 if verdict is Verdict.SMALLER and self._limit > _LEAST_SAMPLES:
                     self._make_smaller()
                     return
@@ -214,7 +226,7 @@ class Sender:
                     return
                 unsure |= answer.status != 429
                 wait_s = retry_after_s(answer.headers, now_s)
-            if not self._pause(max(wait_s, backoff_s * random.uniform(0.5, 1.0))):
+            if not self._pause(max(wait_s, backoff_s * _jitter())):
                 return
             backoff_s = min(2 * backoff_s, most_s)
             counts.retried += batch.samples
@@ -269,3 +281,8 @@ class Sender:
     def _words(answer: SendAnswer) -> str:
         text = printable(" ".join(answer.words.split()))
         return f"{answer.status} {text[:_WORDS_CHARS]}".rstrip()
+
+
+def _jitter() -> float:
+    """0.5 to 1: senders that failed together shall not come back together. The random module takes 0.4 MB."""
+    return 0.5 + os.urandom(1)[0] / 510

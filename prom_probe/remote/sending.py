@@ -8,11 +8,13 @@ import threading
 import time
 from collections.abc import Sequence
 
+from prom_probe.config.remote_write import V2, Destination
 from prom_probe.config.settings import Config
 from prom_probe.log import Log
 from prom_probe.model.labels import make_labels
-from prom_probe.remote.batch import SentLabels
+from prom_probe.remote.batch import SentLabels, WriteMessage
 from prom_probe.remote.feed_client import FeedClient
+from prom_probe.remote.message import Message1
 from prom_probe.remote.sender import POLL_S, Sender
 from prom_probe.remote.sender_state import StateKeeper
 from prom_probe.ring.doorbell import Doorbell
@@ -78,7 +80,7 @@ def make_senders(config: Config, sock: socket.socket, slot: Slot, start_ms: int,
         Sender(
             number,
             destination,
-            SentLabels(destination, own, config.external_label),
+            SentLabels(destination, own, config.external_label, make_message(destination)),
             client,
             keeper,
             start_ms=start_ms,
@@ -87,6 +89,15 @@ def make_senders(config: Config, sock: socket.socket, slot: Slot, start_ms: int,
         )
         for number, destination in enumerate(config.destinations)
     ]
+
+
+def make_message(destination: Destination) -> WriteMessage:
+    """The message that the destination asks for."""
+    if destination.protobuf_message == V2:
+        from prom_probe.remote.message_v2 import Message2  # rarely asked for
+
+        return Message2()
+    return Message1()
 
 
 def instance() -> str:

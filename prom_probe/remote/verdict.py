@@ -19,10 +19,13 @@ class Verdict(Enum):
     DROP = "drop"
 
 
-def judge(status: int) -> Verdict:
-    """A redirect is no answer, as it is not followed: that is repeated until the settings are right."""
+def judge(status: int, *, wrong_message: bool = False) -> Verdict:
+    """A redirect is no answer, as it is not followed: that is repeated until the settings are right.
+
+    `wrong_message`: a 2xx answer lacks what it has from whoever understood the message.
+    """
     if 200 <= status < 300:
-        return Verdict.DONE
+        return Verdict.OTHER_MESSAGE if wrong_message else Verdict.DONE
     if status == 413:
         return Verdict.SMALLER
     if status == 415:

@@ -7,8 +7,10 @@ others after a restart.
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from sys import byteorder
 from typing import NamedTuple, TypeAlias
 
 from prom_probe.model.sample import STALE_BYTES
@@ -63,6 +65,7 @@ class StreamTail:
     def __init__(self, stream: CollectorStream) -> None:
         self.stream = stream
         self._times: dict[int, list[int]] = {}  # by a block's uid
+        self._begun: TailWindow | None = None  # the newest window
         self._refs: tuple[object, list[PlacedRef]] = (None, [])  # those of one window, with its key
 
     def newest_ms(self) -> int | None:
@@ -117,9 +120,14 @@ class StreamTail:
         row is wanted in any case.
         """
         until = cursor.until if cursor.until > cursor.after else None
+        pieces = self._pieces()
+        begun = self._begun
+        if begun is not None and begun.goes_on(cursor) and begun.piece in pieces:
+            begun.cursor = cursor
+            return begun
+        self._begun = None
         before: int | None = None
         base: tuple[AnyPiece, int] | None = None  # the row at `after`: what was present then
-        pieces = self._pieces()
         for number, piece in enumerate(pieces):
             newest_ms = _bounds(piece)[1]
             if newest_ms < cursor.after:
@@ -137,7 +145,8 @@ class StreamTail:
                 if row == newest or wanted(times[row - 1] if row else before, times[row]):
                     rows.append(row)
             if rows:
-                return TailWindow(self, cursor, piece, times, rows, base)
+                self._begun = TailWindow(self, cursor, piece, times, rows, base)
+                return self._begun
             if until is not None and start < len(times):
                 return None  # its rows have been dropped
             before = newest_ms
@@ -181,15 +190,18 @@ class TailWindow:
         base: tuple[AnyPiece, int] | None,
     ) -> None:
         self._tail = tail
-        self._cursor = cursor
+        self.cursor = cursor
         self.piece = piece
         self.base = base
-        self._rows = rows
         self._times = [times[row] for row in rows]
         self.until = self._times[-1]
         self._read = _reader(piece, rows)
         # The first of the values is the base row's.
         self._read_base = _reader(base[0], [base[1]]) if base is not None else None
+
+    def goes_on(self, cursor: Cursor) -> bool:
+        """Whether the cursor lies within this window."""
+        return (cursor.after, cursor.until) == (self.cursor.after, self.until)
 
     @property
     def piece_key(self) -> object:
@@ -199,17 +211,13 @@ class TailWindow:
     def base_key(self) -> object:
         return _key(self.base[0]) if self.base is not None else None
 
-    @property
-    def rows(self) -> int:
-        return len(self._rows)
-
     def series(self, place_of: PlaceOf) -> Iterator[tuple[Cursor, TailSeries | None]]:
         """Series by series: the cursor behind it, and its samples, None where it has none in these rows."""
         refs = self._tail.refs(self, place_of)
-        for number in range(behind(refs, self._cursor), len(refs)):
+        for number in range(behind(refs, self.cursor), len(refs)):
             place, ref = refs[number]
             done = number == len(refs) - 1
-            cursor = self.end() if done else Cursor(self._cursor.after, self.until, place)
+            cursor = self.end() if done else Cursor(self.cursor.after, self.until, place)
             yield cursor, self._maybe_series(ref)
 
     def end(self) -> Cursor:
@@ -217,9 +225,13 @@ class TailWindow:
         return Cursor.at(self.until)
 
     def _maybe_series(self, ref: int) -> TailSeries | None:
-        present = self._read_base is not None and self._read_base(ref)[0] != STALE_BYTES
+        found = self._read(ref)
+        if STALE_BYTES not in found:
+            return TailSeries(ref, self._times, found)
+        present = self._read_base is not None and self._read_base(ref) != STALE_BYTES
         times, values = [], []
-        for t_ms, value in zip(self._times, self._read(ref), strict=True):
+        for i, t_ms in enumerate(self._times):
+            value = found[8 * i : 8 * i + 8]
             there = value != STALE_BYTES
             if there or present:
                 times.append(t_ms)
@@ -249,13 +261,13 @@ def _key(piece: AnyPiece) -> object:
     return piece.times[0], piece.since, len(piece.mappings), len(piece.mappings[-1][1].by_column())
 
 
-def _reader(piece: AnyPiece, rows: Sequence[int]) -> Callable[[int], list[bytes]]:
+def _reader(piece: AnyPiece, rows: Sequence[int]) -> Callable[[int], bytes]:
     """A function that gives a series' values, 8 bytes each, in these rows of a piece."""
     if isinstance(piece, Block):
         return lambda ref: _block_values(piece, ref, rows)
     mappings = [mapping for start, end, mapping in piece.sections() for _ in range(start, end)]
     payloads = [(mappings[row], piece.rows[row]) for row in rows]
-    return lambda ref: [_value(mapping, payload, ref) for mapping, payload in payloads]
+    return lambda ref: b"".join([_value(mapping, payload, ref) for mapping, payload in payloads])
 
 
 def _value(mapping: AnyColumnMap, payload: bytes, ref: int) -> bytes:
@@ -267,12 +279,17 @@ def _value(mapping: AnyColumnMap, payload: bytes, ref: int) -> bytes:
     return STALE_BYTES
 
 
-def _block_values(block: Block, ref: int, rows: Sequence[int]) -> list[bytes]:
+def _block_values(block: Block, ref: int, rows: Sequence[int]) -> bytes:
     place = block.place(ref)
     if place is None:
-        return [STALE_BYTES] * len(rows)
+        return STALE_BYTES * len(rows)
     try:
         words = block.words(place)
     except BlockError:  # a damaged file
-        return [STALE_BYTES] * len(rows)
-    return [words[row].to_bytes(8, "little") for row in rows]
+        return STALE_BYTES * len(rows)
+    chosen = words[rows[0] : rows[-1] + 1]
+    if len(chosen) != len(rows):
+        chosen = array("Q", [words[row] for row in rows])
+    if byteorder == "big":
+        chosen.byteswap()
+    return chosen.tobytes()

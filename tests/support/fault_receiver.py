@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from prom_probe.model.labels import Labels, label_value
 from prom_probe.model.sample import STALE_BYTES
-from tests.support.write_reader import ReadRequest, Violation, read_request
+from tests.support.write_reader import TYPE_V2, ReadRequest, Violation, read_request
 
 
 class Fault(NamedTuple):
@@ -37,6 +37,7 @@ class KeptRequest(NamedTuple):
     samples: int
     bytes: int
     content: ReadRequest
+    at_s: float  # Unix time of its arrival
 
 
 class FaultReceiver:
@@ -52,6 +53,7 @@ class FaultReceiver:
     ) -> None:
         self.faults = list(faults)
         self.always: Fault | None = None  # the answer to all requests while it is set
+        self.knows_v2 = False
         self.requests: list[KeptRequest] = []
         self.refused = 0
         self.violations: list[Violation] = []
@@ -113,7 +115,9 @@ class FaultReceiver:
         body = handler.rfile.read(int(handler.headers["Content-Length"]))
         with self._lock:
             fault = self.always or (self.faults.pop(0) if self.faults else None)
-            if fault is None or fault.stored:
+            if fault is None and handler.headers["Content-Type"] == TYPE_V2 and not self.knows_v2:
+                pass  # as 1.x receivers do: 204, and nothing is stored
+            elif fault is None or fault.stored:
                 self._keep(handler, body)
             else:
                 self.refused += 1
@@ -123,6 +127,8 @@ class FaultReceiver:
             handler.close_connection = True
             return
         handler.send_response(fault.status if fault is not None else 204)
+        if fault is None and self.knows_v2:
+            handler.send_header("X-Prometheus-Remote-Write-Samples-Written", str(self.requests[-1].samples))
         for name, value in fault.headers if fault is not None else ():
             handler.send_header(name, value)
         words = fault.words.encode() if fault is not None else b""
@@ -138,7 +144,7 @@ class FaultReceiver:
             self.violations.append(error)
             return
         samples = sum(len(samples) for _, samples in content.series)
-        self.requests.append(KeptRequest(headers, samples, len(body), content))
+        self.requests.append(KeptRequest(headers, samples, len(body), content, time.time()))
 
     def samples(self, *, markers: bool = True) -> dict[Labels, list[tuple[int, bytes]]]:
         """All samples by series, in the order in which they came."""

@@ -34,17 +34,32 @@ def must(holds: object, what: str) -> None:
         raise Violation(what)
 
 
+TYPE_V2 = "application/x-protobuf;proto=io.prometheus.write.v2.Request"
+_TYPES_V1 = ("application/x-protobuf", "application/x-protobuf;proto=prometheus.WriteRequest")
+
+
 def read_request(method: str, headers: Mapping[str, str], body: bytes) -> ReadRequest:
-    """A remote write 1.0 request. Raises Violation."""
+    """A remote write request, 1.0 or 2.0 as its Content-Type says. Raises Violation."""
     must(method == "POST", f"a POST, not {method}")
     must(headers.get("Content-Encoding") == "snappy", "Content-Encoding: snappy")
-    must(headers.get("Content-Type") in _TYPES_V1, f"Content-Type {headers.get('Content-Type')}")
-    must(headers.get("X-Prometheus-Remote-Write-Version") == "0.1.0", "the version")
     must(headers.get("User-Agent"), "a User-Agent")
+    kind, version = headers.get("Content-Type"), headers.get("X-Prometheus-Remote-Write-Version")
     try:
         message = bytes(cramjam.snappy.decompress_raw(body))
     except cramjam.DecompressionError as error:
         raise Violation(f"snappy's block format: {error}") from None
+    if kind == TYPE_V2:
+        must(version == "2.0.0", f"version {version}")
+        found = _read_v2(message)
+    else:
+        must(kind in _TYPES_V1, f"Content-Type {kind}")
+        must(version == "0.1.0", f"version {version}")
+        found = _read_v1(message)
+    must(len({labels for labels, _ in found.series}) == len(found.series), "each series once")
+    return found
+
+
+def _read_v1(message: bytes) -> ReadRequest:
     series, metadata = [], []
     for number, value in fields(message):
         if number == 1:
@@ -54,11 +69,55 @@ def read_request(method: str, headers: Mapping[str, str], body: bytes) -> ReadRe
             metadata.append((found.get(1, 0), *(found.get(n, b"").decode() for n in (2, 4, 5))))
         else:
             must(False, f"field {number} of a WriteRequest")
-    must(len({labels for labels, _ in series}) == len(series), "each series once")
     return ReadRequest(series, metadata)
 
 
-_TYPES_V1 = ("application/x-protobuf", "application/x-protobuf;proto=prometheus.WriteRequest")
+def _read_v2(message: bytes) -> ReadRequest:
+    """Metadata comes with each series: its own is given with the series' name in place of a family's."""
+    all_fields = list(fields(message))
+    symbols = [value.decode() for number, value in all_fields if number == 4]
+    must(symbols[:1] == [""], "an empty first symbol")
+    must(len(set(symbols)) == len(symbols), "each symbol once")
+    series, metadata = [], []
+    for number, value in all_fields:
+        must(number in (4, 5), f"field {number} of a Request")
+        if number != 5:
+            continue
+        refs, samples = b"", []
+        about: dict[int, int] = {}
+        for inner, content in fields(value):
+            must(inner in (1, 2, 5), f"field {inner} of a TimeSeries")
+            if inner == 1:
+                refs = content
+            elif inner == 2:
+                samples.append(_sample(content))
+            else:
+                about = dict(fields(content))
+        texts = [_symbol(symbols, ref) for ref in _packed(refs)]
+        must(len(texts) % 2 == 0, "names and values in turn")
+        pairs = list(zip(texts[::2], texts[1::2], strict=True))
+        check_series(pairs, samples)
+        series.append((tuple(pairs), samples))
+        help_text, unit = (_symbol(symbols, about.get(n, 0)) for n in (3, 4))
+        metadata.append((about.get(1, 0), dict(pairs)["__name__"], help_text, unit))
+    return ReadRequest(series, metadata)
+
+
+def _symbol(symbols: list[str], ref: int) -> str:
+    must(ref < len(symbols), f"symbol {ref} of {len(symbols)}")
+    return symbols[ref]
+
+
+def _packed(data: bytes) -> Iterator[int]:
+    at = 0
+    while at < len(data):
+        value, at = _varint(data, at)
+        yield value
+
+
+def _sample(data: bytes) -> tuple[int, bytes]:
+    found = dict(fields(data))
+    return _signed(found.get(2, 0)), found.get(1, bytes(8))
 
 
 def _series(data: bytes) -> tuple[Labels, Bits]:
@@ -68,8 +127,7 @@ def _series(data: bytes) -> tuple[Labels, Bits]:
             found = dict(fields(value))
             pairs.append((found.get(1, b"").decode(), found.get(2, b"").decode()))
         elif number == 2:
-            found = dict(fields(value))
-            samples.append((_signed(found.get(2, 0)), found.get(1, bytes(8))))
+            samples.append(_sample(value))
         else:
             must(False, f"field {number} of a TimeSeries")
     check_series(pairs, samples)

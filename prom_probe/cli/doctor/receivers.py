@@ -39,7 +39,7 @@ def _check(destination: Destination) -> Finding:
     from cramjam import snappy
 
     from prom_probe.remote.connection import ReceiverConnection, SendError
-    from prom_probe.remote.message import HEADERS
+    from prom_probe.remote.message import Message1
 
     subject, source = f"remote write {destination.label}", destination.shown_url
     without = "nothing reaches this receiver; what is stored waits for it as long as retention allows"
@@ -47,7 +47,7 @@ def _check(destination: Destination) -> Finding:
     started_s = time.monotonic()
     try:
         body = bytes(snappy.compress_raw(b""))
-        answer = connection.post(body, HEADERS, min(_MOST_S, parse_duration(destination.remote_timeout)))
+        answer = connection.post(body, Message1.headers, min(_MOST_S, parse_duration(destination.remote_timeout)))
     except SendError as error:
         return Finding(subject, source, "missing", "", str(error), _UNREACHABLE, without)
     finally:

@@ -12,17 +12,19 @@ from hypothesis import strategies as st
 from prom_probe.model.family import Family
 from prom_probe.model.labels import Labels, make_labels
 from prom_probe.model.sample import STALE, STALE_BYTES
-from prom_probe.remote.message import HEADERS, Run, SeriesEncoder, encode_labels, encode_metadata
+from prom_probe.remote.message import Message1, Run, encode_metadata
+from prom_probe.remote.message_v2 import Message2
 from prom_probe.remote.write_request import Decoder
 from tests.support.write_reader import Violation, read_request
 from tests.support.write_tools import pack
 
-AGENT = {**HEADERS, "User-Agent": "prom_probe/1"}
+AGENT = {**Message1.headers, "User-Agent": "prom_probe/1"}
 UP = make_labels("up", {"job": "a", "instance": "b"})
 
 
 def encoded(labels: Labels, *runs: Run) -> bytes:
-    return SeriesEncoder().series(encode_labels(labels), runs)
+    message = Message1()
+    return message.encode([(message.labels(labels)[0], runs)], ())
 
 
 def bits(*values: float) -> bytes:
@@ -128,3 +130,50 @@ def test_the_reader_wants_snappys_block_format() -> None:
     for wrong in (bytes(cramjam.snappy.compress(body)), body):
         with pytest.raises(Violation):
             read_request("POST", AGENT, wrong)
+
+
+# -- 2.0
+
+AGENT_2 = {**Message2.headers, "User-Agent": "prom_probe/1"}
+FAMILIES = [Family("a_seconds_total", "counter", "Counts.", "seconds"), Family("h", "histogram", "Many.")]
+
+
+def encoded_2(*series: tuple[Labels, list[Run]]) -> bytes:
+    return Message2().encode(series, FAMILIES)
+
+
+@given(
+    st.dictionaries(names, values_text, min_size=1, max_size=8),
+    st.dictionaries(times, st.binary(min_size=8, max_size=8), min_size=1, max_size=20),
+)
+def test_a_series_reads_back_in_2(pairs: dict[str, str], samples: dict[int, bytes]) -> None:
+    """Names and values that are equal are one symbol."""
+    labels, ordered = make_labels("m", {**pairs, "same": "same"}), sorted(samples.items())
+    run = Run([t for t, _ in ordered], b"".join(value for _, value in ordered))
+    assert read_request("POST", AGENT_2, pack(encoded_2((labels, [run])))).series == [(labels, ordered)]
+
+
+def test_metadata_in_2() -> None:
+    """With each series, a histogram's with each of its parts; none where nothing is known."""
+    series = [(make_labels(name), [Run([1], bits(1))]) for name in ("a_seconds_total", "h_bucket", "unknown")]
+    assert read_request("POST", AGENT_2, pack(encoded_2(*series))).metadata == [
+        (1, "a_seconds_total", "Counts.", "seconds"),
+        (3, "h_bucket", "Many.", ""),
+        (0, "unknown", "", ""),
+    ]
+    assert encoded_2(*series).count(b"Counts.") == 1
+
+
+def test_the_reader_finds_violations_of_2() -> None:
+    """A first symbol that is not empty, one that comes twice, a reference to none, an odd number of them."""
+    body = encoded_2((UP, [Run([1], bits(1))]))
+    assert body.startswith(b"\x22\x00")
+    for wrong in (
+        body[2:],
+        b"\x22\x00" + body,
+        body.replace(b"\x0a\x06\x01\x02", b"\x0a\x06\x01\x7f"),
+        body.replace(b"\x0a\x06\x01\x02", b"\x0a\x05\x01\x02"),
+    ):
+        assert wrong != body
+        with pytest.raises(Violation):
+            read_request("POST", AGENT_2, pack(wrong))

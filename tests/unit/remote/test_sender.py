@@ -24,6 +24,7 @@ from prom_probe.remote.feed_client import FeedClient
 from prom_probe.remote.feed_protocol import FeedSockets
 from prom_probe.remote.sender import Sender
 from prom_probe.remote.sender_state import SLOT_BYTES, SendCounts, StateKeeper, read_slot
+from prom_probe.remote.sending import make_message
 from prom_probe.remote.verdict import Verdict, judge, retry_after_s
 from prom_probe.ring.slot import Slot
 from prom_probe.tsdb.store import Store
@@ -31,6 +32,7 @@ from tests.support.fault_receiver import Fault, FaultReceiver
 from tests.support.tls import Authority
 from tests.support.tsdb_tools import bits, gauges, row
 from tests.support.waiting import wait_for
+from tests.support.write_reader import TYPE_V2
 
 
 def _holds(receiver: FaultReceiver, expected: dict[Any, list[tuple[int, bytes]]]) -> bool:
@@ -77,7 +79,8 @@ class Machine:
                 self.log.append((level, message, fields))
 
         keeper = StateKeeper(self.slot, str(folder) if folder else None, lambda level, text: None)
-        labels = SentLabels(found, OWN, [ExternalLabel(*pair) for pair in (external or {}).items()])
+        given = [ExternalLabel(*pair) for pair in (external or {}).items()]
+        labels = SentLabels(found, OWN, given, make_message(found))
         return Sender(
             0,
             found,
@@ -405,6 +408,32 @@ def test_external_labels_and_relabelling(machine: Machine) -> None:
     assert machine.counts.dropped == {"relabel": 11}
 
 
+V2 = ', "protobuf_message": "io.prometheus.write.v2.Request"'
+
+
+def test_the_newer_message(machine: Machine) -> None:
+    """2.0 where it is asked for, to a receiver that confirms it; metadata comes with each series."""
+    with FaultReceiver() as receiver:
+        receiver.knows_v2 = True
+        with running(machine.sender(json(receiver.url, V2))) as end:
+            wait_for("its samples", receiver.samples)
+            end()
+        assert receiver.samples() == machine.expected()
+        assert {request.headers["Content-Type"] for request in receiver.requests} == {TYPE_V2}
+        assert set(receiver.requests[-1].content.metadata) == {(2, "g", "A gauge.", "")}
+
+
+@pytest.mark.parametrize("fault", [None, Fault(415, "unsupported")])
+def test_the_newer_message_falls_back(machine: Machine, fault: Fault | None) -> None:
+    """To 1.0, where the receiver says 415, or 2xx without a word of what it has written; nothing is lost."""
+    with FaultReceiver([fault] if fault else []) as receiver, running(machine.sender(json(receiver.url, V2))) as end:
+        wait_for("its samples", receiver.samples)
+        end()
+        assert receiver.samples() == machine.expected()
+        assert {request.headers["Content-Type"] for request in receiver.requests} == {"application/x-protobuf"}
+    assert machine.counts.dropped == {}
+
+
 @pytest.mark.parametrize(
     ("status", "verdict"),
     [
@@ -424,6 +453,7 @@ def test_external_labels_and_relabelling(machine: Machine) -> None:
 def test_verdicts(status: int, verdict: Verdict) -> None:
     """2xx and 4xx are never repeated, 429 excepted; 5xx are."""
     assert judge(status) is verdict
+    assert (judge(status, wrong_message=True) is verdict) == (verdict is not Verdict.DONE)
 
 
 @pytest.mark.parametrize(
