@@ -54,7 +54,9 @@ class ApiSource:
 
     def stored_span(self) -> tuple[float, float] | None:
         head = self._get(_TsdbStatus, "status/tsdb").headStats
-        return None if head.minTime is None or head.maxTime is None else (head.minTime / 1000, head.maxTime / 1000)
+        if head.minTime is None or head.maxTime is None or head.minTime > head.maxTime:  # as of an empty store
+            return None
+        return head.minTime / 1000, head.maxTime / 1000
 
     def run(self) -> RunInfo:
         return self._get(RunInfo, "run")

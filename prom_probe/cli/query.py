@@ -14,6 +14,7 @@ from prom_probe.config.variables import URL
 from prom_probe.model.printable import printable, printable_json
 
 if TYPE_CHECKING:
+    from prom_probe.cli.answer import AnswerStyle, QueryAnswer
     from prom_probe.cli.source import Source
     from prom_probe.cli.span import Span
 
@@ -77,8 +78,8 @@ def query(
 
     source = _source(source_text, path, url)
     span = parse_span(start, end, step, source.now_s(), last=last, utc=utc)
-    if plot and span.start_s is None:
-        raise ClientError("--plot needs a range: --last or --start", 2)
+    if plot and (span.start_s is None or as_json or form != "table"):
+        raise ClientError("--plot needs a range, --last or --start, and no --format", 2)
     asked = _thinned(expr, span)
     if span.start_s is None:
         body = source.query(asked, span.end_s)
@@ -90,15 +91,21 @@ def query(
     answer, style = read_answer(body), AnswerStyle(utc, raw, "" if raw else unit_of_expression(expr))
     if not answer.series:
         _explain(source, expr, utc)
-    if plot and answer.series:
-        import shutil
+    if form == "table" and not (plot and answer.series):
+        click.echo(render_table(answer, style))
+        return
+    click.echo(_drawn(answer, style, span) if plot else render_csv(answer, style))
+    for note in answer.notes:
+        click.echo(printable(f"prom-probe: {note}"), err=True)
 
-        from prom_probe.cli.plot import draw
 
-        columns, colors = shutil.get_terminal_size().columns, sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        click.echo(draw(answer, style, span.step_s, columns=columns, colors=colors))
-    else:
-        click.echo(render_csv(answer, style) if form == "csv" else render_table(answer, style))
+def _drawn(answer: QueryAnswer, style: AnswerStyle, span: Span) -> str:
+    import shutil
+
+    from prom_probe.cli.plot import draw
+
+    columns, colors = shutil.get_terminal_size().columns, sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    return draw(answer, style, span.step_s, columns=columns, colors=colors)
 
 
 def _source(text: str | None, path: str | None, url: str) -> Source:

@@ -301,10 +301,12 @@ def test_no_data_is_explained(stored_run: str, expr: str, said: list[str]) -> No
         (["--source=@9999"], "@9999: "),
         (["--source=@last", "--storage.tsdb.path=/x"], "--source and --storage.tsdb.path exclude each other"),
         (["--source=http://h:port"], "not a URL: 'http://h:port'"),
+        (["--plot"], "--plot needs a range, --last or --start, and no --format"),
+        (["--plot", "--last=1m", "--format=csv"], "--plot needs a range"),
     ],
 )
-def test_a_source_that_is_none(args: list[str], error: str) -> None:
-    """One line that says which."""
+def test_flags_that_are_refused(args: list[str], error: str) -> None:
+    """A source that is none, and what does not go together: one line that says which."""
     done = CliRunner().invoke(cli, ["query", "up", *args])
     assert isinstance(done.exception, ClientError) and done.exception.status == 2
     assert str(done.exception).startswith(error)
