@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 from heapq import merge
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
@@ -15,9 +15,10 @@ from prom_probe.history.run_info import RunInfo, maybe_run_info
 from prom_probe.history.tracker import ProcessTracker
 from prom_probe.model.family import Column
 from prom_probe.model.run_event import RunEvent
-from prom_probe.tsdb.disk.folder import HISTORY, RUN
-from prom_probe.tsdb.disk.record_file import SideFileJob, file_of, frame
 from prom_probe.tsdb.store import Store
+
+if TYPE_CHECKING:
+    from prom_probe.history.history_file import HistoryFile
 
 MOST_PROCESSES = 5_000
 MOST_EVENTS = 5_000
@@ -30,9 +31,6 @@ _RETAIN_S = 60.0
 
 # An aggregator that comes back gets the frames again that the one before had popped last: so many events are compared.
 _RECENT = 256
-
-# The file is written anew once it has grown by as much as it had, and by this.
-_GROWTH_BYTES = 1 << 20
 
 _PROCESS, _EVENT = b"p", b"e"
 _pack = msgspec.msgpack.Encoder().encode
@@ -89,10 +87,7 @@ class History:
         self.events = PackedRecords(RunEvent, MOST_EVENTS)
         self._recent: deque[RunEvent] = deque(maxlen=_RECENT)
         self._trees: dict[str, None] = dict.fromkeys(run.trees)
-        self._unwritten: list[bytes] = []
-        self._jobs: list[SideFileJob] = []  # not known to be done
-        self._whole_bytes = self._appended_bytes = 0
-        self._rewrite = True  # the file is to be written anew
+        self._file = _maybe_file(store)
         self._retain_s = 0.0
         self.resumed = False  # whether an aggregator before this one has stored samples of this run
         self._restore()
@@ -123,7 +118,8 @@ class History:
         if event not in self._recent:
             self._recent.append(event)
             self.events.add(event)
-            self._unwritten.append(_EVENT + _pack(event))
+            if self._file is not None:
+                self._file.add(_EVENT + _pack(event))
 
     def tick(self, now_s: float) -> None:
         """Once a second: pack what has ended, drop what is older than the samples."""
@@ -131,29 +127,18 @@ class History:
             self.processes.add(record)
         for record in self._tracker.lives.values():
             self._trees.setdefault(record.tree)
+        if self._file is None:
+            self._tracker.forget_changed()
         if now_s >= self._retain_s:
             self._retain_s = now_s + _RETAIN_S
             self._retain()
 
     def flush(self, now_s: float) -> None:
         """Have another thread write what the disk does not have; without a path, do nothing."""
-        self._unwritten += [_PROCESS + _pack(record) for record in self._tracker.take_changed(now_s)]
-        if any(job.failed for job in self._jobs):
-            self._rewrite = True
-            self._write_run()
-        self._jobs = [job for job in self._jobs if not job.over]
-        if self._appended_bytes > max(_GROWTH_BYTES, self._whole_bytes):
-            self._rewrite = True
-        unwritten, self._unwritten = self._unwritten, []
-        if self._rewrite:
-            self._rewrite = False
-            data = file_of(self._everything())
-            self._whole_bytes, self._appended_bytes = len(data), 0
-            self._keep(HISTORY, data, append=False)
-        elif unwritten:
-            data = b"".join(map(frame, unwritten))
-            self._appended_bytes += len(data)
-            self._keep(HISTORY, data, append=True)
+        if self._file is not None:
+            for record in self._tracker.take_changed(now_s):
+                self._file.add(_PROCESS + _pack(record))
+            self._file.flush(self._everything)
 
     def close(self, now_s: float) -> None:
         """The run is over: no process lives any more."""
@@ -223,13 +208,9 @@ class History:
         yield from (_EVENT + packed for packed in self.events.packed())
 
     def _write_run(self) -> None:
-        run = msgspec.structs.replace(self._run, trees=list(self._trees))
-        self._keep(RUN, msgspec.json.format(msgspec.json.encode(run)) + b"\n", append=False)
-
-    def _keep(self, name: str, data: bytes, *, append: bool) -> None:
-        job = self._store.keep_beside(name, data, append=append)
-        if job is not None:
-            self._jobs.append(job)
+        if self._file is not None:
+            run = msgspec.structs.replace(self._run, trees=list(self._trees))
+            self._file.write_run(msgspec.json.format(msgspec.json.encode(run)) + b"\n")
 
 
 class StoredHistory:
@@ -249,6 +230,14 @@ class StoredHistory:
     def shot(self) -> HistoryShot:
         """What is stored."""
         return self._shot
+
+
+def _maybe_file(store: Store) -> HistoryFile | None:
+    if store.options.path is None:
+        return None
+    from prom_probe.history.history_file import HistoryFile
+
+    return HistoryFile(store)
 
 
 def parse_history(payloads: Iterable[bytes]) -> tuple[list[ProcessRecord], list[RunEvent]]:

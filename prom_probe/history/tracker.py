@@ -148,7 +148,10 @@ class ProcessTracker:
         for record in gone:
             self._end(record, t)
         if gone or taken:
-            self._seats = [seat for seat in self._seats if values[seat.start] == values[seat.start]]
+            for seat in self._seats:
+                if values[seat.start] != values[seat.start]:
+                    seat.record = None
+            self._seats = [seat for seat in self._seats if seat.record is not None]
         if self._infos:
             self._take_infos()
 
@@ -187,6 +190,10 @@ class ProcessTracker:
             if self.lives.get((record.tree, record.pid)) is record:
                 self._copies[record.tree, record.pid] = _Copy(record.memory_peak_bytes, record.cpu_seconds, t)
         return changed.values()
+
+    def forget_changed(self) -> None:
+        """There is no disk."""
+        self._changed.clear()
 
     def _seat_fresh(self, t: float, values: array[float], columns: int) -> set[int]:
         """Find or make the records of the seats that have values for the first time; returns the records' ids."""

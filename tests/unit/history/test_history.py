@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import gc
 from pathlib import Path
 
 from prom_probe.history import history as module
 from prom_probe.history.history import History, StoredHistory
+from prom_probe.history.process_record import ProcessRecord
 from prom_probe.history.run_info import RunInfo
 from prom_probe.model.run_event import RunEvent
 from prom_probe.model.sample import is_stale
@@ -67,6 +69,18 @@ def test_events_oldest_first() -> None:
     ]
     assert [event.type for event in shot.events(1001, 1002, ["oom_kill"])] == ["oom_kill"]
     assert shot.events(*ALWAYS, (), ["other"]) == []
+
+
+def test_without_a_path_nothing_is_kept_for_a_disk() -> None:
+    """Of processes that have ended only the packed records remain."""
+    history, _ = open_history(None)
+    history.announce(0, [column for pid in range(50) for column in columns_of(pid)])
+    history.row(1000.0, row_of(*[Values(999.0)] * 50))
+    history.tick(1000.0)
+    history.row(1001.0, row_of(*[None] * 50))
+    history.tick(1010.0)
+    assert len(history.processes) == 50
+    assert sum(isinstance(one, ProcessRecord) for one in gc.get_objects()) == 0
 
 
 def test_an_event_that_is_told_twice_is_kept_once() -> None:
