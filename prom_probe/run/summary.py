@@ -50,7 +50,8 @@ def summarize(
 
     `demo`: the GPUs are made up.
     """
-    parts = [ended.text, f"ran {format_duration(round(ended.duration_s, 1))}", f"CPU {used.cpu_seconds:.2f} s"]
+    ran = format_duration(round(ended.duration_s, 1 if ended.duration_s >= 1 else 2))
+    parts = [ended.text, f"ran {ran}", f"CPU {used.cpu_seconds:.2f} s"]
     if used.seen is not None:
         if used.peak_bytes:
             parts.append(f"peak memory {human_size(used.peak_bytes)}")

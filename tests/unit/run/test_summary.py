@@ -43,6 +43,15 @@ def test_without_the_probes_it_has_what_the_kernel_reports() -> None:
 
 
 @pytest.mark.parametrize(
+    ("duration_s", "shown"), [(0.012, "10ms"), (0.987, "990ms"), (1.04, "1s"), (3.96, "4s"), (3725.4, "1h2m5s400ms")]
+)
+def test_how_long_it_ran(duration_s: float, shown: str) -> None:
+    """To two digits behind the point below a second, else to one."""
+    line = summary_of("app", CommandExit(0, "exit status 0", 0, 0, duration_s=duration_s), slot(), slot())
+    assert f", ran {shown}, " in line
+
+
+@pytest.mark.parametrize(
     ("tree_peak", "command_peak", "shown"), [(300 * MIB, 100 * MIB, "300 MiB"), (100 * MIB, 300 * MIB, "300 MiB")]
 )
 def test_the_peak_is_the_larger_of_the_trees_and_the_commands_own(
