@@ -169,7 +169,12 @@ class Chromium:
         self._mouse("mouseReleased", x, y)
 
     def drag(
-        self, start: tuple[float, float], end: tuple[float, float], *, steps: int = 10, shift: bool = False
+        self,
+        start: tuple[float, float],
+        end: tuple[float, float],
+        *,
+        steps: int = 10,
+        shift: bool = False,
     ) -> None:
         self._mouse("mouseMoved", *start, shift=shift)
         self._mouse("mousePressed", *start, shift=shift)

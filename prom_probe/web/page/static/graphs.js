@@ -12,6 +12,7 @@ export class Graphs {
   #moment = null;
   #hovered = null; // a cell
   #recording = null;
+  #panning = 0;
 
   /** `host`: the element that they go into. `on`: see chart.js. `colourOf`: of a process's key. */
   constructor(host, on, colourOf) {
@@ -22,12 +23,19 @@ export class Graphs {
     new ResizeObserver(() => this.#each(({ chart }) => chart.resize())).observe(host);
   }
 
-  /** Draws what a recording has. `chosen`: processes with a band of their own. Says whether there was anything to draw. */
-  draw(recording, chosen) {
+  /**
+   * Draws what a recording has, of all panels or of those with one of the lines `ids`. `chosen`: processes with a band of
+   * their own. Says whether there is anything to be seen.
+   */
+  draw(recording, chosen, ids = null) {
     this.#recording = recording;
     let any = false;
     for (const shown of this.#panels.values()) {
       const { panel, section, chart } = shown;
+      if (ids && !panel.lines.some((id) => ids.includes(id))) {
+        any ||= !section.hidden;
+        continue;
+      }
       shown.lines = this.#linesOf(panel, recording);
       shown.total = panel.stacked ? recording.cellsOf(panel.lines[0]) : null;
       shown.bands = panel.stacked ? this.#bandsOf(panel.stacked, recording, chosen) : [];
@@ -98,10 +106,13 @@ export class Graphs {
     }
   }
 
+  /** A mouse moves more often than a screen shows: one drawing a frame. */
   #pan(on, from, to, done) {
-    this.setView(from, to);
+    cancelAnimationFrame(this.#panning);
     if (done) {
       on.zoom(from, to);
+    } else {
+      this.#panning = requestAnimationFrame(() => this.setView(from, to));
     }
   }
 

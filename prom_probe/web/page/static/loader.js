@@ -8,8 +8,8 @@ const FIRST = ['memory', 'cpu', 'memoryLimit', 'cpuLimit', 'memoryHighest'];
 const LEADERS_ASKED = 2;
 
 /**
- * Asks for everything that the panels show of `recording`'s window. `shown` is called after each part, so that something
- * is to be seen early. `choice`: {pinned, most}. Gives the chosen processes.
+ * Asks for everything that the panels show of `recording`'s window. `shown` is called after each part, with the
+ * lines that have come and, once it is known, with the chosen processes: something is to be seen early. `choice`: {pinned, most}.
  */
 export async function load(source, recording, tree, choice, shown, signal) {
   const { window } = recording;
@@ -18,17 +18,16 @@ export async function load(source, recording, tree, choice, shown, signal) {
   processes.catch(() => {}); // it is awaited below; until then an error is nobody's
   events.catch(() => {});
   await loadLines(source, recording, FIRST, tree, signal);
-  shown();
+  shown({ ids: FIRST });
   recording.processes = new Map((await processes).map((process) => [process.key, process]));
   recording.events = await events;
   const chosen = await chosenOf(source, recording, tree, choice, signal);
   await loadValues(source, recording, tree, chosen, signal);
-  shown(chosen);
+  shown({ chosen, ids: FIRST });
   for (const { lines } of PANELS.filter((panel) => !panel.stacked)) {
     await loadLines(source, recording, lines, tree, signal);
-    shown(chosen);
+    shown({ chosen, ids: lines });
   }
-  return chosen;
 }
 
 async function loadLines(source, recording, ids, tree, signal) {

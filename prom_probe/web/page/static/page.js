@@ -99,12 +99,14 @@ export class Page {
     const window = windowOf(...this.#range(), this.source.interval);
     const recording = new Recording(window, this.source.interval);
     const first = this.#recording === null;
+    this.graphs.setView(window.start, window.end); // of what is there, until what is asked for comes
     this.#busy(true);
-    const shown = (chosen) => {
+    const shown = ({ chosen, ids }) => {
+      // What was there before stays until bands can be drawn: grey in between would only flicker.
       if (!loading.signal.aborted && (chosen || first)) {
         this.#recording = recording;
         this.#chosen.set(chosen ?? []);
-        this.#draw();
+        this.#draw(ids);
       }
     };
     try {
@@ -185,8 +187,8 @@ export class Page {
     this.#showControls();
   }
 
-  #draw() {
-    const any = this.graphs.draw(this.#recording, this.#chosen.list);
+  #draw(ids = null) {
+    const any = this.graphs.draw(this.#recording, this.#chosen.list, ids);
     showMessage(any ? '' : 'There are no samples in this range.');
     showEvents(byId('events'), this.#recording.events, this.#state.at, (t) => this.#choose(t));
     this.graphs.setMoment(this.#state.at);
@@ -271,7 +273,6 @@ export class Page {
     const [start, end] = [Math.round(middle - half), Math.round(middle + half)];
     const { at } = this.#state;
     this.#change({ last: null, from: start, to: end, live: false, at: at !== null && (at < start || at > end) ? null : at }, true);
-    this.graphs.setView(start, end);
     this.graphs.setMoment(this.#state.at);
     this.refresh();
   }
