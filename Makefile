@@ -84,8 +84,9 @@ docs: $(STAMP) ## The pages that are written from the code's own tables
 dashboards: $(STAMP)-test ## grafana/dashboards from grafana/panels.py
 	$(BIN)/python -m grafana.build
 
-pictures: $(STAMP)-test ## docs/pictures from a run of two minutes; needs node, npm and chromium
+pictures: $(STAMP)-test ## docs/pictures from two runs of two minutes; needs node, npm and chromium
 	$(BIN)/python -m tests.grafana_render.pictures
+	$(BIN)/python -m tests.grafana_render.page_pictures
 
 checkov: $(STAMP)-test ## Checkov's opinion on the manifests and the Dockerfile; installs 300 MB
 	test -x .venv-checkov/bin/checkov || { $(PYTHON) -m venv .venv-checkov && .venv-checkov/bin/pip install --quiet checkov; }

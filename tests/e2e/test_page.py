@@ -341,3 +341,25 @@ def test_a_sidecar_that_goes_away(browser: Chromium) -> None:
     browser.wait("an error", "document.querySelector('#state').textContent.includes('does not answer')")
     assert [row["name"] for row in rows(browser)] == ["sleep"]
     assert browser.evaluate("document.querySelectorAll('#panel-memory canvas').length") == 1
+
+
+def test_a_run_that_is_over(browser: Chromium, tmp_path: Path) -> None:
+    """Of a stored run the page shows all of it, and the peak of memory without any action; nothing is live any more."""
+    spike = (
+        f"import time; time.sleep(2); b = bytearray(b'x') * ({SHARD_MIB} << 20); time.sleep(2); del b; time.sleep(2)"
+    )
+    with Sidecar("--", sys.executable, "-c", spike, flags=[f"--storage.tsdb.path={tmp_path}"]) as sidecar:
+        assert sidecar.wait() == 0
+    with Sidecar(flags=[f"--storage.tsdb.path={tmp_path}"], serve=True) as server:
+        browser.size(1280, 900)
+        browser.open("about:blank")
+        browser.open(f"{server.api}/")
+        browser.wait("a table", "document.querySelectorAll('#processes tbody tr').length > 0")
+        browser.wait("a moment", "location.hash.includes('at=')")
+        settled(browser)
+        assert SHARD_MIB <= mebibytes(rows(browser)[0]["Memory"]) < SHARD_MIB * 1.4
+        assert browser.text("#state") == "ended"
+        assert "with status 0" in browser.text("#since")
+        assert browser.evaluate("document.querySelector('#live').disabled")
+        browser.key("End")
+        wait_for("no process", lambda: all(row["gone"] for row in rows(browser)))

@@ -10,7 +10,8 @@ import { fileURLToPath } from 'node:url';
 
 import { build } from 'esbuild';
 import puppeteer from 'puppeteer-core';
-import UPNG from 'upng-js';
+
+import { small } from './small.mjs';
 
 const HERE = path.dirname(fileURLToPath(import.meta.url));
 const MODULES = path.join(HERE, 'node_modules');
@@ -132,12 +133,6 @@ function look() {
 }
 
 const done = (panels) => panels.length > 0 && panels.every(({ state }) => state === 'Done' || state === 'Error');
-
-/** The same picture in 256 colours: a third of the bytes. */
-function small(png) {
-  const image = UPNG.decode(png.buffer.slice(png.byteOffset, png.byteOffset + png.byteLength));
-  return Buffer.from(UPNG.encode(UPNG.toRGBA8(image), image.width, image.height, 256));
-}
 
 async function draw(browser, origin, board, number) {
   const page = await browser.newPage();

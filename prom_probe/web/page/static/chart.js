@@ -104,7 +104,7 @@ export class Chart {
         cursor: this.#cursor(),
         scales: { x: { range: () => this.#view }, y: { range: (_, least, most) => this.#range(least, most) } },
         axes: this.#axes(),
-        series: [{}, ...series, ...lines.map(({ colour, dashed }) => lineSeries(colour ?? themeColour('text'), dashed))],
+        series: [{}, ...series, ...lines.map(({ colour, dashed }) => lineSeries(colour, dashed))],
         bands: between,
         hooks: {
           setSelect: [(plot) => this.#selected(plot)],
@@ -248,6 +248,8 @@ function fillOf(colour, rest) {
   return colour.length === 7 ? colour + alpha : colour;
 }
 
+/** A line without a colour of its own is the total or a limit above bands, which must not cover them. */
 function lineSeries(colour, dashed) {
-  return { stroke: colour, width: 1, points: { show: false }, auto: !dashed, ...(dashed ? { dash: [4, 4] } : {}) };
+  const line = { stroke: colour ?? themeColour('text'), width: colour ? 1.5 : 1, points: { show: false }, auto: !dashed };
+  return dashed ? { ...line, dash: [4, 4] } : line;
 }

@@ -22,12 +22,14 @@ import { cellOf, greatestCell, windowOf } from './window.js';
 
 const RANGES = [60, 300, 900, 3600, 28800];
 const LEAST_RANGE_S = 10;
+const AGAIN_MS = 2000;
 const ENDED_S = 30; // without samples for so long, nothing comes any more
 
 export class Page {
   #state;
   #run;
   #span = null;
+  #growing = false; // whether new samples can be expected
   #recording = null;
   #chosen = new Chosen();
   #details = new Details();
@@ -66,6 +68,8 @@ export class Page {
       this.#run = await this.source.run();
       const trees = await this.source.trees();
       this.#span = await this.source.span();
+      const fresh = this.#span !== null && this.source.clock() - this.#span[1] < ENDED_S;
+      this.#growing = this.source.canFollow && this.#run.end === null && fresh;
       const asked = readHash(location.hash);
       this.#state = this.#stateFor(asked, trees);
       setOptions(byId('tree'), trees.map((tree) => [tree, tree]), this.#state.tree);
@@ -76,12 +80,13 @@ export class Page {
         this.expressions.offerMetrics().catch(() => {}); // without them the list stays hidden
       }
       if (!trees.length || !this.#span) {
-        showMessage('There are no samples yet.', { retry: () => this.start() });
+        showMessage('There are no samples yet.');
+        setTimeout(() => this.start(), AGAIN_MS);
         return;
       }
       showMessage('');
       await this.refresh();
-      if (!asked && !this.#growing()) {
+      if (!asked && !this.#growing) {
         await this.#toPeak('memory'); // of a run that is over, the likeliest question
       }
     } catch (error) {
@@ -134,7 +139,7 @@ export class Page {
     if (!trees.includes(state.tree)) {
       state.tree = trees[0] ?? null;
     }
-    if (!this.#growing()) {
+    if (!this.#growing) {
       state.live = false;
       if (!asked && this.#span) {
         [state.last, state.from, state.to] = [null, ...this.#span];
@@ -143,17 +148,12 @@ export class Page {
     return state;
   }
 
-  /** Whether new samples can be expected. */
-  #growing() {
-    return this.source.canFollow && this.#run.end === null && this.#span !== null && this.source.clock() - this.#span[1] < ENDED_S;
-  }
-
   #range() {
     const { last, from, to } = this.#state;
     if (last === null) {
       return [from, to];
     }
-    const end = this.#growing() ? this.source.clock() : this.#span[1];
+    const end = this.#growing ? this.source.clock() : this.#span[1];
     return [end - last, end];
   }
 
@@ -173,9 +173,9 @@ export class Page {
       button.setAttribute('aria-pressed', String(Number(button.dataset.seconds) === last));
     }
     byId('live').setAttribute('aria-pressed', String(live));
-    byId('live').disabled = !this.#growing();
+    byId('live').disabled = !this.#growing;
     if (!live) {
-      showState(this.#growing() ? 'paused' : endOf(this.#run) ? 'ended' : 'no new samples');
+      showState(this.#growing ? 'paused' : endOf(this.#run) ? 'ended' : 'no new samples');
     }
   }
 
@@ -214,7 +214,7 @@ export class Page {
     const tabling = new AbortController();
     this.#tabling = tabling;
     const { window } = this.#recording;
-    const t = at ?? Math.min(window.end, this.#span[1] + 1);
+    const t = at ?? Math.min(window.end, this.#growing ? this.source.clock() : this.#span[1] + 1);
     try {
       const present = await this.source.table(tree, t, tabling.signal);
       if (!tabling.signal.aborted) {
@@ -278,7 +278,7 @@ export class Page {
   }
 
   #setLast(last) {
-    this.#change({ last, from: null, to: null, at: null, live: this.#growing() }, true);
+    this.#change({ last, from: null, to: null, at: null, live: this.#growing }, true);
     this.graphs.setMoment(null);
     this.refresh();
   }
@@ -322,7 +322,7 @@ export class Page {
   #actions = {
     step: (seconds) => this.#toMoment((this.#state.at ?? this.#recording.window.end) + seconds),
     edge: (end) => this.#toMoment(end ? this.#recording.window.end : this.#recording.window.start),
-    live: () => this.#growing() && this.#setLast(this.#state.last ?? RANGES.find((seconds) => seconds >= this.#state.to - this.#state.from) ?? DEFAULT_STATE.last),
+    live: () => this.#growing && this.#setLast(this.#state.last ?? RANGES.find((seconds) => seconds >= this.#state.to - this.#state.from) ?? DEFAULT_STATE.last),
     peak: (cpu) => this.#toPeak(cpu ? 'cpu' : 'memory'),
     zoom: (factor) => {
       const { start, end } = this.#recording.window;

@@ -11,18 +11,25 @@ import { cellsFrom, emptyCells, parseValue } from './window.js';
 const CELLS_AT_ONCE = 200_000; // series x seconds that one query may look at
 
 export class HttpSource {
-  /** `api`: see api.js. `clock`: Unix seconds. */
-  constructor(api, clock = () => Date.now() / 1000) {
+  #ahead = 0; // seconds that the sidecar's clock is ahead of the reader's
+
+  /** `api`: see api.js. */
+  constructor(api) {
     this.api = api;
-    this.clock = clock;
     this.interval = 1;
     this.canFollow = true; // new samples come while it is watched
     this.canQuery = true; // it answers PromQL
   }
 
+  /** Now, by the sidecar's clock: samples have its time. */
+  clock() {
+    return Date.now() / 1000 + this.#ahead;
+  }
+
   /** {command, host, start, end, exit_status, signal, trees, interval, version}: what is watched, and since when. */
   async run() {
-    const run = await this.api.ask('run');
+    const [run, { serverTime }] = await Promise.all([this.api.ask('run'), this.api.ask('status/runtimeinfo')]);
+    this.#ahead = (Date.parse(serverTime) - Date.now()) / 1000;
     this.interval = run.interval;
     return run;
   }
