@@ -24,10 +24,11 @@ from prom_probe.cli.runs import runs
 from prom_probe.cli.serve import serve
 from prom_probe.cli.storage.group import storage
 from prom_probe.cli.streams import checked_streams
+from prom_probe.cli.top.command import top
 from prom_probe.cli.version import version
 from prom_probe.config.error import ConfigError
 
-COMMANDS = (run, once, query, runs, compare, serve, check_config, doctor, storage, completion, dashboards, version)
+COMMANDS = (run, once, query, top, runs, compare, serve, check_config, doctor, storage, completion, dashboards, version)
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 

@@ -60,6 +60,11 @@ def open_source(text: str) -> Source:
     return _open_directory(_directory(text))
 
 
+def lasting_name(text: str) -> str:
+    """A URL or a directory that stays the source which `text` names now; @last is another one with the next run."""
+    return text if _URL.fullmatch(text) else os.path.abspath(_directory(text))
+
+
 def _open_directory(path: str) -> Source:
     from prom_probe.tsdb.disk import api_file, folder
 

@@ -27,7 +27,8 @@ def make_stored_run(path: Path, *, seconds: int = 60, peak_mib: int = 300, exit_
     """A run of `python train.py` whose memory peaks ten seconds after its start; returns its directory.
 
     CPU: half a second each second, a tenth of it in the system; IO: 1 MiB read each second, nothing written. A child
-    (PID 8) lives from the fifth second to the fifteenth and has the peak but for 20 MiB; there was one gap.
+    (PID 8) lives from the fifth second to the fifteenth and has the peak but for the 20 MiB of PID 7, and a quarter of a
+    CPU; there was one gap. At the end all series have staleness markers.
     """
     store = Store(StoreOptions(path=str(path)))
     run = RunInfo(["python", "train.py"], "host", START_S, trees=["python"], version="1")
@@ -39,25 +40,31 @@ def make_stored_run(path: Path, *, seconds: int = 60, peak_mib: int = 300, exit_
         _column(f.CPU, tree="python", mode="system"),
         _column(f.IO_READ, tree="python"),
         _column(f.IO_WRITE, tree="python"),
+        _column(f.PROCESSES, tree="python"),
+        *columns_of(7, "python", tree="python"),
     ]
     store.announce("process", 0, 0, tree)
-    history.announce(0, columns_of(7, "python", tree="python"))
+    history.announce(0, tree[-WIDTH:])
     most = 0
     for second in range(1, seconds + 1):
         t, child = START_S + second, 5 <= second < 15
         used = peak_mib if second == 10 else 20 + (20 if child else 0)
         most = max(most, used)
-        values = [most * MIB, used * MIB, second * 0.45, second * 0.05, second * MIB, 0.0]
-        store.append_row("process", 0, round(t * 1000), row(values))
+        values = [most * MIB, used * MIB, second * 0.45, second * 0.05, second * MIB, 0.0, 2.0 if child else 1.0]
         if second == 5:
-            history.announce(WIDTH, columns_of(8, "loader", tree="python", ppid=7))
-        loader = Values(START_S + 4.5, peak=(most - 20) * MIB, user=(second - 4) * 0.25) if child else None
-        python = Values(START_S, peak=20 * MIB, user=second * 0.2)
-        history.row(t, row_of(python, loader) if second >= 5 else row_of(python))
+            columns = columns_of(8, "loader", tree="python", ppid=7)
+            store.announce("process", 0, len(tree), columns)
+            history.announce(WIDTH, columns)
+        loader = Values(START_S + 4.5, (used - 20) * MIB, (most - 20) * MIB, (second - 4) * 0.25) if child else None
+        python = Values(START_S, 20 * MIB, 20 * MIB, second * 0.2)
+        of_processes = row_of(python, loader) if second >= 5 else row_of(python)
+        store.append_row("process", 0, round(t * 1000), row(values) + of_processes)
+        history.row(t, of_processes)
         history.tick(t)
     history.happened(RunEvent(START_S + 30, "gap", text="process: 3 s without samples"))
     end_s = START_S + seconds + 0.2
     history.command_ended(end_s, exit_status, None, duration_s=seconds - 0.5, cpu_seconds=seconds * 0.5 - 1)
     history.close(end_s)
+    store.append_row("process", 0, round(end_s * 1000), row([None] * (len(tree) + WIDTH)))
     store.close()
     return str(path)

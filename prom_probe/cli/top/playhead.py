@@ -1,0 +1,27 @@
+"""Where in time one is: live, or at a moment."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Playhead(NamedTuple):
+    """`moment`: Unix seconds; None for the newest there is."""
+
+    moment: float | None = None
+
+    @property
+    def is_live(self) -> bool:
+        return self.moment is None
+
+    def stepped(self, seconds: float, shown_s: float, now_s: float) -> Playhead:
+        """So many seconds on, or back, from what is shown; after the newest comes live."""
+        moment = (shown_s if self.moment is None else self.moment) + seconds
+        return LIVE if moment > now_s else Playhead(moment)
+
+    def toggled(self, shown_s: float) -> Playhead:
+        """Live; or, if it is that already, stopped at what is shown."""
+        return Playhead(shown_s) if self.is_live else LIVE
+
+
+LIVE = Playhead()
