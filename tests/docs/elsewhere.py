@@ -66,11 +66,18 @@ def _file(text: str) -> None:
     _paths(text.replace("-f ", ""))
 
 
+def _with_help(text: str) -> str:
+    """Its arguments are right: they are parsed before the help is printed."""
+    return f"{text} --help"
+
+
 ELSEWHERE = (
     Elsewhere(r"make [a-z -]+", "they install, or run for minutes", _target),
     Elsewhere(r"kubectl apply -k \S+", "there is no cluster", _kustomize),
     Elsewhere(r"kubectl (?:exec|port-forward) deploy/app .*", "there is no cluster", _container),
     Elsewhere(r"docker (?:compose|build) .*", "there is no engine; tests/deploy replays it", _file),
     Elsewhere(r"systemctl .*", "it would change this machine", _unit),
+    Elsewhere(r"pip install .*", "it is installed", lambda text: None),
+    Elsewhere(r"prom-probe top\b.*", "it draws in a terminal; tests/e2e/test_top.py drives it", _with_help),
     Elsewhere(r"python -m (?:bench|pytest)\b.*", "they run for minutes", _module),
 )

@@ -90,7 +90,7 @@ def test_every_page_is_in_the_index() -> None:
 
 def _known_flags() -> set[str]:
     found: set[str] = set()
-    own = ", run, once, query, runs, runs remove, compare, doctor, serve, check-config, completion"
+    own = ", run, once, query, top, runs, runs remove, compare, doctor, serve, check-config, completion"
     for command in own.split(", "):
         argv = [sys.executable, "-m", "prom_probe", *command.split(), "--help"]
         found |= set(re.findall(r"--[a-z][a-z.-]+", subprocess.run(argv, capture_output=True, text=True).stdout))

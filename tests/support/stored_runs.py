@@ -27,8 +27,8 @@ def make_stored_run(path: Path, *, seconds: int = 60, peak_mib: int = 300, exit_
     """A run of `python train.py` whose memory peaks ten seconds after its start; returns its directory.
 
     CPU: half a second each second, a tenth of it in the system; IO: 1 MiB read each second, nothing written. A child
-    (PID 8) lives from the fifth second to the fifteenth and has the peak but for the 20 MiB of PID 7, and a quarter of a
-    CPU; there was one gap. At the end all series have staleness markers.
+    (PID 8) lives from the fifth second to the fifteenth and has the peak but for the 20 MiB of PID 7, and a quarter
+    of a CPU; there was one gap. At the end all series have staleness markers.
     """
     store = Store(StoreOptions(path=str(path)))
     run = RunInfo(["python", "train.py"], "host", START_S, trees=["python"], version="1")

@@ -80,6 +80,7 @@ class TopApp(App[None]):
         self._reading: MomentReading | None = None
         self._asked: MomentRequest | None = None
         self._asked_at = 0.0
+        self._is_newest = False  # what is shown was asked for as that
         self._problem = ""
         self._asking_for = ""
 
@@ -121,19 +122,20 @@ class TopApp(App[None]):
         if reading is None or (self._tree is not None and reading.tree != self._tree):
             return True
         if self._playhead.is_live:
-            return reading.end is None and self._clock() >= reading.moment + 1
+            return self._clock() >= reading.moment + 1 if reading.end is None else reading.moment != reading.end
         return reading.moment != self._playhead.moment or (
             not reading.settled and self._clock() > reading.moment + LATE_S
         )
 
     def on_moment_delivered(self, message: MomentDelivered) -> None:
-        self._asked = None
+        of, self._asked = self._asked, None
         if isinstance(message.outcome, Exception):
             raise message.outcome
         if isinstance(message.outcome, NoReading):
             self._problem = message.outcome.text
         else:
             self._reading, self._problem = message.outcome, ""
+            self._is_newest = of is not None and of.moment is None
         self._show()
         self._tick()
 
@@ -156,7 +158,8 @@ class TopApp(App[None]):
         if self._reading is None:
             self._say("title", Text(problem or "reading …"))
             return
-        state = header.state_of(self._reading, live=self._playhead.is_live, problem=problem, now_s=self._now_s())
+        live = self._playhead.is_live and self._is_newest
+        state = header.state_of(self._reading, live=live, problem=problem, now_s=self._now_s())
         self._say("title", Text.assemble(*header.title(self._reading, state)))
 
     def _show_detail(self) -> None:

@@ -16,7 +16,9 @@ class Asker:
     The thread does not keep the program from ending: a source may take a minute to answer nothing.
     """
 
-    def __init__(self, reader: MomentReader, deliver: Callable[[MomentReading | NoReading | Exception], object]) -> None:
+    def __init__(
+        self, reader: MomentReader, deliver: Callable[[MomentReading | NoReading | Exception], object]
+    ) -> None:
         self._reader = reader
         self._deliver = deliver
         self._requests: SimpleQueue[MomentRequest] = SimpleQueue()
