@@ -82,6 +82,9 @@ def test_a_run_that_goes_on_is_asked_by_its_api(state: dict[str, str], tmp_path:
         assert isinstance(live, ApiSource) and live.run().trees == ["sleep"]
         seen = [(process.pid, process.comm) for process in live.processes()]
         assert seen and {event.type for event in live.events(types=["process_start"])} == {"process_start"}
+        both = json.loads(command("compare", sidecar.api, "@last", "--format=json", **state).stdout)["runs"]
+        assert [(one["how_it_ended"], one["processes"]) for one in both] == [("running", 1)] * 2
+        assert all(one["memory_peak_bytes"] > 0 and one["duration_seconds"] > 0 for one in both)
         refused = command("runs", "remove", "@last", **state)
         assert refused.returncode == 1 and "it still runs" in refused.stderr
         sidecar.process.terminate()
