@@ -238,12 +238,7 @@ class _Recovery:
     def _take_side_files(self) -> None:
         """Read what is kept beside the samples. Without it, they are as they were."""
         found, folder = self._found, self._folder.fd
-        try:
-            found.run = record_file.read_file(folder, RUN)
-            data = record_file.read_file(folder, HISTORY)
-        except OSError as error:
-            self._set_aside(HISTORY, error)
-            return
+        found.run, data = self._read_side_file(RUN), self._read_side_file(HISTORY)
         if found.run and not _is_json(found.run):
             found.run = b""
             self._set_aside(RUN, ValueError("it is not JSON"))
@@ -258,6 +253,13 @@ class _Recovery:
         if lost:
             self._found.damaged += lost
             self._try(lambda: evidence.rewrite(folder, HISTORY, data, [record_file.file_of(found.history)]))
+
+    def _read_side_file(self, name: str) -> bytes:
+        try:
+            return record_file.read_file(self._folder.fd, name)
+        except OSError as error:
+            self._set_aside(name, error)
+            return b""
 
     def _block_pieces(self) -> Iterator[tuple[PieceFiles, AnyPiece]]:
         for stream, blocks in self._blocks.items():

@@ -286,9 +286,20 @@ def test_status_of_the_store(site: Site) -> None:
     data = ask(site, "status/tsdb", limit="1")
     assert isinstance(data, dict)
     assert data["headStats"]["numSeries"] == 4
+    oldest, newest = data["headStats"]["minTime"], data["headStats"]["maxTime"]
+    assert (oldest, newest) == (site.store.oldest_ms(), site.store.newest_ms())
+    assert oldest <= newest
     assert data["seriesCountByMetricName"] == [{"name": "up", "value": 2}]
     assert data["labelValueCountByLabelName"] == [{"name": "__name__", "value": 3}]
     assert data["seriesCountByLabelValuePair"][0]["value"] == 2
+
+
+def test_the_span_of_an_empty_store_is_none() -> None:
+    """As of Prometheus's empty head: the largest and the smallest number."""
+    with serving() as site:
+        data = ask(site, "status/tsdb")
+        assert isinstance(data, dict)
+        assert (data["headStats"]["minTime"], data["headStats"]["maxTime"]) == ((1 << 63) - 1, -(1 << 63))
 
 
 def test_targets() -> None:
