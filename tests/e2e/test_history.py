@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from prom_probe.history.history import parse_history
+from prom_probe.tsdb.disk.record_file import parse_records
 from tests.support.shards import SHARDS, shards_command, told_by_children
 from tests.support.sidecar import Sidecar, alive, command
 from tests.support.waiting import wait_for
@@ -120,8 +122,7 @@ def test_when_the_aggregator_is_killed(tmp_path: Path, disk: bool) -> None:
         wait_for("a process that ended", lambda: any(one["end"] for one in data(sidecar, "processes")))
         before = {one["comm"][-1]: one for one in data(sidecar, "processes")}
         if disk:
-            history = tmp_path / "store" / "history"
-            wait_for("its end on the disk", lambda: history.read_bytes().count(b"sleep 1.3") >= 2)
+            wait_for("its end on the disk", lambda: _stored_end(tmp_path / "store" / "history", "sleep"))
         os.kill(sidecar.worker("aggregator"), signal.SIGKILL)
         wait_for("the restart", lambda: _maybe_events(sidecar, "worker_restart"))
         after = wait_for("the living", lambda: {one["comm"][-1]: one for one in data(sidecar, "processes")})
@@ -134,6 +135,17 @@ def test_when_the_aggregator_is_killed(tmp_path: Path, disk: bool) -> None:
         assert after[name]["first"] == before[name]["first"]
     else:
         assert "sleep" not in after
+
+
+def _stored_end(history: Path, name: str) -> bool:
+    """Whether the file has the end of the process of this name."""
+    payloads, _ = parse_records(history.read_bytes() if history.exists() else b"")
+    processes, _ = parse_history(payloads)
+    return any(one.comm[-1] == name and one.end is not None for one in processes)
+
+
+def _is_stored(history: Path, text: bytes) -> bool:
+    return history.exists() and text in history.read_bytes()
 
 
 def _maybe_events(sidecar: Sidecar, kind: str) -> list[dict[str, Any]]:
@@ -149,7 +161,7 @@ def test_of_a_run_that_is_killed_nobody_lives_on(tmp_path: Path) -> None:
     with Sidecar("--", "sleep", "600", flags=[*FLAGS, store]) as sidecar:
         wait_for("a process", lambda: data(sidecar, "processes"))
         pids = [sidecar.worker(name) for name in ("aggregator", "process", "system")]
-        wait_for("it on the disk", lambda: b"sleep 600" in (tmp_path / "store" / "history").read_bytes())
+        wait_for("it on the disk", lambda: _is_stored(tmp_path / "store" / "history", b"sleep 600"))
         sidecar.process.send_signal(signal.SIGSTOP)  # it starts no other aggregator
         os.kill(pids[0], signal.SIGKILL)
         sidecar.process.kill()
