@@ -24,9 +24,10 @@ export function showRun(run, now) {
   document.title = `${command ? `${command.slice(0, 60)} – ` : ''}prom_probe`;
 }
 
-/** The newest values of the tree. */
-export function showNow({ memory, cpu, processes }) {
-  setText(byId('now'), `${formatCpus(cpu)} CPUs · ${formatBytes(memory)} · ${formatCount(processes)} processes`);
+/** The newest values of the tree; null where they are not known. */
+export function showNow(values) {
+  const text = ({ memory, cpu, processes }) => `${formatCpus(cpu)} CPUs · ${formatBytes(memory)} · ${formatCount(processes)} processes`;
+  setText(byId('now'), values ? text(values) : '');
 }
 
 /** "live", "paused", …; with `tone` "" or a colour of page.css. */

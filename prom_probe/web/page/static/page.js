@@ -23,6 +23,7 @@ import { cellOf, greatestCell, windowOf } from './window.js';
 const RANGES = [60, 300, 900, 3600, 28800];
 const LEAST_RANGE_S = 10;
 const AGAIN_MS = 2000;
+const SETTLED_S = 5; // so late a sample may be and still be now's
 const ENDED_S = 30; // without samples for so long, nothing comes any more
 
 export class Page {
@@ -85,6 +86,7 @@ export class Page {
         return;
       }
       showMessage('');
+      byId('controls').inert = false;
       await this.refresh();
       if (!asked && !this.#growing) {
         await this.#toPeak('memory'); // of a run that is over, the likeliest question
@@ -118,7 +120,7 @@ export class Page {
       await load(this.source, recording, this.#state.tree, this.#chosen.choice, shown, loading.signal);
       await this.#showTable();
       await this.expressions?.load(window, loading.signal);
-      if (this.#state.live) {
+      if (this.#state.live && !loading.signal.aborted) {
         this.live.start(this.#state.tree, asked);
       }
     } catch (error) {
@@ -195,8 +197,12 @@ export class Page {
     this.#showNewest();
   }
 
-  /** The header's numbers: the newest values there are. */
+  /** The header's numbers: the newest values there are, unless what is shown ends earlier. */
   #showNewest() {
+    if (this.#recording.window.end < (this.#growing ? this.source.clock() : this.#span[1]) - SETTLED_S) {
+      showNow(null);
+      return;
+    }
     const newest = (id) => {
       const cells = this.#recording.cellsOf(id);
       return cells.findLast((value) => !Number.isNaN(value)) ?? NaN;
@@ -245,7 +251,8 @@ export class Page {
   /** A moment; where a graph's step is longer than a second, the greatest second of that step. */
   async #choose(t) {
     const { step, start, end } = this.#recording.window;
-    const exact = cellOf(this.#recording.window, t) * step + start === t ? await greatestSecond(this.source, this.#state.tree, 'memory', t, step) : t;
+    const ofGraph = cellOf(this.#recording.window, t) * step + start === t;
+    const exact = ofGraph ? await greatestSecond(this.source, this.#state.tree, 'memory', t, step).catch(() => t) : t;
     this.#toMoment(Math.min(Math.max(exact, start), end));
   }
 
@@ -284,10 +291,13 @@ export class Page {
   }
 
   #setAll() {
-    this.source.span().then((span) => {
-      this.#span = span;
-      this.#setRange(...span);
-    });
+    this.source.span().then(
+      (span) => {
+        this.#span = span;
+        this.#setRange(...span);
+      },
+      (error) => showMessage(error.message, { tone: 'bad', retry: () => this.#setAll() }),
+    );
   }
 
   /** Draws a process everywhere. */

@@ -41,7 +41,16 @@ function maybeAbsent(process, t, around) {
     return null;
   }
   const { key, pid, name, parent, commandLine, start, peak } = process;
-  return { key, pid, name, parent, commandLine, start, peak, age: NaN, there: false, note, noteSeconds: Math.max(0, noteSeconds) };
+  const how = note === 'ended' ? howItEnded(process) : '';
+  return { key, pid, name, parent, commandLine, start, peak, age: NaN, there: false, note, noteSeconds: Math.max(0, noteSeconds), how };
+}
+
+/** What is worth saying of an end: a signal, a status other than 0. */
+function howItEnded({ exitStatus, signal }) {
+  if (signal) {
+    return `killed by signal ${signal}`;
+  }
+  return exitStatus ? `exited with status ${exitStatus}` : '';
 }
 
 /** What a column sorts by; text sorts up, numbers down at first. */

@@ -19,9 +19,9 @@ const CELLS = {
 };
 
 const NOTES = {
-  started: (seconds) => `started ${formatDuration(seconds)} ago`,
-  ended: (seconds) => `ended ${formatDuration(seconds)} ago`,
-  'to come': (seconds) => `starts in ${formatDuration(seconds)}`,
+  started: ({ noteSeconds }) => `started ${formatDuration(noteSeconds)} ago`,
+  ended: ({ noteSeconds, how }) => `${how || 'ended'} ${formatDuration(noteSeconds)} ago`,
+  'to come': ({ noteSeconds }) => `starts in ${formatDuration(noteSeconds)}`,
 };
 
 export class ProcessTable {
@@ -106,7 +106,7 @@ export class ProcessTable {
   #update(elements, row) {
     colourSwatch(elements.swatch, this.colourOf(row.key));
     setText(elements.name, row.name);
-    setText(elements.note, row.note ? NOTES[row.note](row.noteSeconds) : '');
+    setText(elements.note, row.note ? NOTES[row.note](row) : '');
     const command = row.commandLine && row.commandLine !== row.name ? row.commandLine : '';
     setText(elements.command, command);
     elements.command.title = command;

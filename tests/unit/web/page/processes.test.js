@@ -71,7 +71,7 @@ test('who was just there, or soon will be, has a row', () => {
   const there = { key: processKey(1, 1198), pid: 1, start: 1198, name: 'p1', parent: null, commandLine: null, memory: 5 };
   const known = [
     process(1, 5, { start: 1198, first: 1198, parent: 77 }),
-    process(2, 6, { last: 1197, end: 1197.5 }),
+    { ...process(2, 6, { last: 1197, end: 1197.5 }), signal: 9 },
     process(3, 7, { first: 1203 }),
     process(4, 8, { last: 1190, end: 1190.5 }),
     process(5, 9, { first: 1210 }),
@@ -82,6 +82,7 @@ test('who was just there, or soon will be, has a row', () => {
     [1, true, 'started', 2], [2, false, 'ended', 2.5], [3, false, 'to come', 3],
   ]);
   assert.equal(rows[0].parent, 77);
+  assert.equal(rows[1].how, 'killed by signal 9');
 });
 
 const ROWS = [
