@@ -48,6 +48,7 @@ BENCHES = {
     "query": Benchmark(minutes=20),
     "beside": Benchmark(),
     "remote_write": Benchmark(),
+    "remote": Benchmark(),
     "serve": Benchmark(minutes=8),
     "scrape": Benchmark(),
     "gpu": Benchmark(),

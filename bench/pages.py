@@ -28,6 +28,7 @@ _TITLES = {
     "query": "Queries, beside Prometheus and VictoriaMetrics",
     "beside": "Scrapes beside a looping heavy query",
     "remote_write": "Remote writes",
+    "remote": "Sending by remote write, beside vmagent",
     "serve": "Serving /metrics, beside other servers",
     "scrape": "Reading an application's page, beside the library that parses it",
     "gpu": "GPUs, by a driver that is played",
