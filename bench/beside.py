@@ -41,7 +41,12 @@ def program() -> tuple[Peer, int]:
     """Ourselves, sampling the system ten times a second, and the port of its API."""
     port = free_port()
     flags = ["--web.listen-address=", f"--api.listen-address=127.0.0.1:{port}", "--web.enable-remote-write-receiver"]
-    flags += ["--storage.tsdb.retention.size=512MB", "--storage.tsdb.retention.time=1d", "--interval.system=100ms"]
+    flags += [
+        "--storage.tsdb.retention.size=512MB",
+        "--storage.tsdb.retention.time=1d",
+        "--interval.system=100ms",
+        "--expose.self=full",
+    ]
     argv = [sys.executable, "-m", "prom_probe", "run", *flags]
     return Peer("prom_probe", argv, port, Path(tempfile.mkdtemp())), port
 

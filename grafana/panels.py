@@ -342,7 +342,8 @@ FLEET = Board(
 OURSELVES = Board(
     "self",
     "prom_probe: itself",
-    "The health of the sidecar: its workers, rings, store and answers.",
+    "The health of the sidecar: its workers, rings, store and answers. Through a central Prometheus, all panels have "
+    "data with --expose.self=full.",
     (JOB, INSTANCE),
     (
         (
@@ -404,8 +405,8 @@ OURSELVES = Board(
                     "graph",
                     "Sources that cannot be read",
                     "short",
-                    ((f"1 - prom_probe_source_readable{{{OURS}}} > 0", "{{instance}} {{source}}"),),
-                    "1 for each that cannot; it is explained by `prom-probe doctor`.",
+                    ((f"prom_probe_sources_unreadable{{{OURS}}} > 0", "{{instance}}"),),
+                    "How many; `prom-probe doctor` names and explains them.",
                     empty="Every source can be read",
                 ),
                 Panel(

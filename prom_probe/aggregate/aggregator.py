@@ -6,8 +6,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 
+import msgspec
+
 from prom_probe.aggregate import families as own
+from prom_probe.aggregate.unreadable import UnreadableSources
 from prom_probe.history.history import PROCESS_COLLECTOR, History
+from prom_probe.model.family import Column
 from prom_probe.model.meter import Cell, Histogram, Meter
 from prom_probe.model.run_event import RunEvent
 from prom_probe.ring.codec import Announce, Batch, CodecError, Frame, Happened, Reaped, decode
@@ -85,6 +89,7 @@ class Aggregator:
         self._collectors: dict[str, CollectorState] = {}
         self._stored_ms = {row.collector: row.t_ms for row in store.newest()} if history.resumed else {}
         self._announced = 0
+        self._unreadable = UnreadableSources()
         self._undecodable: dict[str, int] = {}
         self._delays: dict[str, Histogram] = {}
         self._latency = meter.histogram(own.INGEST_LATENCY.family, LATENCY_BOUNDS)
@@ -194,7 +199,7 @@ class Aggregator:
     def _announce(self, state: CollectorState, frame: Announce) -> None:
         if frame.start and not self._store.knows(frame.collector, frame.layout):
             return  # an addition, sent before this process started; the whole layout will follow
-        columns = frame.full_columns()
+        columns = [self._as_shown(column) for column in frame.full_columns()]
         self._store.announce(frame.collector, frame.layout, frame.start, columns)
         if frame.collector == PROCESS_COLLECTOR:
             self._history.announce(frame.start, columns)
@@ -204,6 +209,12 @@ class Aggregator:
                 self._store.reject("unannounced", len(batch.values) // 8)
             else:
                 self._append(state, batch)
+
+    def _as_shown(self, column: Column) -> Column:
+        """The column, local where it is a detail about ourselves that is not asked for."""
+        if not column.family.detail or self._meter.shows_detail:
+            return column
+        return msgspec.structs.replace(column, exposed=False)
 
     def tick(self) -> None:
         """Once a second: end the series of silent collectors, append our own metrics."""
@@ -232,6 +243,7 @@ class Aggregator:
     def _measure(self, now_s: float) -> None:
         cell = self._meter.cell
         cell(own.UPTIME.family).set(now_s - self._started_s)
+        cell(own.UNREADABLE.family).set(self._unreadable.count(self._store.newest()))
         for name, ring in self.rings.items():
             cell(own.RING_FRAMES.family, ring=name).set(ring.pushed)
             cell(own.RING_DROPPED_FRAMES.family, ring=name).set(ring.dropped)

@@ -79,7 +79,10 @@ async def aggregate(inputs: AggregatorInputs) -> None:
     config, log = inputs.config, inputs.log
     loop = asyncio.get_running_loop()
     # `run` has checked the directory. What befalls it later costs what is stored there, and not /metrics.
-    meter, store = Meter(), Store(store_options(config), report=log, disk_required=False)
+    meter, store = (
+        Meter(shows_detail=config.expose_self == "full"),
+        Store(store_options(config), report=log, disk_required=False),
+    )
     history = History(inputs.run, store)
     intervals = inputs.intervals(config)
     aggregator = Aggregator(

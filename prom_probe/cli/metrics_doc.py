@@ -31,6 +31,7 @@ class _Section(NamedTuple):
 
 
 _LOCAL = "local; exposed with `--expose.per-process`"
+_DETAIL = "local; exposed with `--expose.self=full`"
 # A name belongs to the first section whose prefix fits.
 _SECTIONS = (
     _Section("proctree_process_", "Processes", _LOCAL, "One process of a watched tree, once it was seen three times."),
@@ -78,7 +79,7 @@ def render(definitions: Iterable[Definition]) -> str:
                 family.type,
                 family.unit or "-",
                 ", ".join(f"`{label}`" for label in definition.labels) or "-",
-                section.shown,
+                _DETAIL if family.detail else section.shown,
                 definition.platforms,
                 definition.source,
                 f"{family.help} {definition.definition}",

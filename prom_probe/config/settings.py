@@ -303,6 +303,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             True,
         ),
     ] = ()
+    expose_self: Annotated[
+        str,
+        Option(
+            "expose.self",
+            one_of("essential", "full"),
+            "HOW MUCH",
+            "Of our own metrics, show those that a fleet needs on /metrics (essential), or all (full).",
+            restart=True,
+        ),
+    ] = "essential"
     run_linger: Annotated[
         float,
         Option(

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 from prom_probe.model.family import Family, MetricType
 
+SELF_PREFIX = "prom_probe_"
+
 
 class Definition(NamedTuple):
     """A metric family, where it is read, and what exactly is read there."""
@@ -25,9 +27,12 @@ def define(
     source: str,
     definition: str,
     platforms: str = "Linux",
+    essential: bool = False,
 ) -> Definition:
-    """`labels`: names separated by spaces."""
-    return Definition(Family(name, type, help, unit), tuple(labels.split()), source, definition, platforms)
+    """`labels`: names separated by spaces. Of our own metrics, /metrics shows the `essential` ones by default."""
+    detail = name.startswith(SELF_PREFIX) and not essential
+    family = Family(name, type, help, unit, detail)
+    return Definition(family, tuple(labels.split()), source, definition, platforms)
 
 
 READABLE = define(
@@ -51,6 +56,7 @@ ODD_ROWS = define(
     definition="Count of rows whose number is missing, negative, too large or something else, each time they "
     "are read: they cost their own series and no other. Absent until there is one; the first is logged.",
     platforms="all",
+    essential=True,
 )
 DROPPED_DEVICES = define(
     "prom_probe_dropped_devices",
@@ -62,4 +68,5 @@ DROPPED_DEVICES = define(
     definition="Count of devices beyond 64 of a kind: `network`, `disk`, `filesystem`, `temperature`, or `cgroup_io` "
     "for those of all trees' cgroups. What stands for hardware comes first. Absent until there is one.",
     platforms="all",
+    essential=True,
 )

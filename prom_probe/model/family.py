@@ -10,12 +10,16 @@ MetricType = Literal["counter", "gauge", "histogram", "summary", "info", "unknow
 
 
 class Family(msgspec.Struct, frozen=True, array_like=True):
-    """A metric family. `unit` is the OpenMetrics unit ("seconds", "bytes", "ratio") or "" if there is none."""
+    """A metric family. `unit` is the OpenMetrics unit ("seconds", "bytes", "ratio") or "" if there is none.
+
+    `detail`: of what we tell of ourselves, it is not among the few series that a fleet needs.
+    """
 
     name: str
     type: MetricType
     help: str
     unit: str = ""
+    detail: bool = False
 
 
 class Column(msgspec.Struct, frozen=True, array_like=True):

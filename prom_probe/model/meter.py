@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 
 from prom_probe.model.family import Column, Family
-from prom_probe.model.labels import make_labels
+from prom_probe.model.labels import Labels, make_labels
 from prom_probe.model.layout import Layout
 from prom_probe.model.sample import STALE
 
@@ -50,7 +50,9 @@ class Histogram:
 class Meter:
     """Our own metrics, by family and labels. Not thread-safe: all cells belong to the thread that owns the meter."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, shows_detail: bool = True) -> None:
+        """`shows_detail`: whether /metrics shows more than the essential ones."""
+        self.shows_detail = shows_detail
         self.layout = Layout()
         self._cells: dict[tuple[str, tuple[tuple[str, str], ...]], Cell] = {}
         self._histograms: dict[tuple[str, tuple[tuple[str, str], ...]], Histogram] = {}
@@ -60,7 +62,7 @@ class Meter:
         key = (family.name, tuple(labels.items()))
         cell = self._cells.get(key)
         if cell is None:
-            group = self.layout.add([Column(family, make_labels(family.name, labels))])
+            group = self.layout.add([self._column(family, make_labels(family.name, labels))])
             self.layout.row[group.start] = 0.0
             cell = self._cells[key] = Cell(self.layout, group.start)
         return cell
@@ -71,14 +73,17 @@ class Meter:
         histogram = self._histograms.get(key)
         if histogram is None:
             columns = [
-                Column(family, make_labels(f"{family.name}_bucket", {**labels, "le": format_bound(bound)}))
+                self._column(family, make_labels(f"{family.name}_bucket", {**labels, "le": format_bound(bound)}))
                 for bound in (*bounds, float("inf"))
             ]
-            columns += [Column(family, make_labels(f"{family.name}{end}", labels)) for end in ("_sum", "_count")]
+            columns += [self._column(family, make_labels(f"{family.name}{end}", labels)) for end in ("_sum", "_count")]
             group = self.layout.add(columns)
             self.layout.row[group.start : group.start + len(columns)] = type(self.layout.row)("d", [0.0] * len(columns))
             histogram = self._histograms[key] = Histogram(self.layout, group.start, bounds)
         return histogram
+
+    def _column(self, family: Family, labels: Labels) -> Column:
+        return Column(family, labels, self.shows_detail or not family.detail)
 
 
 def format_bound(bound: float) -> str:

@@ -79,7 +79,7 @@ class Scene:
         wait_for("the application", (self.data / "ready").exists)
 
     def start_sidecar(self, uid: int, gid: int, *flags: str) -> None:
-        listen = [f"--web.listen-address={FREE}", "--api.listen-address=", "--interval=200ms"]
+        listen = [f"--web.listen-address={FREE}", "--api.listen-address=", "--interval=200ms", "--expose.self=full"]
         args = [sys.executable, "-m", "prom_probe", "run", *listen, *flags]
         self.pod.start("sidecar", args, uid, gid, [])
         self.url = wait_for("listening", lambda: re.search(r"serves=metrics url=(\S+)", self.pod.log("sidecar")))[1]

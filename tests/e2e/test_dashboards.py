@@ -32,7 +32,7 @@ TROUBLE: dict[str, tuple[dict[str, str], tuple[float, float]]] = {
     "cgroup_cpu_throttled_seconds_total": (TREE, (0, 1)),
     "cgroup_oom_kills_total": (TREE, (0, 1)),
     "proctree_resident_memory_max_bytes": (TREE, (3, 3)),
-    "prom_probe_source_readable": (SOURCE, (0, 0)),
+    "prom_probe_sources_unreadable": (SOURCE, (1, 1)),
     "prom_probe_tsdb_rejected_samples_total": ({"reason": "duplicate"}, (0, 1)),
     "gpu_errors_total": ({"call": "nvmlDeviceGetName", "code": "GPU_IS_LOST"}, (0, 1)),
     "gpu_xid_errors_total": ({"uuid": "GPU-demo-0", "xid": "79"}, (0, 1)),

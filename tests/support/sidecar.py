@@ -55,7 +55,7 @@ class Sidecar:
     ) -> None:
         """`prefix`: a program with arguments that executes the rest. `serve`: `prom-probe serve` instead."""
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
-        own = [f"--web.listen-address={FREE}", f"--api.listen-address={FREE}", "--run.keep=0"]
+        own = [f"--web.listen-address={FREE}", f"--api.listen-address={FREE}", "--run.keep=0", "--expose.self=full"]
         command = [*prefix, sys.executable, "-m", "prom_probe", "serve" if serve else "run", *own, *flags, *args]
         self.process = subprocess.Popen(
             command,
