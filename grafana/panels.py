@@ -405,9 +405,8 @@ OURSELVES = Board(
                     "graph",
                     "Sources that cannot be read",
                     "short",
-                    ((f"prom_probe_sources_unreadable{{{OURS}}} > 0", "{{instance}}"),),
+                    ((f"prom_probe_sources_unreadable{{{OURS}}}", "{{instance}}"),),
                     "How many; `prom-probe doctor` names and explains them.",
-                    empty="Every source can be read",
                 ),
                 Panel(
                     "graph",

@@ -25,14 +25,13 @@ from tests.support.sidecar import Sidecar
 from tests.support.waiting import DEADLINE_S, wait_for
 
 # What there is of trouble and of limits alone, and so not of a healthy sidecar: the labels, and two values.
-TREE, SOURCE = {"tree": "written"}, {"source": "written"}
+TREE = {"tree": "written"}
 TROUBLE: dict[str, tuple[dict[str, str], tuple[float, float]]] = {
     "cgroup_memory_working_set_bytes": (TREE, (1, 2)),
     "cgroup_memory_limit_bytes": (TREE, (4, 4)),
     "cgroup_cpu_throttled_seconds_total": (TREE, (0, 1)),
     "cgroup_oom_kills_total": (TREE, (0, 1)),
     "proctree_resident_memory_max_bytes": (TREE, (3, 3)),
-    "prom_probe_sources_unreadable": (SOURCE, (1, 1)),
     "prom_probe_tsdb_rejected_samples_total": ({"reason": "duplicate"}, (0, 1)),
     "gpu_errors_total": ({"call": "nvmlDeviceGetName", "code": "GPU_IS_LOST"}, (0, 1)),
     "gpu_xid_errors_total": ({"uuid": "GPU-demo-0", "xid": "79"}, (0, 1)),
