@@ -19,6 +19,7 @@ from prom_probe.cli.doctor.command import doctor
 from prom_probe.cli.error import ClientError, fail
 from prom_probe.cli.once import once
 from prom_probe.cli.query import query
+from prom_probe.cli.report.command import report
 from prom_probe.cli.run import run
 from prom_probe.cli.runs import runs
 from prom_probe.cli.serve import serve
@@ -28,7 +29,10 @@ from prom_probe.cli.top.command import top
 from prom_probe.cli.version import version
 from prom_probe.config.error import ConfigError
 
-COMMANDS = (run, once, query, top, runs, compare, serve, check_config, doctor, storage, completion, dashboards, version)
+COMMANDS = (
+    *(run, once, query, top, runs, report, compare, serve),
+    *(check_config, doctor, storage, completion, dashboards, version),
+)
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 

@@ -57,12 +57,12 @@ def open_source(text: str) -> Source:
         from prom_probe.cli.client import ApiSource
 
         return ApiSource(text)
-    return _open_directory(_directory(text))
+    return _open_directory(directory_of(text))
 
 
 def lasting_name(text: str) -> str:
     """A URL or a directory that stays the source which `text` names now; @last is another one with the next run."""
-    return text if _URL.fullmatch(text) else os.path.abspath(_directory(text))
+    return text if _URL.fullmatch(text) else os.path.abspath(directory_of(text))
 
 
 def _open_directory(path: str) -> Source:
@@ -77,7 +77,7 @@ def _open_directory(path: str) -> Source:
     return StoredSource(path)
 
 
-def _directory(text: str) -> str:
+def directory_of(text: str) -> str:
     from prom_probe.run.kept import list_runs, runs_folder
 
     folder = runs_folder()

@@ -335,6 +335,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             check=check_budgets,
         ),
     ] = ()
+    report: Annotated[
+        str | None,
+        Option(
+            "report",
+            str,
+            "FILE",
+            "Write a report of COMMAND's run to FILE when it has ended: see `prom-probe report`.",
+            restart=True,
+        ),
+    ] = None
     run_keep: Annotated[
         int | None,
         Option(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from itertools import count
@@ -80,6 +81,11 @@ def maybe_begin(config: Config, argv: Sequence[str], log: Log) -> str | None:
     except OSError as error:
         log("warn", f"this run is not kept: {parent}: {error.strerror}")
         return None
+
+
+def begin_unkept() -> str:
+    """Make a directory for a run that is stored for its report alone. Raises OSError."""
+    return tempfile.mkdtemp(prefix="prom-probe-")
 
 
 def _make_unique(path: str) -> str:

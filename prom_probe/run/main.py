@@ -37,6 +37,7 @@ from prom_probe.run.listening import close, listen, listen_somehow
 from prom_probe.run.prctl import adopt_orphans
 from prom_probe.run.probes import GPU, PROBES, SCRAPE, ProbeKind
 from prom_probe.run.reload import Reload
+from prom_probe.run.report import write_report
 from prom_probe.run.settings_pipe import take
 from prom_probe.run.shared import AGGREGATOR, SENDER, Shared
 from prom_probe.run.summary import read_used, summarize
@@ -84,6 +85,8 @@ def run(config: Config, source: SettingsSource, argv: tuple[str, ...], inherited
             return _sum_up(made, made.command.name, ended)
         except Exception as error:  # COMMAND's exit status is what matters
             log("error", f"no summary: {describe_error(error)}")
+        finally:
+            _report(made.shared, inherited)
         return ended
     finally:
         for listener in made.shared.listeners:
@@ -94,8 +97,7 @@ def _run_command(made: _Setup, ready: Callable[[], None]) -> CommandExit:
     try:
         ended = made.supervisor.run(ready)
     except CommandError:
-        if made.shared.kept_run is not None:
-            kept.remove(made.shared.kept_run)  # nothing ran
+        _remove_stored(made.shared)  # nothing ran
         raise
     assert ended is not None
     return ended
@@ -106,17 +108,34 @@ def _sum_up(made: _Setup, name: str, ended: CommandExit) -> CommandExit:
     shared = made.shared
     used = read_used(name, ended, shared.slots["process"])
     survivors, demo = find_survivors(os.getpid()), shared.config.gpu == "demo"
-    _print_line(summarize(name, ended, used, shared.slots[GPU], survivors=survivors, demo=demo))
+    line = summarize(name, ended, used, shared.slots[GPU], survivors=survivors, demo=demo)
+    unseen = shared.kept_run is not None and not shared.config.report
+    _print_line(f"{line} (prom-probe report @last)" if unseen else line)
     lines, exceeded = compare_with_budgets(shared.config.budget, ended, used)
     for line in lines:
         _print_line(line)
     return ended._replace(status=OVER_BUDGET) if exceeded and not ended.status else ended
 
 
+def _report(shared: Shared, inherited: Inheritance) -> None:
+    """Write the report that was asked for."""
+    if shared.config.report and shared.storage_path:
+        write_report(shared.config.report, shared.storage_path, inherited.blocked, shared.log)
+    if shared.unkept_run is not None:
+        kept.remove(shared.unkept_run)
+
+
+def _remove_stored(shared: Shared) -> None:
+    for path in (shared.kept_run, shared.unkept_run):
+        if path is not None:
+            kept.remove(path)
+
+
 def _prepare(config: Config, source: SettingsSource, argv: tuple[str, ...], inherited: Inheritance, log: Log) -> _Setup:
     """Everything up to the first worker; COMMAND's process waits. Nothing is left if this raises."""
-    if config.budget and not argv:
-        raise ConfigError("--budget needs a COMMAND")
+    for flag, value in (("budget", config.budget), ("report", config.report)):
+        if value and not argv:
+            raise ConfigError(f"--{flag} needs a COMMAND")
     preflight.check(config, log)
     tls = preflight.has_tls(config)
     shared = Shared(config, log, source)
@@ -130,6 +149,8 @@ def _prepare(config: Config, source: SettingsSource, argv: tuple[str, ...], inhe
             adopt_orphans()
             command = Command(argv, inherited, log, shared.board.note_canary)
             shared.kept_run = kept.maybe_begin(config, argv, log)
+            if config.report and not shared.storage_path:
+                shared.unkept_run = kept.begin_unkept()
         load_probes()
         choose_watches(shared, command)
         shared.argv = argv
@@ -155,8 +176,7 @@ def _prepare(config: Config, source: SettingsSource, argv: tuple[str, ...], inhe
     except BaseException:
         if command is not None:
             command.abandon()
-        if shared.kept_run is not None:
-            kept.remove(shared.kept_run)
+        _remove_stored(shared)
         for listener in shared.listeners:
             close(listener)
         raise

@@ -70,12 +70,13 @@ class Shared:
         self.shows_cmdline = False
         self.tls = False
         self.kept_run: str | None = None  # the directory of this run's samples, if it is kept unasked
+        self.unkept_run: str | None = None  # the same, if they are stored for the report alone
         self.make_probe_memory(config)
 
     @property
     def storage_path(self) -> str | None:
         """The directory of the samples; None for memory alone."""
-        return self.config.storage_tsdb_path or self.kept_run
+        return self.config.storage_tsdb_path or self.kept_run or self.unkept_run
 
     def url(self, listener: ListeningSocket) -> str:
         """How a client on this machine reaches it."""

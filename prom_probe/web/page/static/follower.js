@@ -2,6 +2,7 @@
 
 import { LINES, PROCESS_VALUES } from './panels.js';
 import { processKey } from './processes.js';
+import { ratesOf } from './rates.js';
 
 const FORGET_S = 60;
 
@@ -59,27 +60,13 @@ export class Follower {
   /** Samples that are new, as they are or by the second. `start`: when the process began. */
   #fresh(metric, values, rate, start) {
     const series = JSON.stringify(metric);
-    const found = [];
-    let last = this.#seen.get(series);
-    for (const [t, value] of values) {
-      if (last && t <= last[0]) {
-        continue;
-      }
-      if (!rate) {
-        found.push([t, value]);
-      } else if (last) {
-        // A counter that is below what it was has begun anew.
-        found.push([t, (value >= last[1] ? value - last[1] : value) / (t - last[0])]);
-      } else if (start !== undefined && t - start <= 2) {
-        found.push([t, value / Math.max(1, t - start)]);
-      }
-      last = [t, value];
-      this.newest = Math.max(this.newest, t);
+    const last = this.#seen.get(series);
+    const fresh = values.filter(([t]) => !last || t > last[0]);
+    if (fresh.length) {
+      this.#seen.set(series, fresh.at(-1));
+      this.newest = Math.max(this.newest, fresh.at(-1)[0]);
     }
-    if (last) {
-      this.#seen.set(series, last);
-    }
-    return found;
+    return rate ? ratesOf(fresh, last, start) : fresh;
   }
 
   #forget() {

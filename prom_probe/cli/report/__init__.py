@@ -1,0 +1,1 @@
+"""`prom-probe report`: a run as one file that opens anywhere."""
