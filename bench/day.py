@@ -72,7 +72,7 @@ def main() -> None:
     args = parser.parse_args()
     day = Day(args.beats, args.storm)
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(10_000, 20, 50)  # as the aggregator
     alone = life_alone(day)
     store, life = Store(StoreOptions(retention_ms=day.retention * 1000)), Life()
     feed, trimmer = Feed(store, life), HeapTrimmer(lambda: store.stats().bytes)

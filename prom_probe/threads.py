@@ -14,14 +14,22 @@ _M_ARENA_MAX, _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -8, -3, -1  # malloc.h
 _LARGE_BYTES = 2 << 20
 
 
+def share_heap() -> None:
+    """To be called before the process starts any thread: all its threads use one heap.
+
+    glibc gives the first thread a heap of its own, and the free end of that one is not trimmed: a query that came to
+    use it would leave behind as much as the trim threshold.
+    """
+    _call_libc("mallopt", _M_ARENA_MAX, 1)
+
+
 def prepare_threads() -> None:
-    """To be called before the first such thread starts: threads give way to the loop soon and share its heap.
+    """To be called before the first thread for queries or large requests starts: they give way to the loop soon.
 
     Large arrays stay out of the heap. Without fixed thresholds glibc raises them to twice the largest array it has
     seen, and keeps that much.
     """
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    _call_libc("mallopt", _M_ARENA_MAX, 1)
     _call_libc("mallopt", _M_MMAP_THRESHOLD, _LARGE_BYTES)
     _call_libc("mallopt", _M_TRIM_THRESHOLD, 8 * _LARGE_BYTES)
 

@@ -19,6 +19,7 @@ from prom_probe.log import Log
 from prom_probe.model.meter import Meter
 from prom_probe.promql.limits import QueryLimits
 from prom_probe.ring.doorbell import Doorbell
+from prom_probe.threads import share_heap
 from prom_probe.tsdb.store import Store
 from prom_probe.web.app import App
 from prom_probe.web.context import About
@@ -46,6 +47,7 @@ class ServingSocket(NamedTuple):
 
 async def serve_store(config: Config, store: Store, sockets: Sequence[ServingSocket], log: Log) -> None:
     """Serve `store` until SIGTERM or SIGINT."""
+    share_heap()
     security, meter = maybe_security(config, log), Meter()
     about = make_about(lambda: config, time.monotonic(), lambda: True, page_url=find_page_url(sockets, security))
     limits = HttpLimits().fitted(len(sockets), free_descriptors())
