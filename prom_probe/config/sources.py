@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from prom_probe.config.error import ConfigError
+from prom_probe.config.remote_write import check_destinations
 from prom_probe.config.secret import without_secrets
 from prom_probe.config.settings import OPTIONS, Config, Option
 from prom_probe.config.yaml_file import GivenSetting, read_yaml_file
@@ -37,11 +38,16 @@ def find_config(
             source = given
         if source is not None:
             try:
-                values[option.field] = _parsed(option, source)
+                values[option.field] = _items(option, source, faults) if option.file_only else _parsed(option, source)
             except ValueError as error:
                 faults.append(f"{source.place}: {without_secrets(str(error))}")
     faults += [f"{given.place}: unknown key" for given in from_file.values()]
-    return Config(**values), faults
+    config = Config(**values)
+    try:
+        check_destinations(config.destinations)
+    except ValueError as error:
+        faults.append(f"--remote-write.url and remote_write: {error}")
+    return config, faults
 
 
 def make_config(
@@ -73,10 +79,7 @@ def _parsed(option: Option, source: GivenSetting) -> Any:
     given = source.value
     if option.many:
         texts = [given] if isinstance(given, str) else given
-        if option.file_only:
-            values = tuple(_parsed_item(option, text, line) for text, line in zip(texts, source.lines, strict=True))
-        else:
-            values = tuple(option.parse(text.strip()) for text in texts if text.strip())
+        values = tuple(option.parse(text.strip()) for text in texts if text.strip())
         option.check(values)
         return values
     if not isinstance(given, str):
@@ -84,8 +87,13 @@ def _parsed(option: Option, source: GivenSetting) -> Any:
     return option.parse(given)
 
 
-def _parsed_item(option: Option, text: str, line: int) -> Any:
-    try:
-        return option.parse(text)
-    except ValueError as error:
-        raise ValueError(f"the item in line {line}: {error}") from None
+def _items(option: Option, source: GivenSetting, faults: list[str]) -> tuple[Any, ...]:
+    """The items of a section of the file; each that has a fault is left out."""
+    items = []
+    for text, line in zip(source.value, source.lines, strict=True):
+        try:
+            items.append(option.parse(text))
+        except ValueError as error:
+            faults.append(f"{source.place}: the item in line {line}: {without_secrets(str(error))}")
+    option.check(items)
+    return tuple(items)

@@ -106,6 +106,23 @@ def test_faults_name_their_place(tmp_path: Path, section: str, fault: str) -> No
     assert config.interval == 2.0
 
 
+def test_each_fault_is_named(tmp_path: Path) -> None:
+    """One item's does not hide the next one's, and what is right is taken."""
+    text = "remote_write:\n  - {url: x}\n  - {url: 'http://a/w'}\n  - {url: 'http://b/w', colour: red}\n"
+    config, faults = read(tmp_path, text)
+    assert [fault.partition(": the ")[2][:14] for fault in faults] == ["item in line 2", "item in line 4"]
+    assert [one.shown_url for one in config.destinations] == ["http://a/w"]
+
+
+def test_one_receiver_by_two_ways(tmp_path: Path) -> None:
+    """A flag and the file cannot both name it."""
+    file = tmp_path / "config.yml"
+    file.write_text("remote_write: [{url: 'http://a/w'}]")
+    _, faults = find_config({"remote-write.url": "http://a/w"}, {}, file=str(file))
+    (fault,) = faults
+    assert "two destinations are called" in fault
+
+
 def test_a_section_twice(tmp_path: Path) -> None:
     """As any other key."""
     text = "remote_write: [{url: 'http://x'}]\n" * 2
