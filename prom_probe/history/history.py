@@ -264,7 +264,7 @@ def end_at(record: ProcessRecord, newest_ms: int | None) -> None:
 def _events_of(record: ProcessRecord) -> Iterable[RunEvent]:
     yield RunEvent(record.start, "process_start", record.tree, record.pid, record.cmdline or record.comm[0])
     if record.end is not None:
-        yield RunEvent(record.end, "process_end", record.tree, record.pid, record.how_it_ended)
+        yield RunEvent(record.end, "process_end", record.tree, record.pid, f"{record.comm[-1]} {record.how_it_ended}")
 
 
 def _order(event: RunEvent) -> tuple[float, int]:

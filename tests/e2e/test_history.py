@@ -87,9 +87,9 @@ def test_events_tell_starts_and_ends(answers: dict[str, Any]) -> None:
     events, found = answers["live"]["events"], by_name(answers)
     assert [one["t"] for one in events] == sorted(one["t"] for one in events)
     ends = {one["pid"]: one["text"] for one in events if one["type"] == "process_end"}
-    assert ends[found["small"]["pid"]] == "exited with status 0"
-    assert ends[found["large"]["pid"]] == "exited with status 7"
-    assert ends[found["killed"]["pid"]] == "killed by SIGKILL"
+    assert ends[found["small"]["pid"]] == f"{found['small']['comm'][-1]} exited with status 0"
+    assert ends[found["large"]["pid"]] == f"{found['large']['comm'][-1]} exited with status 7"
+    assert ends[found["killed"]["pid"]] == f"{found['killed']['comm'][-1]} killed by SIGKILL"
     assert {one["pid"] for one in events if one["type"] == "process_start"} == {
         one["pid"] for one in answers["live"]["processes"]
     }

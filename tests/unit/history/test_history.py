@@ -65,7 +65,7 @@ def test_events_oldest_first() -> None:
         (999.0, "process_start", 7, "work -x"),
         (999.5, "process_start", 8, "work -x"),
         (1001.8, "oom_kill", None, "1 process"),
-        (1001.9, "process_end", 8, "killed by SIGKILL"),
+        (1001.9, "process_end", 8, "work killed by SIGKILL"),
     ]
     assert [event.type for event in shot.events(1001, 1002, ["oom_kill"])] == ["oom_kill"]
     assert shot.events(*ALWAYS, (), ["other"]) == []
