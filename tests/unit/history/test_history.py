@@ -65,7 +65,7 @@ def test_events_oldest_first() -> None:
         (999.0, "process_start", 7, "work -x"),
         (999.5, "process_start", 8, "work -x"),
         (1001.8, "oom_kill", None, "1 process"),
-        (1001.9, "process_end", 8, "work killed by SIGKILL"),
+        (1001.9, "process_end", 8, "child killed by SIGKILL"),
     ]
     assert [event.type for event in shot.events(1001, 1002, ["oom_kill"])] == ["oom_kill"]
     assert shot.events(*ALWAYS, (), ["other"]) == []
@@ -73,6 +73,7 @@ def test_events_oldest_first() -> None:
 
 def test_without_a_path_nothing_is_kept_for_a_disk() -> None:
     """Of processes that have ended only the packed records remain."""
+    before = count_records()
     history, _ = open_history(None)
     history.announce(0, [column for pid in range(50) for column in columns_of(pid)])
     history.row(1000.0, row_of(*[Values(999.0)] * 50))
@@ -80,7 +81,11 @@ def test_without_a_path_nothing_is_kept_for_a_disk() -> None:
     history.row(1001.0, row_of(*[None] * 50))
     history.tick(1010.0)
     assert len(history.processes) == 50
-    assert sum(isinstance(one, ProcessRecord) for one in gc.get_objects()) == 0
+    assert count_records() <= before
+
+
+def count_records() -> int:
+    return sum(isinstance(one, ProcessRecord) for one in gc.get_objects())
 
 
 def test_an_event_that_is_told_twice_is_kept_once() -> None:

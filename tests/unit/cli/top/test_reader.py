@@ -121,7 +121,7 @@ def test_a_source_without_new_samples_is_stale(path: str, newest: float, state: 
 def test_events_around_the_moment(path: str) -> None:
     """Up to it, and the first ones after it."""
     lines = ["".join(text for text, _ in pieces) for pieces in events(read(path, 28), 5)]
-    assert any("ended" in line and "8 ended" in line for line in lines)
+    assert any("ended" in line and "8 loader ended" in line for line in lines)
     assert lines[-1][8:] == "   +2 s  gap            process: 3 s without samples"
     assert not events(read(path, 28)._replace(events=()), 5)
 
