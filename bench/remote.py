@@ -113,6 +113,7 @@ def catch_up(seconds: int) -> Row:
         began = time.monotonic()
         with Sidecar(*FIFTY_PROCESSES, flags=flags) as sidecar:
             wait_for("the first", lambda: found.of("c_total"))
+            time.sleep(2)  # what waited while the store was opened is no matter of sending
             port = int(sidecar.web.rpartition(":")[2])
             before, pid = ingest(port), sidecar.worker("aggregator")
             times = scrapes(port, 3.0)
