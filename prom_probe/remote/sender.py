@@ -74,7 +74,7 @@ class Sender:
         self._stopping = threading.Event()
         self._end_s = float("inf")  # monotonic: when to give up
         self._quiet_until_s = 0.0
-        self._failing = False
+        self._told = False  # whether a failure was logged since the last success
         self._newer = destination.protobuf_message == V2
 
     def stop(self, end_s: float) -> None:
@@ -261,8 +261,8 @@ class Sender:
         counts.up = True
         if families:
             self._metadata_due_s = time.monotonic() + self._metadata_s
-        if self._failing:
-            self._failing, self._quiet_until_s = False, 0.0
+        if self._told:
+            self._told = False
             self._log("info", f"remote write to {self._destination.label} works again")
             trim_heap()
 
@@ -271,10 +271,10 @@ class Sender:
         counts = self._counts
         counts.failed[reason] = counts.failed.get(reason, 0) + 1
         counts.up = False
-        self._failing = True
         self._keeper.save(durable=False)
         if time.monotonic() >= self._quiet_until_s:
             self._quiet_until_s = time.monotonic() + _QUIET_S
+            self._told = True
             self._log("warn", f"remote write to {self._destination.label} failed", reason=reason, answer=words)
 
     @staticmethod

@@ -202,6 +202,19 @@ def test_what_is_refused_for_good_is_dropped(machine: Machine, status: int) -> N
     assert fields["answer"] == rf"{status} out of\x1b[31m order sample"
 
 
+def test_failures_that_come_again_and_again_are_logged_once_a_minute(machine: Machine) -> None:
+    """A series that is always refused must not fill the log."""
+    values = row([1.0, 2.0, 3.0])
+    with FaultReceiver([Fault(400, "no")]) as receiver, running(machine.sender(json(receiver.url))):
+        for i in range(1, 6):
+            wait_for("a drop", lambda drops=i: machine.counts.failed.get("http_400") == drops)  # type: ignore[misc]
+            machine.store.append_row("c", 0, START_MS + 20_000 * i, values)
+            wait_for("a success", lambda sent=i: len(receiver.requests) == sent)  # type: ignore[misc]
+            receiver.faults.append(Fault(400, "no"))
+            machine.store.append_row("c", 0, START_MS + 20_000 * i + 1000, values)
+    assert [level for level, _, _ in machine.log] == ["warn", "info"]
+
+
 def test_a_400_to_a_repeated_request_means_stored(machine: Machine) -> None:
     """The first answer was lost, so the second one says that it is there."""
     faults = [Fault(0, stored=True), Fault(400, "out of order")]
