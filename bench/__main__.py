@@ -52,6 +52,7 @@ BENCHES = {
     "serve": Benchmark(minutes=8),
     "scrape": Benchmark(),
     "gpu": Benchmark(),
+    "page": Benchmark(minutes=12),
 }
 
 # Whose versions the figures depend on.
