@@ -32,6 +32,7 @@ _TITLES = {
     "serve": "Serving /metrics, beside other servers",
     "scrape": "Reading an application's page, beside the library that parses it",
     "gpu": "GPUs, by a driver that is played",
+    "page": "The page, in chromium",
 }
 
 

@@ -22,6 +22,7 @@ import { cellOf, greatestCell, windowOf } from './window.js';
 
 const RANGES = [60, 300, 900, 3600, 28800];
 const LEAST_RANGE_S = 10;
+const DRAWN_EVERY = 5; // live: a reader's own expressions can be dear
 const AGAIN_MS = 2000;
 const SETTLED_S = 5; // so late a sample may be and still be now's
 const ENDED_S = 30; // without samples for so long, nothing comes any more
@@ -36,6 +37,7 @@ export class Page {
   #details = new Details();
   #loading = null;
   #tabling = null;
+  #updates = 0; // while live
 
   /** `source`: see source.js. */
   constructor(source) {
@@ -386,6 +388,9 @@ export class Page {
     const processes = [...recording.processes.values()];
     this.#showRows(rowsAt(this.#details.complete(present), processes, newest, this.source.interval), newest);
     showRun(this.#run, now);
+    if (this.#updates++ % DRAWN_EVERY === 0) {
+      this.expressions?.load(recording.window);
+    }
   }
 
   #failed(error) {
