@@ -27,7 +27,6 @@ from prom_probe.model.sample import STALE
 from prom_probe.tsdb.store import Store, StoreOptions
 from tests.support.chromium import Chromium
 from tests.support.sidecar import FIFTY, Sidecar
-from tests.support.waiting import wait_for
 
 TREE, MIB = "job", 1 << 20
 PROCESSES, BRIEF_EVERY_S, BRIEF_S = 60, 600, 2
@@ -149,7 +148,8 @@ def _tasks(page: Chromium, act: Callable[[], None]) -> list[float]:
     page.wait("loaded", "document.querySelector('#graphs').ariaBusy === 'false'")
     page.listen(1)
     page.ask("Tracing.end")
-    wait_for("the trace", lambda: page.listen(0.1) or page.of("Tracing.tracingComplete"))
+    while not page.of("Tracing.tracingComplete"):
+        page.listen(0.1)
     events = [event for part in page.of("Tracing.dataCollected") for event in part["value"]]
     main = {(each["pid"], each["tid"]) for each in events if each.get("args", {}).get("name") == "CrRendererMain"}
     tasks = [each for each in events if each["name"] == "RunTask" and (each["pid"], each["tid"]) in main]
