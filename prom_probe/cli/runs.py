@@ -38,7 +38,9 @@ def runs(context: click.Context, form: str) -> None:
     elif rows:
         click.echo(render_runs(rows))
     else:
-        click.echo("no run is kept")
+        from prom_probe.run.kept import why_none
+
+        click.echo(printable(why_none()))
 
 
 @runs.command()

@@ -78,21 +78,18 @@ def _open_directory(path: str) -> Source:
 
 
 def directory_of(text: str) -> str:
-    from prom_probe.run.kept import list_runs, runs_folder
+    from prom_probe.run.kept import list_runs, runs_folder, why_none
 
     folder = runs_folder()
     if match := _NTH.fullmatch(text):
         runs = list_runs(folder)
         number = 1 if match[1] == "last" else int(match[1])
         if number > len(runs):
-            raise ClientError(f"{text}: {_kept(len(runs))} (see prom-probe runs)", 2)
+            kept = f"only {len(runs)} {'run is' if len(runs) == 1 else 'runs are'} kept"
+            raise ClientError(f"{text}: {kept if runs else why_none()}", 2)
         return runs[number - 1].path
     if os.path.isdir(text):
         return text
     if folder is not None and "/" not in text and os.path.isdir(os.path.join(folder, text)):
         return os.path.join(folder, text)
     raise ClientError(f"no such source: {text!r} is not {HELP}", 2)
-
-
-def _kept(count: int) -> str:
-    return "no run is kept" if not count else f"only {count} {'run is' if count == 1 else 'runs are'} kept"

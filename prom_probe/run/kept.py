@@ -64,6 +64,14 @@ def how_many(config: Config, root: str = "/") -> int:
     return 0 if in_container(config.path_procfs, root) else KEPT
 
 
+def why_none(procfs: str = "/proc", root: str = "/") -> str:
+    """What to say where no run is kept."""
+    from prom_probe.sources.container import in_container
+
+    here = ": in a container, run keeps one only with --run.keep=N" if in_container(procfs, root) else ""
+    return f"no run is kept{here}"
+
+
 def maybe_begin(config: Config, argv: Sequence[str], log: Log) -> str | None:
     """Make the directory of a run of COMMAND that begins, if it is to be kept.
 
@@ -119,7 +127,15 @@ def list_runs(parent: str | None) -> list[KeptRun]:
         path = os.path.join(parent or "", name)
         if _NAME.fullmatch(name) and os.path.isdir(path) and not os.path.islink(path):
             found.append(KeptRun(path, _started_s(name), _bytes(path)))
-    return sorted(found, key=lambda run: (run.started_s, len(run.name), run.name), reverse=True)
+    return sorted(found, key=lambda run: (run.started_s, _made_ns(run.path), len(run.name), run.name), reverse=True)
+
+
+def _made_ns(path: str) -> int:
+    """When the first file of a run was written, which tells the order of runs that began in the same second."""
+    try:
+        return os.stat(os.path.join(path, "format")).st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _started_s(name: str) -> float:

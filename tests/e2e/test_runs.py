@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -61,12 +62,12 @@ def test_the_oldest_run_goes_and_the_rest_can_be_removed(state: dict[str, str]) 
     for name in ("true", "false", "true", "false"):
         command(*RUN, "--", name, **state)
     runs = kept(state)
-    assert [run["name"].split("-")[-1] for run in runs] in (["false", "true", "false"], ["2", "2", "false"])
+    assert [re.sub(r"-\d$", "", run["name"]).split("-")[-1] for run in runs] == ["false", "true", "false"]
     assert command("runs", "remove", "@2", **state).returncode == 0
     assert [run["name"] for run in kept(state)] == [runs[0]["name"], runs[2]["name"]]
     assert command("runs", "remove", "@3", **state).stderr.startswith("prom-probe: no kept run is called '@3'")
     assert command("runs", "remove", "--all", **state).returncode == 0
-    assert command("runs", **state).stdout == "no run is kept\n"
+    assert command("runs", **state).stdout.startswith("no run is kept")
 
 
 def test_a_run_that_goes_on_is_asked_by_its_api(state: dict[str, str], tmp_path: Path) -> None:

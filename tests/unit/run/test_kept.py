@@ -131,6 +131,7 @@ def test_outside_a_container_ten_are_kept(tmp_path: Path, inode: int, count: int
     (tmp_path / "proc" / "self" / "ns").mkdir(parents=True)
     (tmp_path / "proc" / "self" / "ns" / "pid").symlink_to(f"pid:[{inode}]")
     assert kept.how_many(Config(path_procfs=str(tmp_path / "proc")), root=str(tmp_path / "root")) == count
+    assert ("--run.keep" in kept.why_none(str(tmp_path / "proc"), str(tmp_path / "root"))) == (count == 0)
 
 
 def test_a_directory_for_the_samples_is_enough() -> None:
