@@ -35,6 +35,8 @@ _PATIENCE_S = 3.0
 
 _EVENT_LINES = 5
 
+_ACTIONS = {each.action.partition("(")[0] for each in KEYS}
+
 
 class MomentDelivered(Message):
     """What the asker's thread has read."""
@@ -56,11 +58,11 @@ class TopApp(App[None]):
     #title, #totals, #detail, #bottom { height: 1; }
     #events { height: auto; max-height: 5; }
     Input { height: 1; border: none; padding: 0; display: none; }
-    Input.asked { display: block; }
     """
+    # With priority they take effect one after the other, before the next key is read: what follows a `t` is its time.
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(each.key, each.action, each.does, show=False) for each in KEYS),
-        Binding("ctrl+c", "quit", show=False, priority=True),
+        Binding(key, action, show=False, priority=True)
+        for key, action in (*((each.key, each.action) for each in KEYS), ("ctrl+c", "interrupt"))
     ]
 
     def __init__(
@@ -174,6 +176,15 @@ class TopApp(App[None]):
 
     # -- keys: see keys.py
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool:
+        """Whether a key is the app's: not what is typed into a question, nor what is for another screen."""
+        if action == "interrupt" or action not in _ACTIONS:
+            return True
+        return len(self.screen_stack) == 1 and (not self._asking_for or action == "no_filter")
+
+    def action_interrupt(self) -> None:
+        self.exit()
+
     def _go(self, playhead: Playhead) -> None:
         self._playhead = playhead
         self._show()
@@ -181,7 +192,8 @@ class TopApp(App[None]):
 
     def action_step(self, seconds: int) -> None:
         if self._reading is not None:
-            self._go(self._playhead.stepped(seconds, self._reading.moment, self._now_s()))
+            live = self._playhead.is_live and self._is_newest
+            self._go(self._playhead.stepped(seconds, self._reading.moment if live else self._now_s()))
 
     def action_live(self) -> None:
         self._go(LIVE if self._reading is None else self._playhead.toggled(self._reading.moment))
@@ -239,12 +251,12 @@ class TopApp(App[None]):
         self._asking_for = what
         question = self.query_one(Input)
         question.value, question.placeholder = value, hint
-        question.add_class("asked")
-        question.focus()
+        question.display = True
+        self.set_focus(question)  # at once: what is typed next is for it
 
     def _answered(self) -> None:
         self._asking_for = ""
-        self.query_one(Input).remove_class("asked")
+        self.query_one(Input).display = False
         self.set_focus(None)
         self._hint(HINT)
 
@@ -256,11 +268,12 @@ class TopApp(App[None]):
             self._reorder(self._order._replace(filter=event.value))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        if self._asking_for == "time":
+        text, now_s = event.value.strip(), self._now_s()
+        if self._asking_for == "time" and text:
             try:
-                moment = parse_time(event.value.strip() or "now", self._now_s(), "time")
+                moment = parse_time(text, now_s, "time")
             except ClientError as error:
                 self._hint(str(error))
                 return
-            self._go(LIVE if moment >= self._now_s() else Playhead(moment))
+            self._go(LIVE if moment >= now_s else Playhead(moment))
         self._answered()

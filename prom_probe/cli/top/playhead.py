@@ -14,10 +14,10 @@ class Playhead(NamedTuple):
     def is_live(self) -> bool:
         return self.moment is None
 
-    def stepped(self, seconds: float, shown_s: float, now_s: float) -> Playhead:
-        """So many seconds on, or back, from what is shown; after the newest comes live."""
-        moment = (shown_s if self.moment is None else self.moment) + seconds
-        return LIVE if moment > now_s else Playhead(moment)
+    def stepped(self, seconds: float, newest_s: float) -> Playhead:
+        """So many seconds on or back; after the newest moment, `newest_s`, comes live."""
+        moment = (newest_s if self.moment is None else self.moment) + seconds
+        return LIVE if moment > newest_s else Playhead(moment)
 
     def toggled(self, shown_s: float) -> Playhead:
         """Live; or, if it is that already, stopped at what is shown."""
