@@ -16,20 +16,27 @@ _NO_DISKS = ("loop", "ram", "zram", "fd", "sr")
 
 
 class Network(FileSection):
+    """While nothing is sent or received, the file does not change, and neither do the series."""
+
     source = "proc_net_dev"
 
     def __init__(self, host: Host) -> None:
         super().__init__(host, f"{host.context.procfs}/net/dev", read_records)
         self._devices = Devices(host.layout, host.columns, families.NETWORK)
         self._hardware: dict[str, bool] = {}  # looked up only where there are too many
+        self._written = b""
 
     def collect(self) -> None:
-        devices = parse_proc_net_dev(self._file.read(), self.odd)
+        data = self._file.read()
+        if data == self._written:
+            return
+        devices = parse_proc_net_dev(data, self.odd)
         chosen = choose_devices(devices, self._is_hardware)
         self._devices.keep(chosen)
         for name in chosen:
             self._devices.write(name, devices[name])
         self._host.dropped.write("network", len(devices) - len(chosen))
+        self._written = data
 
     def _is_hardware(self, name: str) -> bool:
         known = self._hardware.get(name)
@@ -39,9 +46,12 @@ class Network(FileSection):
 
     def end(self) -> None:
         self._devices.keep(())
+        self._written = b""
 
 
 class Disk(Section):
+    """A disk that does nothing has the same numbers as before, and its series are left as they are."""
+
     source = "block_stat"
 
     def __init__(self, host: Host) -> None:
@@ -49,6 +59,7 @@ class Disk(Section):
         self._sysfs = host.context.sysfs
         self._rows = [(field, divisor) for field, divisor, _ in families.DISK]
         self._files: dict[str, KeptFile] = {}
+        self._written: dict[str, bytes] = {}
         self._devices = Devices(host.layout, host.columns, (definition for _, _, definition in families.DISK))
         self._listed_s: float | None = None
 
@@ -59,7 +70,10 @@ class Disk(Section):
             self._listed_s = now
         for name, file in list(self._files.items()):
             try:
-                fields = parse_block_stat(file.read())
+                data = file.read()
+                if data == self._written.get(name):
+                    continue
+                fields = parse_block_stat(data)
             except OSError:  # unplugged
                 self._forget(name)
                 continue
@@ -68,6 +82,7 @@ class Disk(Section):
                 self._forget(name)
                 continue
             self._devices.write(name, [fields[field] / divisor for field, divisor in self._rows])
+            self._written[name] = data
 
     def _list(self) -> None:
         """Find the devices that have been used."""
@@ -92,6 +107,7 @@ class Disk(Section):
 
     def _forget(self, name: str) -> None:
         self._files.pop(name).close()
+        self._written.pop(name, None)
         self._devices.keep(self._files)
 
     def end(self) -> None:
@@ -103,3 +119,4 @@ class Disk(Section):
         for file in self._files.values():
             file.close()
         self._files.clear()
+        self._written.clear()
