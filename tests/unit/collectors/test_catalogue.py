@@ -37,7 +37,9 @@ NOT_IN_DEMO = {
 # There is none on a sound and small machine.
 NOT_IN_DEMO |= {"prom_probe_worker_stuck", "prom_probe_source_odd_rows_total", "prom_probe_dropped_devices"}
 # They show what other processes measure, and import no collector.
-READ_BY_NAME = [ROOT / "prom_probe" / room for room in ("cli", "cli/top", "web/page", "web/api", "history")]
+READ_BY_NAME = [
+    ROOT / "prom_probe" / room for room in ("cli", "cli/report", "cli/top", "web/page", "web/api", "history")
+]
 PREFIXES = ("proctree_", "cgroup_", "system_", "gpu_", "prom_probe_")
 UNITS = {"": "", "seconds": "_seconds", "bytes": "_bytes", "hertz": "_hertz", "celsius": "_celsius"}
 UNITS |= {"ratio": "_ratio", "watts": "_watts", "joules": "_joules"}
