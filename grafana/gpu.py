@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from grafana.annotations import WORKER_RESTARTS, XIDS
 from grafana.board import INSTANCE, JOB, OF_TREE, OURS, RATE, TREE, Board, Panel
 
 _OF_GPU = f'{OURS}, uuid=~"$gpu"'
@@ -361,4 +362,5 @@ GPU = Board(
             ),
         ),
     ),
+    annotations=(XIDS, WORKER_RESTARTS),
 )

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from grafana.annotations import ENDS
 from grafana.board import Board, Panel
-from grafana.build import FOLDER, build
+from grafana.build import FOLDER, build, of_tree
 from grafana.panels import DASHBOARDS
 from prom_probe.model.labels import make_labels
 from tests.grafana_render.render import Drawn, Page, Shot, render
@@ -28,10 +29,20 @@ from tests.support.waiting import DEADLINE_S, wait_for
 TREE = {"tree": "written"}
 TROUBLE: dict[str, tuple[dict[str, str], tuple[float, float]]] = {
     "cgroup_memory_working_set_bytes": (TREE, (1, 2)),
-    "cgroup_memory_limit_bytes": (TREE, (4, 4)),
+    "cgroup_memory_limit_effective_bytes": (TREE, (4, 4)),
+    "cgroup_memory_peak_bytes": (TREE, (2, 2)),
+    "cgroup_cpu_limit_cpus": (TREE, (2, 2)),
     "cgroup_cpu_throttled_seconds_total": (TREE, (0, 1)),
+    "cgroup_cpu_throttled_periods_total": (TREE, (0, 6)),
+    "cgroup_cpu_periods_total": (TREE, (0, 10)),
+    "cgroup_pids": (TREE, (3, 3)),
+    "cgroup_pids_limit": (TREE, (9, 9)),
     "cgroup_oom_kills_total": (TREE, (0, 1)),
     "proctree_resident_memory_max_bytes": (TREE, (3, 3)),
+    "proctree_anonymous_memory_max_bytes": (TREE, (3, 3)),
+    "proctree_cpus_used_max": (TREE, (1, 1)),
+    "prom_probe_collector_overruns_total": ({"collector": "written"}, (0, 1)),
+    "prom_probe_worker_restarts_total": ({"worker": "written"}, (0, 1)),
     "prom_probe_tsdb_rejected_samples_total": ({"reason": "duplicate"}, (0, 1)),
     "gpu_errors_total": ({"call": "nvmlDeviceGetName", "code": "GPU_IS_LOST"}, (0, 1)),
     "gpu_xid_errors_total": ({"uuid": "GPU-demo-0", "xid": "79"}, (0, 1)),
@@ -108,7 +119,10 @@ def test_every_expression_has_data(watched: tuple[Sidecar, str], way: str) -> No
     for board, _, panel in PANELS:
         assert panel.empty or any(_ask(url, filled_in(expr, "1m")) for expr, _ in panel.targets), (board.name, panel)
     _write_trouble(url, added)
+    annotations = {annotation for board in DASHBOARDS for annotation in board.annotations} - {ENDS}  # none may end here
+    assert {one.name for one in annotations if not _ask(url, filled_in(one.expr))} == set()
     assert not empty(True)
+    check_memory_of_limit(url)
     for _, _, panel in PANELS:
         for expr, legend in panel.targets:
             for series in _ask(url, filled_in(expr, "1m")):
@@ -118,6 +132,24 @@ def test_every_expression_has_data(watched: tuple[Sidecar, str], way: str) -> No
                     expr,
                     metric,
                 )
+
+
+def test_ends_of_processes_have_their_time(watched: tuple[Sidecar, str]) -> None:
+    """Within the second of the process's last sample."""
+    sidecar, _ = watched
+    expr = f"max_over_time(({filled_in(ENDS.expr, interval='1s')})[30s:1s])"
+    ended = wait_for("ends", lambda: _ask(sidecar.api, expr))
+    with urllib.request.urlopen(f"{sidecar.api}/api/v1/processes", timeout=DEADLINE_S) as answer:
+        last = {process["pid"]: process["last"] for process in json.load(answer)["data"]}
+    for one in ended:
+        assert float(one["value"][1]) / 1000 == pytest.approx(last[int(one["metric"]["pid"])], abs=1.1)
+
+
+def check_memory_of_limit(url: str) -> None:
+    """As the alert has it, at most the kernel's own peak: 2 of the limit of 4, though 3 were added up."""
+    expr = next(panel for _, _, panel in PANELS if panel.title == "Highest memory of the limit").targets[0][0]
+    values = {one["metric"]["tree"]: one["value"][1] for one in _ask(url, filled_in(expr))}  # type: ignore[index]
+    assert values["written"] == "0.5"
 
 
 WRONG = (
@@ -155,14 +187,35 @@ def check_page(board: Board, page: Page, jobs: list[str]) -> None:
     assert "No data" not in page.text and "unexpected error" not in page.text
     assert page.variables.get("gpu", ["GPU-demo-0", "GPU-demo-1"]) == ["GPU-demo-0", "GPU-demo-1"]
     assert page.variables["job"] == jobs
+    starts = {mark.text for mark in page.annotations if mark.name == "Process starts"}
+    assert board.name != "process-tree" or (starts and all(re.fullmatch(r".+ \d+ started", text) for text in starts))
     panels = [panel for _, panels in board.rows for panel in panels]
     for panel, drawn in zip(panels, page.panels, strict=True):
         assert (drawn.title, drawn.state, drawn.error) == (panel.title, "Done", ""), drawn
         if drawn.empty is None:
             assert looks_right(panel, drawn), drawn
+            check_links(board, panel, drawn)
         else:
             assert panel.empty and panel.empty == drawn.empty, drawn
             assert all(any(f"{name}{{" in expr for name in TROUBLE) for expr, _ in panel.targets), drawn
+
+
+def check_links(board: Board, panel: Panel, drawn: Drawn) -> None:
+    """The sidecar's page gets tree, range and moment as its address has them; the tree's dashboard gets both labels."""
+    if panel.kind in ("stat", "table") or not of_tree(panel):
+        assert drawn.links == []
+        return
+    assert [title for title, _ in drawn.links] == [link.title for link in board.links]
+    for _, address in drawn.links:
+        where, _, hash_ = address.partition("#")
+        if hash_:
+            assert where == "http://localhost:19991/"
+            shown = dict(urllib.parse.parse_qsl(hash_, strict_parsing=True))
+            assert shown["tree"] and int(shown["from"]) < int(shown["at"]) <= int(shown["to"])
+        else:
+            asked = dict(urllib.parse.parse_qsl(where.partition("?")[2], keep_blank_values=True))
+            assert asked["var-tree"] and asked["var-page"] == "http://localhost:19991"
+            assert {"var-instance", "var-job", "var-datasource", "from", "to"} <= set(asked)
 
 
 def looks_right(panel: Panel, drawn: Drawn) -> bool:

@@ -32,7 +32,12 @@ function frameOf(series, type, query) {
   return {
     schema: {
       refId: query.refId,
-      meta: { type: 'timeseries-multi', typeVersion: [0, 1], custom: { resultType: type } },
+      meta: {
+        type: 'timeseries-multi',
+        typeVersion: [0, 1],
+        custom: { resultType: type },
+        executedQueryString: `Expr: ${query.expr}\nStep: ${seconds(query.intervalMs)}`, // by it annotations become regions
+      },
       fields: [
         { name: 'Time', type: 'time', typeInfo: { frame: 'time.Time' }, config: { interval: query.intervalMs } },
         {

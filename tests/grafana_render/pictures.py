@@ -16,7 +16,7 @@ from tests.support.sidecar import Sidecar
 PICTURES = HERE.parent.parent / "docs" / "pictures"
 RUN_S = 128
 TREE = ["Processes", "Threads", "CPUs in use", "Resident memory", "Highest memory", "File limit used"]
-TREE += ["CPU", "Memory", "CPU of the busiest", "Memory of the largest"]
+TREE += ["CPU", "Memory", "CPU of the busiest", "Memory of the largest", "Largest processes"]
 GPU = [
     "Utilisation",
     "Memory used",
@@ -29,15 +29,22 @@ GPU = [
     "Fan",
 ]
 GPU += ["Memory of each tree", "Utilisation of each tree"]
-SHOTS = {"process-tree": (TREE, 910), "gpu": (GPU, 1205)}
+SHOTS = {"process-tree": (TREE, 1250), "gpu": (GPU, 1310)}
 
 
 def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    with Sidecar("--", sys.executable, str(HERE / "training.py"), "600", flags=["--gpu=demo"]) as sidecar:
+    there = ("env", f"--chdir={HERE}")  # so that command lines are short
+    with Sidecar("--", "/usr/bin/python3", "training.py", "600", flags=["--gpu=demo"], prefix=there) as sidecar:
         time.sleep(RUN_S)
         shots = [
-            Shot(str(FOLDER / f"{name}.json"), str(folder / f"{name}.png"), width=1280, height=height, panels=panels)
+            Shot(
+                str(FOLDER / f"{name}.json"),
+                picture=str(folder / f"{name}.png"),
+                width=1280,
+                height=height,
+                panels=panels,
+            )
             for name, (panels, height) in SHOTS.items()
         ]
         for page in render(sidecar.api, shots, since="now-2m"):

@@ -43,8 +43,37 @@ function Graph({ data, timeRange, timeZone, width, height, options, fieldConfig 
       height={height}
       legend={options.legend}
       options={options}
-    />
+    >
+      {(builder) => <Marks builder={builder} annotations={data.annotations ?? []} />}
+    </TimeSeries>
   );
+}
+
+/** Annotations as dashed lines over the plot, as Grafana's own panel has them. */
+function Marks({ builder, annotations }) {
+  const marks = React.useRef([]);
+  marks.current = annotations.flatMap((frame) => {
+    const [times, colours] = ['time', 'color'].map((name) => frame.fields.find((field) => field.name === name)?.values ?? []);
+    return times.map((time, at) => [time, colours[at]]);
+  });
+  React.useLayoutEffect(() => {
+    builder.addHook('draw', ({ ctx, bbox, valToPos }) => {
+      ctx.save();
+      ctx.setLineDash([5, 5]);
+      for (const [time, colour] of marks.current) {
+        const x = valToPos(time, 'x', true);
+        if (x >= bbox.left && x <= bbox.left + bbox.width) {
+          ctx.strokeStyle = config.theme2.visualization.getColorByName(colour);
+          ctx.beginPath();
+          ctx.moveTo(x, bbox.top);
+          ctx.lineTo(x, bbox.top + bbox.height);
+          ctx.stroke();
+        }
+      }
+      ctx.restore();
+    });
+  }, [builder]);
+  return null;
 }
 
 function Stat({ data, width, height, options, fieldConfig, replaceVariables, timeZone }) {
@@ -138,7 +167,7 @@ export const PLUGINS = {
     useCustomConfig: (builder) => Object.entries(GRAPH_FIELD).forEach(([id, value]) => custom(builder, id, value)),
   }),
   stat: plugin('stat', Stat).useFieldConfig({}),
-  table: plugin('table', TableOf).useFieldConfig({}),
+  table: plugin('table', TableOf).useFieldConfig({ useCustomConfig: (builder) => custom(builder, 'width', undefined) }),
 };
 
 export const DEFAULTS = {

@@ -99,6 +99,12 @@ function serve(files, asked) {
 /** In the page: each panel's state, what it says, and how many pixels of its plots have a colour. */
 function look() {
   const found = [];
+  // Where a click on the newest point of the first series can lead.
+  const linksOf = (panel) => {
+    const [frame] = panel.applyFieldConfig(panel.state.$data.state.data).series;
+    const field = frame?.fields.find(({ type }) => type === 'number');
+    return field?.getLinks({ valueRowIndex: frame.length - 1 }).map(({ title, href }) => [title, href]) ?? [];
+  };
   const visit = (object) => {
     if (object.state.fieldConfig) {
       const element = document.querySelector(`[data-viz-panel-key="${object.state.key}"]`);
@@ -122,6 +128,7 @@ function look() {
         plots: element?.querySelectorAll('canvas').length ?? 0,
         rows: element?.querySelectorAll('[role=table] [role=row], table tr').length ?? 0,
         coloured,
+        links: data?.series.length ? linksOf(object) : [],
       });
     }
     object.forEachChild(visit);
@@ -170,8 +177,16 @@ async function draw(browser, origin, board, number) {
   const variables = await page.evaluate(() =>
     (window.scene?.state.$variables.state.variables ?? []).map(({ state }) => [state.name, (state.options ?? []).map(({ value }) => value)])
   );
+  const annotations = await page.evaluate(() =>
+    window.scene.state.$data.state.layers.flatMap(({ state }) =>
+      (state.data?.series ?? []).flatMap((frame) => {
+        const values = (name) => frame.fields.find((field) => field.name === name)?.values ?? [];
+        return values('time').map((time, at) => ({ name: state.name, time, text: values('text')[at] }));
+      })
+    )
+  );
   await page.close();
-  return { file: board.file, panels, complaints, text, variables: Object.fromEntries(variables) };
+  return { file: board.file, panels, complaints, text, variables: Object.fromEntries(variables), annotations };
 }
 
 async function main() {

@@ -29,7 +29,10 @@ class Shot(msgspec.Struct):
 
 
 class Drawn(msgspec.Struct):
-    """A panel. `state`: Done or Error; `empty`: what stands in place of a plot; `coloured`: pixels of its plots."""
+    """A panel. `state`: Done or Error; `empty`: what stands in place of a plot; `coloured`: pixels of its plots.
+
+    `links`: title and address of what a click on the newest point of a graph's first series offers.
+    """
 
     title: str
     kind: str
@@ -41,6 +44,15 @@ class Drawn(msgspec.Struct):
     plots: int
     rows: int
     coloured: int
+    links: list[tuple[str, str]]
+
+
+class Mark(msgspec.Struct):
+    """An annotation: `time` in milliseconds."""
+
+    name: str
+    time: float
+    text: str
 
 
 class Page(msgspec.Struct):
@@ -51,6 +63,7 @@ class Page(msgspec.Struct):
     complaints: list[str]
     text: str
     variables: dict[str, list[Any]]
+    annotations: list[Mark]
 
 
 def node_modules() -> None:

@@ -2,6 +2,9 @@
 
 import {
   DataSourceVariable,
+  SceneDataLayerSet,
+  TextBoxVariable,
+  dataLayers,
   EmbeddedScene,
   QueryVariable,
   SceneControlsSpacer,
@@ -25,6 +28,9 @@ function variable(model, uid) {
   const common = { name: model.name, label: model.label };
   if (model.type === 'datasource') {
     return new DataSourceVariable({ ...common, pluginId: model.query, value: uid });
+  }
+  if (model.type === 'textbox') {
+    return new TextBoxVariable({ ...common, value: model.query });
   }
   return new QueryVariable({
     ...common,
@@ -78,10 +84,16 @@ function children(models, wanted) {
   return rows;
 }
 
+/** All annotations, also those that are switched off at first. */
+function layer(model) {
+  return new dataLayers.AnnotationsDataLayer({ name: model.name, isEnabled: true, query: { ...model, enable: true } });
+}
+
 /** `range`: {from, to}; `wanted`: the panels' titles, or none for all of them. */
 export function sceneOf(dashboard, uid, range, wanted) {
   return new EmbeddedScene({
     $timeRange: new SceneTimeRange(range),
+    $data: new SceneDataLayerSet({ layers: dashboard.annotations.list.map(layer) }),
     $variables: new SceneVariableSet({ variables: dashboard.templating.list.map((model) => variable(model, uid)) }),
     controls: [new VariableValueSelectors({}), new SceneControlsSpacer(), new SceneTimePicker({})],
     body: new SceneGridLayout({ children: children(dashboard.panels, wanted), isDraggable: false, isResizable: false }),

@@ -4,6 +4,7 @@ import {
   FieldColorModeId,
   ThresholdsMode,
   booleanOverrideProcessor,
+  dataLinksOverrideProcessor,
   displayNameOverrideProcessor,
   identityOverrideProcessor,
   numberOverrideProcessor,
@@ -31,7 +32,10 @@ const OPTIONS = [
   ['color', identityOverrideProcessor, { mode: FieldColorModeId.Thresholds }],
   ['mappings', valueMappingsOverrideProcessor, []],
   ['thresholds', thresholdsOverrideProcessor, green],
+  ['links', dataLinksOverrideProcessor, []],
 ];
+
+const TRANSFORMERS = ['organizeFieldsTransformer', 'mergeTransformer', 'sortByTransformer'].map((name) => standardTransformers[name]);
 
 const EDITORS = ['number', 'text', 'boolean', 'select', 'radio', 'slider', 'color', 'strings', 'stats-picker', 'multi-select'];
 
@@ -51,7 +55,7 @@ export function register() {
     }))
   );
   standardTransformersRegistry.setInit(() =>
-    [standardTransformers.organizeFieldsTransformer].map((transformation) => ({
+    TRANSFORMERS.map((transformation) => ({
       id: transformation.id,
       transformation,
       name: transformation.name,

@@ -14,6 +14,8 @@ PANELS = [(board, row, panel) for board in DASHBOARDS for row, panels in board.r
 LABELS = {definition.family.name: set(definition.labels) for definition in (*DEFINITIONS, *OWN)}
 
 
-def filled_in(expr: str, rate_interval: str = "4s") -> str:
+def filled_in(expr: str, rate_interval: str = "4s", interval: str = "10s") -> str:
     """An expression as Grafana asks for it, everything being chosen."""
-    return re.sub(r"\$__rate_interval", rate_interval, re.sub(r"\$(job|instance|tree|gpu)\b", ".*", expr))
+    for name, value in (("rate_interval", rate_interval), ("interval", interval), ("range", "2m"), ("from", "0")):
+        expr = expr.replace(f"$__{name}", value)
+    return re.sub(r"\$(job|instance|tree|gpu)\b", ".*", expr)

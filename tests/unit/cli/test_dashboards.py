@@ -45,6 +45,7 @@ def test_every_metric_is_documented_and_has_the_labels(board: Board) -> None:
     """The metrics page has what panels and variables select, with the labels that they match."""
     texts = [query for _, _, query in board.variables]
     texts += [expr for _, panels in board.rows for panel in panels for expr, _ in panel.targets]
+    texts += [annotation.expr for annotation in board.annotations]
     for name, matchers in re.findall(r"\b([a-z]\w+)\{([^}]*)\}", " ".join(texts)):
         labels = LABELS[re.sub("_bucket$", "", name)]
         assert set(re.findall(r"(\w+)!?=", matchers)) <= labels | {"job", "instance"}, name
@@ -70,7 +71,8 @@ def test_variables_match_series_without_job_and_instance() -> None:
     for board in DASHBOARDS:
         found: Any = json.loads(build(board))["templating"]["list"]
         assert found[0]["type"] == "datasource"
-        assert all(one["allValue"] == ".*" and one["includeAll"] for one in found[1:])
+        queried = [one for one in found if one["type"] == "query"]
+        assert queried and all(one["allValue"] == ".*" and one["includeAll"] for one in queried)
         assert all(
             panel.get("datasource", {}).get("uid") in (None, "${datasource}")
             for panel in json.loads(build(board))["panels"]
