@@ -109,7 +109,8 @@ export class Chart {
         hooks: {
           setSelect: [(plot) => this.#selected(plot)],
           setCursor: [(plot) => this.on.hover(plot.cursor.idx)],
-          draw: [(plot) => this.#drawEvents(plot)],
+          // A new plot knows only now where a moment is.
+          draw: [(plot) => this.#drawEvents(plot), () => this.#placeMoment()],
         },
       },
       arrays,

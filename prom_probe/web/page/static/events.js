@@ -1,6 +1,7 @@
 // What happened: the types of events, how each is marked on the axis, and the list beside the table.
 
 import { make } from './dom.js';
+import { shortCommand } from './processes.js';
 import { formatClock } from './time.js';
 
 /** `tone`: a colour of page.css; `line`: a line over the whole graph, not only a mark at its foot. */
@@ -47,7 +48,7 @@ export function showEvents(list, events, moment, choose) {
         { type: 'button', className: 'event', onclick: () => choose(event.t) },
         make('time', { textContent: formatClock(event.t) }),
         make('span', { className: `tone-${tone}`, textContent: label }),
-        make('span', { className: 'text', textContent: `${event.pid ?? ''} ${event.text}`.trim(), title: event.text }),
+        make('span', { className: 'text', textContent: `${event.pid ?? ''} ${shortCommand(event.text)}`.trim(), title: event.text }),
       );
       button.classList.toggle('near', moment !== null && Math.abs(event.t - moment) <= 1);
       return make('li', {}, button);

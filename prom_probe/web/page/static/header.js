@@ -2,7 +2,7 @@
 
 import { byId, setText } from './dom.js';
 import { formatMoment } from './time.js';
-import { formatBytes, formatCount, formatCpus, formatDuration } from './units.js';
+import { formatBytes, formatCpus, formatDuration, formatProcesses } from './units.js';
 
 const STALE_INTERVALS = 5;
 
@@ -26,7 +26,7 @@ export function showRun(run, now) {
 
 /** The newest values of the tree; null where they are not known. */
 export function showNow(values) {
-  const text = ({ memory, cpu, processes }) => `${formatCpus(cpu)} CPUs · ${formatBytes(memory)} · ${formatCount(processes)} processes`;
+  const text = ({ memory, cpu, processes }) => `${formatCpus(cpu)} CPUs · ${formatBytes(memory)} · ${formatProcesses(processes)}`;
   setText(byId('now'), values ? text(values) : '');
 }
 

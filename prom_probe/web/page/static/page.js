@@ -16,7 +16,7 @@ import { rowsAt } from './rows.js';
 import { ProcessTable } from './table.js';
 import { startTheme } from './theme.js';
 import { formatMoment } from './time.js';
-import { formatBytes, formatCpus } from './units.js';
+import { formatBytes, formatCpus, formatProcesses } from './units.js';
 import { DEFAULT_STATE, readHash, writeHash } from './url.js';
 import { cellOf, greatestCell, windowOf } from './window.js';
 
@@ -199,9 +199,9 @@ export class Page {
     this.#showNewest();
   }
 
-  /** The header's numbers: the newest values there are, unless what is shown ends earlier. */
+  /** The header's numbers: the newest values there are, unless the run is over or what is shown ends earlier. */
   #showNewest() {
-    if (this.#recording.window.end < (this.#growing ? this.source.clock() : this.#span[1]) - SETTLED_S) {
+    if (!this.#growing || this.#recording.window.end < this.source.clock() - SETTLED_S) {
       showNow(null);
       return;
     }
@@ -239,7 +239,7 @@ export class Page {
     const there = rows.filter((row) => row.there);
     const sum = (id) => there.reduce((total, row) => total + (row[id] || 0), 0);
     setText(byId('moment'), formatMoment(t));
-    const text = there.length ? `${there.length} processes · ${formatBytes(sum('memory'))} · ${formatCpus(sum('cpu'))} CPUs` : 'no processes';
+    const text = there.length ? `${formatProcesses(there.length)} · ${formatBytes(sum('memory'))} · ${formatCpus(sum('cpu'))} CPUs` : 'no processes';
     setText(byId('moment-sums'), text);
     this.table.show(rows);
     if (!this.#state.live) {

@@ -25,6 +25,11 @@ export function processFrom(raw) {
   };
 }
 
+/** A command line without its program's directory, which is long and seldom tells who it is. */
+export function shortCommand(commandLine) {
+  return commandLine.replace(/^\S*\/(?=\S)/, '');
+}
+
 const CELL_OF = {
   proctree_process_memory_peak_bytes: 'peak',
   proctree_process_open_fds: 'descriptors',

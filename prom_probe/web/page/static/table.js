@@ -1,6 +1,7 @@
 // The table of processes at one moment: the graphs' text, and the answer to "which process was it?".
 
 import { colourSwatch, make, setText, swatch } from './dom.js';
+import { shortCommand } from './processes.js';
 import { arrange, COLUMNS } from './rows.js';
 import { formatByteRate, formatBytes, formatCount, formatCpus, formatDuration } from './units.js';
 
@@ -108,7 +109,7 @@ export class ProcessTable {
     setText(elements.name, row.name);
     setText(elements.note, row.note ? NOTES[row.note](row) : '');
     const command = row.commandLine && row.commandLine !== row.name ? row.commandLine : '';
-    setText(elements.command, command);
+    setText(elements.command, shortCommand(command));
     elements.command.title = command;
     elements.first.style.paddingLeft = row.depth ? `${row.depth * INDENT_EM}em` : '';
     elements.line.classList.toggle('gone', !row.there);

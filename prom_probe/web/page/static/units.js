@@ -41,6 +41,10 @@ export function formatCpus(value) {
   return Number.isFinite(value) ? value.toFixed(2) : NONE;
 }
 
+export function formatProcesses(count) {
+  return `${formatCount(count)} ${count === 1 ? 'process' : 'processes'}`;
+}
+
 export function formatCount(value) {
   return Number.isFinite(value) ? Math.round(value).toLocaleString('en') : NONE;
 }

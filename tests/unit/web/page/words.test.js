@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { formatAxisTimes, formatMoment, formatOffset } from '../static/time.js';
-import { formatBytes, formatByteRate, formatCpus, formatDuration, formatNumber } from '../static/units.js';
+import { shortCommand } from '../static/processes.js';
+import { formatBytes, formatByteRate, formatCpus, formatDuration, formatNumber, formatProcesses } from '../static/units.js';
 import { DEFAULT_STATE, readHash, writeHash } from '../static/url.js';
 
 const table = (format, rows) => rows.forEach(([value, text]) => assert.equal(format(value), text));
@@ -47,4 +48,9 @@ test('the address comes back as it was written', () => {
 test('an address that cannot be read is not an error', () => {
   assert.equal(readHash(''), null);
   assert.deepEqual(readHash('#from=9&to=1&at=x&last=-4'), { ...DEFAULT_STATE, live: false });
+});
+
+test('command lines without their program\'s directory', () => {
+  table(shortCommand, [['/usr/bin/python3 /work/train.py', 'python3 /work/train.py'], ['train /x', 'train /x'], ['/', '/'], ['', '']]);
+  table(formatProcesses, [[1, '1 process'], [0, '0 processes'], [12, '12 processes']]);
 });
