@@ -31,6 +31,7 @@ class MomentReader:
         self._lasting = lasting
         self._clock = clock
         self._run: RunInfo | None = None
+        self._away = False
         self._tree: str | None = None
         self._cache = MinuteCache()
 
@@ -49,11 +50,13 @@ class MomentReader:
     def maybe_read(self, request: MomentRequest) -> MomentReading | NoReading:
         """The moment; a source that does not answer is looked for anew the next time."""
         try:
-            if self._run is None:
+            if self._away and self._lasting.end() is None:
                 self._lasting.open()
-            return self._read(request)
+            reading = self._read(request)
+            self._away = False
+            return reading
         except (ClientError, ConfigError) as error:
-            self._run = None
+            self._away, self._run = True, None
             return NoReading(printable(str(error)))
 
     def _read(self, request: MomentRequest) -> MomentReading:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
+from prom_probe.cli.answer import AnswerSeries
+from prom_probe.cli.source import lasting_name
+from prom_probe.cli.top.asker import Asker
 from prom_probe.cli.top.header import detail, events, nothing_there, state_of, title, totals
 from prom_probe.cli.top.lasting import LastingSource
 from prom_probe.cli.top.process_row import ProcessRow
 from prom_probe.cli.top.reader import MomentReader
 from prom_probe.cli.top.reading import MomentReading, MomentRequest, NoReading
+from prom_probe.cli.top.rows import rows_at
+from prom_probe.model.labels import METRIC_NAME
+from prom_probe.tsdb.disk import api_file, folder
 from tests.support.memory import folder_in_memory
 from tests.support.stored_runs import MIB, START_S, make_stored_run
+from tests.support.waiting import DEADLINE_S
 
 
 @pytest.fixture(scope="module")
@@ -126,15 +135,41 @@ def test_events_around_the_moment(path: str) -> None:
     assert not events(read(path, 28)._replace(events=()), 5)
 
 
-def test_a_source_that_is_gone_is_told_and_looked_for_again(path: str, tmp_path: Path) -> None:
-    """The next reading opens it anew."""
-    moved = tmp_path / "run"
-    make_stored_run(moved, seconds=20)
-    reader = MomentReader(lasting := LastingSource(str(moved)))
-    assert isinstance(reader.maybe_read(MomentRequest(None, None)), MomentReading)
-    lasting._name = str(tmp_path / "nowhere")
-    reader._run = None
+def test_a_run_that_ends_is_read_from_its_directory(tmp_path: Path) -> None:
+    """As long as it has its directory's lock it is asked by its API, which does not answer here."""
+    run = make_stored_run(tmp_path / "run")
+    api_file.write(run, "http://127.0.0.1:1")
+    writer = folder.open_to_write(run)
+    reader = MomentReader(LastingSource(run))
     gone = reader.maybe_read(MomentRequest(None, None))
-    assert isinstance(gone, NoReading) and "no such source" in gone.text
-    lasting._name = path
-    assert isinstance(reader.maybe_read(MomentRequest(None, None)), MomentReading)
+    assert isinstance(gone, NoReading) and gone.text == "no answer from http://127.0.0.1:1: Connection refused"
+    writer.close()
+    reading = reader.maybe_read(MomentRequest(None, None))
+    assert isinstance(reading, MomentReading) and reading.end is not None and reading.run.command
+
+
+def test_a_source_keeps_its_meaning(tmp_path: Path) -> None:
+    """@last is another run as soon as one begins; a URL stays what it is."""
+    run = make_stored_run(tmp_path / "run")
+    assert lasting_name(os.path.relpath(run)) == run
+    assert lasting_name("http://127.0.0.1:1/x") == "http://127.0.0.1:1/x"
+
+
+def test_a_zombie_is_no_process_without_memory() -> None:
+    """It has no threads either: its memory is gone, its parent has not waited for it."""
+    labels = {"pid": "9", "comm": "gone", "tree": "app"}
+    answer = [
+        AnswerSeries(labels | {METRIC_NAME: f"proctree_process_{name}"}, [(START_S, value)])
+        for name, value in (("start_time_seconds", f"{START_S - 9}"), ("threads", "0"), ("resident_memory_bytes", "0"))
+    ]
+    (row,) = rows_at(START_S, answer, ())
+    assert (row.mark, row.note, row.memory, row.age) == ("zombie", "zombie", 0.0, 9.0)
+
+
+def test_a_bug_of_ours_is_not_silent() -> None:
+    """It reaches whoever asked: a thread that had ended would answer nothing."""
+    outcomes: SimpleQueue[object] = SimpleQueue()
+    asker = Asker(MomentReader(None), outcomes.put)  # type: ignore[arg-type]
+    for _ in range(2):
+        asker.ask(MomentRequest(None, None))
+        assert isinstance(outcomes.get(timeout=DEADLINE_S), AttributeError)
