@@ -28,7 +28,8 @@ def make_stored_run(path: Path, *, seconds: int = 60, peak_mib: int = 300, exit_
 
     CPU: half a second each second, a tenth of it in the system; IO: 1 MiB read each second, nothing written. A child
     (PID 8) lives from the fifth second to the fifteenth and has the peak but for the 20 MiB of PID 7, and a quarter
-    of a CPU; there was one gap. At the end all series have staleness markers.
+    of a CPU; PID 7 has a tenth, and in the tenth second a quarter. There was one gap. At the end all series
+    have staleness markers.
     """
     store = Store(StoreOptions(path=str(path)))
     run = RunInfo(["python", "train.py"], "host", START_S, trees=["python"], version="1")
@@ -56,7 +57,7 @@ def make_stored_run(path: Path, *, seconds: int = 60, peak_mib: int = 300, exit_
             store.announce("process", 0, len(tree), columns)
             history.announce(WIDTH, columns)
         loader = Values(START_S + 4.5, (used - 20) * MIB, (most - 20) * MIB, (second - 4) * 0.25) if child else None
-        python = Values(START_S, 20 * MIB, 20 * MIB, second * 0.2)
+        python = Values(START_S, 20 * MIB, 20 * MIB, second * 0.1 + (0.15 if second >= 10 else 0.0))
         of_processes = row_of(python, loader) if second >= 5 else row_of(python)
         store.append_row("process", 0, round(t * 1000), row(values) + of_processes)
         history.row(t, of_processes)

@@ -134,7 +134,7 @@ def test_graphs_and_the_list_of_keys(path: str) -> None:
         assert "memory, last minute" in terminal.table()[0] and terminal.table()[2].endswith("█")
         assert terminal.table()[1].endswith("▁")
         await terminal.press("g")
-        assert "cpu, last minute" in terminal.table()[0] and terminal.table()[1].endswith("▆")
+        assert "cpu, last minute" in terminal.table()[0] and terminal.table()[1].endswith("▃█")
         await terminal.press("question_mark")
         await terminal.until("the keys", lambda: len(terminal.app.screen_stack) == 2)
         await terminal.press("q")
