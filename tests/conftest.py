@@ -30,6 +30,7 @@ LONG = (
     "e2e/test_wrapped.py",
     "e2e/test_unattributed.py",
     "e2e/test_web_config.py",
+    "e2e/test_top.py",
     "e2e/test_descriptors.py",
     "e2e/test_jobs.py",
     "e2e/test_store_faults.py",

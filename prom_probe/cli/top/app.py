@@ -138,6 +138,8 @@ class TopApp(App[None]):
         else:
             self._reading, self._problem = message.outcome, ""
             self._is_newest = of is not None and of.moment is None
+            if self._tree not in message.outcome.run.trees:
+                self._tree = None  # another run has come, which has the tree that is shown
         self._show()
         self._tick()
 

@@ -137,6 +137,8 @@ def test_graphs_and_the_list_of_keys(path: str) -> None:
         assert "cpu, last minute" in terminal.table()[0] and terminal.table()[1].endswith("▃█")
         await terminal.press("question_mark")
         await terminal.until("the keys", lambda: len(terminal.app.screen_stack) == 2)
+        for show in (terminal.app._show, terminal.app._show_title, terminal.app._tick):  # as timers do meanwhile
+            show()
         await terminal.press("q")
         await terminal.until("the table", lambda: len(terminal.app.screen_stack) == 1)
 
@@ -156,6 +158,18 @@ def test_it_fits_any_terminal(path: str, width: int) -> None:
         if width >= 80:
             assert "MEMORY▼" in head and "280 MiB" in rows[1]
         assert ("AGE" in head) == (width >= 80) and ("WRITTEN" in head) == (width >= 110)
+
+    play(path, script)
+
+
+def test_a_tree_that_is_not_there_any_more_is_not_waited_for(path: str) -> None:
+    """Another run can have the address of the one before."""
+
+    async def script(terminal: Terminal) -> None:
+        terminal.app._tree = "gone"
+        await terminal.press("left")
+        await terminal.until("the tree that is there", lambda: terminal.app._tree is None)
+        await terminal.until("its reading", lambda: not terminal.app._is_due())
 
     play(path, script)
 
