@@ -117,14 +117,19 @@ def decode(payload: bytes) -> Frame:
         raise CodecError(f"frame of {len(payload)} bytes: {error}") from None
 
 
+# Columns of one announcement. The labels of all that are decoded at once live beside those that the store keeps; of a
+# whole layout they leave megabytes of holes between objects that stay.
+_MOST_COLUMNS = 256
+
+
 def encode_announcements(
     collector: str, layout: int, columns: Sequence[Column], start: int, max_bytes: int
 ) -> Iterator[tuple[int, bytes]]:
     """Announcements of columns[start:] as (column count announced by then, frame).
 
-    Each has at most `max_bytes` where a single column allows that.
+    Each has at most `max_bytes` where a single column allows that, and not too many columns.
     """
-    step = max(1, len(columns) - start)
+    step = max(1, min(_MOST_COLUMNS, len(columns) - start))
     while start < len(columns):
         payload = encode(_announce(collector, layout, columns, start, start + step))
         if len(payload) > max_bytes and step > 1:
