@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from itertools import count
@@ -93,7 +92,7 @@ def maybe_begin(config: Config, argv: Sequence[str], log: Log) -> str | None:
 
 def begin_unkept() -> str:
     """Make a directory for a run that is stored for its report alone. Raises OSError."""
-    return tempfile.mkdtemp(prefix="prom-probe-")
+    return _make_unique(os.path.join(os.environ.get("TMPDIR") or "/tmp", f"prom-probe-{os.getpid()}"))
 
 
 def _make_unique(path: str) -> str:

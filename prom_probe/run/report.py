@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import sys
 from collections.abc import Collection
 
@@ -15,6 +14,8 @@ _PATIENCE_S = 120
 
 def write_report(path: str, stored: str, blocked: Collection[int], log: Log) -> None:
     """Write the report of the run stored in a directory; if that fails, say so. `blocked`: the signals to block."""
+    import subprocess  # 0.4 MB that the workers would share
+
     options = ["-P"] if sys.flags.safe_path else []
     argv = [sys.executable, *options, "-m", "prom_probe", "report", stored, f"--output={path}"]
     try:
