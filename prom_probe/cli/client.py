@@ -34,20 +34,21 @@ class _TsdbStatus(msgspec.Struct):
 
 
 class ApiSource:
-    """The API at a URL, any Prometheus's for queries; see `Source`."""
+    """The API at a URL, any Prometheus's for queries; see `Source`. Each answer may take `timeout_s`."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, timeout_s: float = _TIMEOUT_S) -> None:
         self.url = url
+        self.timeout_s = timeout_s
 
     def now_s(self) -> float:
         return time.time()
 
     def query(self, expr: str, time_s: float) -> bytes:
-        return ask(self.url, "/api/v1/query", {"query": expr, "time": f"{time_s:.3f}"})
+        return self._ask("/api/v1/query", {"query": expr, "time": f"{time_s:.3f}"})
 
     def query_range(self, expr: str, start_s: float, end_s: float, step_s: float) -> bytes:
         times = {"start": f"{start_s:.3f}", "end": f"{end_s:.3f}", "step": f"{step_s:.3f}"}
-        return ask(self.url, "/api/v1/query_range", {"query": expr, **times})
+        return self._ask("/api/v1/query_range", {"query": expr, **times})
 
     def metric_names(self) -> list[str]:
         return self._get(list[str], "label/__name__/values")
@@ -77,11 +78,14 @@ class ApiSource:
         except msgspec.ValidationError:
             raise self._no_answer() from None
 
+    def _ask(self, path: str, form: Mapping[str, str] | None = None) -> bytes:
+        return ask(self.url, path, form, self.timeout_s)
+
     def _get(self, kind: type[T], what: str, parameters: Sequence[tuple[str, str]] = ()) -> T:
         """The data of an answer of `/api/v1/…`."""
         path = f"/api/v1/{what}" + (f"?{urlencode(parameters)}" if parameters else "")
         try:
-            return msgspec.convert(msgspec.json.decode(ask(self.url, path))["data"], kind)
+            return msgspec.convert(msgspec.json.decode(self._ask(path))["data"], kind)
         except (msgspec.DecodeError, KeyError, TypeError):
             raise self._no_answer() from None
 
@@ -96,8 +100,8 @@ def _range(start_s: float | None, end_s: float | None) -> list[tuple[str, str]]:
 class UnixConnection(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=_TIMEOUT_S)
+    def __init__(self, path: str, timeout_s: float = _TIMEOUT_S) -> None:
+        super().__init__("localhost", timeout=timeout_s)
         self._path = path
 
     def connect(self) -> None:
@@ -106,9 +110,9 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def ask(url: str, path: str, form: Mapping[str, str] | None = None) -> bytes:
+def ask(url: str, path: str, form: Mapping[str, str] | None = None, timeout_s: float = _TIMEOUT_S) -> bytes:
     """The body of the answer to a GET, or to a POST of `form`. Raises ClientError for any other status than 200."""
-    connection, prefix, headers = _connection(url)
+    connection, prefix, headers = _connection(url, timeout_s)
     url = _without_user(url)
     try:
         if form is None:
@@ -128,10 +132,10 @@ def ask(url: str, path: str, form: Mapping[str, str] | None = None) -> bytes:
     return body
 
 
-def _connection(url: str) -> tuple[http.client.HTTPConnection, str, dict[str, str]]:
+def _connection(url: str, timeout_s: float) -> tuple[http.client.HTTPConnection, str, dict[str, str]]:
     """The connection, the prefix of its paths, and the headers for the URL's user."""
     if url.startswith("unix:"):
-        return UnixConnection(url[5:]), "", {}
+        return UnixConnection(url[5:], timeout_s), "", {}
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -140,7 +144,7 @@ def _connection(url: str) -> tuple[http.client.HTTPConnection, str, dict[str, st
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ClientError(f"neither http://HOST:PORT nor unix:PATH: {_without_user(url)!r}", 2)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    return kind(parts.hostname, port, timeout=_TIMEOUT_S), parts.path.rstrip("/"), _credentials(parts)
+    return kind(parts.hostname, port, timeout=timeout_s), parts.path.rstrip("/"), _credentials(parts)
 
 
 def _without_user(url: str) -> str:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from prom_probe.cli.client import ApiSource
 from prom_probe.cli.source import Source, lasting_name, open_source
 
+# A request that hangs must not keep one that comes back waiting.
+_TIMEOUT_S = 10.0
+
 
 class LastingSource:
     """What `text` names, by a name that means the same run tomorrow.
@@ -18,7 +21,8 @@ class LastingSource:
 
     def open(self) -> None:
         """Look where it is now."""
-        self.source: Source = open_source(self._name)
+        source = open_source(self._name)
+        self.source: Source = ApiSource(source.url, _TIMEOUT_S) if isinstance(source, ApiSource) else source
 
     def end(self) -> float | None:
         """The last moment of what is stored, if nothing is added to it any more."""
