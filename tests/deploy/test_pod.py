@@ -123,7 +123,7 @@ def test_an_application_is_killed_and_comes_back(sidecar: InPod, tmp_path: Path)
             "its IO, which needs the same user and group",
             lambda: sidecar.metric("proctree_io_read_bytes_total", tree=tree) is not None,
         )
-        assert sidecar.metric("cgroup_memory_limit_bytes", tree=tree) == APP_LIMIT
+        wait_for("its limit", lambda: sidecar.metric("cgroup_memory_limit_bytes", tree=tree) == APP_LIMIT)
         begun = sidecar.metric("proctree_start_time_seconds", tree=tree) or 0
         wait_for("a scrape", lambda: value(f'proctree_processes{{tree="{tree}"}}') == 1)
 

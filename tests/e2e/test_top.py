@@ -19,6 +19,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the program nam
 TOP = (sys.executable, "-m", "prom_probe", "top")
 MIB = 200
 HOSTILE = "\x1b]2;x\x07[red]"
+ESCAPED = r"\x1b]2;x\x07[red]"
 
 # A process that stays, one with a hostile name, and one that once has 200 MiB for three seconds: its PID and a time
 # before its end are written to argv[1].
@@ -53,8 +54,9 @@ time.sleep(600)
 
 
 def row_of(screen: list[str], name: str) -> str:
-    """The table's row of a process, "" for none."""
-    return next((line for line in screen if re.search(rf"\d+ (?:[├└]─ )?{name}\b", line)), "")
+    """The table's row of a process, "" for none; events begin with their time."""
+    rows = (line for line in screen if not re.match(r"\d\d:\d\d:\d\d ", line))
+    return next((line for line in rows if re.search(rf"\d+ (?:[├└]─ )?{name}\b", line)), "")
 
 
 def test_a_spike_is_found_back_in_time_and_a_source_comes_back(tmp_path: Path) -> None:
@@ -63,8 +65,10 @@ def test_a_spike_is_found_back_in_time_and_a_source_comes_back(tmp_path: Path) -
     listen = [f"--api.listen-address={socket}"]
     command = ("--", sys.executable, "-c", PROGRAM, str(file))
     with Sidecar(*command, flags=listen) as sidecar, Tmux([*TOP, socket]) as terminal:
-        screen = terminal.until("live", lambda screen: "  live  " in screen[0] and row_of(screen, "steady"))
-        assert r"\x1b]2;x\x07[red]" in "\n".join(screen)
+        terminal.until(
+            "live",
+            lambda screen: "  live  " in screen[0] and row_of(screen, "steady") and ESCAPED in "\n".join(screen),
+        )
         wait_for("the spike", file.exists)
         pid, then = json.loads(file.read_text())
         terminal.type(f"t{then:.3f}\r")  # as fast as a paste: none of it may be lost
@@ -101,7 +105,8 @@ def test_a_run_that_ends_is_shown_on(tmp_path: Path) -> None:
     """Without a SOURCE it is the newest run that goes on; then what it has stored."""
     env = {"XDG_STATE_HOME": str(tmp_path), "PROM_PROBE_URL": ""}
     with Sidecar("--", "sleep", "600", flags=["--run.keep=3"], env=env) as sidecar:
-        wait_for("samples", lambda: sidecar.query("proctree_process_resident_memory_bytes"))
+        enough = "count_over_time(proctree_process_resident_memory_bytes[1m]) >= 4"
+        wait_for("some seconds to look back on", lambda: sidecar.query(enough))
         with Tmux(TOP, env=env) as terminal:
             terminal.until("live", lambda screen: "  live  sleep 600" in screen[0] and row_of(screen, "sleep"))
             sidecar.process.terminate()
