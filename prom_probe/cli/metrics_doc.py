@@ -34,7 +34,12 @@ _LOCAL = "local; exposed with `--expose.per-process`"
 _DETAIL = "local; exposed with `--expose.self=full`"
 # A name belongs to the first section whose prefix fits.
 _SECTIONS = (
-    _Section("proctree_process_", "Processes", _LOCAL, "One process of a watched tree, once it was seen three times."),
+    _Section(
+        "proctree_process_",
+        "Processes",
+        _LOCAL,
+        "One process of a watched tree, from the first collection that sees it.",
+    ),
     _Section("proctree_", "Process trees", "exposed", "All processes of a watched tree together."),
     _Section("cgroup_", "Cgroups", "exposed", "The cgroup of a watched tree itself, never ours in its place."),
     _Section(

@@ -26,10 +26,10 @@ class Tmux:
         self._folder = tempfile.TemporaryDirectory()
         self._tmux = [program("tmux"), "-f", "/dev/null", "-S", os.path.join(self._folder.name, "socket")]
         width, height = map(str, self._size)
-        # The window may have another size at first, and a program that is not yet listening misses the change.
-        sized = f'until [ "$(stty size)" = "{height} {width}" ]; do sleep 0.05; done'
-        shell = f"{sized}; {shlex.join(self._argv)}; echo ended with $?; exec sleep 600"
-        env = {**os.environ, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8", **self._env}
+        shell = f"{shlex.join(self._argv)}; echo ended with $?; exec sleep 600"
+        # Where these are set, as by pytest-xdist, programs believe them and not the window.
+        inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        env = {**inherited, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8", **self._env}
         subprocess.run([*self._tmux, "new-session", "-d", "-x", width, "-y", height, shell], check=True, env=env)
         return self
 
