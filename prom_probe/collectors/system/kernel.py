@@ -90,19 +90,14 @@ class Pressure(FileSection):
         super().__init__(host, f"{host.context.procfs}/pressure/{resource}")
         self.source = f"proc_pressure_{resource}"
         self._group = host.layout.add(host.columns(definitions))
-        self._written = b""
 
     def collect(self) -> None:
         data = self._file.read()
         if data == self._written:
             return
+        self._written = data
         totals = parse_pressure(data, self.odd)[: len(self._group.columns)]
         self.write_known(None if total is None else total / 1e6 for total in totals)
-        self._written = data
-
-    def end(self) -> None:
-        super().end()
-        self._written = b""
 
 
 class Sockets(FileSection):

@@ -24,19 +24,18 @@ class Network(FileSection):
         super().__init__(host, f"{host.context.procfs}/net/dev", read_records)
         self._devices = Devices(host.layout, host.columns, families.NETWORK)
         self._hardware: dict[str, bool] = {}  # looked up only where there are too many
-        self._written = b""
 
     def collect(self) -> None:
         data = self._file.read()
         if data == self._written:
             return
+        self._written = data
         devices = parse_proc_net_dev(data, self.odd)
         chosen = choose_devices(devices, self._is_hardware)
         self._devices.keep(chosen)
         for name in chosen:
             self._devices.write(name, devices[name])
         self._host.dropped.write("network", len(devices) - len(chosen))
-        self._written = data
 
     def _is_hardware(self, name: str) -> bool:
         known = self._hardware.get(name)

@@ -86,6 +86,15 @@ class FileSection(Section):
     def __init__(self, host: Host, path: str, read: Callable[[int], bytes] = read_first) -> None:
         super().__init__(host)
         self._file = host.keep(path, read)
+        self._written = b""  # what the series say, for a section that skips a text which it has parsed before
+
+    def odd(self, row: bytes) -> None:
+        self._written = b""  # to be counted the next time too
+        super().odd(row)
+
+    def end(self) -> None:
+        self._written = b""
+        super().end()
 
     def close(self) -> None:
         self._file.close()

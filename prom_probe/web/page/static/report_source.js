@@ -41,7 +41,8 @@ function firstAfter(times, t) {
 }
 
 export class ReportSource {
-  #series = new Map(); // metric, tree -> its series
+  #series = new Map(); // metric and tree -> label -> series
+  #processes = new Map(); // tree -> its processes
 
   /** `about` and `series`: see packed.js. */
   constructor(about, series) {
@@ -51,7 +52,10 @@ export class ReportSource {
     this.canQuery = false;
     for (const each of series) {
       const key = `${each.metric} ${each.tree}`;
-      this.#series.set(key, [...(this.#series.get(key) ?? []), each]);
+      this.#series.set(key, (this.#series.get(key) ?? new Map()).set(each.label, each));
+    }
+    for (const tree of about.run.trees) {
+      this.#processes.set(tree, about.processes.filter((process) => process.tree === tree).map(processFrom));
     }
   }
 
@@ -82,7 +86,7 @@ export class ReportSource {
   async lines(ids, tree, window) {
     return new Map(ids.map((id) => {
       const { metric, rate, tree: ofTree, by } = LINES[id];
-      const lines = this.#find(metric, ofTree ? tree : '').map((series) => {
+      const lines = [...this.#find(metric, ofTree ? tree : '').values()].map((series) => {
         const samples = this.#samples(series, rate, window.start - window.step, window.end);
         return { name: by ? series.label : '', cells: this.#cells(samples, window) };
       });
@@ -95,7 +99,8 @@ export class ReportSource {
   }
 
   async leaders(value, tree, count, t, step) {
-    const amounts = this.#processesOf(tree).map((process) => {
+    const there = this.#processesOf(tree).filter(({ first, last }) => first <= t && last > t - step);
+    const amounts = there.map((process) => {
       const samples = this.#ofProcess(PROCESS_VALUES[value], tree, process, t - step, t);
       return [process.pid, Math.max(0, ...samples.map(([, amount]) => amount))];
     });
@@ -119,16 +124,16 @@ export class ReportSource {
   }
 
   #processesOf(tree) {
-    return this.about.processes.filter((process) => process.tree === tree).map(processFrom);
+    return this.#processes.get(tree) ?? [];
   }
 
   #find(metric, tree) {
-    return this.#series.get(`${metric} ${tree}`) ?? [];
+    return this.#series.get(`${metric} ${tree}`) ?? new Map();
   }
 
   /** The samples of a value of a process: a PID's belong to whoever had it then. */
   #ofProcess({ metric, rate }, tree, { pid, start, first, last }, from, to) {
-    const series = this.#find(metric, tree).find(({ label }) => Number(label) === pid);
+    const series = this.#find(metric, tree).get(String(pid));
     if (!series) {
       return [];
     }

@@ -14,6 +14,8 @@ from click.testing import CliRunner, Result
 
 from prom_probe.cli.main import cli
 from prom_probe.cli.report.document import write_document
+from prom_probe.cli.report.samples import METRICS
+from prom_probe.web.page.static import FOLDER
 from tests.support.report_reader import unpack
 from tests.support.stored_runs import MIB, START_S, make_stored_run
 
@@ -95,3 +97,15 @@ def test_what_cannot_be_done_is_said(stored: str, tmp_path: Path, args: list[str
     assert done.exit_code != 0
     assert words in str(done.exception)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_page_shows_is_in_the_file() -> None:
+    """Each metric of the page's lines and values, as a counter where the page shows it by the second."""
+    kinds = {
+        name: kind == "true" or call == "rate"
+        for file in ("panels.js", "report_source.js")
+        for call, name, kind in re.findall(
+            r"(?:(line|rate)\(|metric: )'(\w+)'(?:, rate: (true|false))?", (Path(FOLDER) / file).read_text()
+        )
+    }
+    assert kinds == {metric.name: metric.counter for metric in METRICS}

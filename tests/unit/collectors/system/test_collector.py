@@ -184,6 +184,36 @@ def test_network_devices_come_and_go(host: Path) -> None:
     assert 'system_network_receive_bytes_total{device="eth0"}' not in row
 
 
+@pytest.mark.parametrize(
+    ("path", "series"),
+    [
+        ("proc/net/dev", 'system_network_receive_bytes_total{device="lo"}'),
+        ("sys/block/sda/stat", 'system_disk_read_bytes_total{device="sda"}'),
+        ("proc/pressure/cpu", "system_pressure_cpu_waiting_seconds_total"),
+    ],
+)
+def test_a_file_that_comes_back_unchanged_has_its_series_again(host: Path, path: str, series: str) -> None:
+    """A text that was parsed before is skipped only while its series are there."""
+    collector = make(host, descriptors=Descriptors(0))
+    before = collect(collector)[series]
+    away = (host / path).rename(host / "away")
+    assert series not in collect(collector)
+    away.rename(host / path)
+    assert collect(collector, 31)[series] == before
+
+
+@pytest.mark.parametrize(
+    ("path", "source"), [("proc/net/dev", "proc_net_dev"), ("proc/pressure/cpu", "proc_pressure_cpu")]
+)
+def test_an_odd_row_is_counted_each_time_it_is_read(host: Path, path: str, source: str) -> None:
+    """Also where the text is the same as before."""
+    text = (host / path).read_text()
+    (host / path).write_text(text.replace("total=", "total=-").replace("lo:", "lo: -"))
+    collector = make(host)
+    counts = [collect(collector)[f'prom_probe_source_odd_rows_total{{source="{source}"}}'] for _ in range(3)]
+    assert counts[0] > 0 and counts == [counts[0], 2 * counts[0], 3 * counts[0]]
+
+
 def test_only_so_many_devices_get_series(host: Path) -> None:
     """A node may have hundreds of virtual ones."""
     path = host / "proc/net/dev"
