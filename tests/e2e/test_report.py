@@ -107,3 +107,16 @@ def test_a_hostile_name_is_text(page: Chromium) -> None:
     page.key("ArrowRight")
     page.wait("its name", "document.querySelector('#processes').innerText.includes('<b>shard')")
     assert page.evaluate("document.querySelectorAll('b').length") == 0
+
+
+def test_a_report_that_cannot_be_written_costs_nothing_else(tmp_path: Path) -> None:
+    """COMMAND's status is ours, and one line says why there is none."""
+    path = tmp_path / "none" / "run.html"
+    argv = [sys.executable, "-m", "prom_probe", "run", *LISTEN, f"--report={path}", "--run.keep=0", "--", "false"]
+    done = subprocess.run(
+        argv, capture_output=True, text=True, timeout=120, env={**os.environ, "TMPDIR": str(tmp_path)}
+    )
+    assert done.returncode == 1
+    assert f"{path}: No such file or directory" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
