@@ -15,7 +15,7 @@ _HIGHEST_OF_LIMIT = (
 FLEET = Board(
     "fleet",
     "prom_probe: sidecar fleet",
-    "Many sidecars through a central Prometheus: who is near a limit, who was, who drops samples.",
+    "Many sidecars through a central Prometheus: which are near a limit, which were, which drop samples.",
     (JOB, INSTANCE),
     (
         (

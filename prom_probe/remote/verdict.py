@@ -22,7 +22,7 @@ class Verdict(Enum):
 def judge(status: int, *, wrong_message: bool = False) -> Verdict:
     """A redirect is no answer, as it is not followed: that is repeated until the settings are right.
 
-    `wrong_message`: a 2xx answer lacks what it has from whoever understood the message.
+    `wrong_message`: a 2xx answer lacks what a receiver that understood the message says.
     """
     if 200 <= status < 300:
         return Verdict.OTHER_MESSAGE if wrong_message else Verdict.DONE

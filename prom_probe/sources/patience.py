@@ -1,7 +1,7 @@
 """Reads the files of a process that may never answer in a thread, which is given up on.
 
 For some files of /proc/PID the kernel takes a lock of the process's memory, which a process that hangs in the kernel
-may hold for ever (`_LOCKED` in `reading.py`). Nothing interrupts who waits for it.
+may hold for ever (`_LOCKED` in `reading.py`). Nothing interrupts a process that waits for it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What this process reads now, noted where its supervisor sees it; and files that did not answer, left out for a while.
 
-A file of /proc, of a cgroup or of sysfs can block for ever whoever opens or reads it: a process whose mappings are
-locked, a dead FUSE server, a sensor. Nothing in this process can interrupt that.
+Opening or reading a file of /proc, of a cgroup or of sysfs can block for ever: a process whose mappings are locked, a
+dead FUSE server, a sensor. Nothing in this process can interrupt that.
 
     cell 0 KIND (0: nothing, 1: the file at the path below, 2 + n: PROCESS_FILES[n] of process PID), cell 1 PID,
     cell 2 LENGTH, then the path. In the second half the same for a file for which another thread waits:

@@ -110,7 +110,7 @@ class CollectorStream(SampleStream[RowHead]):
         self._newest = (ColumnMap(0), pieces[-1].view().maxt, b"")
 
     def end_restored(self, t_ms: int, lived_ms: int) -> None:
-        """End all series at `t_ms`, as whoever wrote them has ended; before the columns are announced.
+        """End all series at `t_ms`, as their writer has ended; before the columns are announced.
 
         Not where the clock was set back and has not caught up: the row would hide what was written before that.
         """

@@ -16,7 +16,7 @@ ACCEPT_FAILURES = define("prom_probe_http_accept_failures_total", "counter", "",
     "Connections that could not be accepted, mostly for want of descriptors or memory.", source="the HTTP server",
     definition="Count of failed accept(2) calls, and of accepted sockets that could not be set up.", platforms="all")
 ACCEPT_PAUSES = define("prom_probe_http_accept_pauses_total", "counter", "",
-    "Times that a listener accepted nobody because all its connections were busy.", source="the HTTP server",
+    "Times that a listener stopped accepting because all its connections were busy.", source="the HTTP server",
     definition="Count of pauses of up to a second at the limit of connections, with an answer in progress on each.",
     platforms="all")
 EVICTED_CONNECTIONS = define("prom_probe_http_evicted_connections_total", "counter", "",

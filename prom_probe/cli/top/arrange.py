@@ -67,7 +67,7 @@ def _sorted(rows: Iterable[ProcessRow], order: Order, sums: dict[ProcessKey, Pro
 
 
 class _Family:
-    """Who is whose child. Nothing here recurses: a chain of forks can be deeper than Python's stack."""
+    """Which process is which one's child. Nothing here recurses: a chain of forks can be deeper than Python's stack."""
 
     def __init__(self, rows: Sequence[ProcessRow]) -> None:
         by_pid: dict[int, ProcessRow] = {}

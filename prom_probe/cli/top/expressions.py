@@ -1,7 +1,7 @@
 """PromQL of `top`: everything about one moment of a tree, and what its sparklines are drawn from.
 
 The page asks the same (`web/page/static/promql.js`): a rate is that between a counter's last two samples, since
-smoothing would hide who was busy in one second alone.
+smoothing would hide a process that was busy in one second alone.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 
 from prom_probe.promql.lexer import quote
 
-# Metrics of a process whose values are shown as they are, by what they are called in a row.
+# A process's metrics that are shown as they are, by their names in a row.
 GAUGES = {
     "proctree_process_memory_peak_bytes": "peak",
     "proctree_process_open_fds": "descriptors",

@@ -178,7 +178,7 @@ class Process:
         self.cmdline_due = True  # whether to read it, after its start or an exec
         self.stat_text = self.statm_text = self.io_text = b""  # as they were last read
         self.stack = 0  # where its stack begins: another place after each exec; 0 for not known
-        self.executed = False  # another program, since somebody was told
+        self.executed = False  # another program, not yet told
         self.image = Image.OWN
         self.image_due = True  # whether to find out whose memory it has
         self.whole = False  # whether everything has been read since its start, last exec or end

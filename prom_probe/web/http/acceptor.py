@@ -11,7 +11,7 @@ RETRY_S = 1.0
 
 
 class Admission(Protocol):
-    """Whoever the connections are for."""
+    """What the connections are for."""
 
     def has_room(self) -> bool:
         """Whether one more connection may be accepted."""
@@ -23,7 +23,7 @@ class Admission(Protocol):
         """Take the connection to the client `peer`, and with it ownership of `sock`."""
 
     def full(self) -> None:
-        """There is no room, and none can be made: nobody is accepted for the moment."""
+        """There is no room, and none can be made: no connection is accepted for the moment."""
 
     def failed(self, error: OSError) -> bool:
         """A connection could not be accepted. Whether the end of another one would help."""
@@ -53,7 +53,7 @@ class Acceptor:
             self._loop.add_reader(self._sock, self._ready)
 
     def close(self) -> None:
-        """Accept nobody any more."""
+        """Accept no more connections."""
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None

@@ -1,4 +1,4 @@
-// Who has a band and a colour: chosen when a range is loaded, chosen anew while live, and whoever was asked for.
+// Which processes have a band and a colour: chosen when a range is loaded, anew while live, or by the reader.
 
 import { loadValues } from './loader.js';
 import { COLOURS } from './panels.js';
@@ -38,7 +38,7 @@ export class Chosen {
     await this.#choose(source, tree, recording, leadersOf(recording));
   }
 
-  /** While live: chooses anew now and then, and at once when somebody else leads. */
+  /** While live: chooses anew now and then, and at once when another process leads. */
   update(source, tree, recording) {
     const leaders = leadersOf(recording);
     const known = new Set(this.list.map(({ pid }) => pid));
@@ -47,7 +47,7 @@ export class Chosen {
     }
   }
 
-  /** Whoever is new gets a past. */
+  /** A newly chosen process gets its past. */
   async #choose(source, tree, recording, leaders) {
     const { window } = recording;
     const chosen = chooseProcesses([...recording.processes.values()], window, { leaders, ...this.choice });
@@ -57,7 +57,7 @@ export class Chosen {
   }
 }
 
-/** Who has most of memory and of CPU at the tree's greatest second, as far as the recording knows. */
+/** Which processes have most memory and CPU at the tree's greatest second, as far as the recording knows. */
 function leadersOf({ values, window, processes, lines }) {
   const leaders = {};
   for (const kind of ['memory', 'cpu']) {

@@ -25,7 +25,7 @@ export function processFrom(raw) {
   };
 }
 
-/** A command line without its program's directory, which is long and seldom tells who it is. */
+/** A command line without its program's directory, which is long and seldom tells processes apart. */
 export function shortCommand(commandLine) {
   return commandLine.replace(/^\S*\/(?=\S)/, '');
 }

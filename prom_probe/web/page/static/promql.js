@@ -25,7 +25,7 @@ function greatest(expr, window, interval) {
   return `max_over_time((${expr})[${window.step}s:${Math.max(1, Math.floor(interval))}s])`;
 }
 
-/** A value a second between a counter's last two samples: smoothing would hide who was busy in one second alone. */
+/** A value a second between a counter's last two samples: smoothing would hide a process that was busy in one second alone. */
 function perSecond(series, interval) {
   return `irate(${series}[${rateWindow(interval)}])`;
 }

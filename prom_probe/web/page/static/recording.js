@@ -86,7 +86,7 @@ export class Recording {
     cells.forEach((value, cell) => Number.isNaN(value) || this.#put(ours, window.start + cell * window.step, value));
   }
 
-  /** The rows of the processes that the newest samples, of `t`, know; who is missing there has ended. */
+  /** The rows of the processes that the newest samples, of `t`, know; a process that is missing there has ended. */
   currentRows(t) {
     const rows = [];
     for (const process of this.processes.values()) {

@@ -131,7 +131,7 @@ export class ReportSource {
     return this.#series.get(`${metric} ${tree}`) ?? new Map();
   }
 
-  /** The samples of a value of a process: a PID's belong to whoever had it then. */
+  /** The samples of a value of a process: a PID's belong to the process that had it then. */
   #ofProcess({ metric, rate }, tree, { pid, start, first, last }, from, to) {
     const series = this.#find(metric, tree).get(String(pid));
     if (!series) {

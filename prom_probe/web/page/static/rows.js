@@ -1,7 +1,7 @@
-// The rows of the table at one moment: who was there, who had just come or gone, in which order.
+// The rows of the table at one moment: which processes were there, which had just come or gone, in which order.
 
 const JUST_S = 3; // how long "just" is
-const AROUND_S = 5; // who ended this shortly before the moment, or began this shortly after it, has a row too
+const AROUND_S = 5; // a process that ended this shortly before the moment, or began this shortly after it, has a row too
 
 /**
  * Rows for the processes at `t`: `present` as a source's `table` gives them, completed from `processes`, and those that
@@ -66,7 +66,7 @@ export const COLUMNS = [
   { id: 'write', title: 'Written' },
 ];
 
-/** A process that has gone sorts by the most memory it had: it may be who is looked for. */
+/** A process that has gone sorts by the most memory it had: it may be the one that is looked for. */
 function sortValue(row, id) {
   if (id === 'memory' && !row.there) {
     return row.peak ?? -1;

@@ -1,7 +1,7 @@
-// Which processes have a band of their own: the largest over the whole range, and whoever led when it mattered.
+// Which processes have a band of their own: the largest over the whole range, and those that led when it mattered.
 
 const LEADERS = 2; // of the greatest second
-const BUSIEST = 2; // by CPU, so that both graphs have somebody to show
+const BUSIEST = 2; // by CPU, so that both graphs have processes to show
 
 /** The part of a process's life that lies within a window, in seconds. */
 function seconds(process, window) {

@@ -65,7 +65,7 @@ export class HttpSource {
     return found;
   }
 
-  /** Key of each process -> cells, for a value of PROCESS_VALUES; a PID's samples go to whoever had it then. */
+  /** Key of each process -> cells, for a value of PROCESS_VALUES; a PID's samples go to the process that had it then. */
   async byProcess(value, tree, processes, window, signal) {
     const cells = new Map(processes.map(({ key }) => [key, emptyCells(window)]));
     const atOnce = Math.max(1, Math.floor(CELLS_AT_ONCE / (window.end - window.start)));
