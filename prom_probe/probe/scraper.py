@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from prom_probe.ring.doorbell import Doorbell
 from prom_probe.ring.producer import Producer
 from prom_probe.ring.slot import Slot
 from prom_probe.sources.http_page import HttpPage, parse_endpoint
+from prom_probe.worker_threads import WorkerThreads
 
 if TYPE_CHECKING:
     from prom_probe.collectors.base import Collector
@@ -102,7 +102,6 @@ class Scraper:
         self._wake = wake
         self._lifeline = lifeline
         self._stopping = False
-        self._failures: list[BaseException] = []
 
     def stop(self) -> None:
         """End the loops; may be called from a signal handler."""
@@ -111,29 +110,13 @@ class Scraper:
 
     def run(self) -> None:
         """Run the loops. Raises the error that has ended one of the threads."""
-        threading.stack_size(_STACK_BYTES)
-        threads = [threading.Thread(target=self._run, args=(probe,), daemon=True) for probe in self._probes]
-        for thread in threads:
-            thread.start()
+        threads = WorkerThreads([probe.run for probe in self._probes], _STACK_BYTES, self._wake, self._lifeline)
         while not self._stopping:
-            readable, _, _ = select.select([self._lifeline, self._wake.fd], [], [])
-            if self._lifeline in readable:
+            if not threads.wait():
                 return
-            self._wake.clear()
-            if self._failures:
-                raise self._failures[0]
             if not self._stopping:
                 for bell in self._wakes:
                     bell.ring()
         for probe in self._probes:
             probe.stop()
-        until_s = time.monotonic() + _END_S
-        for thread in threads:
-            thread.join(max(0.0, until_s - time.monotonic()))
-
-    def _run(self, probe: Probe) -> None:
-        try:
-            probe.run()
-        except BaseException as error:
-            self._failures.append(error)
-            self._wake.ring()
+        threads.join(time.monotonic() + _END_S)

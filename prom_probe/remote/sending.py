@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import select
 import socket
-import threading
 import time
 from collections.abc import Sequence
 
@@ -19,6 +17,7 @@ from prom_probe.remote.sender import POLL_S, Sender
 from prom_probe.remote.sender_state import StateKeeper
 from prom_probe.ring.doorbell import Doorbell
 from prom_probe.ring.slot import Slot
+from prom_probe.worker_threads import WorkerThreads
 
 JOB = "prom_probe"
 
@@ -34,7 +33,6 @@ class Sending:
         self._lifeline = lifeline
         self._wake = Doorbell()
         self._stopping = False
-        self._failures: list[BaseException] = []
 
     def stop(self) -> None:
         """Send what is left, and end; may be called from a signal handler."""
@@ -43,32 +41,14 @@ class Sending:
 
     def run(self) -> None:
         """Raises the error that has ended one of the threads."""
-        threading.stack_size(_STACK_BYTES)
-        threads = [threading.Thread(target=self._run, args=(sender,), daemon=True) for sender in self._senders]
-        for thread in threads:
-            thread.start()
+        threads = WorkerThreads([sender.run for sender in self._senders], _STACK_BYTES, self._wake, self._lifeline)
         while not self._stopping:
-            readable, _, _ = select.select([self._lifeline, self._wake.fd], [], [])
-            if self._lifeline in readable:
+            if not threads.wait():
                 return
-            self._wake.clear()
-            if self._failures:
-                raise self._failures[0]
         end_s = time.monotonic() + self._flush_s
         for sender in self._senders:
             sender.stop(end_s)
-        while any(thread.is_alive() for thread in threads) and time.monotonic() < end_s:
-            readable, _, _ = select.select([self._lifeline, self._wake.fd], [], [], 0.05)
-            if self._lifeline in readable:  # there is nothing to read from any more
-                return
-            self._wake.clear()
-
-    def _run(self, sender: Sender) -> None:
-        try:
-            sender.run()
-        except BaseException as error:
-            self._failures.append(error)
-        self._wake.ring()
+        threads.join(end_s)
 
 
 def make_senders(config: Config, sock: socket.socket, slot: Slot, start_ms: int, log: Log) -> list[Sender]:
