@@ -58,6 +58,7 @@ class Query:
         except RegexTimeout:
             raise timed_out() from None
         batch = (_SPARSE_FACTOR if sparse else 1) * BLOCK * series // max(samples, 1)
+        batch = 1 << max(1, batch).bit_length() - 1  # the same for a window that moves: the decode cache keeps batches
         batch = max(1, min(MAX_BATCH, batch, BLOCK // steps, series))
         size = 8 * batch * samples // max(series, 1)
         size += 2 * min(8 * BLOCK, size)  # for decoding it

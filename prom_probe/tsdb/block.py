@@ -196,10 +196,10 @@ class Block:
 
     def part(self, refs: Sequence[int], lo: int, hi: int, cache: Cache) -> ColumnRows:
         key = (self.uid, array("q", refs).tobytes())
-        return cache.get(key, self.maxt, partial(_columns, self, refs)).rows(lo, hi)
+        return cache.get(key, partial(_columns, self, refs)).rows(lo, hi)
 
     def _times(self, timeline: int, cache: Cache) -> NDArray[np.int64]:
-        return cache.get((self.uid, timeline), self.maxt, partial(_timestamps, self, timeline))
+        return cache.get((self.uid, timeline), partial(_timestamps, self, timeline))
 
     def _record(self, number: int) -> Record:
         start, end = self._ends[number - 1] if number else 0, self._ends[number]

@@ -1,101 +1,94 @@
-"""The decode cache: bounded in bytes, shared by the reading threads, it keeps what is newest in time."""
+"""The decode cache: bounded in bytes, shared by the reading threads, it keeps what is asked for again."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Collection
-from heapq import heapify, heappop, heappush
 from threading import Lock
-from typing import TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 _T = TypeVar("_T")
 
 Key: TypeAlias = tuple[int, bytes | int]  # a block, and which columns or timeline of it
 
 _ENTRY_COST = 400  # bytes of an entry besides its value
-
-# An entry that nobody asked for while this many times the cache's size was decoded is evictable.
-_UNUSED = 3
+_MOST_MISSED = 1024  # keys
 
 
-class _Entry:
-    """`used`: how many bytes had been decoded when the entry was last asked for."""
+class _Entry(NamedTuple):
+    """`used`: how many requests had come before the one that asked for it last."""
 
-    __slots__ = ("newest_ms", "size", "used", "value")
-
-    def __init__(self, value: object, size: int, newest_ms: int, used: int) -> None:
-        self.value = value
-        self.size = size
-        self.newest_ms = newest_ms
-        self.used = used
+    value: object
+    size: int
+    used: int
 
 
 class Cache:
-    """Values under keys, each with a size in bytes and the newest timestamp (ms) that it covers.
+    """Values under keys, each with a size in bytes.
 
-    When it is full, entries that nobody asks for any more are evicted, then those that cover the oldest time, the first
-    inserted among equals; a value older than everything in the cache is not kept. So a selection larger than the cache
-    still finds its newest part.
+    When it is full, a new value is kept only if there is room for it once those entries are evicted that nobody has
+    asked for since the new one's key was last asked for. So whoever reads more than fits, again and again, finds the
+    part that is in here each time, and whoever turns to other values has them in here from the second time on.
     """
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
         self.bytes = 0
         self._lock = Lock()
-        self._entries: dict[Key, _Entry] = {}
-        self._order: list[tuple[int, int, Key]] = []  # heap of (newest timestamp, count, key)
-        self._count = 0
-        self._made = 0  # bytes decoded so far
-        self._swept = 0  # `_made` when unused entries were last evicted
+        self._entries: OrderedDict[Key, _Entry] = OrderedDict()  # the one that was used longest ago first
+        self._missed: dict[int, int] = {}  # hash of a key that is not in here -> when it was asked for
+        self._requests = 0
 
-    def get(self, key: Key, newest_ms: int, make: Callable[[], tuple[_T, int]]) -> _T:
+    def get(self, key: Key, make: Callable[[], tuple[_T, int]]) -> _T:
         """The value under `key`; if absent, made by `make`, which returns it with its size. Any thread may call."""
-        found = self._entries.get(key)
-        if found is not None:
-            found.used = self._made
-            return found.value  # type: ignore[return-value]
+        with self._lock:
+            self._requests += 1
+            found = self._entries.get(key)
+            if found is not None:
+                self._entries[key] = found._replace(used=self._requests)
+                self._entries.move_to_end(key)
+                return found.value  # type: ignore[return-value]
         value, size = make()
         with self._lock:
-            self._put(key, newest_ms, value, size + _ENTRY_COST)
+            self._put(key, value, size + _ENTRY_COST)
         return value
 
     def resize(self, limit_bytes: int) -> None:
         """Hold at most `limit_bytes` from now on; what exceeds that is evicted."""
         with self._lock:
             self.limit_bytes = limit_bytes
-            self._evict(limit_bytes)
+            while self.bytes > limit_bytes:
+                self._drop(next(iter(self._entries)))
 
     def forget(self, blocks: Collection[int]) -> None:
         """Drop all entries of these blocks (the first part of a key)."""
         with self._lock:
-            self._drop([key for key in self._entries if key[0] in blocks])
+            for key in [key for key in self._entries if key[0] in blocks]:
+                self._drop(key)
 
-    def _drop(self, keys: Collection[Key]) -> None:
-        for key in keys:
-            self.bytes -= self._entries.pop(key).size
-        if keys:
-            self._order = [item for item in self._order if item[2] in self._entries]
-            heapify(self._order)
+    def _drop(self, key: Key) -> None:
+        self.bytes -= self._entries.pop(key).size
 
-    def _evict(self, most_bytes: int, newest_ms: int | None = None) -> bool:
-        """Drop the oldest entries until at most `most_bytes` are left; False if one newer than `newest_ms` is next."""
-        while self.bytes > most_bytes:
-            if newest_ms is not None and self._order[0][0] > newest_ms:
-                return False
-            _, _, oldest = heappop(self._order)
-            self.bytes -= self._entries.pop(oldest).size
-        return True
-
-    def _put(self, key: Key, newest_ms: int, value: object, size: int) -> None:
-        self._made += size
+    def _put(self, key: Key, value: object, size: int) -> None:
+        asked = self._missed.pop(hash(key), 0)
         if key in self._entries or size > self.limit_bytes:
             return
-        if self.bytes + size > self.limit_bytes and self._made - self._swept > self.limit_bytes // 8:
-            self._swept = self._made
-            since = self._made - _UNUSED * self.limit_bytes
-            self._drop([other for other, entry in self._entries.items() if entry.used < since])
-        if not self._evict(self.limit_bytes - size, newest_ms):
+        unused, excess = [], self.bytes + size - self.limit_bytes
+        for other, entry in self._entries.items():
+            if excess <= 0 or entry.used >= asked:
+                break
+            unused.append(other)
+            excess -= entry.size
+        if excess > 0:
+            self._miss(key)
             return
-        self._count += 1
-        self._entries[key] = _Entry(value, size, newest_ms, self._made)
+        for other in unused:
+            self._drop(other)
+        self._entries[key] = _Entry(value, size, self._requests)
         self.bytes += size
-        heappush(self._order, (newest_ms, self._count, key))
+
+    def _miss(self, key: Key) -> None:
+        """Remember that `key` was asked for, in place of what was missed longest ago."""
+        if len(self._missed) >= _MOST_MISSED:
+            del self._missed[next(iter(self._missed))]
+        self._missed[hash(key)] = self._requests

@@ -1,4 +1,4 @@
-"""The decode cache: bounded, it prefers the newest, and many threads may use it."""
+"""The decode cache: bounded, it keeps what is asked for again, and many threads may use it."""
 
 import random
 import threading
@@ -10,7 +10,7 @@ from tests.support.waiting import DEADLINE_S
 
 
 def _fill(cache: Cache, keys: list[tuple[int, int]], size: int = 600) -> list[tuple[int, int]]:
-    """Ask for entries (block, number), whose newest timestamp is the block's number; returns those that were made."""
+    """Ask for entries (block, number); returns those that were made."""
     made = []
     for key in keys:
 
@@ -18,7 +18,7 @@ def _fill(cache: Cache, keys: list[tuple[int, int]], size: int = 600) -> list[tu
             made.append(key)
             return str(key), size
 
-        assert cache.get(key, key[0], make) == str(key)
+        assert cache.get(key, make) == str(key)
     return made
 
 
@@ -29,42 +29,65 @@ def test_what_was_made_is_not_made_again() -> None:
     assert cache.bytes == 2 * (600 + 400)
 
 
-def test_the_oldest_goes_first_and_never_for_an_older_one() -> None:
-    """A scan larger than the cache finds its newest part, however often it is repeated."""
+def test_a_selection_larger_than_the_cache_finds_a_part_of_it() -> None:
+    """What is in the cache and is asked for each time stays, however often the rest goes by."""
     cache = Cache(4000)
-    scan = [(block, 0) for block in range(10)]
+    scan = [(1, number) for number in range(10)]
     assert _fill(cache, scan) == scan
-    assert [_fill(cache, scan) for _ in range(5)] == [scan[:6]] * 5
-    assert _fill(cache, [(0, 1), (9, 1)]) == [(0, 1), (9, 1)]
-    assert _fill(cache, [(9, 0), (9, 1), (8, 0), (7, 0), (6, 0)]) == [(6, 0)]
-    assert cache.bytes <= 4000
+    assert [_fill(cache, scan) for _ in range(5)] == [scan[4:]] * 5
+    assert cache.bytes == 4000
 
 
-@pytest.mark.parametrize(
-    ("limit", "keys", "left"),
-    [
-        (1000, [(1, 0), (2, 0)], [(2, 0)]),
-        (1000, [(2, 0), (1, 0)], [(2, 0)]),
-        (2000, [(1, 0), (2, 0)], [(1, 0), (2, 0)]),
-        (2000, [(1, 0), (1, 1), (1, 2)], [(1, 1), (1, 2)]),
-        (3999, [(1, 0), (3, 0), (2, 0), (4, 0)], [(3, 0), (2, 0), (4, 0)]),
-    ],
-)
-def test_no_more_is_evicted_than_must_be(limit: int, keys: list[tuple[int, int]], left: list[tuple[int, int]]) -> None:
-    """A cache of one entry; one that is exactly full; of equally old entries the first one; what remains is found."""
-    cache = Cache(limit)
-    _fill(cache, keys)
-    assert cache.bytes == 1000 * len(left)
-    assert _fill(cache, left) == []
-
-
-def test_what_nobody_asks_for_makes_room_for_older_samples() -> None:
-    """A look at the newest block does not keep the cache from a dashboard that asks for older ones again and again."""
+def test_two_selections_that_alternate_do_not_evict_each_other() -> None:
+    """Of two panels that fit one by one but not together, the first stays, and as much of the second as fits."""
     cache = Cache(4000)
-    _fill(cache, [(9, 0), (9, 1), (9, 2), (9, 3)])
-    dashboard = [(1, 0), (2, 0), (3, 0)]
-    made = [len(_fill(cache, dashboard)) for _ in range(9)]
-    assert made[0] == 3 and made[-1] == 0
+    first, second = [(1, number) for number in range(3)], [(2, number) for number in range(3)]
+    for _ in range(4):
+        _fill(cache, first)
+        _fill(cache, second)
+    assert _fill(cache, first) == []
+    assert _fill(cache, second) == second[1:]
+
+
+def test_what_nobody_asks_for_makes_room() -> None:
+    """Whoever turns to other values has them in the cache from the second time on; a single look evicts nothing."""
+    cache = Cache(4000)
+    before, after = [(9, number) for number in range(4)], [(1, 0), (2, 0), (3, 0)]
+    _fill(cache, before)
+    assert _fill(cache, after) == after
+    assert _fill(cache, before) == []
+    assert _fill(cache, after) == after
+    assert [_fill(cache, after) for _ in range(3)] == [after, [], []]
+
+
+def test_no_more_is_evicted_than_must_be() -> None:
+    """The entry that was used longest ago goes, and only if that is enough."""
+    cache = Cache(3999)
+    _fill(cache, [(1, 0), (2, 0), (3, 0), (1, 0)])
+    _fill(cache, [(4, 0), (4, 0)])
+    assert _fill(cache, [(3, 0), (1, 0), (4, 0)]) == []
+    _fill(cache, [(5, 0), (1, 0), (3, 0), (5, 0)], size=2000)
+    assert _fill(cache, [(1, 0), (3, 0), (4, 0)]) == []
+
+
+@pytest.mark.parametrize("limit", [1000, 1999])
+def test_a_cache_of_one_entry(limit: int) -> None:
+    """It holds the last entry that was asked for twice in a row."""
+    cache = Cache(limit)
+    _fill(cache, [(1, 0), (2, 0), (1, 0), (2, 0)])
+    assert _fill(cache, [(1, 0)]) == []
+    _fill(cache, [(2, 0), (2, 0)])
+    assert _fill(cache, [(2, 0)]) == []
+
+
+def test_missed_keys_are_forgotten_in_time() -> None:
+    """Keys that are asked for but not kept take bounded memory, and push nothing out."""
+    cache = Cache(1000)
+    many = [(2, number) for number in range(3000)]
+    _fill(cache, [(1, 0)])
+    for _ in range(2):
+        assert _fill(cache, many) == many
+    assert _fill(cache, [(1, 0)]) == []
 
 
 def test_too_large_a_value_is_not_kept() -> None:
