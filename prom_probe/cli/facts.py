@@ -14,7 +14,7 @@ from prom_probe.cli.error import ClientError
 from prom_probe.cli.source import Source
 from prom_probe.history.process_record import ProcessRecord
 from prom_probe.history.run_info import RunInfo
-from prom_probe.promql.lexer import quote
+from prom_probe.promql.literals import quote
 
 _MOST_PROCESSES = 5
 

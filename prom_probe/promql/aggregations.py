@@ -12,7 +12,7 @@ from prom_probe.model.labels import METRIC_NAME, Labels, make_labels
 from prom_probe.promql.ast import Aggregate, String
 from prom_probe.promql.budget import Budget
 from prom_probe.promql.functions.labels import is_label_name
-from prom_probe.promql.lexer import quote
+from prom_probe.promql.literals import quote
 from prom_probe.promql.quantile import go_float, note_bad_quantiles, quantile
 from prom_probe.promql.query import Evaluation
 from prom_probe.promql.result import QueryError

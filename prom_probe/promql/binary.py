@@ -10,7 +10,7 @@ import numpy as np
 from prom_probe.model.labels import METRIC_NAME, Labels, label_value, make_labels
 from prom_probe.promql.ast import COMPARISONS, SET_OPERATORS, Binary, Matching
 from prom_probe.promql.budget import Budget
-from prom_probe.promql.lexer import quote
+from prom_probe.promql.literals import quote
 from prom_probe.promql.query import Evaluation
 from prom_probe.promql.result import QueryError
 from prom_probe.promql.values import NAMING, Bools, Floats, Ints, Scalar, Value, Vector, empty, merged

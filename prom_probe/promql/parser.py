@@ -33,7 +33,8 @@ from prom_probe.promql.ast import (
 )
 from prom_probe.promql.functions import FUNCTIONS, VARYING
 from prom_probe.promql.guard import OPERATORS, check_length, check_shape
-from prom_probe.promql.lexer import Token, duration_ms, lex, number, parse_error, quote, unquote
+from prom_probe.promql.lexer import Token, lex, parse_error
+from prom_probe.promql.literals import duration_ms, number, quote, unquote
 from prom_probe.promql.result import QueryError
 from prom_probe.promql.syntax_check import outline
 

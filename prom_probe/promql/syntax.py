@@ -16,7 +16,7 @@ from prom_probe.model.labels import METRIC_NAME
 from prom_probe.model.matcher import Matcher
 from prom_probe.promql.ast import SET_OPERATORS, At, Type
 from prom_probe.promql.functions import FUNCTIONS
-from prom_probe.promql.lexer import fixed, quote
+from prom_probe.promql.literals import fixed, quote
 from prom_probe.promql.parser import GROUPS, METHODS, Reader, parse, read
 
 Json: TypeAlias = dict[str, Any]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from prom_probe.promql.lexer import Token, parse_error, quote
+from prom_probe.promql.lexer import Token, parse_error
+from prom_probe.promql.literals import quote
 
 
 class Outline(NamedTuple):

@@ -9,7 +9,8 @@ from typing import Literal, TypeAlias, cast
 
 from prom_probe.model.labels import METRIC_NAME, Labels, make_labels
 from prom_probe.model.sample import STALE
-from prom_probe.promql.lexer import duration_ms, lex, unquote
+from prom_probe.promql.lexer import lex
+from prom_probe.promql.literals import duration_ms, unquote
 from prom_probe.promql.result import QueryError
 
 Note: TypeAlias = Literal["fail", "warn", "no_warn", "info", "no_info", "ordered"]

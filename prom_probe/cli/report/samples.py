@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from prom_probe.cli.answer import AnswerSeries, read_answer
 from prom_probe.cli.source import Source
-from prom_probe.promql.lexer import quote
+from prom_probe.promql.literals import quote
 
 # Of a source's answer: a query over an hour of one metric stays within any API's limits.
 _SLICE_S = 3600

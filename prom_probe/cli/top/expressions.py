@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from prom_probe.promql.lexer import quote
+from prom_probe.promql.literals import quote
 
 # A process's metrics that are shown as they are, by their names in a row.
 GAUGES = {

@@ -11,7 +11,7 @@ import numpy as np
 from prom_probe.model.labels import METRIC_NAME, Labels, label_value
 from prom_probe.promql.ast import Call, Node, Type
 from prom_probe.promql.functions.base import Function
-from prom_probe.promql.lexer import quote
+from prom_probe.promql.literals import quote
 from prom_probe.promql.quantile import go_float, note_bad_quantiles, outside
 from prom_probe.promql.query import Evaluation
 from prom_probe.promql.result import QueryError

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prom_probe.model.labels import Labels
-from prom_probe.promql.lexer import fixed
+from prom_probe.promql.literals import fixed
 from prom_probe.promql.result import Result
 from prom_probe.web.api.reply import HEAD, encode, tail
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from prom_probe.model.matcher import Matcher
 from prom_probe.promql.ast import Binary, Call, Matrix, Negate, Number, Selector, String, Subquery, Type
 from prom_probe.promql.guard import MAX_NESTING, MAX_OPERATORS
-from prom_probe.promql.lexer import duration_ms, number, quote, unquote
+from prom_probe.promql.literals import duration_ms, number, quote, unquote
 from prom_probe.promql.parser import parse, parse_selector, selectors
 from prom_probe.promql.result import QueryError
 from tests.support.waiting import DEADLINE_S

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prom_probe.model.labels import Labels
-from prom_probe.promql.lexer import fixed
+from prom_probe.promql.literals import fixed
 from prom_probe.promql.result import Result
 from prom_probe.web.api.json_result import number, numbers, point_template, result_json, timestamp
 
