@@ -9,10 +9,19 @@ from zlib import crc32
 
 import msgspec
 
+from prom_probe.config.http_client import (
+    Authorization,
+    BasicAuth,
+    ConfigSection,
+    TlsConfig,
+    check_headers,
+    check_one_authorization,
+    validation_fault,
+)
 from prom_probe.config.secret import Secret, conceal_hook, without_any_secrets, without_secrets
 from prom_probe.config.selector import parse_selector
 from prom_probe.config.units import parse_duration, parse_interval
-from prom_probe.model.regex import RegexError, compile_anchored
+from prom_probe.model.relabel import RelabelRule
 
 URL_FORM = "http://HOST:PORT/PATH, https://… or unix:PATH:/PATH"
 
@@ -20,7 +29,6 @@ _URL = re.compile(
     r"https?://(?:[^/?#@\s]*@)?(?:\[[0-9a-fA-F:.%]+\]|[^:/?#@\[\]\s]+)(?::[0-9]{1,5})?(?:[/?][^\s#]*)?|unix:[^\s:]+:/\S*"
 )
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # What a request says of itself and of its connection: no header of a user's replaces it.
 _RESERVED = frozenset(
     (
@@ -39,85 +47,8 @@ MessageName = Literal["prometheus.WriteRequest", "io.prometheus.write.v2.Request
 V1: MessageName = "prometheus.WriteRequest"
 V2: MessageName = "io.prometheus.write.v2.Request"
 
-Action = Literal[
-    "replace",
-    "keep",
-    "drop",
-    "keepequal",
-    "dropequal",
-    "hashmod",
-    "labelmap",
-    "labeldrop",
-    "labelkeep",
-    "lowercase",
-    "uppercase",
-]
 
-
-class _FileSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A mapping of the file; an unknown key is a fault."""
-
-
-class BasicAuth(_FileSection, frozen=True, kw_only=True):
-    """A user and a password, each perhaps in a file that is read anew."""
-
-    username: str = ""
-    username_file: str = ""
-    password: Secret | None = None
-    password_file: str = ""
-
-    def __post_init__(self) -> None:
-        _either(self, ("username", "username_file"), ("password", "password_file"))
-
-
-class Authorization(_FileSection, frozen=True, kw_only=True):
-    """An Authorization header: its scheme, and what follows it."""
-
-    type: str = "Bearer"
-    credentials: Secret | None = None
-    credentials_file: str = ""
-
-    def __post_init__(self) -> None:
-        _either(self, ("credentials", "credentials_file"))
-
-
-class TlsConfig(_FileSection, frozen=True, kw_only=True):
-    """How an https receiver is recognised, and who we are."""
-
-    ca_file: str = ""
-    cert_file: str = ""
-    key_file: str = ""
-    server_name: str = ""
-    insecure_skip_verify: bool = False
-
-    def __post_init__(self) -> None:
-        if bool(self.cert_file) != bool(self.key_file):
-            raise ValueError("cert_file and key_file go together")
-
-
-class RelabelRule(_FileSection, frozen=True, kw_only=True):
-    """A rule of `write_relabel_configs`."""
-
-    source_labels: tuple[str, ...] = ()
-    separator: str = ";"
-    regex: str = "(.*)"
-    modulus: int = 0
-    target_label: str = ""
-    replacement: str = "$1"
-    action: Action = "replace"
-
-    def __post_init__(self) -> None:
-        try:
-            compile_anchored(self.regex)
-        except RegexError as error:
-            raise ValueError(str(error)) from None
-        if self.action == "hashmod" and self.modulus <= 0:
-            raise ValueError("hashmod needs a modulus above 0")
-        if self.action not in ("keep", "drop", "labelmap", "labeldrop", "labelkeep") and not self.target_label:
-            raise ValueError(f"{self.action} needs a target_label")
-
-
-class QueueConfig(_FileSection, frozen=True, kw_only=True):
+class QueueConfig(ConfigSection, frozen=True, kw_only=True):
     """How fast it goes. There is no queue and one request at a time: some keys of Prometheus's change nothing."""
 
     max_samples_per_send: int = 2000
@@ -137,7 +68,7 @@ class QueueConfig(_FileSection, frozen=True, kw_only=True):
             raise ValueError("max_backoff is below min_backoff")
 
 
-class MetadataConfig(_FileSection, frozen=True, kw_only=True):
+class MetadataConfig(ConfigSection, frozen=True, kw_only=True):
     """Whether and how often the metrics' types and help texts are sent."""
 
     send: bool = True
@@ -147,7 +78,7 @@ class MetadataConfig(_FileSection, frozen=True, kw_only=True):
         parse_interval(self.send_interval)
 
 
-class SendRules(_FileSection, frozen=True, kw_only=True):
+class SendRules(ConfigSection, frozen=True, kw_only=True):
     """What is sent; what is not given here is as --remote-write.interval and --remote-write.match say."""
 
     interval: str = ""
@@ -160,12 +91,12 @@ class SendRules(_FileSection, frozen=True, kw_only=True):
             parse_selector(selector)
 
 
-class Destination(_FileSection, frozen=True, kw_only=True):
+class Destination(ConfigSection, frozen=True, kw_only=True):
     """A receiver, how to reach it, and what it is sent."""
 
     url: Secret
     name: str = ""
-    headers: dict[str, Secret] = {}
+    headers: dict[str, Secret] = msgspec.field(default_factory=dict)
     basic_auth: BasicAuth | None = None
     authorization: Authorization | None = None
     tls_config: TlsConfig = TlsConfig()
@@ -182,13 +113,8 @@ class Destination(_FileSection, frozen=True, kw_only=True):
             raise ValueError(f"not {URL_FORM}: {without_any_secrets(url)!r}")
         if parse_duration(self.remote_timeout) <= 0:
             raise ValueError("remote_timeout must be above 0")
-        if self.basic_auth is not None and self.authorization is not None:
-            raise ValueError("basic_auth and authorization exclude each other")
-        for name, value in self.headers.items():
-            if not _HEADER_NAME.fullmatch(name) or any(c in value.reveal() for c in "\r\n\0"):
-                raise ValueError(f"not a header: {name!r}")
-            if name.lower() in _RESERVED:
-                raise ValueError(f"the header {name!r} cannot be replaced")
+        check_one_authorization(self.basic_auth, self.authorization)
+        check_headers(self.headers, _RESERVED)
 
     @property
     def shown_url(self) -> str:
@@ -209,8 +135,7 @@ def parse_destination(text: str) -> Destination:
     try:
         return msgspec.json.decode(text, type=Destination, dec_hook=conceal_hook)
     except msgspec.ValidationError as error:
-        reason, _, path = str(error).partition(" - at ")
-        raise ValueError(f"{path.strip('`').removeprefix('$').lstrip('.')}: {reason}".removeprefix(": ")) from None
+        raise ValueError(validation_fault(error)) from None
 
 
 def parse_url(text: str) -> Destination:
@@ -248,9 +173,3 @@ def checked_selector(text: str) -> str:
     """A selector's text, if it is one."""
     parse_selector(text)
     return text
-
-
-def _either(section: msgspec.Struct, *pairs: tuple[str, str]) -> None:
-    for one, other in pairs:
-        if getattr(section, one) and getattr(section, other):
-            raise ValueError(f"{one} and {other} exclude each other")

@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Protocol
 from prom_probe.config.remote_write import Destination, ExternalLabel
 from prom_probe.model.family import Family
 from prom_probe.model.labels import Labels
+from prom_probe.model.relabel import Relabeller
 from prom_probe.remote.feed_protocol import FeedAnswer
 from prom_probe.remote.message import Run
-from prom_probe.remote.relabel import Relabeller
 
 # Of a request, decoded.
 MAX_BODY_BYTES = 512 << 10

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import time
-from base64 import b64encode
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from urllib.parse import unquote
 
 import httptools
 
 from prom_probe import __version__
-from prom_probe.config.remote_write import Destination, TlsConfig
-
-if TYPE_CHECKING:
-    import ssl
+from prom_probe.config.http_credentials import ClientTls, authorization_header, basic_header
+from prom_probe.config.remote_write import Destination
 
 _URL = re.compile(
     r"(?P<scheme>https?)://(?:(?P<user>[^/?#@]*)@)?(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:/?#]+))(?::(?P<port>[0-9]+))?"
@@ -106,7 +102,7 @@ class ReceiverConnection:
         self._monotonic = monotonic
         self._sock: socket.socket | None = None
         self._used_s = 0.0
-        self._tls: tuple[object, ssl.SSLContext] | None = None
+        self._tls = ClientTls(destination.tls_config)
 
     def close(self) -> None:
         """Close the connection."""
@@ -167,19 +163,11 @@ class ReceiverConnection:
 
     def _authorization(self) -> str | None:
         """The Authorization header; files are read anew each time."""
-        basic, other = self._destination.basic_auth, self._destination.authorization
-        if basic is not None:
-            user = basic.username or _secret_file(basic.username_file)
-            password = basic.password.reveal() if basic.password is not None else _secret_file(basic.password_file)
-            return _basic(user, password)
-        if other is not None:
-            credentials = other.credentials
-            text = credentials.reveal() if credentials is not None else _secret_file(other.credentials_file)
-            return f"{other.type} {text}"
-        if self._address.user:
+        found = authorization_header(self._destination.basic_auth, self._destination.authorization)
+        if found is None and self._address.user:
             user, _, password = self._address.user.partition(":")
-            return _basic(unquote(user), unquote(password))
-        return None
+            return basic_header(unquote(user), unquote(password))
+        return found
 
     def _connect(self, deadline_s: float) -> socket.socket:
         address = self._address
@@ -199,18 +187,10 @@ class ReceiverConnection:
         try:
             self._left(sock, deadline_s)
             name = self._destination.tls_config.server_name or address.host
-            return self._context().wrap_socket(sock, server_hostname=name)
+            return self._tls.get().wrap_socket(sock, server_hostname=name)
         except OSError:
             sock.close()
             raise
-
-    def _context(self) -> ssl.SSLContext:
-        """The TLS context; made anew when one of its files has changed."""
-        tls = self._destination.tls_config
-        state = [_state(path) for path in (tls.ca_file, tls.cert_file, tls.key_file)]
-        if self._tls is None or self._tls[0] != state:
-            self._tls = state, _make_context(tls)
-        return self._tls[1]
 
     def _read(self, sock: socket.socket, reader: _AnswerReader, deadline_s: float) -> None:
         while not reader.complete:
@@ -276,36 +256,6 @@ class _AnswerReader:
             self.keep = self._parser.should_keep_alive()
         else:  # 100 Continue and its like
             self.headers.clear()
-
-
-def _make_context(tls: TlsConfig) -> ssl.SSLContext:
-    import ssl  # 2.5 MB
-
-    context = ssl.create_default_context(cafile=tls.ca_file or None)
-    if tls.insecure_skip_verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if tls.cert_file:
-        context.load_cert_chain(tls.cert_file, tls.key_file)
-    return context
-
-
-def _state(path: str) -> tuple[int, int]:
-    if not path:
-        return 0, 0
-    there = os.stat(path)
-    return there.st_mtime_ns, there.st_ino
-
-
-def _basic(user: str, password: str) -> str:
-    return f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"
-
-
-def _secret_file(path: str) -> str:
-    if not path:
-        return ""
-    with open(path, encoding="utf-8") as stream:
-        return stream.read().strip()
 
 
 def _reason(error: OSError | UnicodeDecodeError) -> str:

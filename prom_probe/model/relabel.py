@@ -1,18 +1,55 @@
-"""Relabelling before samples are sent, as Prometheus's `write_relabel_configs` mean it."""
+"""Relabelling: its rules as the configuration file has them, and what they make of labels, as in Prometheus."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
-from prom_probe.config.remote_write import RelabelRule
+import msgspec
+
 from prom_probe.model.labels import Labels
-from prom_probe.model.regex import AnchoredRegex, compile_anchored
+from prom_probe.model.regex import AnchoredRegex, RegexError, compile_anchored
 
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
+RelabelAction = Literal[
+    "replace",
+    "keep",
+    "drop",
+    "keepequal",
+    "dropequal",
+    "hashmod",
+    "labelmap",
+    "labeldrop",
+    "labelkeep",
+    "lowercase",
+    "uppercase",
+]
+
 _Pairs: TypeAlias = dict[str, str]
+
+
+class RelabelRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A rule of `write_relabel_configs` or `metric_relabel_configs`."""
+
+    source_labels: tuple[str, ...] = ()
+    separator: str = ";"
+    regex: str = "(.*)"
+    modulus: int = 0
+    target_label: str = ""
+    replacement: str = "$1"
+    action: RelabelAction = "replace"
+
+    def __post_init__(self) -> None:
+        try:
+            compile_anchored(self.regex)
+        except RegexError as error:
+            raise ValueError(str(error)) from None
+        if self.action == "hashmod" and self.modulus <= 0:
+            raise ValueError("hashmod needs a modulus above 0")
+        if self.action not in ("keep", "drop", "labelmap", "labeldrop", "labelkeep") and not self.target_label:
+            raise ValueError(f"{self.action} needs a target_label")
 
 
 class _Step(NamedTuple):
@@ -30,7 +67,7 @@ class Relabeller:
         self._steps = [_Step(rule, compile_anchored(rule.regex)) for rule in rules]
 
     def apply(self, labels: Labels) -> Labels | None:
-        """The labels to send, sorted; None if the series is dropped."""
+        """The labels that come out, sorted; None if the series is dropped."""
         pairs = dict(labels)
         for step in self._steps:
             if not _ACTIONS[step.rule.action](step, pairs):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from prom_probe.config.remote_write import RelabelRule
 from prom_probe.model.labels import make_labels
-from prom_probe.remote.relabel import Relabeller
+from prom_probe.model.relabel import Relabeller, RelabelRule
 
 A = {"a": "foo", "b": "bar", "c": "baz"}
 
