@@ -16,6 +16,7 @@ from prom_probe.config.settings import Config, shown_settings
 from prom_probe.config.units import format_duration, format_size
 from prom_probe.history.history import HistorySource, StoredHistory
 from prom_probe.log import Log
+from prom_probe.model.feature import ON_BY_DEFAULT, Feature
 from prom_probe.model.meter import Meter
 from prom_probe.promql.limits import QueryLimits
 from prom_probe.ring.doorbell import Doorbell
@@ -159,4 +160,5 @@ def query_limits(config: Config) -> QueryLimits:
         max_memory_bytes=config.query_max_memory,
         max_concurrency=config.query_max_concurrency,
         lookback_delta_ms=round(config.query_lookback_delta * 1000),
+        features=ON_BY_DEFAULT.union(map(Feature, config.enable_feature)),
     )

@@ -23,6 +23,7 @@ from prom_probe.config.target import URL_HELP, ScrapeTarget, check_targets, pars
 from prom_probe.config.units import format_duration, format_size, parse_duration, parse_interval, parse_size
 from prom_probe.config.values import one_of, parse_count, parse_regex, parse_switch, parse_whole
 from prom_probe.config.watch import WATCH_HELP, parse_watch
+from prom_probe.model.feature import Feature
 from prom_probe.model.watch import Watch
 
 
@@ -31,7 +32,7 @@ class Option(NamedTuple):
 
     `many`: it takes several values. `restart`: only a restart can change it. `check` raises ValueError if values that
     are valid one by one do not go together. `file_only`: it is a section of the file, and neither flag nor variable;
-    `parse` takes each of its items as JSON.
+    `parse` takes each of its items as JSON. `commas` separate several values in a flag and in the file, too.
     """
 
     key: str
@@ -42,6 +43,7 @@ class Option(NamedTuple):
     restart: bool = False
     check: Callable[[Any], None] = lambda values: None
     file_only: bool = False
+    commas: bool = False
 
     @property
     def field(self) -> str:
@@ -409,6 +411,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "Maximum age of a sample that an instant selector returns.",
         ),
     ] = 300.0
+    enable_feature: Annotated[
+        tuple[str, ...],
+        Option(
+            "enable-feature",
+            one_of(*Feature),
+            "NAME",
+            f"Features of PromQL that are off by default, by Prometheus's names: {', '.join(Feature)}.",
+            many=True,
+            commas=True,
+        ),
+    ] = ()
     log_level: Annotated[
         str, Option("log.level", one_of("debug", "info", "warn", "error"), "LEVEL", "debug, info, warn or error.")
     ] = "info"

@@ -79,6 +79,8 @@ def _parsed(option: Option, source: GivenSetting) -> Any:
     given = source.value
     if option.many:
         texts = [given] if isinstance(given, str) else given
+        if option.commas:
+            texts = ",".join(texts).split(",")
         values = tuple(option.parse(text.strip()) for text in texts if text.strip())
         option.check(values)
         return values

@@ -59,7 +59,7 @@ def _with_scalar(ev: Evaluation, node: Binary, vector: Vector, scalar: Floats, *
 
     if node.op in COMPARISONS and not node.returns_bool:
         return vector.replace(vector.values, vector.present & compute(vector.values))
-    return vector.replace(ev.mapped(vector.values, compute), drop=True)
+    return ev.query.unnamed(vector.replace(ev.mapped(vector.values, compute)))
 
 
 # -- matching
@@ -134,13 +134,11 @@ def _matched(ev: Evaluation, node: Binary, lhs: Vector, rhs: Vector) -> Vector:
     if not matching.group:
         _check_single(there, signatures, ev.query.budget)
     filters = node.op in COMPARISONS and not node.returns_bool
-    labels = [
-        _result_labels(many.labels[i], one.labels[j], matching, drops_name=node.op not in COMPARISONS)
-        for i, j in pairs.tolist()
-    ]
+    drops_name = node.op not in COMPARISONS or (node.returns_bool and not ev.query.keeps_names)
+    labels = [_result_labels(many.labels[i], one.labels[j], matching, drops_name=drops_name) for i, j in pairs.tolist()]
     if matching.group:
         _check_distinct(there, signatures, labels, ev.query.budget)
-    drop = [many.drop[i] if filters else node.returns_bool for i in pairs[:, 0].tolist()]
+    drop = [many.drop[i] if filters else not drops_name for i in pairs[:, 0].tolist()]
     return merged(Vector(labels, found, kept, drop), ev.query.budget)
 
 

@@ -103,7 +103,7 @@ class Engine:
         timeout_s = limits.timeout_s if timeout_s is None else min(timeout_s, limits.timeout_s)
         budget = Budget(self._accountant, timeout_s, limits.max_samples)
         lookback_ms = limits.lookback_delta_ms if lookback_ms is None else lookback_ms
-        query = Query(expr, queryable, budget, lookback_ms, int(times[0]), end_ms)
+        query = Query(expr, queryable, budget, lookback_ms, int(times[0]), end_ms, limits.features)
         try:
             with np.errstate(all="ignore"):
                 prepared = time.monotonic()

@@ -89,7 +89,7 @@ class Evaluator:
                 if isinstance(value, Scalar):
                     return Scalar(-value.values)
                 assert isinstance(value, Vector)
-                return value.replace(self.mapped(value.values, np.negative), drop=True)
+                return self.query.unnamed(value.replace(self.mapped(value.values, np.negative)))
             case Matrix() | Subquery():
                 return self._samples(node)
 

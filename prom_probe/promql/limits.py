@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
+from prom_probe.model.feature import Feature
+
 
 @dataclass(frozen=True, slots=True)
 class QueryLimits:
-    """The limits of an engine and of the queries that the API runs; the flags are `--query.*`."""
+    """The limits and features of an engine and of the API's queries; the flags: `--query.*`, `--enable-feature`."""
 
     timeout_s: float = 30.0
     max_samples: int = 20_000_000  # of one query
@@ -13,3 +15,4 @@ class QueryLimits:
     max_concurrency: int = 4  # queries in threads at the same time
     lookback_delta_ms: int = 300_000
     max_points: int = 11_000  # steps of a range query
+    features: frozenset[Feature] = frozenset()

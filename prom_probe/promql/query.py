@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
+from prom_probe.model.feature import Feature
 from prom_probe.model.labels import Labels
 from prom_probe.model.matcher import Matcher
 from prom_probe.model.regex import RegexTimeout
@@ -14,7 +15,7 @@ from prom_probe.promql.ast import Node, Selector
 from prom_probe.promql.budget import Budget, timed_out
 from prom_probe.promql.lexer import place
 from prom_probe.promql.queryable import Queryable
-from prom_probe.promql.values import Floats, Ints, Value, Vector
+from prom_probe.promql.values import Floats, Ints, Value, Vector, merged, without_names
 from prom_probe.promql.windows import BLOCK, Windows
 
 MAX_BATCH = 256  # series
@@ -34,6 +35,7 @@ class Query:
     lookback_ms: int
     start_ms: int
     end_ms: int
+    features: frozenset[Feature] = frozenset()
     warnings: dict[str, str] = field(default_factory=dict)  # by the text without its place
     infos: dict[str, str] = field(default_factory=dict)
 
@@ -43,6 +45,23 @@ class Query:
 
     def inform(self, message: str, start: int) -> None:
         self.infos[message] = f"PromQL info: {message} ({place(self.text, start)})"
+
+    @property
+    def keeps_names(self) -> bool:
+        """Whether names are dropped at the end of the query only; functions then mark the series that lose theirs."""
+        return Feature.DELAYED_NAME_REMOVAL in self.features
+
+    def unnamed(self, vector: Vector, *, merge: bool = True) -> Vector:
+        """`vector` without names, or marked to lose them.
+
+        Series that become equal are merged; raises QueryError where two of them have a value at the same step, and for
+        any of them without `merge`.
+        """
+        if self.keeps_names:
+            return Vector(vector.labels, vector.values, vector.present, [True] * len(vector.labels))
+        labels, distinct = without_names(vector.labels)
+        vector = Vector(labels, vector.values, vector.present)
+        return vector if distinct else merged(vector, self.budget, merge=merge)
 
     def read(
         self, matchers: Sequence[Matcher], mint: int, maxt: int, steps: int, *, sparse: bool

@@ -24,7 +24,8 @@ LABELS_BYTES = 500  # about what a new set of labels takes
 class Vector:
     """Series over the steps. `values`, `present`: [series, steps]; receivers must not write to them.
 
-    `drop[i]`: series i loses its name at the end of the query; until then matching can use it.
+    `drop[i]`: series i loses its name at the end of the query; until then matching can use it. Only where the removal
+    of names is delayed.
     """
 
     labels: list[Labels]
@@ -40,14 +41,9 @@ class Vector:
     def nbytes(self) -> int:
         return held(self.values) + held(self.present) + 64 * len(self.labels)
 
-    def replace(self, values: Floats, present: Bools | None = None, *, drop: bool = False) -> Vector:
-        """The same series with other values; with `drop` they lose their names."""
-        return Vector(
-            self.labels,
-            values,
-            self.present if present is None else present,
-            [True] * len(self.labels) if drop else self.drop,
-        )
+    def replace(self, values: Floats, present: Bools | None = None) -> Vector:
+        """The same series with other values."""
+        return Vector(self.labels, values, self.present if present is None else present, self.drop)
 
     def rows(self, index: Sequence[int] | Ints) -> Vector:
         """The series in these rows."""
@@ -89,6 +85,9 @@ class Samples:
 
 # The labels that say what a metric is: they do not apply to a function's result.
 NAMING = frozenset({METRIC_NAME, "__type__", "__unit__"})
+_LAST_OF_NAMING = max(NAMING)
+
+_SAME_LABELS = "vector cannot contain metrics with the same labelset"
 
 Value: TypeAlias = Vector | Scalar | Text | Samples
 
@@ -158,18 +157,31 @@ def empty(steps: int) -> Vector:
 
 def without_name(labels: Labels) -> Labels:
     """`labels` without the name, and the type and unit that go with it."""
+    if labels and labels[0][0] == METRIC_NAME and (len(labels) == 1 or labels[1][0] > _LAST_OF_NAMING):
+        return labels[1:]
     return tuple(pair for pair in labels if pair[0] not in NAMING)
 
 
-def merged(vector: Vector, budget: Budget) -> Vector:
+def without_names(series: Sequence[Labels]) -> tuple[list[Labels], bool]:
+    """Each of `series` without its name, and whether it is known that they are still distinct."""
+    found = [without_name(labels) for labels in series]
+    if len(found) < 2:
+        return found, True
+    dropped = {labels[: len(labels) - len(rest)] for labels, rest in zip(series, found, strict=True)}
+    return found, len(dropped) == 1 and all(name in NAMING for name, _ in dropped.pop())
+
+
+def merged(vector: Vector, budget: Budget, *, merge: bool = True) -> Vector:
     """`vector` with series of equal labels merged, if they also agree on dropping the name.
 
-    Raises QueryError where two of them have a value at the same step.
+    Raises QueryError where two of them have a value at the same step, and for any of them without `merge`.
     """
     places: dict[tuple[Labels, bool], int] = {}
     target = [places.setdefault(key, len(places)) for key in zip(vector.labels, vector.drop, strict=True)]
     if len(places) == len(target):
         return vector
+    if not merge:
+        raise QueryError("execution", _SAME_LABELS)
     budget.hold(9 * len(places) * vector.values.shape[1])
     values = np.zeros((len(places), vector.values.shape[1]))
     present = np.zeros(values.shape, np.bool_)
@@ -177,7 +189,7 @@ def merged(vector: Vector, budget: Budget) -> Vector:
         budget.check()
         here = vector.present[i]
         if (present[place] & here).any():
-            raise QueryError("execution", "vector cannot contain metrics with the same labelset")
+            raise QueryError("execution", _SAME_LABELS)
         values[place][here] = vector.values[i][here]
         present[place] |= here
     return Vector([labels for labels, _ in places], values, present, [drop for _, drop in places])

@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from dataclasses import asdict
 
+from prom_probe.model.feature import ON_BY_DEFAULT, Feature
 from tests.promqltest.runner import run_script
 from tests.promqltest.script import ScriptError
 
@@ -17,14 +18,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.promqltest", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON document: all cases, and the counts")
     parser.add_argument("--skipped", action="store_true", help="print skipped cases with their reasons too")
+    parser.add_argument("--default-features", action="store_true", help="only what is on by default, not all features")
     parser.add_argument("files", nargs="+", metavar="FILE")
     options = parser.parse_args(arguments)
+    features = ON_BY_DEFAULT if options.default_features else frozenset(Feature)
     counts: Counter[str] = Counter()
     cases = []
     for file in options.files:
         try:
             with open(file, encoding="utf-8") as opened:
-                outcomes = list(run_script(opened.read()))
+                outcomes = list(run_script(opened.read(), features))
         except (OSError, UnicodeDecodeError, ScriptError) as error:
             print(f"{file}: {error}", file=sys.stderr)
             return 2

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from prom_probe.model.feature import Feature
 from prom_probe.model.labels import EMPTY, Labels, format_labels
 from prom_probe.promql.engine import Engine
 from prom_probe.promql.limits import QueryLimits
@@ -20,7 +21,7 @@ _TOLERANCE = 1e-6
 _SMALLEST = 2.2250738585072014e-308
 _MINUTE_MS = 60_000
 OPTIONS = StoreOptions(retention_ms=10**14, retention_bytes=1 << 31, max_series=1_000_000)
-LIMITS = QueryLimits(max_samples=50_000_000, max_memory_bytes=1 << 30)
+LIMITS = QueryLimits(max_samples=50_000_000, max_memory_bytes=1 << 30, features=frozenset(Feature))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +38,9 @@ class _Mismatch(Exception):
     """The result differs from the expected one; the text has both."""
 
 
-def run_script(text: str) -> Iterator[Outcomes]:
-    """Run all cases of a script in order; raises ScriptError."""
-    engine = Engine(LIMITS)
+def run_script(text: str, features: Iterable[Feature] = Feature) -> Iterator[Outcomes]:
+    """Run all cases of a script in order; raises ScriptError. Upstream runs its own with all features on."""
+    engine = Engine(replace(LIMITS, features=frozenset(features)))
     store = Store(OPTIONS)
     native: list[Labels] = []
     for command in parse_script(text):

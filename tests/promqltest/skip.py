@@ -16,7 +16,6 @@ from tests.promqltest.script import NATIVE, Eval, Load
 # Prometheus's own hash.
 _CHOICE = "experimental aggregation"
 _FEATURES = {
-    "native histogram function": r"\bhistogram_(?:avg|count|sum|stddev|stdvar)\s*\(",
     "experimental function": r"\b(?:info|histogram_quantiles|max_of|min_of)\s*\(",
     _CHOICE: r"\blimit_ratio\b",
     "experimental modifier": r"\b(?:anchored|smoothed)\b|\bfill(?:_left|_right)?\s*\(|\b(?:step|range)\s*\(\s*\)",

@@ -34,7 +34,7 @@ def elementwise(compute: Callable[[Floats], Floats]) -> Function:
 
     def call(ev: Evaluation, node: Call) -> Value:
         vector = ev.vector(node.args[0])
-        return vector.replace(ev.mapped(vector.values, compute), drop=True)
+        return ev.query.unnamed(vector.replace(ev.mapped(vector.values, compute)))
 
     return Function(call, (Type.VECTOR,))
 
@@ -68,5 +68,5 @@ def over_windows(
         budget.hold(working)
         values, present = kernel(windows, *scalars)
         budget.hold(-working)
-        rows.add(labels, drop if keep_name else [True] * len(labels), values, present)
-    return rows.vector()
+        rows.add(labels, drop, values, present)
+    return rows.vector() if keep_name else ev.query.unnamed(rows.vector(), merge=False)

@@ -63,7 +63,7 @@ def _date(compute: Callable[[Ints], Ints]) -> Function:
             values = compute(ev.times // 1000)[None, :].astype(np.float64)
             return Vector([EMPTY], values, np.ones((1, ev.steps), np.bool_))
         vector = ev.vector(node.args[0])
-        return vector.replace(ev.mapped(vector.values, of_values), drop=True)
+        return ev.query.unnamed(vector.replace(ev.mapped(vector.values, of_values)))
 
     return Function(call, (Type.VECTOR,), optional=1)
 

@@ -14,7 +14,6 @@ from prom_probe.promql.functions.base import Function
 from prom_probe.promql.literals import quote
 from prom_probe.promql.quantile import go_float, note_bad_quantiles, outside
 from prom_probe.promql.query import Evaluation
-from prom_probe.promql.result import QueryError
 from prom_probe.promql.values import Bools, Floats, Value, Vector, empty
 
 _WORKING = 100  # bytes of temporary arrays per histogram and step
@@ -47,6 +46,11 @@ def _bound(text: str) -> float | None:
         return None
 
 
+def _of_metric(name: str) -> str:
+    """The end of a note about a metric, whose name is known only where the removal of names is delayed."""
+    return f" for metric name {quote(name)}" if name else ""
+
+
 def _histograms(ev: Evaluation, vector: Vector, argument: Node) -> Iterator[_Histograms]:
     """The histograms in `vector`, those with the same bounds together."""
     rows: dict[Labels, dict[float, list[int]]] = {}
@@ -56,10 +60,10 @@ def _histograms(ev: Evaluation, vector: Vector, argument: Node) -> Iterator[_His
         text = label_value(labels, "le")
         bound = _bound(text)
         if bound is None:
-            name = label_value(labels, METRIC_NAME)
-            ending = f" for metric name {quote(name)}" if name else ""
+            name = label_value(labels, METRIC_NAME) if ev.query.keeps_names else ""
             ev.query.warn(
-                f'bucket label "le" is missing or has a malformed value of {quote(text)}{ending}', argument.start
+                f'bucket label "le" is missing or has a malformed value of {quote(text)}{_of_metric(name)}',
+                argument.start,
             )
             continue
         key = tuple(pair for pair in labels if pair[0] != "le")
@@ -123,7 +127,7 @@ def _make_monotonic(ev: Evaluation, found: _Histograms) -> list[_Correction]:
     out = []
     for i in np.flatnonzero(forced.any(axis=1)):
         steps = np.flatnonzero(forced[i])
-        name = label_value(found.labels[i], METRIC_NAME)
+        name = label_value(found.labels[i], METRIC_NAME) if ev.query.keeps_names else ""
         times = int(ev.times[steps[0]]), int(ev.times[steps[-1]])
         out.append(_Correction(name, float(low[i]), float(high[i]), float(most[i]), len(steps), *times))
     return out
@@ -132,7 +136,6 @@ def _make_monotonic(ev: Evaluation, found: _Histograms) -> list[_Correction]:
 def _note_corrections(ev: Evaluation, forced: list[_Correction], argument: Node) -> None:
     for name in {one.name for one in forced}:
         all_of = [one for one in forced if one.name == name]
-        ending = f" for metric name {quote(name)}" if name else ""
         times = [
             time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ms // 1000))
             for ms in (min(one.first_ms for one in all_of), max(one.last_ms for one in all_of))
@@ -140,7 +143,7 @@ def _note_corrections(ev: Evaluation, forced: list[_Correction], argument: Node)
         ev.query.inform(
             "input to histogram_quantile needed to be fixed for monotonicity"
             " (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)"
-            f"{ending}, from buckets {go_float(min(one.low for one in all_of))}"
+            f"{_of_metric(name)}, from buckets {go_float(min(one.low for one in all_of))}"
             f" to {go_float(max(one.high for one in all_of))},"
             f" with a max diff of {max(one.most for one in all_of):.2g},"
             f" over {sum(one.samples for one in all_of)} samples from {times[0]} to {times[1]}",
@@ -211,7 +214,7 @@ def _joined(ev: Evaluation, parts: list[tuple[_Histograms, Floats]]) -> Vector:
         return empty(ev.steps)
     labels = [one for found, _ in parts for one in found.labels]
     present = np.concatenate([found.present.any(axis=1) for found, _ in parts])
-    return Vector(labels, np.concatenate([values for _, values in parts]), present, [True] * len(labels))
+    return ev.query.unnamed(Vector(labels, np.concatenate([values for _, values in parts]), present))
 
 
 def _histogram_quantile(ev: Evaluation, node: Call) -> Value:
@@ -233,8 +236,9 @@ def _histogram_fraction(ev: Evaluation, node: Call) -> Value:
 
 
 def _of_native(ev: Evaluation, node: Call) -> Value:
-    """histogram_sum and others apply to native histograms only: an error is better than an empty result."""
-    raise QueryError("execution", f"{node.name}() needs native histograms, which are not supported")
+    """histogram_sum and others apply to native histograms only, and leave out floats."""
+    ev.vector(node.args[0])
+    return empty(ev.steps)
 
 
 HISTOGRAM = {

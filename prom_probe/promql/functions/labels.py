@@ -80,11 +80,17 @@ def _label_join(ev: Evaluation, node: Call) -> Value:
     return _relabelled(ev, ev.vector(node.args[0]), target, value_of)
 
 
+def _warn_of_range(ev: Evaluation, node: Call) -> None:
+    if ev.steps > 1:
+        ev.query.warn("sort is ineffective for range queries since results are always ordered by labels", node.start)
+
+
 def _sorted(sign: float) -> Function:
     """Sort by value, NaN last. Only an instant query has an order."""
 
     def call(ev: Evaluation, node: Call) -> Value:
         vector = ev.vector(node.args[0])
+        _warn_of_range(ev, node)
         return vector if ev.steps > 1 else vector.rows(np.argsort(vector.values[:, 0] * sign, kind="stable"))
 
     return Function(call, (Type.VECTOR,))
@@ -100,6 +106,7 @@ def _sorted_by_label(descending: bool) -> Function:
 
     def call(ev: Evaluation, node: Call) -> Value:
         vector = ev.vector(node.args[0])
+        _warn_of_range(ev, node)
         names = _strings(node)
 
         def key(i: int) -> Any:

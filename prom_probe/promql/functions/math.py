@@ -18,16 +18,15 @@ def _round(ev: Evaluation, node: Call) -> Value:
     """Round to the nearest multiple of the second argument, halves up."""
     vector = ev.vector(node.args[0])
     inverse = 1.0 / (ev.scalar(node.args[1]) if len(node.args) > 1 else np.ones(ev.steps))
-    return vector.replace(
-        ev.mapped(vector.values, lambda values: np.floor(values * inverse + 0.5) / inverse), drop=True
-    )
+    rounded = ev.mapped(vector.values, lambda values: np.floor(values * inverse + 0.5) / inverse)
+    return ev.query.unnamed(vector.replace(rounded))
 
 
 def _clamped(ev: Evaluation, node: Call, least: Floats | float, most: Floats | float) -> Value:
     vector = ev.vector(node.args[0])
     present = vector.present & ~np.less(most, least)
     values = ev.mapped(vector.values, lambda values: np.maximum(least, np.minimum(most, values)))
-    return vector.replace(values, present, drop=True)
+    return ev.query.unnamed(vector.replace(values, present))
 
 
 def _clamp(ev: Evaluation, node: Call) -> Value:

@@ -176,7 +176,7 @@ def _absent_over_time(ev: Evaluation, node: Call) -> Value:
         return empty(ev.steps)
     matrix = node.args[0]
     labels = labels_of_absent(matrix.selector if isinstance(matrix, Matrix) else matrix)
-    return Vector([labels], np.ones((1, ev.steps)), ~found[None, :], [True])
+    return Vector([labels], np.ones((1, ev.steps)), ~found[None, :], [ev.query.keeps_names])
 
 
 OVER_TIME = {

@@ -165,14 +165,14 @@ def _of_counter(kernel: Kernel) -> Function:
     """rate and increase, which note metrics whose names are not those of counters."""
 
     def call(ev: Evaluation, node: Call) -> Value:
-        vector = over_windows(ev, node, kernel, sparse=True)
+        vector = over_windows(ev, node, kernel, keep_name=True, sparse=True)
         for name in sorted({label_value(labels, METRIC_NAME) for labels in vector.labels}):
             if name and not name.endswith(_COUNTER_ENDINGS):
                 ev.query.inform(
                     f'metric might not be a counter, name does not end in _total/_sum/_count/_bucket: "{name}"',
                     node.args[0].start,
                 )
-        return vector
+        return ev.query.unnamed(vector, merge=False)
 
     return Function(call, (Type.MATRIX,))
 

@@ -33,9 +33,9 @@ def _timestamp(ev: Evaluation, node: Call) -> Value:
     argument = node.args[0]
     if isinstance(argument, Selector):
         vector = ev.timestamps(argument)
-        return vector.replace(vector.values, drop=True)
+        return ev.query.unnamed(vector)
     vector = ev.vector(argument)
-    return vector.replace(np.broadcast_to(ev.times / 1000, vector.values.shape), drop=True)
+    return ev.query.unnamed(vector.replace(np.broadcast_to(ev.times / 1000, vector.values.shape)))
 
 
 def _absent(ev: Evaluation, node: Call) -> Value:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from prom_probe.model.feature import ON_BY_DEFAULT, Feature
 from prom_probe.model.labels import make_labels
 from prom_probe.promql.engine import Engine
 from prom_probe.tsdb.store import Store
@@ -27,14 +28,19 @@ from tests.promqltest.script import (
 )
 from tests.support.paths import ROOT
 
-SCRIPTS = sorted((ROOT / "tests" / "promql").glob("*.test"))
+SCRIPTS = sorted((ROOT / "tests" / "promql").rglob("*.test"))
 NAN = float("nan")
+
+
+def _features(script: Path) -> frozenset[Feature]:
+    """Scripts of the folder `features` have all features on, as upstream's; the others what is the default."""
+    return frozenset(Feature) if script.parent.name == "features" else ON_BY_DEFAULT
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_script(script: Path) -> None:
     """Every case of the script passes; none is skipped."""
-    outcomes = list(run_script(script.read_text()))
+    outcomes = list(run_script(script.read_text(), _features(script)))
     assert outcomes
     assert [outcome for outcome in outcomes if outcome.status != "passed"] == []
 
@@ -72,7 +78,7 @@ def _altered(case: Eval) -> Iterator[Eval]:
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_a_wrong_expectation_fails(script: Path) -> None:
     """Whatever is changed in what a case expects, the case fails."""
-    engine, store = Engine(LIMITS), Store(OPTIONS)
+    engine, store = Engine(replace(LIMITS, features=_features(script))), Store(OPTIONS)
     tried = 0
     for command in parse_script(script.read_text()):
         match command:
