@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -14,6 +14,7 @@ from prom_probe.cli.error import ClientError
 from prom_probe.cli.source import Source
 from prom_probe.history.process_record import ProcessRecord
 from prom_probe.history.run_info import RunInfo
+from prom_probe.model.run_event import RunEvent
 from prom_probe.promql.literals import quote
 
 _MOST_PROCESSES = 5
@@ -59,6 +60,7 @@ class RunFacts(msgspec.Struct):
     largest_processes: list[LargeProcess]
     gaps: int
     oom_kills: int
+    ended_with_oom_kill: LargeProcess | None  # the largest of the processes that ended when one was killed
 
 
 def collect_facts(source: Source, text: str, tree: str | None = None) -> RunFacts:
@@ -74,7 +76,8 @@ def collect_facts(source: Source, text: str, tree: str | None = None) -> RunFact
         raise ClientError(f"{text}: no tree is called {name!r}; there are {', '.join(run.trees)}")
     figures = _Figures(source, run, name)
     processes = [process for process in source.processes() if process.tree == name]
-    events = [event.type for event in source.events(types=["gap", "oom_kill"])]
+    events = source.events(types=["gap", "oom_kill"])
+    oom_kills = [event for event in events if event.type == "oom_kill"]
     peak_bytes, peak_time = figures.memory_peak()
     tree_cpu_seconds = figures.last("sum(last_over_time(proctree_cpu_seconds_total{}))")
     of_command = run.cpu_seconds if run.command is not None and name == run.trees[0] else None
@@ -98,8 +101,9 @@ def collect_facts(source: Source, text: str, tree: str | None = None) -> RunFact
         io_write_bytes=_whole(figures.last("sum(last_over_time(proctree_io_write_bytes_total{}))")),
         processes=len(processes),
         largest_processes=[_large(process) for process in processes[:_MOST_PROCESSES]],
-        gaps=events.count("gap"),
-        oom_kills=events.count("oom_kill"),
+        gaps=len(events) - len(oom_kills),
+        oom_kills=len(oom_kills),
+        ended_with_oom_kill=_ended_with(oom_kills, processes, run.interval),
     )
 
 
@@ -119,6 +123,17 @@ def _large(process: ProcessRecord) -> LargeProcess:
         cpu_seconds=process.cpu_seconds,
         how_it_ended="running" if process.end is None else process.how_it_ended,
     )
+
+
+def _ended_with(
+    oom_kills: Sequence[RunEvent], processes: Sequence[ProcessRecord], interval_s: float
+) -> LargeProcess | None:
+    """The largest process that ended within a collection of an OOM kill: the kernel counts these, but names nobody."""
+    for process in processes:  # the largest first
+        end = process.end
+        if end is not None and any(abs(end - event.t) <= interval_s for event in oom_kills):
+            return _large(process)
+    return None
 
 
 class _Figures:
@@ -159,6 +174,10 @@ class Fact(NamedTuple):
     read: Callable[[RunFacts], str | float | None]
 
 
+def _name(process: LargeProcess | None) -> str | None:
+    return None if process is None else f"{process.cmdline or process.comm} (PID {process.pid})"
+
+
 def _mean_cpus(run: RunFacts) -> float | None:
     return run.cpu_seconds / run.duration_seconds if run.cpu_seconds is not None and run.duration_seconds > 0 else None
 
@@ -167,13 +186,15 @@ def _peak_after(run: RunFacts) -> float | None:
     return None if run.memory_peak_time is None else max(0.0, run.memory_peak_time - run.start)
 
 
-def _of_largest(place: int, read: Callable[[LargeProcess], str | float]) -> Callable[[RunFacts], str | float | None]:
+def _of_largest(
+    place: int, read: Callable[[LargeProcess], str | float | None]
+) -> Callable[[RunFacts], str | float | None]:
     return lambda run: read(run.largest_processes[place]) if place < len(run.largest_processes) else None
 
 
 def _largest(place: int, which: str) -> tuple[Fact, ...]:
     return (
-        Fact(f"{which} process", "text", _of_largest(place, lambda one: one.cmdline or one.comm)),
+        Fact(f"{which} process", "text", _of_largest(place, _name)),
         Fact(f"{which} process: peak memory", "bytes", _of_largest(place, lambda one: one.memory_peak_bytes)),
         Fact(f"{which} process: CPU", "seconds", _of_largest(place, lambda one: one.cpu_seconds)),
     )
@@ -197,4 +218,5 @@ FACTS: tuple[Fact, ...] = (
     *_largest(2, "third largest"),
     Fact("gaps", "", lambda run: run.gaps),
     Fact("OOM kills", "", lambda run: run.oom_kills),
+    Fact("largest process that ended then", "text", lambda run: _name(run.ended_with_oom_kill)),
 )

@@ -11,7 +11,7 @@ import msgspec
 from prom_probe.cli.clock import format_time
 from prom_probe.cli.facts import FACTS, Fact, RunFacts
 from prom_probe.config.units import human_duration, human_size
-from prom_probe.model.printable import printable, printable_json
+from prom_probe.model.printable import printable, printable_json, shorten
 
 # Of a command line in a table for people.
 _MOST_CHARACTERS = 60
@@ -57,8 +57,7 @@ def _shown(fact: Fact, run: RunFacts) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        text = printable(value)
-        return text if len(text) <= _MOST_CHARACTERS else text[: _MOST_CHARACTERS - 1] + "…"
+        return shorten(printable(value), _MOST_CHARACTERS)
     if fact.unit == "time":
         return format_time(value, milliseconds=False)
     if fact.unit == "bytes":

@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from prom_probe.cli.error import ClientError, fail
-from prom_probe.model.printable import printable, printable_json
+from prom_probe.model.printable import printable, printable_json, shorten
 
 if TYPE_CHECKING:
     from prom_probe.history.run_info import RunInfo
@@ -136,8 +136,6 @@ def _cells(run: _ListedRun) -> tuple[str, ...]:
 
     ended = "running" if run.running else run.how_it_ended or "unknown"
     lasted = "" if run.end is None else human_duration(round(run.end - run.start, 1))
-    command = shlex.join(run.command or ())
-    if len(command) > _MOST_CHARACTERS:
-        command = command[: _MOST_CHARACTERS - 1] + "…"
+    command = shorten(printable(shlex.join(run.command or ())), _MOST_CHARACTERS)
     when = format_time(run.start, milliseconds=False)
     return tuple(map(printable, (run.source, run.name, when, lasted, ended, human_size(run.bytes), command)))

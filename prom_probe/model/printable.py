@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+_CUT = "..."
+
 
 def printable(text: str) -> str:
     r"""`text` on one line: control characters, bidi marks, invisible characters and line ends as `\xNN`, `\uNNNN`."""
@@ -13,6 +15,14 @@ def printable_json(text: str) -> str:
     if text.replace("\n", "").isprintable():
         return text
     return "".join(char if char == "\n" or char.isprintable() else _json_escaped(char) for char in text)
+
+
+def shorten(text: str, most: int) -> str:
+    """`text`, or its beginning and its end: the program is at the one, what distinguishes it often at the other."""
+    if len(text) <= most:
+        return text
+    kept = most - len(_CUT)
+    return text[: kept - kept // 2] + _CUT + text[len(text) - kept // 2 :]
 
 
 def _escaped(char: str) -> str:

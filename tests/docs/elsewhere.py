@@ -66,6 +66,13 @@ def _file(text: str) -> None:
     _paths(text.replace("-f ", ""))
 
 
+def _limited(text: str) -> str:
+    """Under a limit in a cgroup of our own."""
+    match = re.fullmatch(r"systemd-run --user --scope -p MemoryMax=(\d+)M -p MemorySwapMax=0 (.*)", text)
+    assert match, "systemd-run is not given what a memory limit needs"
+    return f"python -m tests.support.limited {int(match[1]) << 20} {match[2]}"
+
+
 def _with_help(text: str) -> str:
     """Its arguments are right: they are parsed before the help is printed."""
     return f"{text} --help"
@@ -79,5 +86,6 @@ ELSEWHERE = (
     Elsewhere(r"systemctl .*", "it would change this machine", _unit),
     Elsewhere(r"pip install .*", "it is installed", lambda text: None),
     Elsewhere(r"prom-probe top\b.*", "it draws in a terminal; tests/e2e/test_top.py drives it", _with_help),
+    Elsewhere(r"systemd-run .*", "it needs systemd and its user's session", _limited),
     Elsewhere(r"python -m (?:bench|pytest)\b.*", "they run for minutes", _module),
 )

@@ -108,7 +108,7 @@ def commands(block: Block) -> Iterator[Command]:
                 yield Command(line.strip(), None, number)
     elif block.language == "console":
         found: list[tuple[str, list[str], int]] = []
-        for number, line in _joined(block.text.splitlines(), block.line + 1):
+        for number, line in _joined(block.text.splitlines(), block.line + 1, prompt="$ "):
             if line.startswith("$ "):
                 found.append((line[2:], [], number))
             elif not found:
@@ -119,13 +119,14 @@ def commands(block: Block) -> Iterator[Command]:
             yield Command(text, "\n".join(shown), number)
 
 
-def _joined(lines: list[str], first: int) -> Iterator[tuple[int, str]]:
+def _joined(lines: list[str], first: int, prompt: str = "") -> Iterator[tuple[int, str]]:
     whole = ""
     for number, line in enumerate(lines, first):
         whole += line
-        if whole.endswith("\\"):
+        is_command = whole.startswith(prompt)
+        if is_command and whole.endswith("\\"):
             whole = whole[:-1]
-        elif whole.endswith("|"):
+        elif is_command and whole.endswith("|"):
             whole += " "
         else:
             yield number, whole

@@ -24,7 +24,7 @@ from tests.support.sidecar import children, read_comm
 from tests.support.waiting import DEADLINE_S, wait_for
 
 # Commands that go on until they are told to end: they run beside those that follow, up to the next such command.
-_STAYS = re.compile(r"(?:[A-Z_]+=\S+ )*prom-probe (?:run|serve)\b")
+_STAYS = re.compile(r"(?:[A-Z_]+=\S+ |python -m tests\.support\.limited \d+ )*prom-probe (?:run|serve)\b")
 _PORTS = {"19990": "/metrics", "19991": "the query API", "8000": "an application"}
 _BUILTINS = {"echo", "cd", "export", "kill", "test", "true"}
 
@@ -120,7 +120,8 @@ class Shell:
             command = command._replace(text=inner)
         self._find_programs(command.text)
         kept = re.search(r"(?:--storage\.tsdb\.path=|prom-probe storage \w+ )(\S+)", command.text)
-        if kept and self._staying_is is not None and f"--storage.tsdb.path={kept[1]}" in self._staying_is.text:
+        staying = "" if self._staying_is is None else self._staying_is.text
+        if (kept and f"--storage.tsdb.path={kept[1]}" in staying) or ("@last" in command.text and " -- " in staying):
             self._end()  # what a run has stored is asked for after its end
         if _STAYS.match(command.text) and "--help" not in command.text:
             self._end()

@@ -23,7 +23,9 @@ def _column(definition: Definition, **labels: str) -> Column:
     return Column(definition.family, make_labels(definition.family.name, labels))
 
 
-def make_stored_run(path: Path, *, seconds: int = 60, peak_mib: int = 300, exit_status: int = 0) -> str:
+def make_stored_run(
+    path: Path, *, seconds: int = 60, peak_mib: int = 300, exit_status: int = 0, oom_kill_second: int | None = None
+) -> str:
     """A run of `python train.py` whose memory peaks ten seconds after its start; returns its directory.
 
     CPU: half a second each second, a tenth of it in the system; IO: 1 MiB read each second, nothing written. A child
@@ -62,6 +64,8 @@ def make_stored_run(path: Path, *, seconds: int = 60, peak_mib: int = 300, exit_
         store.append_row("process", 0, round(t * 1000), row(values) + of_processes)
         history.row(t, of_processes)
         history.tick(t)
+    if oom_kill_second is not None:
+        history.happened(RunEvent(START_S + oom_kill_second, "oom_kill", "python", text="1 process"))
     history.happened(RunEvent(START_S + 30, "gap", text="process: 3 s without samples"))
     end_s = START_S + seconds + 0.2
     history.command_ended(end_s, exit_status, None, duration_s=seconds - 0.5, cpu_seconds=seconds * 0.5 - 1)

@@ -7,9 +7,10 @@ import shlex
 from prom_probe.cli.clock import format_time
 from prom_probe.cli.facts import LargeProcess, RunFacts
 from prom_probe.config.units import human_duration, human_size
-from prom_probe.model.printable import printable
+from prom_probe.model.printable import printable, shorten
 
 _PLACES = ("Largest process", "Second largest", "Third largest")
+_MOST_CHARACTERS = 60
 
 
 def header_facts(run: RunFacts) -> list[tuple[str, str]]:
@@ -28,6 +29,7 @@ def header_facts(run: RunFacts) -> list[tuple[str, str]]:
         ("Processes", f"{run.processes}"),
         ("Gaps", f"{run.gaps}"),
         ("OOM kills", f"{run.oom_kills}" if run.oom_kills else None),
+        ("Ended then", _large(run, run.ended_with_oom_kill) if run.ended_with_oom_kill else None),
         *zip(_PLACES, (_large(run, process) for process in run.largest_processes), strict=False),
     )
     return [(name, printable(value)) for name, value in facts if value]
@@ -57,4 +59,5 @@ def _storage(run: RunFacts) -> str | None:
 
 def _large(run: RunFacts, process: LargeProcess) -> str:
     peak = _peak(run, process.memory_peak_bytes, process.memory_peak_time)
-    return f"{process.comm} {process.pid}: {peak}, CPU {human_duration(process.cpu_seconds)}, {process.how_it_ended}"
+    name = shorten(process.cmdline or process.comm, _MOST_CHARACTERS)
+    return f"{name} (PID {process.pid}): {peak}, CPU {human_duration(process.cpu_seconds)}, {process.how_it_ended}"

@@ -5,25 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from prom_probe.collectors.process.process import Process
+from prom_probe.model.printable import shorten
 from prom_probe.sources.proc_pid_cmdline import parse_proc_pid_cmdline
 
 # Characters of a command line that a label holds.
 CMDLINE_MOST = 256
-_CUT = "..."
 
 
 def cmdline_label(data: bytes) -> str:
     """/proc/PID/cmdline as a label: arguments separated by spaces, without control characters, of a limited length."""
     text = " ".join(parse_proc_pid_cmdline(data))
     return shorten("".join(char if char.isprintable() else _escape(char) for char in text), CMDLINE_MOST)
-
-
-def shorten(text: str, most: int) -> str:
-    """`text`, or its beginning and its end: the program is at the one, what distinguishes it often at the other."""
-    if len(text) <= most:
-        return text
-    kept = most - len(_CUT)
-    return text[: kept - kept // 2] + _CUT + text[len(text) - kept // 2 :]
 
 
 def _escape(char: str) -> str:

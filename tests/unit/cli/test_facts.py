@@ -48,6 +48,14 @@ def test_the_facts_are_those_of_the_run(runs: tuple[str, str]) -> None:
     assert (second.pid, second.memory_peak_bytes) == (7, 20 * MIB)
 
 
+@pytest.mark.parametrize(("second", "pid"), [(15, 8), (17, None)])
+def test_the_process_that_ended_with_an_oom_kill(tmp_path: Path, second: int, pid: int | None) -> None:
+    """PID 8 ends in the fifteenth second; one that ended two seconds before a kill was not its victim."""
+    facts = collect_facts(open_source(make_stored_run(tmp_path / "run", oom_kill_second=second)), "run")
+    victim = facts.ended_with_oom_kill
+    assert (facts.oom_kills, victim.pid if victim else None) == (1, pid)
+
+
 def test_the_table_has_both_runs_and_their_ratios(runs: tuple[str, str]) -> None:
     """For people: units, and no row that neither has."""
     lines = {line[:30].strip(): line[30:].split("  ") for line in compare(*runs).splitlines()[1:]}
