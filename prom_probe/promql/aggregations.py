@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
@@ -12,6 +11,7 @@ from prom_probe.model.labels import METRIC_NAME, Labels, make_labels
 from prom_probe.promql.ast import Aggregate, String
 from prom_probe.promql.budget import Budget
 from prom_probe.promql.functions.labels import is_label_name
+from prom_probe.promql.label_hash import label_hash
 from prom_probe.promql.literals import quote
 from prom_probe.promql.quantile import go_float, note_bad_quantiles, quantile
 from prom_probe.promql.query import Evaluation
@@ -223,6 +223,7 @@ def _choose(ev: Evaluation, node: Aggregate, param: Floats, vector: Vector) -> V
         return empty(ev.steps)
     if not vector.labels:
         return vector
+    vector = vector.sorted()  # the first ones are chosen among equal ones
     groups = Groups(vector, node.grouping, node.without, ev.query.budget)
     choice = _CHOICES[node.op](groups, vector)
     ev.query.budget.hold(len(vector.labels) * ev.steps)
@@ -298,19 +299,13 @@ def _limitk(groups: Groups, vector: Vector) -> Choice:
 
 def _limit_ratio(groups: Groups, vector: Vector) -> Choice:
     """A share of the series, always the same ones, by a hash of their labels. A negative share is the complement."""
-    offset = np.array([_unit_hash(vector.labels[i]) for i in groups.order])[:, None]
+    offset = np.array([label_hash(vector.labels[i]) / (2**64 - 1) for i in groups.order])[:, None]
 
     def choice(values: Floats, present: Bools, ratio: Floats) -> tuple[Bools, Ints | None]:
         ratio = np.clip(ratio, -1.0, 1.0)
         return present & np.where(ratio >= 0, offset < ratio, offset >= 1 + ratio), None
 
     return choice
-
-
-def _unit_hash(labels: Labels) -> float:
-    """From 0 up to, not including, 1: evenly spread, and the same in every process."""
-    text = "\xff".join(part for pair in labels for part in pair).encode(errors="surrogateescape")
-    return ((zlib.crc32(text) * 0x9E3779B1) & 0xFFFFFFFF) / 2**32
 
 
 _CHOICES: dict[str, Callable[[Groups, Vector], Choice]] = {

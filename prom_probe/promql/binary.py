@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from prom_probe.model.labels import METRIC_NAME, Labels, label_value, make_labels
+from prom_probe.model.labels import Labels, label_value, make_labels
 from prom_probe.promql.ast import COMPARISONS, SET_OPERATORS, Binary, Matching
 from prom_probe.promql.budget import Budget
 from prom_probe.promql.literals import quote
@@ -70,7 +70,7 @@ def _signature(matching: Matching) -> Callable[[Labels], Labels]:
     names = frozenset(matching.labels)
     if matching.on:
         return lambda labels: tuple(pair for pair in labels if pair[0] in names)
-    left_out = names | {METRIC_NAME}
+    left_out = names | NAMING
     return lambda labels: tuple(pair for pair in labels if pair[0] not in left_out)
 
 

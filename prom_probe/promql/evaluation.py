@@ -141,12 +141,13 @@ class Evaluator:
 
     def _selector(self, node: Selector) -> Vector:
         rows, _ = self._latest(node, with_times=False)
-        return rows
+        return rows.sorted() if self.steps == 1 else rows
 
     def timestamps(self, node: Selector) -> Vector:
         """When the samples that a selector gives were taken, in seconds."""
         rows, times = self._latest(node, with_times=True)
-        return rows.replace(np.concatenate(times)) if times else rows
+        taken = rows.replace(np.concatenate(times)) if times else rows
+        return taken.sorted() if self.steps == 1 else taken
 
     def _latest(self, node: Selector, *, with_times: bool) -> tuple[Vector, list[Floats]]:
         """The newest sample of each series within the lookback; on request their times (seconds), batch by batch."""

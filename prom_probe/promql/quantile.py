@@ -63,3 +63,9 @@ def go_float(value: float) -> str:
     digits = text.partition("e")[0].replace(".", "").lstrip("-0").rstrip("0")
     scientific = f"{value:.{max(len(digits) - 1, 0)}e}"
     return text.removesuffix(".0") if -4 <= int(scientific.partition("e")[2]) < 6 else scientific
+
+
+def openmetrics(value: float) -> str:
+    """A float as OpenMetrics writes it: a whole number with a decimal."""
+    text = go_float(value)
+    return text if set(text) & set(".eNI") else f"{text}.0"

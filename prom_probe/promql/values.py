@@ -45,6 +45,11 @@ class Vector:
         """The same series with other values."""
         return Vector(self.labels, values, self.present if present is None else present, self.drop)
 
+    def sorted(self) -> Vector:
+        """The series in the order of their labels."""
+        order = sorted(range(len(self.labels)), key=self.labels.__getitem__)
+        return self if order == list(range(len(order))) else self.rows(order)
+
     def rows(self, index: Sequence[int] | Ints) -> Vector:
         """The series in these rows."""
         return Vector(

@@ -16,7 +16,7 @@ from tests.promqltest.script import NATIVE, Eval, Load
 # Prometheus's own hash.
 _CHOICE = "experimental aggregation"
 _FEATURES = {
-    "experimental function": r"\b(?:info|histogram_quantiles|max_of|min_of)\s*\(",
+    "experimental function": r"\b(?:max_of|min_of)\s*\(",
     _CHOICE: r"\blimit_ratio\b",
     "experimental modifier": r"\b(?:anchored|smoothed)\b|\bfill(?:_left|_right)?\s*\(|\b(?:step|range)\s*\(\s*\)",
     "experimental duration expression": r"\[[^\]:]*[-+*/%^(][^\]]*\]|\[[^\]]*:[^\]]*[-+*/%^(]"

@@ -69,4 +69,7 @@ def over_windows(
         values, present = kernel(windows, *scalars)
         budget.hold(-working)
         rows.add(labels, drop, values, present)
-    return rows.vector() if keep_name else ev.query.unnamed(rows.vector(), merge=False)
+    vector = rows.vector()
+    if ev.steps == 1:
+        vector = vector.sorted()
+    return vector if keep_name else ev.query.unnamed(vector, merge=False)

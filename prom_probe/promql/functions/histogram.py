@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from prom_probe.model.labels import METRIC_NAME, Labels, label_value
-from prom_probe.promql.ast import Call, Node, Type
+from prom_probe.model.labels import METRIC_NAME, Labels, label_value, make_labels
+from prom_probe.promql.ast import Call, Node, String, Type
 from prom_probe.promql.functions.base import Function
 from prom_probe.promql.literals import quote
-from prom_probe.promql.quantile import go_float, note_bad_quantiles, outside
+from prom_probe.promql.quantile import go_float, note_bad_quantiles, openmetrics, outside
 from prom_probe.promql.query import Evaluation
 from prom_probe.promql.values import Bools, Floats, Value, Vector, empty
 
@@ -229,6 +229,27 @@ def _histogram_quantile(ev: Evaluation, node: Call) -> Value:
     return _joined(ev, parts)
 
 
+def _histogram_quantiles(ev: Evaluation, node: Call) -> Value:
+    """The quantiles of several ranks, each with its rank in a label."""
+    vector, name = ev.vector(node.args[0]), node.args[1]
+    assert isinstance(name, String)
+    ranks = [ev.scalar(argument) for argument in node.args[2:]]
+    for q, argument in zip(ranks, node.args[2:], strict=True):
+        note_bad_quantiles(ev, q, argument)
+    parts, forced = [], []
+    for found in _histograms(ev, vector, node.args[0]):
+        forced += _make_monotonic(ev, found)
+        for q in ranks:
+            values = _quantile(found, q)
+            for one in np.unique(q):
+                rank = {name.value: openmetrics(float(one))}
+                labels = [make_labels("", {**dict(labels), **rank}) for labels in found.labels]
+                there = found.present & ((q == one) | (np.isnan(q) & np.isnan(one)))
+                parts.append((replace(found, labels=labels, present=there), values))
+    _note_corrections(ev, forced, node.args[1])
+    return _joined(ev, parts)
+
+
 def _histogram_fraction(ev: Evaluation, node: Call) -> Value:
     lower, upper = ev.scalar(node.args[0]), ev.scalar(node.args[1])
     vector = ev.vector(node.args[2])
@@ -244,6 +265,9 @@ def _of_native(ev: Evaluation, node: Call) -> Value:
 HISTOGRAM = {
     "histogram_quantile": Function(_histogram_quantile, (Type.SCALAR, Type.VECTOR)),
     "histogram_fraction": Function(_histogram_fraction, (Type.SCALAR, Type.SCALAR, Type.VECTOR)),
+    "histogram_quantiles": Function(
+        _histogram_quantiles, (Type.VECTOR, Type.STRING, Type.SCALAR, Type.SCALAR), optional=8, experimental=True
+    ),
     "histogram_avg": Function(_of_native, (Type.VECTOR,)),
     "histogram_count": Function(_of_native, (Type.VECTOR,)),
     "histogram_sum": Function(_of_native, (Type.VECTOR,)),

@@ -73,7 +73,7 @@ ERRORS = [
     ),
     ("rate(+y[5m])", "1:6: parse error: unary expression only allowed on"),
     ("limitk(x, y)", "1:8: parse error: expected type scalar in aggregation parameter, got instant vector"),
-    ("info(x)", '1:1: parse error: unknown function with name "info"'),
+    ("nothing(x)", '1:1: parse error: unknown function with name "nothing"'),
     ("start()", '1:1: parse error: unknown function with name "start"'),
     ("x + fill(0) y", '1:13: parse error: unexpected identifier "y"'),
     ("x[0]", "1:3: parse error: duration must be greater than 0"),

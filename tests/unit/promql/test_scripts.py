@@ -143,7 +143,7 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     script = tmp_path / "some.test"
     script.write_text(
         "load 1m\n  x 1\n  h {{count:1}}\n\neval instant at 0 x\n  x 1\n\neval instant at 0 x + 1\n  {} 3\n\n"
-        "eval instant at 0 h\n  h {{count:1}}\n\neval instant at 0 info(x)\n  x 1\n\n"
+        "eval instant at 0 h\n  h {{count:1}}\n\neval instant at 0 h + min_of(1, 2)\n  x 1\n\n"
         'eval instant at 0 {__name__=~"x|h"}\n  x 1\n'
     )
     assert main([str(script)]) == 1

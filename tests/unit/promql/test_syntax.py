@@ -210,6 +210,8 @@ def test_signatures() -> None:
     assert optional == {
         **dict.fromkeys(dates, 1),
         "round": 1,
+        "info": 1,
+        "histogram_quantiles": 8,
         "label_join": -1,
         "sort_by_label": -1,
         "sort_by_label_desc": -1,
