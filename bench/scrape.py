@@ -9,6 +9,7 @@ from statistics import median
 from prometheus_client.parser import text_string_to_metric_families
 
 from prom_probe.collectors.scrape.page import ExpositionPage, PageLimits
+from prom_probe.collectors.scrape.target_labels import TargetLabels
 
 ROUNDS = 20
 
@@ -38,7 +39,7 @@ def main() -> None:
     print("milliseconds a page, median; ratio: library / same series")
     print(f"{'samples':>8} {'first':>9} {'same series':>12} {'another one':>12} {'library':>9} {'ratio':>6}")
     for samples in (100, 500, 5000):
-        page = ExpositionPage(PageLimits())
+        page = ExpositionPage(PageLimits(), TargetLabels({}).finish)
 
         def read(body: bytes, page: ExpositionPage = page) -> None:
             page.read(body, False)

@@ -11,11 +11,12 @@ from prom_probe import __version__
 from prom_probe.collectors.scrape.collector import HEADERS, ScrapeCollector, Target
 from prom_probe.collectors.scrape.exposed import Exposed
 from prom_probe.collectors.scrape.page import PageLimits
+from prom_probe.collectors.scrape.target_labels import TargetLabels
 from prom_probe.probe.loop import Probe
 from prom_probe.ring.doorbell import Doorbell
 from prom_probe.ring.producer import Producer
 from prom_probe.ring.slot import Slot
-from prom_probe.sources.http_page import HttpPage, parse_endpoint
+from prom_probe.sources.http_page import HttpPage, PageAccess, parse_endpoint
 from prom_probe.worker_threads import WorkerThreads
 
 if TYPE_CHECKING:
@@ -41,9 +42,10 @@ def timeout_s(config: Config) -> float:
 def make_source(config: Config, target: ScrapeTarget) -> HttpPage:
     """The source of a target's pages."""
     headers = {**HEADERS, "User-Agent": f"prom_probe/{__version__}"}
-    if (authorization := target.authorization) is not None:
-        headers["Authorization"] = authorization.reveal()
-    return HttpPage(parse_endpoint(target.endpoint), headers, config.scrape_body_size_limit)
+    authorization = target.authorization
+    secret = [] if authorization is None else [("Authorization", authorization.reveal())]
+    access = PageAccess(lambda: secret)
+    return HttpPage(parse_endpoint(target.endpoint), headers, config.scrape_body_size_limit, access)
 
 
 def make_collectors(config: Config, log: Callable[[str, str], None]) -> list[ScrapeCollector]:
@@ -51,7 +53,8 @@ def make_collectors(config: Config, log: Callable[[str, str], None]) -> list[Scr
     limits, exposed = PageLimits(samples=config.scrape_sample_limit), Exposed(config.scrape_expose)
     collectors = []
     for scraped in config.scrape:
-        target = Target(scraped.name, parse_endpoint(scraped.endpoint).instance, timeout_s(config), limits)
+        labels = TargetLabels({"job": scraped.name, "instance": parse_endpoint(scraped.endpoint).instance})
+        target = Target(scraped.name, labels, timeout_s(config), limits)
         collectors.append(ScrapeCollector(target, make_source(config, scraped), exposed, log))
     return collectors
 

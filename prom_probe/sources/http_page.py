@@ -1,10 +1,13 @@
 """Reads a page over HTTP, within a deadline and a size limit, and keeps the connection."""
 
+from __future__ import annotations
+
 import re
 import socket
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urljoin
 
@@ -23,7 +26,7 @@ _REDIRECT_STATUS = (301, 302, 303, 307, 308)
 
 
 class PageError(Exception):
-    """The page could not be read; `reason` is "connect", "timeout", "http" or "size"."""
+    """The page could not be read; `reason` is "connect", "tls", "timeout", "http", "size" or "credentials"."""
 
     def __init__(self, reason: str, text: str) -> None:
         super().__init__(text)
@@ -74,6 +77,33 @@ def parse_endpoint(url: str) -> Endpoint:
     return Endpoint(match[1], match[2] or match[3], port, "", resource if resource[0] == "/" else f"/{resource}")
 
 
+def _default_tls() -> ssl.SSLContext:
+    import ssl  # 4 MB
+
+    return ssl.create_default_context()
+
+
+class PageAccess:
+    """What a target asks for, and how it is recognised.
+
+    `secret_headers` go to the target alone, not to where it redirects; they are asked for with each request.
+    `tls_context` is asked for with each connection. Both may raise OSError or UnicodeDecodeError.
+    """
+
+    def __init__(
+        self,
+        secret_headers: Callable[[], Sequence[tuple[str, str]]] = lambda: (),
+        tls_context: Callable[[], ssl.SSLContext] | None = None,
+        server_name: str = "",
+        *,
+        follow_redirects: bool = True,
+    ) -> None:
+        self.secret_headers = secret_headers
+        self.tls_context = tls_context if tls_context is not None else cache(_default_tls)
+        self.server_name = server_name
+        self.follow_redirects = follow_redirects
+
+
 class HttpPage:
     """One endpoint's page. Not thread-safe. The connection is kept between two readings."""
 
@@ -82,17 +112,18 @@ class HttpPage:
         endpoint: Endpoint,
         headers: dict[str, str],
         max_bytes: int,
+        access: PageAccess | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`max_bytes` limits the decompressed body; `headers` are sent with every request."""
         self._endpoint = endpoint
         self._headers = dict(headers)
         self._max_bytes = max_bytes
+        self._access = access if access is not None else PageAccess()
         self._monotonic = monotonic
         self._sock: socket.socket | None = None
         self._peer: tuple[str, str, int, str] | None = None  # the endpoint that the connection is to
         self._address = ""  # the target's own, as it was connected to
-        self._tls: ssl.SSLContext | None = None
 
     def read(self, timeout_s: float) -> Page:
         """The whole page, within `timeout_s`; follows a few redirects. Raises PageError."""
@@ -104,7 +135,7 @@ class HttpPage:
             if answer.status == 200:
                 return Page(answer.body(), answer.headers.get("content-type", ""))
             location = answer.headers.get("location")
-            if answer.status not in _REDIRECT_STATUS or location is None:
+            if answer.status not in _REDIRECT_STATUS or location is None or not self._access.follow_redirects:
                 raise PageError("http", f"the status is {answer.status} {answer.phrase}".rstrip())
             endpoint = _follow(endpoint, location)
         raise PageError("http", f"more than {_REDIRECTS} redirects")
@@ -115,7 +146,7 @@ class HttpPage:
             self._sock.close()
             self._sock = None
 
-    def _ask(self, endpoint: Endpoint, deadline_s: float, *, redirected: bool) -> "_Answer":
+    def _ask(self, endpoint: Endpoint, deadline_s: float, *, redirected: bool) -> _Answer:
         """Send a request and read the whole answer; if the peer has closed the kept connection, on a new one."""
         while True:
             kept = self._sock is not None and self._peer == endpoint[:4]
@@ -150,14 +181,14 @@ class HttpPage:
                 self.close()
             return answer
 
-    def _exchange(self, endpoint: Endpoint, answer: "_Answer", deadline_s: float) -> None:
+    def _exchange(self, endpoint: Endpoint, answer: _Answer, deadline_s: float) -> None:
         sock = self._sock
         assert sock is not None
         host = "localhost" if endpoint.path else endpoint.instance
-        head = {"Host": host, **self._headers}
-        if endpoint[:4] != self._endpoint[:4]:
-            head.pop("Authorization", None)  # a server must not send a password elsewhere
-        lines = [f"GET {_quoted(endpoint.resource)} HTTP/1.1", *(f"{name}: {value}" for name, value in head.items())]
+        head = [("Host", host), *self._headers.items()]
+        if endpoint[:4] == self._endpoint[:4]:  # a server must not send a password elsewhere
+            head += self._secret_headers()
+        lines = [f"GET {_quoted(endpoint.resource)} HTTP/1.1", *(f"{name}: {value}" for name, value in head)]
         self._left(sock, deadline_s)
         sock.sendall("\r\n".join([*lines, "\r\n"]).encode())
         while not answer.complete:
@@ -169,6 +200,12 @@ class HttpPage:
                     return
                 raise _Closed
             answer.feed(data)
+
+    def _secret_headers(self) -> Sequence[tuple[str, str]]:
+        try:
+            return self._access.secret_headers()
+        except (OSError, UnicodeDecodeError) as error:
+            raise PageError("credentials", _reason(error)) from None
 
     def _left(self, sock: socket.socket, deadline_s: float) -> None:
         """Give the next call on `sock` the time that is left; raises TimeoutError if there is none."""
@@ -208,16 +245,32 @@ class HttpPage:
         return sock
 
     def _secured(self, sock: socket.socket, host: str, deadline_s: float) -> socket.socket:
-        import ssl  # 4 MB
+        import ssl
 
         try:
-            if self._tls is None:
-                self._tls = ssl.create_default_context()
+            context = self._access.tls_context()
+        except (OSError, UnicodeDecodeError) as error:
+            sock.close()
+            raise PageError("credentials", _reason(error)) from None
+        try:
             self._left(sock, deadline_s)
-            return self._tls.wrap_socket(sock, server_hostname=host)
+            return context.wrap_socket(sock, server_hostname=self._access.server_name or host)
+        except ssl.SSLCertVerificationError as error:
+            sock.close()
+            raise PageError("tls", f"its certificate is not trusted: {error.verify_message or error.reason}") from None
+        except ssl.SSLError as error:
+            sock.close()
+            raise PageError("tls", f"no TLS connection: {error.reason or error}") from None
         except OSError:
             sock.close()
             raise
+
+
+def _reason(error: OSError | UnicodeDecodeError) -> str:
+    """What is wrong with a file of a secret, by its name."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
 
 
 class _Closed(Exception):
@@ -271,7 +324,7 @@ class _Answer:
         if self.status < 200:
             return
         self._in_body = True
-        encoding = self.headers.get("content-encoding", "identity").lower()
+        encoding = self.headers.get("content-encoding", "").strip().lower() or "identity"
         if encoding == "gzip":
             self._gzip = zlib.decompressobj(wbits=31)
         elif encoding != "identity":

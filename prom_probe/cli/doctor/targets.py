@@ -17,6 +17,8 @@ _CHANGES = {
     "timeout": "give it more time with a longer --interval.scrape (it gets nine tenths of that), or make it cheaper",
     "http": "give the path of its metrics with --scrape, and let it answer there without a password",
     "size": "allow more with --scrape.body-size-limit, or make the page smaller",
+    "tls": "name its CA in tls_config: ca_file of scrape_configs; insecure_skip_verify: true there trusts anyone",
+    "credentials": "have the file there, readable by prom_probe's user",
     "parse": "give the path of its metrics with --scrape; if this is it, its format is neither text nor OpenMetrics",
     "samples": "allow more with --scrape.sample-limit, or make the page smaller",
     "labels": "make it use fewer or shorter labels",
@@ -35,7 +37,9 @@ def check_targets(config: Config) -> Iterator[Finding]:
 
 def _check(config: Config, scrape: ScrapeTarget) -> Finding:
     from prom_probe.collectors.scrape.collector import is_openmetrics
-    from prom_probe.collectors.scrape.page import ExpositionError, ExpositionPage, PageLimits
+    from prom_probe.collectors.scrape.exposition_error import ExpositionError
+    from prom_probe.collectors.scrape.page import ExpositionPage, PageLimits
+    from prom_probe.collectors.scrape.target_labels import TargetLabels
     from prom_probe.probe.scraper import make_source, timeout_s
     from prom_probe.sources.http_page import PageError
 
@@ -44,8 +48,9 @@ def _check(config: Config, scrape: ScrapeTarget) -> Finding:
     pages = make_source(config, scrape)
     try:
         page = pages.read(timeout_s(config))
-        openmetrics = is_openmetrics(page.content_type)
-        samples, _ = ExpositionPage(PageLimits(samples=config.scrape_sample_limit)).read(page.body, openmetrics)
+        openmetrics = is_openmetrics(page)
+        limits = PageLimits(samples=config.scrape_sample_limit)
+        samples = ExpositionPage(limits, TargetLabels({}).finish).read(page.body, openmetrics).samples
     except (PageError, ExpositionError) as error:
         without = f'up{{job="{scrape.name}"}} is 0, and nothing of its page is stored'
         return Finding(subject, source, "missing", "", str(error), _CHANGES[error.reason], without)

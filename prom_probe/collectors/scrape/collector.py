@@ -2,14 +2,15 @@
 
 import time
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from prom_probe.collectors.scrape.exposed import Exposed, attached
+from prom_probe.collectors.scrape.exposed import Exposed
+from prom_probe.collectors.scrape.exposition_error import ExpositionError
 from prom_probe.collectors.scrape.families import FAILURES, REASONS, REPORT, UNEXPOSED
-from prom_probe.collectors.scrape.page import ExpositionError, ExpositionPage, PageLimits, PageSeries
+from prom_probe.collectors.scrape.page import ExpositionPage, PageCount, PageLimits, PageSeries, StampedSample
+from prom_probe.collectors.scrape.target_labels import TargetLabels
 from prom_probe.model.family import Column, column
-from prom_probe.model.labels import make_labels
 from prom_probe.model.layout import Layout
 from prom_probe.model.sample import STALE
 from prom_probe.sources.http_page import Page, PageError
@@ -23,6 +24,9 @@ HEADERS = {
 }
 
 
+_TEXT_BEGINS = (b"", b"\n", b"\t")  # of bytes below the blank
+
+
 class PageSource(Protocol):
     """Where a target's page comes from."""
 
@@ -34,24 +38,25 @@ class PageSource(Protocol):
 
 
 class Target(NamedTuple):
-    """What to scrape; no other target has the same `job`."""
+    """What to scrape; no other target has the same `name`."""
 
-    job: str
-    instance: str
+    name: str
+    labels: TargetLabels
     timeout_s: float
     limits: PageLimits = PageLimits()
+    honor_timestamps: bool = False
 
 
-def collector_name(job: str) -> str:
+def collector_name(target: str) -> str:
     """The name of a target's collector."""
-    return f"scrape:{job}"
+    return f"scrape:{target}"
 
 
 class ScrapeCollector:
     """See `Collector`. The page's series are local, except those that `exposed` chooses.
 
-    A failed scrape ends all of the target's series; a series that the page no longer has ends at once. Timestamps in
-    the page are ignored: a row has one timestamp, the scrape's.
+    A failed scrape ends all of the target's series; a series that the page no longer has ends at once. Samples with
+    timestamps that count go to `stamped`: a row has one timestamp, the scrape's.
     """
 
     def __init__(
@@ -60,24 +65,25 @@ class ScrapeCollector:
         source: PageSource,
         exposed: Exposed,
         log: Callable[[str, str], None],
+        stamped: Callable[[Sequence[StampedSample]], None] = lambda samples: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.name = collector_name(target.job)
+        self.name = collector_name(target.name)
         self._target = target
         self._source = source
         self._exposed = exposed
         self._log = log
+        self._stamped = stamped
         self._monotonic = monotonic
-        self._page = ExpositionPage(target.limits)
+        self._page = ExpositionPage(target.limits, target.labels.finish, honor_timestamps=target.honor_timestamps)
         self._failures = dict.fromkeys(REASONS, 0)
         self._up: bool | None = None
         self._versions = (-1, -1)  # the page's epoch and the version of `exposed` that the layout was made for
         self._unexposed = 0
-        self._labels = {"job": target.job, "instance": target.instance}
         self._own = [
-            *(column(one.family, exposed=False, **self._labels) for one in REPORT),
-            *(column(FAILURES.family, target=target.job, reason=reason) for reason in REASONS),
-            column(UNEXPOSED.family, target=target.job),
+            *(Column(one.family, target.labels.report(one.family.name), False) for one in REPORT),
+            *(column(FAILURES.family, target=target.name, reason=reason) for reason in REASONS),
+            column(UNEXPOSED.family, target=target.name),
         ]
         self._first = len(self._own)
         self.layout = Layout()
@@ -85,17 +91,16 @@ class ScrapeCollector:
 
     def collect(self) -> None:
         started_s = self._monotonic()
-        samples = kept = added = 0
+        count = PageCount(0, 0, 0)
         failure = ""
         try:
             page = self._source.read(self._target.timeout_s)
-            samples, added = self._page.read(page.body, is_openmetrics(page.content_type))
-            kept = samples
+            count = self._page.read(page.body, is_openmetrics(page))
         except PageError as error:
             failure = str(error)
             self._failures[error.reason] += 1
         except ExpositionError as error:
-            failure, samples, kept, added = str(error), error.samples, error.kept, error.added
+            failure, count = str(error), PageCount(error.samples, error.kept, error.added)
             self._failures[error.reason] += 1
         if failure:
             row = self.layout.row
@@ -104,8 +109,10 @@ class ScrapeCollector:
             self._page.maybe_compact()
             self._update_layout()
             self.layout.row[self._first :] = self._page.values
+            if self._page.stamped:
+                self._stamped(self._page.stamped)
         self._log_change(failure)
-        report = (float(not failure), self._monotonic() - started_s, samples, kept, added)
+        report = (float(not failure), self._monotonic() - started_s, *count)
         self.layout.row[: self._first] = array("d", [*report, *self._failures.values(), self._unexposed])
 
     def _update_layout(self) -> None:
@@ -121,21 +128,20 @@ class ScrapeCollector:
             self.layout.add([self._column(series) for series in self._page.series[known:]])
 
     def _column(self, series: PageSeries) -> Column:
-        labels = make_labels(series.name, attached(series.labels, self._labels))
         if not self._exposed.wants(series):
-            return Column(series.family, labels, False)
-        shown = self._exposed.maybe_labels(series, self.name, self._target.job)
+            return Column(series.family, series.labels, False)
+        shown = self._exposed.maybe_shown(series, self._target.labels.own)
+        self._unexposed += shown is None or not shown.whole
         if shown is None:
-            self._unexposed += 1
-            return Column(series.family, labels, False)
-        return Column(series.family, labels, True, shown)
+            return Column(series.family, series.labels, False)
+        return Column(series.family, series.labels, True, shown.labels)
 
     def _log_change(self, failure: str) -> None:
         """Log that the target went down or came back."""
         up = not failure
         if up != self._up and (failure or self._up is not None):
             level, what = ("info", "is scraped again") if up else ("warn", f"cannot be scraped: {failure}")
-            self._log(level, f"{self._target.job} ({self._target.instance}) {what}")
+            self._log(level, f"{self._target.name} ({self._target.labels.own.get('instance', '')}) {what}")
         self._up = up
 
     def checkpoint(self) -> bytes:
@@ -148,6 +154,12 @@ class ScrapeCollector:
         self._source.close()
 
 
-def is_openmetrics(content_type: str) -> bool:
-    """Whether the page is OpenMetrics; with any other Content-Type it is read as the text format."""
-    return content_type.partition(";")[0].strip().lower() == "application/openmetrics-text"
+def is_openmetrics(page: Page) -> bool:
+    """Whether the page is OpenMetrics; with any other Content-Type it is read as the text format.
+
+    Raises ExpositionError for protocol buffers.
+    """
+    media = page.content_type.partition(";")[0].strip().lower()
+    if media == "application/vnd.google.protobuf" or (page.body[:1] not in _TEXT_BEGINS and page.body[:1] < b" "):
+        raise ExpositionError("parse", f"protocol buffers, which are not read (Content-Type {media or 'missing'})")
+    return media == "application/openmetrics-text"

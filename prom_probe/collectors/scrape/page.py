@@ -1,106 +1,35 @@
 """Reads pages of an exposition format, each much like the one before it: values by place, series by their text.
 
-The grammar of Prometheus's own lexers decides what a line is. prometheus_client's parser decides what a series' text
-means, once for each text. On a page with the same series on the same lines only the changed lines are read.
+On a page with the same series on the same lines only the changed lines are read.
 """
 
-import re
-from array import array
-from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from __future__ import annotations
 
-from prom_probe.collectors.scrape.parser import load_parser
+from array import array
+from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple, TypeAlias
+
+from prom_probe.collectors.scrape.exposition_error import ExpositionError
+from prom_probe.collectors.scrape.grammar import (
+    BAD_COMMENT,
+    OPENMETRICS,
+    TEXT,
+    LineFormat,
+    parse_number,
+    parse_series,
+    unescaped,
+    unquoted,
+)
+from prom_probe.collectors.scrape.page_family import FamilyText, family_of
+from prom_probe.model.bound import canonical_bound
 from prom_probe.model.family import Family, MetricType
+from prom_probe.model.labels import METRIC_NAME, Labels, label_value
 from prom_probe.model.sample import STALE
 
-_parse_text = load_parser()
-
-_QUOTED = r'"[^"\\\n]*(?:\\.[^"\\\n]*)*"'
-_NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
-_BLANKS = r"[ \t]*"
-_LABEL = "[a-zA-Z_][a-zA-Z0-9_]*"
-_DECIMAL_TEXT = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
-_SPECIAL_TEXT = "(?:[-+]?[iI][nN][fF](?:[iI][nN][iI][tT][yY])?|[nN][aA][nN])"
-_NUMBER_TEXT = f"(?:{_DECIMAL_TEXT}|{_SPECIAL_TEXT})"
-
-
-def _series(space: str, trailing_comma: str) -> str:
-    """A series: a name with or without labels, or a name among the labels, with `space` where spaces are allowed."""
-    term = f"(?:(?:{_LABEL}|{_QUOTED}){space}={space}{_QUOTED}|{_QUOTED})"
-    braces = rf"\{{{space}(?:{term}{space}(?:,{space}{term}{space})*{trailing_comma})?\}}"
-    return f"(?:{_NAME}(?:{space}{braces})?|{braces})"
-
-
-_WITH_EXEMPLARS = ("_total", "_bucket")
-
-
-class _Format(NamedTuple):
-    """What the lines of a format look like."""
-
-    sample: re.Pattern[str]  # groups: series, value, exemplar
-    comment: re.Pattern[str]  # groups: HELP, TYPE or UNIT; name; text
-    types: dict[str, MetricType]
-    strict: bool  # no line of another kind; "# EOF" at the end
-
-    def match(self, line: str) -> tuple[str, str] | None:
-        """The series and the value in a line; None where it is not a sample."""
-        match = self.sample.fullmatch(line)
-        if match is None or (match[3] and not match[1].partition("{")[0].endswith(_WITH_EXEMPLARS)):
-            return None
-        return match[1], match[2]
-
-
-_TEXT = _Format(
-    re.compile(
-        rf"({_series(_BLANKS, f'(?:,{_BLANKS})?')})[ \t]*(?<![a-zA-Z0-9_:])([^{{ \t]+)(?:[ \t]+[0-9]+)?[ \t]*()"
-    ),
-    re.compile(rf"[ \t]*#[ \t]+(HELP|TYPE)[ \t]+({_NAME}|{_QUOTED})[ \t]?(.*)"),
-    {
-        "counter": "counter",
-        "gauge": "gauge",
-        "histogram": "histogram",
-        "summary": "summary",
-        "untyped": "unknown",
-    },
-    False,
-)
-_OPENMETRICS = _Format(
-    re.compile(
-        rf"({_series('', '')}) ([^ ]+)(?: {_DECIMAL_TEXT})?"
-        rf"( # \{{(?:{_LABEL}={_QUOTED}(?:,{_LABEL}={_QUOTED})*)?\}} {_NUMBER_TEXT}(?: {_DECIMAL_TEXT})?)?"
-    ),
-    re.compile(rf"# (HELP|TYPE|UNIT) ({_NAME}|{_QUOTED}) (.*)"),
-    {
-        "counter": "counter",
-        "gauge": "gauge",
-        "histogram": "histogram",
-        "summary": "summary",
-        "info": "info",
-        "unknown": "unknown",
-        "gaugehistogram": "unknown",
-        "stateset": "gauge",
-    },
-    True,
-)
-
-_DECIMAL = re.compile(_DECIMAL_TEXT)
-_SPECIAL = re.compile(_SPECIAL_TEXT)
-_INFINITIES = (float("inf"), float("-inf"))
-
-# A line of the text format that looks like this and is no valid comment is an error.
-_BAD_COMMENT = re.compile(r"[ \t]*#[ \t]+(?:HELP|TYPE)[ \t].*")
-
-# Endings that a sample's name adds to its family's: the types of such families, and whether one has several names.
-_ENDINGS: dict[str, tuple[tuple[MetricType, ...], bool]] = {
-    "_bucket": (("histogram",), True),
-    "_sum": (("histogram", "summary"), True),
-    "_count": (("histogram", "summary"), True),
-    "_total": (("counter",), False),
-    "_info": (("info",), False),
-}
-
-_ESCAPES = {"n": "\n"}
 _MAX_HELP = 1024  # characters of a help text that are kept
+
+# Labels whose values are floats, by the type that a page gave last.
+_BOUNDS: dict[MetricType, str] = {"histogram": "le", "summary": "quantile"}
 
 # Places are renumbered when more series are gone than present, and at least this many.
 _COMPACT_GONE = 256
@@ -109,66 +38,74 @@ _COMPACT_GONE = 256
 class PageLimits(NamedTuple):
     """What a page may have; one that has more is refused as a whole, as Prometheus does."""
 
-    samples: int = 10_000
-    labels: int = 64  # of a series, without its name
-    label_name: int = 256  # characters
-    label_value: int = 4096  # characters
-
-
-class ExpositionError(Exception):
-    """A page that cannot be used; `reason` is "parse", "samples" or "labels".
-
-    `samples` is how many samples came before the error, `kept` how many of them were good, `added` how many of their
-    series were new.
-    """
-
-    def __init__(self, reason: str, text: str, samples: int = 0) -> None:
-        super().__init__(text)
-        self.reason = reason
-        self.samples = self.kept = samples
-        self.added = 0
+    samples: int = 10_000  # after relabelling
+    lines: int = 101_000
 
 
 class PageSeries(NamedTuple):
-    """A series of a page: its labels as the page has them, without empty ones and without `__name__`."""
+    """A series of a page: its family as the page describes it, and its final labels."""
 
     family: Family
+    labels: Labels
+
+    @property
+    def name(self) -> str:
+        return label_value(self.labels, METRIC_NAME)
+
+
+class PageCount(NamedTuple):
+    """How many samples a page has, how many relabelling has kept, how many series the page before did not have."""
+
+    samples: int
+    kept: int
+    added: int
+
+
+class StampedSample(NamedTuple):
+    """A sample that has a timestamp of its own in the page."""
+
+    labels: Labels
+    t_ms: int
+    value: float
+
+
+# A series' labels of its page, made final: see `TargetLabels.finish`.
+Finish: TypeAlias = Callable[[str, Sequence[tuple[str, str]]], Labels | None]
+
+
+class _Meaning(NamedTuple):
+    """What a series' text means: the name in the page, which decides its family, and its final labels."""
+
     name: str
-    labels: dict[str, str]
-
-
-class _Metadata(NamedTuple):
-    """What a page says of a family."""
-
-    type: MetricType = "unknown"
-    help: str = ""
-    unit: str = ""
-
-
-_Meaning = tuple[str, dict[str, str]]  # a series' name and labels
+    labels: Labels
 
 
 class _Scan(NamedTuple):
-    """A page's lines; for each line its series' text (None: not a sample) and its place (-1: a duplicate)."""
+    """A page's lines; for each line its series' text (None: not a sample) and its place (-1: not in the row)."""
 
-    form: _Format
+    form: LineFormat
     lines: list[str]
     texts: Sequence[str | None]
     places: list[int]
+    counted: PageCount
+    stamped: bool  # whether any sample has a timestamp that counts
 
 
 class ExpositionPage:
     """The newest page of one target. Not thread-safe.
 
     `values` has one float64 for each place, the staleness marker where the page lacks the series; `series` has the
-    series of each place. A place keeps its series until `epoch` changes.
+    series of each place. A place keeps its series until `epoch` changes. With `honor_timestamps`, samples that have a
+    timestamp are in `stamped` alone.
     """
 
-    def __init__(self, limits: PageLimits) -> None:
+    def __init__(self, limits: PageLimits, finish: Finish, *, honor_timestamps: bool = False) -> None:
         self._limits = limits
+        self._finish = finish
+        self._honor_timestamps = honor_timestamps
         self._counted: Collection[str | None] = ()  # the newest page's texts, and those of pages refused since
-        self._unused: dict[str, _Meaning] = {}  # of a refused page's new texts
-        self._families: dict[str, _Metadata] = {}
+        self._unused: dict[str, _Meaning | None] = {}  # of a refused page's new texts
+        self._families: dict[str, FamilyText] = {}
         self.epoch = 0
         self._forget()
 
@@ -176,30 +113,30 @@ class ExpositionPage:
         self.epoch += 1
         self.series: list[PageSeries] = []
         self.values = array("d")
-        self._places: dict[str, int] = {}  # by text; several texts may mean one series
-        self._by_labels: dict[tuple[str, frozenset[tuple[str, str]]], int] = {}
+        self.stamped: list[StampedSample] = []
+        self._places: dict[str, int] = {}  # by text; several texts may mean one series; -1: dropped
+        self._by_labels: dict[Labels, int] = {}
         self._present: set[int] = set()
-        self._scan = _Scan(_TEXT, [], [], [])
+        self._scan = _Scan(TEXT, [], [], [], PageCount(0, 0, 0), False)
 
-    def read(self, body: bytes, openmetrics: bool) -> tuple[int, int]:
-        """Take a page; returns how many samples it has, and how many of their series the page before did not have.
-
-        Raises ExpositionError, and then changes nothing.
-        """
-        form = _OPENMETRICS if openmetrics else _TEXT
-        if body.count(b"\n") > 10 * self._limits.samples + 1000:
-            raise ExpositionError("samples", "more lines than ten times as many samples as are allowed")
+    def read(self, body: bytes, openmetrics: bool) -> PageCount:
+        """Take a page. Raises ExpositionError, and then changes nothing."""
+        form = OPENMETRICS if openmetrics else TEXT
+        if body.count(b"\n") > self._limits.lines:
+            raise ExpositionError("samples", f"more than {self._limits.lines} lines")
         try:
             lines = body.decode().split("\n")
         except UnicodeDecodeError as error:
             raise ExpositionError("parse", f"byte {error.start} is not UTF-8") from None
         if form is self._scan.form and len(lines) == len(self._scan.lines) and self._read_same(lines):
-            return len(lines) - self._scan.texts.count(None), 0
+            return self._scan.counted._replace(added=0)
         return self._read_any(lines, form)
 
     def _read_same(self, lines: list[str]) -> bool:
         """Take a page with the same series on the same lines; for another page changes nothing and returns False."""
-        form, before, texts, places = self._scan
+        form, before, texts, places, _, stamped = self._scan
+        if stamped:
+            return False
         changed: list[tuple[int, float]] = []
         for i, line in enumerate(lines):
             if line == before[i]:
@@ -210,10 +147,10 @@ class ExpositionPage:
             head, _, value = line.rpartition(" ")
             if head != text:
                 found = form.match(line)
-                if found is None or found[0] != text:
+                if found is None or found[0] != text or (found[2] is not None and self._honor_timestamps):
                     return False
                 value = found[1]
-            number = _number(value)
+            number = parse_number(value)
             if number is None:
                 return False
             changed.append((places[i], number))
@@ -225,17 +162,18 @@ class ExpositionPage:
         self._counted = texts
         return True
 
-    def _read_any(self, lines: list[str], form: _Format) -> tuple[int, int]:
+    def _read_any(self, lines: list[str], form: LineFormat) -> PageCount:
         """Take any page, line by line."""
         if form is not self._scan.form and self._places:
             before, self._places = self._places, {}  # a series' text of one format need not be one of the other
         else:
             before = self._places
-        reading = _PageReader(form, self._places, self._unused, self._limits)
+        reading = _PageReader(form, self._places, self._unused, self._limits, self._finish, self._honor_timestamps)
         try:
             reading.read(lines)
         except ExpositionError as error:
-            error.added = self._count_new(reading.texts)
+            error.added = self._count_new(reading)
+            error.kept -= reading.dropped
             self._counted = set(reading.texts).union(self._counted)
             self._unused, self._places = reading.meanings, before
             raise
@@ -247,46 +185,50 @@ class ExpositionPage:
         self._families = reading.families
         return self._adopt(lines, reading)
 
-    def _adopt(self, lines: list[str], reading: "_PageReader") -> tuple[int, int]:
+    def _adopt(self, lines: list[str], reading: _PageReader) -> PageCount:
         """Give every sample its place."""
-        known, meanings = self._places, reading.meanings
+        known, meanings, stamps = self._places, reading.meanings, reading.stamps
         present: set[int] = set()
         places: list[int] = []
+        stamped: list[StampedSample] = []
         values = array("d", [STALE]) * len(self.values)
-        for text, number in zip(reading.texts, reading.numbers, strict=True):
-            if text is None:
-                places.append(-1)
-                continue
-            place = known.get(text)
-            if place is None:
-                place = known[text] = self._place(*meanings[text])
+        for i, (text, number) in enumerate(zip(reading.texts, reading.numbers, strict=True)):
+            place = -1
+            if text is not None:
+                found = known.get(text)
+                place = known[text] = self._place(meanings[text]) if found is None else found
                 if place == len(values):
                     values.append(STALE)
-            if place in present:
-                places.append(-1)  # the first one counts
-                continue
-            present.add(place)
+                if place >= 0 and i in stamps:
+                    stamped.append(StampedSample(self.series[place].labels, stamps[i], number))
+                    place = -1
+                elif place in present:
+                    place = -1  # the first one counts
+                elif place >= 0:
+                    present.add(place)
+                    values[place] = number
             places.append(place)
-            values[place] = number
-        added = self._count_new(reading.texts)
+        count = PageCount(reading.samples, reading.samples - reading.dropped, self._count_new(reading))
         if lines != [""]:  # after an empty page the series count as known, as after a failed scrape
             self._counted = reading.texts
-        self.values, self._present = values, present
-        self._scan = _Scan(reading.form, lines, reading.texts, places)
-        return reading.samples, added
+        self.values, self.stamped, self._present = values, stamped, present
+        self._scan = _Scan(reading.form, lines, reading.texts, places, count, bool(stamps))
+        return count
 
-    def _count_new(self, texts: Sequence[str | None]) -> int:
-        """How many of these texts are not in the cache that Prometheus would have."""
-        return len(set(texts).difference(self._counted, (None,)))
+    def _count_new(self, reading: _PageReader) -> int:
+        """How many of the page's series are not in the cache that Prometheus would have."""
+        new = set(reading.texts).difference(self._counted, (None,))
+        return sum(not reading.drops(text) for text in new if text is not None)
 
-    def _place(self, name: str, labels: dict[str, str]) -> int:
-        """The place of a series; a new one if it has none."""
-        labels = {key: value for key, value in labels.items() if value}
-        key = (name, frozenset(labels.items()))
-        place = self._by_labels.get(key)
+    def _place(self, meaning: _Meaning | None) -> int:
+        """The place of a series, a new one if it has none; -1 for a dropped one."""
+        if meaning is None:
+            return -1
+        place = self._by_labels.get(meaning.labels)
         if place is None:
-            place = self._by_labels[key] = len(self.series)
-            self.series.append(PageSeries(_family(name, self._families), name, labels))
+            place = self._by_labels[meaning.labels] = len(self.series)
+            family = family_of(meaning.name, label_value(meaning.labels, METRIC_NAME), self._families)
+            self.series.append(PageSeries(family, meaning.labels))
         return place
 
     def maybe_compact(self) -> None:
@@ -308,41 +250,72 @@ class ExpositionPage:
 class _PageReader:
     """One page being read: each line's series text (None: not a sample) and value, and the page's families."""
 
-    def __init__(self, form: _Format, known: dict[str, int], unused: dict[str, _Meaning], limits: PageLimits) -> None:
+    def __init__(
+        self,
+        form: LineFormat,
+        known: dict[str, int],
+        unused: dict[str, _Meaning | None],
+        limits: PageLimits,
+        finish: Finish,
+        honor_timestamps: bool,
+    ) -> None:
         self.form = form
         self.samples = 0
+        self.dropped = 0  # by relabelling
         self.texts: list[str | None] = []
         self.numbers: list[float] = []
-        self.families: dict[str, _Metadata] = {}
-        self.meanings: dict[str, _Meaning] = {}  # of the texts that are not `known`
+        self.stamps: dict[int, int] = {}  # by line: timestamps that count
+        self.families: dict[str, FamilyText] = {}
+        self.meanings: dict[str, _Meaning | None] = {}  # of the texts that are not `known`; None: dropped
         self._known = known
         self._unused = unused
         self._limits = limits
+        self._finish = finish
+        self._honor_timestamps = honor_timestamps
+        self._type: MetricType = "unknown"  # the last that the page gave, whatever it was about
+
+    def drops(self, text: str) -> bool:
+        """Whether relabelling drops the series of a text."""
+        return self._known[text] < 0 if text in self._known else self.meanings.get(text) is None
 
     def read(self, lines: list[str]) -> None:
         """Raises ExpositionError."""
-        known = self._known
+        known, meanings, texts = self._known, self.meanings, self.texts
         for line in lines:
             text, _, value = line.rpartition(" ")
-            number = _number(value) if text in known else None
+            number = parse_number(value) if text in known else None
             if number is None:
                 found = self.form.match(line)
                 if found is None:
-                    self._comment(line, lines[len(self.texts) + 1 : len(self.texts) + 3])
+                    self._comment(line, lines[len(texts) + 1 : len(texts) + 3])
                     continue
-                text, value = found
-                if text not in known and text not in self.meanings and self.samples < self._limits.samples:
-                    self.meanings[text] = self._unused.get(text) or self._meaning(text)
-                number = _number(value)
-            if number is None:
-                raise self._error(f"not a number: {value[:100]!r}")
-            self.texts.append(text)
+                text, value, stamp = found
+                if text not in known and text not in meanings and self.samples - self.dropped <= self._limits.samples:
+                    meanings[text] = self._unused[text] if text in self._unused else self._meaning(text)
+                number = self._number(value, stamp)
+            texts.append(text)
             self.numbers.append(number)
             self.samples += 1
+            self.dropped += known[text] < 0 if text in known else text in meanings and meanings[text] is None
         if self.form.strict and "# EOF" not in lines[-2:]:
             raise self._error("the page does not end with # EOF")
-        if self.samples > self._limits.samples:
-            raise ExpositionError("samples", f"{self.samples} samples, more than {self._limits.samples}", self.samples)
+        kept = self.samples - self.dropped
+        if kept > self._limits.samples:
+            raise ExpositionError("samples", f"{kept} samples, more than {self._limits.samples}", self.samples)
+
+    def _number(self, value: str, stamp: str | None) -> float:
+        """A sample's value; its timestamp is noted if it counts."""
+        number = parse_number(value)
+        if number is None:
+            raise self._error(f"not a number: {value[:100]!r}")
+        if stamp is not None:
+            try:
+                t_ms = self.form.timestamp_ms(stamp)
+            except ValueError as error:
+                raise self._error(str(error)) from None
+            if self._honor_timestamps:
+                self.stamps[len(self.texts)] = t_ms
+        return number
 
     def _error(self, text: str, reason: str = "parse") -> ExpositionError:
         return ExpositionError(reason, f"line {len(self.texts) + 1}: {text}", self.samples)
@@ -357,83 +330,42 @@ class _PageReader:
         """Take a line that is not a sample; `following` has the two lines after it."""
         match = self.form.comment.fullmatch(line)
         if match is not None:
-            self._describe(match[1], _unquoted(match[2]), match[3])
+            self._describe(match[1], unquoted(match[2]), match[3])
         elif self.form.strict:
             if not (following in ([], [""]) if line == "# EOF" else line == "" and not following):
                 raise self._error(f"neither a sample nor a comment: {line[:100]!r}")
-        elif line[:1] in (" ", "\t") and self.form.sample.fullmatch(line.lstrip(" \t")):
+        elif line[:1] in (" ", "\t") and self.form.match(line.lstrip(" \t")) is not None:
             raise self._series_error(f"a blank before a sample: {line[:100]!r}")
-        elif line.strip(" \t")[:1] not in ("", "#") or _BAD_COMMENT.fullmatch(line):
+        elif line.strip(" \t")[:1] not in ("", "#") or BAD_COMMENT.fullmatch(line):
             raise self._error(f"neither a sample nor a comment: {line[:100]!r}")
         self.texts.append(None)
         self.numbers.append(STALE)
 
     def _describe(self, what: str, name: str, text: str) -> None:
-        found = self.families.get(name) or _Metadata()
+        found = self.families.get(name) or FamilyText()
         if what == "HELP":
-            help_text = _unescaped(text, '\\n"' if self.form.strict else "\\n")
-            self.families[name] = found._replace(help=help_text[:_MAX_HELP])
+            self.families[name] = found._replace(help=unescaped(text, self.form.help_escapes)[:_MAX_HELP])
         elif what == "TYPE":
             if text not in self.form.types:
                 raise self._error(f"not a type: {text[:100]!r}")
-            self.families[name] = found._replace(type=self.form.types[text])
+            self._type = self.form.types[text]
+            self.families[name] = found._replace(type=self._type)
         else:
             if text and not name.endswith(f"_{text}"):
                 raise self._error(f"the unit {text[:100]!r} is not at the end of {name[:100]!r}")
             self.families[name] = found._replace(unit=text)
 
-    def _meaning(self, text: str) -> _Meaning:
-        """What a series' text means, by prometheus_client's parser."""
+    def _meaning(self, text: str) -> _Meaning | None:
+        """What a series' text means; bounds are written as Prometheus stores them."""
+        bound = _BOUNDS.get(self._type)
         try:
-            (family,) = _parse_text(f"{text} 0\n")
-            (sample,) = family.samples
-        except (ValueError, LookupError) as error:
-            raise self._series_error(str(error)[:200] or f"not a series: {text[:100]}") from None
-        labels: dict[str, str] = sample.labels
-        limits = self._limits
-        if len(labels) > limits.labels:
-            raise self._series_error(f"{len(labels)} labels, more than {limits.labels}", "labels")
-        for name, value in labels.items():
-            if len(name) > limits.label_name or len(value) > limits.label_value:
-                raise self._series_error(f"a label that is too long: {name[:100]!r}", "labels")
-        if not sample.name:
-            raise self._series_error("a series without a name")
-        return sample.name, labels
-
-
-def _number(text: str) -> float | None:
-    """What Prometheus reads in `text`, None where it reads nothing."""
-    if _DECIMAL.fullmatch(text):
-        number = float(text)
-        return None if number in _INFINITIES else number
-    return float(text) if _SPECIAL.fullmatch(text) else None
-
-
-def _unquoted(name: str) -> str:
-    if not name.startswith('"'):
-        return name
-    return _unescaped(name[1:-1], '\\n"')
-
-
-def _unescaped(text: str, escapes: str) -> str:
-    """`text` without the backslashes before these characters, `n` after one being a new line."""
-    if "\\" not in text:
-        return text
-    return re.sub(
-        r"\\(.)", lambda found: found[0] if found[1] not in escapes else _ESCAPES.get(found[1], found[1]), text
-    )
-
-
-def _family(name: str, families: dict[str, _Metadata]) -> Family:
-    """The family of the samples called `name`, as the text format would describe it."""
-    found = families.get(name)
-    if found is not None:
-        return Family(name, *found)
-    for ending, (types, many) in _ENDINGS.items():
-        if name.endswith(ending):
-            base = name[: -len(ending)]
-            found = families.get(base)
-            if found is not None and found.type in types:
-                return Family(base if many else name, *found)
-    found = families.get(name.removesuffix("_created"))
-    return Family(name, "gauge", found.help) if found is not None else Family(name, "unknown", "")
+            name, pairs = parse_series(text)
+        except ValueError as error:
+            raise self._error(f"{error}: {text[:100]!r}") from None
+        try:
+            labels = self._finish(
+                name, [(key, canonical_bound(value) if key == bound else value) for key, value in pairs]
+            )
+        except ExpositionError as error:
+            raise self._series_error(str(error), error.reason) from None
+        return None if labels is None else _Meaning(name, labels)

@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from prom_probe.collectors.scrape.collector import ScrapeCollector, Target
 from prom_probe.collectors.scrape.exposed import Exposed
+from prom_probe.collectors.scrape.target_labels import TargetLabels
 from prom_probe.exposition.formats import choose
 from prom_probe.exposition.text import Exposition
 from prom_probe.model.series import Newest
@@ -40,7 +41,12 @@ def collector(
 ) -> ScrapeCollector:
     """A collector that has scraped this page."""
     page = Page(body.encode() if isinstance(body, str) else body, content_type)
-    made = ScrapeCollector(Target(job, "h:1", 1), Pages(page), exposed or Exposed([".*"]), lambda level, text: None)
+    made = ScrapeCollector(
+        Target(job, TargetLabels({"job": job, "instance": "h:1"}), 1),
+        Pages(page),
+        exposed or Exposed([".*"]),
+        lambda level, text: None,
+    )
     made.collect()
     return made
 

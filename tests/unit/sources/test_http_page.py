@@ -10,7 +10,7 @@ from contextlib import closing
 
 import pytest
 
-from prom_probe.sources.http_page import Endpoint, HttpPage, Page, PageError, check_redirect, parse_endpoint
+from prom_probe.sources.http_page import Endpoint, HttpPage, Page, PageAccess, PageError, check_redirect, parse_endpoint
 from tests.support.http_peer import Answer, Peer
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
@@ -80,6 +80,8 @@ def silence(sock: socket.socket, request: bytes) -> None:
         (sized(bytes(MAX)), bytes(MAX)),
         (OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n", b"abc"),
         (sized(gzip.compress(b"abc"), b"Content-Encoding: gzip"), b"abc"),
+        (sized(b"abc", b"Content-Encoding:"), b"abc"),
+        (sized(b"abc", b"Content-Encoding: identity"), b"abc"),
         (sized(gzip.compress(b"ab") + gzip.compress(b"c"), b"content-encoding: GZIP"), b"abc"),
         (b"HTTP/1.1 100 Continue\r\n\r\n" + sized(b"abc"), b"abc"),
         (until_closed, b"abc"),
@@ -161,7 +163,8 @@ def test_a_password_stays_with_its_server(peer: Callable[..., Peer]) -> None:
     other = peer(sized(b"abc"))
     away = b"HTTP/1.1 307 X\r\nLocation: " + other.url.encode() + b"\r\nContent-Length: 0\r\n\r\n"
     one = peer(b"HTTP/1.1 301 X\r\nLocation: b\r\nContent-Length: 0\r\n\r\n", away)
-    with closing(HttpPage(parse_endpoint(one.url), {"Authorization": "Basic eDp5"}, MAX)) as page:
+    access = PageAccess(lambda: [("Authorization", "Basic eDp5")])
+    with closing(HttpPage(parse_endpoint(one.url), {}, MAX, access)) as page:
         assert page.read(10).body == b"abc"
     assert [b"Basic eDp5" in request for request in [*one.requests, *other.requests]] == [True, True, False]
 

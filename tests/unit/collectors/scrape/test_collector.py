@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 
-import pytest
-
 from prom_probe.collectors.scrape.collector import ScrapeCollector, Target
-from prom_probe.collectors.scrape.exposed import Exposed, attached
+from prom_probe.collectors.scrape.exposed import Exposed
 from prom_probe.collectors.scrape.families import FAILURES, UNEXPOSED
 from prom_probe.collectors.scrape.page import PageLimits
+from prom_probe.collectors.scrape.target_labels import TargetLabels
 from prom_probe.exposition.text import Exposition
 from prom_probe.model.labels import METRIC_NAME
 from prom_probe.model.sample import is_stale
@@ -46,11 +45,11 @@ class Scraped:
         self.now = 0.0
         self.source = Pages(*pages)
         self.collector = ScrapeCollector(
-            Target(job, "h:1", 0.9, PageLimits(samples=400)),
+            Target(job, TargetLabels({"job": job, "instance": "h:1"}), 0.9, PageLimits(samples=400)),
             self.source,
             exposed or Exposed([]),
             lambda level, text: self.log.append((level, text)),
-            self._tick,
+            monotonic=self._tick,
         )
 
     def _tick(self) -> float:
@@ -77,23 +76,6 @@ def shown(*collectors: ScrapeCollector) -> list[str]:
     newest = [Newest(c.name, c.layout.number, c.layout.columns, 1, c.layout.row.tobytes()) for c in collectors]
     lines = Exposition().render(newest).decode().splitlines()
     return [line for line in lines if line[0] != "#" and not line.startswith("prom_probe_target")]
-
-
-@pytest.mark.parametrize(
-    ("labels", "merged"),
-    [
-        ({}, {"job": "j", "instance": "i"}),
-        ({"a": "b"}, {"a": "b", "job": "j", "instance": "i"}),
-        ({"job": "x"}, {"exported_job": "x", "job": "j", "instance": "i"}),
-        (
-            {"job": "x", "exported_job": "y", "instance": "z"},
-            {"exported_exported_job": "x", "exported_job": "y", "exported_instance": "z", "job": "j", "instance": "i"},
-        ),
-    ],
-)
-def test_the_targets_labels_win(labels: dict[str, str], merged: dict[str, str]) -> None:
-    """As with honor_labels: false."""
-    assert attached(labels, {"job": "j", "instance": "i"}) == merged
 
 
 def test_series_come_and_go() -> None:
@@ -164,7 +146,15 @@ def test_what_is_chosen_is_exposed_by_its_own_labels() -> None:
     )
     scraped = Scraped(page, PageError("http", "x"), exposed=Exposed(["h", "b", "b[.]c", "s_sum", "system.*"]))
     assert len(scraped.collect()) == 11
-    chosen = ['b_c{job="y"} 1', 'b{d_e="1"} 1', 'b{job="x"} 4', 'h_bucket{le="1"} 1', "h_count 3", "h_sum 2", "s_sum 1"]
+    chosen = [
+        'b_c{job="y"} 1',
+        'b{d_e="1"} 1',
+        'b{job="x"} 4',
+        'h_bucket{le="1.0"} 1',
+        "h_count 3",
+        "h_sum 2",
+        "s_sum 1",
+    ]
     assert sorted(shown(scraped.collector)) == chosen
     assert scraped.own(UNEXPOSED.family.name, target="app") == 2
     scraped.collect()

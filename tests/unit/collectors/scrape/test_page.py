@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from prom_probe.collectors.scrape.page import ExpositionError, ExpositionPage, PageLimits
+from prom_probe.collectors.scrape.exposition_error import ExpositionError
+from prom_probe.collectors.scrape.page import ExpositionPage, PageLimits
+from prom_probe.collectors.scrape.target_labels import LabelLimits, TargetLabels
 from prom_probe.model.family import Family
+from prom_probe.model.labels import METRIC_NAME, format_labels
 from prom_probe.model.sample import is_stale
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], bytes]
@@ -27,7 +30,7 @@ def bits(value: float) -> bytes:
 def samples(page: ExpositionPage) -> Samples:
     """What the newest page has."""
     return {
-        (series.name, frozenset(series.labels.items())): bits(value)
+        (series.name, frozenset(pair for pair in series.labels if pair[0] != METRIC_NAME)): bits(value)
         for series, value in zip(page.series, page.values, strict=True)
         if not is_stale(value)
     }
@@ -44,8 +47,11 @@ def parsed(text: str, openmetrics: bool) -> Samples:
     return found
 
 
-def read(text: str, openmetrics: bool = False, limits: PageLimits | None = None) -> ExpositionPage:
-    page = ExpositionPage(limits or PageLimits())
+FINISH = TargetLabels({}).finish
+
+
+def read(text: str, openmetrics: bool = False) -> ExpositionPage:
+    page = ExpositionPage(PageLimits(), FINISH)
     page.read(text.encode(), openmetrics)
     return page
 
@@ -97,13 +103,12 @@ def test_a_page_after_others_is_what_it_is_alone(
     sequence: Sequence[Sequence[tuple[str, str]]], writings: list[str]
 ) -> None:
     """The shortcuts for what is known change nothing: the same as prometheus_client, and as a fresh reader."""
-    page = ExpositionPage(PageLimits())
+    page = ExpositionPage(PageLimits(), FINISH)
     writing = cycle(writings)
     for rows in sequence:
         written = [name + next(writing).format(value) + "\n" for name, value in rows]
         text = "# HELP f Help.\n# TYPE f gauge\n" + "".join(written)
-        count, _ = page.read(text.encode(), False)
-        assert count == len(rows)
+        assert page.read(text.encode(), False).samples == len(rows)
         assert samples(page) == parsed(text, False) == samples(read(text))
 
 
@@ -111,7 +116,7 @@ def test_a_page_after_others_is_what_it_is_alone(
 @settings(max_examples=100)
 def test_an_openmetrics_page_too(sequence: Sequence[Sequence[tuple[str, str]]], tails: list[str]) -> None:
     """The same for OpenMetrics, line by line: as a whole, prometheus_client refuses what Prometheus takes."""
-    page = ExpositionPage(PageLimits())
+    page = ExpositionPage(PageLimits(), FINISH)
     tail = cycle(tails)
     for rows in sequence:
         ends = [next(tail) if name.partition("{")[0].endswith(("_total", "_bucket")) else "" for name, _ in rows]
@@ -143,12 +148,12 @@ def test_nonsense_is_an_error_and_changes_nothing(texts: list[str], openmetrics:
 
 def test_what_is_new_is_counted() -> None:
     """Samples, and series that the page before had not, as Prometheus counts them."""
-    page = ExpositionPage(PageLimits())
-    assert page.read(b"a 1\nb 2\n", False) == (2, 2)
-    assert page.read(b"a 2\nb 3\n", False) == (2, 0)
-    assert page.read(b"b 3\nc 1\nc 2\n", False) == (3, 1)
-    assert page.read(b"", False) == (0, 0)
-    assert page.read(b"a 2\nb 3\n", False) == (2, 1)
+    page = ExpositionPage(PageLimits(), FINISH)
+    assert page.read(b"a 1\nb 2\n", False) == (2, 2, 2)
+    assert page.read(b"a 2\nb 3\n", False) == (2, 2, 0)
+    assert page.read(b"b 3\nc 1\nc 2\n", False) == (3, 3, 1)
+    assert page.read(b"", False) == (0, 0, 0)
+    assert page.read(b"a 2\nb 3\n", False) == (2, 2, 1)
     with pytest.raises(ExpositionError) as error:
         page.read(b"a 1\nd 2\nno", False)
     assert (error.value.samples, error.value.kept, error.value.added) == (2, 2, 1)
@@ -157,17 +162,18 @@ def test_what_is_new_is_counted() -> None:
 @pytest.mark.parametrize(
     ("text", "limits", "reason"),
     [
-        ("a 1\nb 1\nc 1\n", PageLimits(samples=2), "samples"),
-        ("#\n" * 2000, PageLimits(samples=2), "samples"),
-        ('a{x="1",y="2"} 1\n', PageLimits(labels=1), "labels"),
-        ('a{xyz="1"} 1\n', PageLimits(label_name=2), "labels"),
-        ('a{x="123"} 1\n', PageLimits(label_value=2), "labels"),
-        ("a\n", PageLimits(), "parse"),
+        ("a 1\nb 1\nc 1\n", LabelLimits(), "samples"),
+        ("#\n" * 2000, LabelLimits(), "samples"),
+        ('a{x="1",y="2"} 1\n', LabelLimits(labels=2), "labels"),
+        ('a{longer_name="1"} 1\n', LabelLimits(name_bytes=8), "labels"),
+        ('{"a","lange_größe"="1"} 1\n', LabelLimits(name_bytes=12), "labels"),
+        ('a{x="12345"} 1\n', LabelLimits(value_bytes=4), "labels"),
+        ("a\n", LabelLimits(), "parse"),
     ],
 )
-def test_what_is_over_a_limit_is_refused(text: str, limits: PageLimits, reason: str) -> None:
+def test_what_is_over_a_limit_is_refused(text: str, limits: LabelLimits, reason: str) -> None:
     """As a whole, and what fits is taken afterwards."""
-    page = ExpositionPage(limits)
+    page = ExpositionPage(PageLimits(samples=2, lines=1000), TargetLabels({}, limits=limits).finish)
     for _ in range(2):
         with pytest.raises(ExpositionError) as error:
             page.read(text.encode(), False)
@@ -178,7 +184,7 @@ def test_what_is_over_a_limit_is_refused(text: str, limits: PageLimits, reason: 
 
 def test_series_that_come_and_go_do_not_pile_up() -> None:
     """After a thousand pages with other series each, the places are few."""
-    page = ExpositionPage(PageLimits())
+    page = ExpositionPage(PageLimits(), FINISH)
     for i in range(1000):
         text = f'stays 1\ncomes{{i="{i}"}} {i}\ncomes{{i="{i + 1}"}} 1\n'
         page.read(text.encode(), False)
@@ -242,6 +248,88 @@ def test_names_beyond_ascii() -> None:
 )
 def test_help_texts_are_unescaped(written: str, openmetrics: bool, meant: str) -> None:
     """As each format has it: quotes in OpenMetrics alone."""
-    page = ExpositionPage(PageLimits())
+    page = ExpositionPage(PageLimits(), FINISH)
     page.read(f"# HELP a {written}\na 1\n{'# EOF' * openmetrics}".encode(), openmetrics)
     assert page.series[0].family.help == meant
+
+
+def stored(text: str, openmetrics: bool = False) -> list[str]:
+    """The series of a page, as Prometheus writes them."""
+    return [format_labels(series.labels) for series in read(text, openmetrics).series]
+
+
+@pytest.mark.parametrize(
+    ("text", "openmetrics", "series"),
+    [
+        ("# TYPE h histogram\nh_bucket{le='1'} 1\n".replace("'", '"'), False, 'h_bucket{le="1.0"}'),
+        ('# TYPE s summary\ns{quantile="0"} 1\n', False, 's{quantile="0.0"}'),
+        ('# TYPE h histogram\n# TYPE h_x gauge\nh_bucket{le="1"} 1\n', False, 'h_bucket{le="1"}'),
+        ('# TYPE other histogram\nh{le="1",quantile="1"} 1\n', False, 'h{le="1.0", quantile="1"}'),
+        ('h_bucket{le="1"} 1\n', False, 'h_bucket{le="1"}'),
+        ('# TYPE h histogram\nh_bucket{le="1"} 1\n# EOF\n', True, 'h_bucket{le="1.0"}'),
+        ('# TYPE h gaugehistogram\nh_bucket{le="1"} 1\n# EOF\n', True, 'h_bucket{le="1"}'),
+        ('a{x="1" y="2"} 1\n', False, 'a{x="1", y="2"}'),
+        ('a{x="1"y="2"} 1\n', False, 'a{x="1", y="2"}'),
+        ('a{ x = "1" , y="2" , }1\n', False, 'a{x="1", y="2"}'),
+        ('a{__x__="1",__y="2"} 1\n', False, 'a{__x__="1", __y="2"}'),
+        ('{x="1" "a"} 1\n', False, 'a{x="1"}'),
+        ('{"a" , x="1"} 1\n', False, 'a{x="1"}'),
+        ('a{"x"="1"} 1\n', False, 'a{x="1"}'),
+        ('a{x="}",y="{ # \\"a\\" 1"} 1\n', False, 'a{x="}", y="{ # \\"a\\" 1"}'),
+        ('a{x="1",} 1\n# EOF\n', True, 'a{x="1"}'),
+        ('{"a","x.y"="1",} 1\n# EOF\n', True, 'a{x.y="1"}'),
+        ('a 1 # {x="1",} 2 3\n# EOF\n', True, "a"),
+        ('a 1 2 # {"x.y"="1"} 2\n# EOF\n', True, "a"),
+    ],
+)
+def test_what_prometheus_3_takes(text: str, openmetrics: bool, series: str) -> None:
+    """And as it stores it: bounds by the type that the page gave last, whatever that was about."""
+    assert stored(text, openmetrics) == [series]
+
+
+@pytest.mark.parametrize(
+    ("text", "openmetrics"),
+    [
+        ('{"a" x="1"} 1\n', False),
+        ('{"a","b"} 1\n', False),
+        ('a{"b"} 1\n', False),
+        ('{x="1"} 1\n', False),
+        ('{"",x="1"} 1\n', False),
+        ('a{""="1"} 1\n', False),
+        ("{} 1\n", False),
+        ('a{x="1",,y="2"} 1\n', False),
+        ('a{x="1"}{y="2"} 1\n', False),
+        ('a{__name__="b"} 1\n', False),
+        ("a 1 99999999999999999999\n", False),
+        ('a{x="1" y="2"} 1\n# EOF\n', True),
+        ("a 1 1e300\n# EOF\n", True),
+        ('a 1 # {x="1",,} 2\n# EOF\n', True),
+        ('a 1 # {"x"} 2\n# EOF\n', True),
+    ],
+)
+def test_what_prometheus_3_refuses(text: str, openmetrics: bool) -> None:
+    """The whole page."""
+    with pytest.raises(ExpositionError) as error:
+        read(text, openmetrics)
+    assert error.value.reason == "parse"
+
+
+def test_a_line_that_nearly_is_a_sample_is_given_up_soon() -> None:
+    """Labels without commas leave the expression no two ways to read them."""
+    for tail in ("", ' "', "x", '="1" 1'):
+        line = "a{" + 'x="1"' * 20_000 + tail
+        with pytest.raises(ExpositionError):
+            read(line + "\n")
+
+
+def test_timestamps_that_count_go_their_own_way() -> None:
+    """With honor_timestamps: they are no part of the row, and what has none is."""
+    page = ExpositionPage(PageLimits(), FINISH, honor_timestamps=True)
+    for value in (1, 2):
+        assert page.read(f"a {value} 1000\nb {value}\na 7 2000\n".encode(), False).samples == 3
+        assert samples(page) == {("b", frozenset()): bits(value)}
+        assert [(t_ms, number) for _, t_ms, number in page.stamped] == [(1000, value), (2000, 7)]
+    page.read(b"a 1 1.5\n# EOF\n", True)
+    assert page.stamped == [(((METRIC_NAME, "a"),), 1500, 1.0)]
+    page.read(b"a 1\n", False)
+    assert page.stamped == [] and samples(page) == {("a", frozenset()): bits(1)}

@@ -1,0 +1,22 @@
+"""The names that a family's samples are written under, by which two families on one page clash."""
+
+import re
+
+from prom_probe.model.family import Family
+
+CREATED = "_created"
+
+# What a family's samples add to its name. No other family may have these names, or its own.
+ENDINGS: dict[str, tuple[str, ...]] = {"histogram": ("_bucket", "_sum", "_count"), "summary": ("_sum", "_count")}
+
+_UNCLASSIC = re.compile(r"[^a-zA-Z0-9_:]|^[0-9]")
+
+
+def underscored(name: str) -> str:
+    """A name for clients that do not read UTF-8 names."""
+    return _UNCLASSIC.sub("_", name)
+
+
+def written_names(family: Family) -> tuple[str, ...]:
+    """All names that the text format reserves for a family."""
+    return (family.name, *(family.name + ending for ending in ENDINGS.get(family.type, ())))
