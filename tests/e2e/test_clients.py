@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import time
 import urllib.error
@@ -16,6 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from prom_probe.model.labels import make_labels
+from tests.support.fetched import node_modules
 from tests.support.paths import ROOT
 from tests.support.peers import encode_write, prometheus
 from tests.support.programs import missing, program
@@ -125,18 +125,6 @@ def test_the_python_client(sidecar: Sidecar, method: str) -> None:
 # -- npm's @prometheus-io/codemirror-promql
 
 
-def node_modules() -> None:
-    """What npm gives for tests/clients/package.json, installed where it is not yet."""
-    program("node")
-    if not (NODE / "node_modules" / "@prometheus-io" / "codemirror-promql").is_dir():
-        npm = program("npm")
-        args = [npm, "install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts"]
-        done = subprocess.run(args, cwd=NODE, capture_output=True, text=True, timeout=DEADLINE_S)
-        if done.returncode:
-            shutil.rmtree(NODE / "node_modules", ignore_errors=True)
-            missing(f"npm cannot install @prometheus-io/codemirror-promql: {done.stderr[-500:]}")
-
-
 COMPLETIONS = {
     "proctree_|": {"proctree_threads", "proctree_cpu_seconds_total"},
     "rate(proctree_cpu|": {"proctree_cpu_seconds_total"},
@@ -150,7 +138,7 @@ COMPLETIONS = {
 
 def test_completion(sidecar: Sidecar) -> None:
     """Metric names with their types and helps, label names of a metric and of all, label values."""
-    node_modules()
+    node_modules(NODE)
     args = [program("node"), "complete.cjs", sidecar.api, *COMPLETIONS]
     done = subprocess.run(args, cwd=NODE, capture_output=True, text=True, timeout=DEADLINE_S)
     assert done.returncode == 0, done.stderr

@@ -63,8 +63,10 @@ def program(source: str) -> Iterator[subprocess.Popen[str]]:
         assert process.stdout is not None
         if "ready" in source:
             assert process.stdout.readline() == "ready\n"
-        yield process
-        process.kill()
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def collector_of(pid: int) -> ProcessCollector:

@@ -245,10 +245,10 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
             "all workers", lambda: all(map(sidecar.worker, WORKERS)) and list(children(sidecar.process.pid))
         )
         assert sidecar.wait() == 0
-    assert not [pid for pid in pids if alive(pid)]
-    assert os.listdir(tmp_path) == []
-    assert os.listdir(shm) == []
-    os.close(shm)
+        assert not [pid for pid in pids if alive(pid)]
+        assert os.listdir(tmp_path) == []
+        assert os.listdir(shm) == []
+        os.close(shm)
 
 
 @needs_own_shm

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from tests.grafana_render.pictures import PICTURES
-from tests.grafana_render.render import HERE, node_modules
+from tests.grafana_render.render import HERE, modules
 from tests.support.chromium import Chromium
 from tests.support.programs import program
 from tests.support.sidecar import Sidecar
@@ -44,7 +44,7 @@ def main(folder: Path) -> None:
                 page.picture(folder / f"{name}.png")
                 for trouble in page.complaints():
                     print(trouble, file=sys.stderr)
-    node_modules()
+    modules()
     files = [str(folder / f"{name}.png") for name in SHOTS]
     subprocess.run([program("node"), str(HERE / "small.mjs"), *files], check=True)
 

@@ -3,7 +3,9 @@
 // node render.mjs '{"chromium": PATH, "api": URL, "interval": "1s", "theme": "light", "range": {"from": …, "to": …},
 //   "boards": [{"file": PATH, "api": URL, "picture": PATH, "width": 1600, "height": 900, "panels": [TITLE, …]}, …]}'
 
-import { readFile, writeFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import http from 'node:http';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -38,8 +40,27 @@ window.grafanaBootData = {
 </script>
 <script src="/page.js"></script></body></html>`;
 
-/** The page's files, by path. */
+/** The page's files, by path; kept beside the packages, by the text of what they are made of. */
 async function bundle() {
+  const hash = createHash('sha256');
+  for (const name of (await readdir(HERE)).sort()) {
+    if (/\.(jsx?|[cm]js)$/.test(name)) {
+      hash.update(await readFile(path.join(HERE, name)));
+    }
+  }
+  const kept = path.join(MODULES, '.bundles', hash.digest('hex'));
+  if (!existsSync(kept)) {
+    await mkdir(path.dirname(kept), { recursive: true });
+    const fresh = await mkdtemp(`${kept}-`);
+    for (const [name, contents] of await make()) {
+      await writeFile(path.join(fresh, name), contents);
+    }
+    await rename(fresh, kept).catch(() => rm(fresh, { recursive: true })); // another was quicker
+  }
+  return Object.fromEntries(await Promise.all((await readdir(kept)).map(async (name) => [`/${name}`, await readFile(path.join(kept, name))])));
+}
+
+async function make() {
   const made = await build({
     entryPoints: [path.join(HERE, 'page.jsx')],
     bundle: true,
@@ -52,7 +73,7 @@ async function bundle() {
     alias: { 'react-custom-scrollbars-2': path.join(HERE, 'scrollbars.cjs') },
     logLevel: 'error',
   });
-  return Object.fromEntries(made.outputFiles.map(({ path: name, contents }) => [name, contents]));
+  return made.outputFiles.map(({ path: name, contents }) => [path.basename(name), contents]);
 }
 
 /** A server on loopback: the page, its icons, and the query API behind the data source's resources. */

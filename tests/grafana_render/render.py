@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from tests.support.programs import missing, program
+from tests.support.fetched import node_modules
+from tests.support.programs import program
 
 HERE = Path(__file__).parent
 
@@ -66,18 +66,9 @@ class Page(msgspec.Struct):
     annotations: list[Mark]
 
 
-def node_modules() -> None:
-    """What npm gives for package-lock.json, installed where it is not yet."""
-    program("node")
-    wanted, stamp = HERE / "package-lock.json", HERE / "node_modules" / ".installed"
-    if stamp.exists() and stamp.read_text() == wanted.read_text():
-        return
-    flags = ["--legacy-peer-deps", "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline"]
-    done = subprocess.run([program("npm"), "ci", *flags], cwd=HERE, capture_output=True, text=True, timeout=900)
-    if done.returncode:
-        shutil.rmtree(HERE / "node_modules", ignore_errors=True)
-        missing(f"npm cannot install what tests/grafana_render/package-lock.json names: {done.stderr[-500:]}")
-    stamp.write_text(wanted.read_text())
+def modules() -> None:
+    """What npm gives for package-lock.json, whose makers left peers out."""
+    node_modules(HERE, "--legacy-peer-deps")
 
 
 def render(
@@ -85,7 +76,7 @@ def render(
 ) -> list[Page]:
     """Each shot, from the query API at `api` or its own, whose series have a sample every `interval`."""
     chromium = program("chromium")
-    node_modules()
+    modules()
     asked = {
         "chromium": chromium,
         "name": "prom_probe",

@@ -324,7 +324,7 @@ def read_slowly(path: str, board: memoryview, number: int) -> None:
     response = connection.getresponse()
     body = bytearray()
     board[COUNTS + number] = 1
-    while piece := response.read(1 << 16):
+    while piece := response.read(1 << 18):
         body += piece
         since, end = int(board[ACKNOWLEDGED]), time.monotonic() + 0.5
         while not board[STOP] and board[ACKNOWLEDGED] == since and time.monotonic() < end:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -85,6 +86,8 @@ class Sidecar:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+        with contextlib.suppress(ProcessLookupError):  # what COMMAND leaves behind in its group, which is ours
+            os.killpg(self.process.pid, signal.SIGKILL)
         if kind is not None:
             print(self.stderr)
         self._log.close()

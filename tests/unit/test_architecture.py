@@ -159,8 +159,7 @@ def test_a_class_name_exists_once() -> None:
 
 # -- tests and benchmarks
 
-FETCHED = {"node_modules", ".tools"}
-TESTS = sorted(path for path in (ROOT / "tests").rglob("*.py") if not FETCHED & set(path.parts))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
 BENCHES = sorted((ROOT / "bench").glob("*.py"))
 OF_BENCHES = {"tests/unit/test_bench.py"}  # tests of the benchmarks themselves
 # Modules of the standard library of which a patch reaches every thread of the process, the test runner's own too.
