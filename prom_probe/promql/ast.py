@@ -18,6 +18,7 @@ class Type(StrEnum):
     STRING = "string"
 
 
+Extension: TypeAlias = Literal["", "anchored", "smoothed"]  # how a selector's samples are extended to its ends
 At: TypeAlias = int | Literal["start", "end"] | None  # the @ modifier: ms, start(), end(), or none
 
 # In each node, `start` is the offset of its first character in the query, and `invariant` says that its value is the
@@ -27,8 +28,11 @@ At: TypeAlias = int | Literal["start", "end"] | None  # the @ modifier: ms, star
 
 @dataclass(frozen=True, slots=True)
 class Number:
+    """`as_duration`: written as `5m`, not as `300`."""
+
     value: float
     start: int
+    as_duration: bool = False
     type: Type = Type.SCALAR
     invariant: bool = True
 
@@ -42,13 +46,40 @@ class String:
 
 
 @dataclass(frozen=True, slots=True)
+class Duration:
+    """A duration that is not a literal: `5m * 2`, `step() + 1`; in seconds.
+
+    `op`: an operator with one or two operands, `min_of` or `max_of`, or without operands one of `QUERY_TIMES`.
+    """
+
+    op: str
+    operands: tuple[Length, ...]
+    start: int
+    parenthesized: bool = False
+
+    @property
+    def varies(self) -> bool:
+        """Whether it depends on the query's times."""
+        return self.op in QUERY_TIMES or any(isinstance(one, Duration) and one.varies for one in self.operands)
+
+
+Length: TypeAlias = Number | Duration  # of time, in seconds
+
+# Where the text has a Duration, the node keeps it beside the milliseconds; these are 0 where it depends on the query's
+# times, until `bind` has put them in.
+
+
+@dataclass(frozen=True, slots=True)
 class Selector:
-    """`name{matchers} offset 5m @ 10`; the name is among the matchers."""
+    """`name{matchers} offset 5m @ 10`. The name is among the matchers, `name` is what stands before the braces."""
 
     matchers: tuple[Matcher, ...]
     start: int
     offset_ms: int = 0
     at: At = None
+    name: str = ""
+    extension: Extension = ""
+    offset: Duration | None = None
     type: Type = Type.VECTOR
 
     @property
@@ -62,6 +93,7 @@ class Matrix:
 
     selector: Selector
     range_ms: int
+    range: Duration | None = None
     type: Type = Type.MATRIX
 
     @property
@@ -83,6 +115,9 @@ class Subquery:
     start: int
     offset_ms: int = 0
     at: At = None
+    range: Duration | None = None
+    step: Duration | None = None
+    offset: Duration | None = None
     type: Type = Type.MATRIX
 
     @property
@@ -104,7 +139,7 @@ class Aggregate:
     op: str
     expr: Node
     param: Node | None
-    grouping: tuple[str, ...]  # sorted
+    grouping: tuple[str, ...]  # as written
     without: bool
     start: int
     type: Type = Type.VECTOR
@@ -123,6 +158,8 @@ class Matching:
     labels: tuple[str, ...] = ()
     group: Literal["", "left", "right"] = ""
     include: tuple[str, ...] = ()
+    fill_left: float | None = None  # stands for a missing sample of that side
+    fill_right: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +191,24 @@ class Negate:
         object.__setattr__(self, "invariant", self.expr.invariant)
 
 
-Node: TypeAlias = Number | String | Selector | Matrix | Subquery | Call | Aggregate | Binary | Negate
+@dataclass(frozen=True, slots=True)
+class Wrapped:
+    """`(expr)` or `+expr`: only in trees that are parsed as they are written."""
 
+    by: Literal["(", "+"]
+    expr: Node
+    start: int
+    type: Type = field(init=False)
+    invariant: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "type", self.expr.type)
+        object.__setattr__(self, "invariant", self.expr.invariant)
+
+
+Node: TypeAlias = Number | String | Selector | Matrix | Subquery | Call | Aggregate | Binary | Negate | Wrapped
+
+# In a duration and as functions: the query's step, its first and last time, and the time between them, in seconds.
+QUERY_TIMES = frozenset({"step", "start", "end", "range"})
 COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
 SET_OPERATORS = frozenset({"and", "or", "unless"})

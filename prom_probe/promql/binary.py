@@ -37,6 +37,10 @@ _WORKING = 32  # bytes of temporary arrays per point
 
 def binary(ev: Evaluation, node: Binary) -> Value:
     """The value of a binary expression."""
+    if node.op not in _OPERATORS and node.op not in SET_OPERATORS:
+        raise QueryError("execution", f"operator {quote(node.op)} trims native histograms, which are not stored here")
+    if (node.matching.fill_left, node.matching.fill_right) != (None, None):
+        raise QueryError("execution", "fill modifiers are not implemented")
     lhs, rhs = ev.eval(node.lhs), ev.eval(node.rhs)
     if isinstance(lhs, Scalar) and isinstance(rhs, Scalar):
         return Scalar(_OPERATORS[node.op](lhs.values, rhs.values).astype(np.float64))

@@ -9,9 +9,10 @@ import numpy as np
 
 from prom_probe.promql.ast import Node, Type
 from prom_probe.promql.budget import Accountant, Budget
+from prom_probe.promql.durations import QueryTimes
 from prom_probe.promql.evaluation import Evaluator
 from prom_probe.promql.limits import QueryLimits
-from prom_probe.promql.parser import parse
+from prom_probe.promql.parser import parse_bound
 from prom_probe.promql.query import Query
 from prom_probe.promql.queryable import Queryable
 from prom_probe.promql.result import QueryError, Result, Timings
@@ -46,9 +47,10 @@ class Engine:
     ) -> Result:
         """The value of `expr` at `t_ms`: a scalar, string, vector, or matrix of raw samples."""
         began = time.monotonic()
-        node = parse(expr)
+        query_times = QueryTimes(t_ms, t_ms, 0)
+        node = parse_bound(expr, query_times, self.limits.features)
         times = np.array([t_ms], np.int64)
-        return self._run(began, queryable, expr, node, times, t_ms, lookback_ms, timeout_s, _instant_result)
+        return self._run(began, queryable, expr, node, times, query_times, lookback_ms, timeout_s, _instant_result)
 
     def range(
         self,
@@ -64,14 +66,15 @@ class Engine:
         """The values of `expr` from `start_ms` to at most `end_ms`, every `step_ms`: a matrix, sorted by labels."""
         self._check_range(start_ms, end_ms, step_ms)
         began = time.monotonic()
-        node = parse(expr)
+        query_times = QueryTimes(start_ms, end_ms, step_ms)
+        node = parse_bound(expr, query_times, self.limits.features)
         if node.type not in (Type.SCALAR, Type.VECTOR):
             raise QueryError(
                 "bad_data",
                 f'invalid expression type "{node.type}" for range query, must be Scalar or instant Vector',
             )
         times = np.arange(start_ms, end_ms + 1, step_ms, dtype=np.int64)
-        return self._run(began, queryable, expr, node, times, end_ms, lookback_ms, timeout_s, _range_result)
+        return self._run(began, queryable, expr, node, times, query_times, lookback_ms, timeout_s, _range_result)
 
     def _check_range(self, start_ms: int, end_ms: int, step_ms: int) -> None:
         if step_ms <= 0:
@@ -94,7 +97,7 @@ class Engine:
         expr: str,
         node: Node,
         times: Ints,
-        end_ms: int,
+        query_times: QueryTimes,
         lookback_ms: int | None,
         timeout_s: float | None,
         finish: Callable[[Value, Ints, Budget], Result],
@@ -103,7 +106,7 @@ class Engine:
         timeout_s = limits.timeout_s if timeout_s is None else min(timeout_s, limits.timeout_s)
         budget = Budget(self._accountant, timeout_s, limits.max_samples)
         lookback_ms = limits.lookback_delta_ms if lookback_ms is None else lookback_ms
-        query = Query(expr, queryable, budget, lookback_ms, int(times[0]), end_ms, limits.features)
+        query = Query(expr, queryable, budget, lookback_ms, query_times, limits.features)
         try:
             with np.errstate(all="ignore"):
                 prepared = time.monotonic()

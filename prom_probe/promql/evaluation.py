@@ -22,10 +22,12 @@ from prom_probe.promql.ast import (
     Selector,
     String,
     Subquery,
+    Wrapped,
 )
 from prom_probe.promql.binary import binary
 from prom_probe.promql.functions import FUNCTIONS
 from prom_probe.promql.query import MAX_BATCH, Batch, Query
+from prom_probe.promql.result import QueryError
 from prom_probe.promql.values import (
     Bools,
     Floats,
@@ -92,6 +94,8 @@ class Evaluator:
                 return self.query.unnamed(value.replace(self.mapped(value.values, np.negative)))
             case Matrix() | Subquery():
                 return self._samples(node)
+            case Wrapped():
+                return self._eval(node.expr)
 
     def vector(self, node: Node) -> Vector:
         """The value of a node whose type is a vector."""
@@ -136,7 +140,7 @@ class Evaluator:
         if at is None:
             return self.times - offset_ms if offset_ms else self.times
         if isinstance(at, str):
-            at = self.query.start_ms if at == "start" else self.query.end_ms
+            at = self.query.times.start_ms if at == "start" else self.query.times.end_ms
         return np.full(self.steps, at - offset_ms)
 
     def _selector(self, node: Selector) -> Vector:
@@ -152,6 +156,7 @@ class Evaluator:
     def _latest(self, node: Selector, *, with_times: bool) -> tuple[Vector, list[Floats]]:
         """The newest sample of each series within the lookback; on request their times (seconds), batch by batch."""
         query = self.query
+        _refuse_extension(node)
         ends = self._ends(node.at, node.offset_ms)
         budget = query.budget
         budget.hold(_STEP_BYTES * self.steps)
@@ -189,6 +194,7 @@ class Evaluator:
             return self._subquery_windows(node)
         assert isinstance(node, Matrix)
         selector = node.selector
+        _refuse_extension(selector)
         ends = self._ends(selector.at, selector.offset_ms)
         mint, maxt = int(ends[0]) - node.range_ms + 1, int(ends[-1])
         most, groups = self.query.read(selector.matchers, mint, maxt, self.steps, sparse=sparse)
@@ -272,3 +278,8 @@ class Evaluator:
                     samples.append((windows.times[row, window].copy(), windows.values[i, window].copy()))
                     budget.hold(16 * (window.stop - window.start))
         return Samples(labels, samples)
+
+
+def _refuse_extension(node: Selector) -> None:
+    if node.extension:
+        raise QueryError("execution", f"{node.extension} modifier is not implemented")

@@ -3,42 +3,50 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Literal, NamedTuple, TypeAlias, cast
 
+from prom_probe.promql.literals import quote, quote_char
 from prom_probe.promql.result import QueryError
 
-Kind: TypeAlias = Literal["identifier", "number", "duration", "string", "op", "end"]
+Kind: TypeAlias = Literal["identifier", "number", "duration", "string", "op", "end", "error"]
 
 
 class Token(NamedTuple):
-    """`text` is as written; `start` its offset. The last token has the kind "end"."""
+    """`text` is as written, `start` its offset; for the kind "error", `text` says what is wrong there."""
 
     kind: Kind
     text: str
     start: int
 
 
-_TOKEN = r"""
-    (?P<space> (?:[ \t\r\n]+|\#[^\r\n]*)+ )
-  | (?P<number>
+_NUMBER = r"""
+    (?P<number>
         (?: 0[xX]_?[0-9a-fA-F]+(?:_[0-9a-fA-F]+)*
           | (?:[0-9]+(?:_[0-9]+)*(?:\.[0-9]*(?:_[0-9]+)*)?|\.[0-9]+(?:_[0-9]+)*)(?:[eE][+-]?[0-9]+(?:_[0-9]+)*)?
         ) (?![\w.]) )
   | (?P<duration> (?:[0-9]+(?:ms|[smhdwy]))+ (?![\w.]) )
-  | (?P<identifier> %s )
-  | (?P<string> "(?:[^"\\\n]|\\[^\n])*" | '(?:[^'\\\n]|\\[^\n])*' | `[^`]*` )
-  | (?P<op> ==|!=|=~|!~|<=|>=|[-+*/%%^<>=@(){},:[\]] )
 """
-_OUTSIDE = re.compile(_TOKEN % "[A-Za-z_:][A-Za-z0-9_:]*", re.X)
-_INSIDE = re.compile(_TOKEN % "[A-Za-z_][A-Za-z0-9_]*", re.X)  # in braces and brackets: no colons
-_BAD_NUMBER = re.compile(r"\.?[0-9]\w*", re.ASCII)
-_CLOSERS = {"(": ")", "[": "]", "{": "}"}
-_UNCLOSED = {
-    "(": "unclosed left parenthesis",
-    "[": "unclosed left bracket",
-    "{": "unexpected end of input inside braces",
-}
-_NAMES = {")": "right parenthesis", "]": "right bracket", "}": "right brace"}
+_STRING = r""" (?P<string> "(?:[^"\\\n]|\\[^\n])*" | '(?:[^'\\\n]|\\[^\n])*' | `[^`]*` ) """
+_SPACE = r"(?:[ \t\r\n]|\#[^\r\n]*)*"
+
+
+def _pattern(*kinds: str) -> re.Pattern[str]:
+    return re.compile(f"{_SPACE}(?:{'|'.join(kinds)})", re.X | re.A)
+
+
+# What a token may be depends on whether it stands in the braces of a selector or in the brackets of a range.
+_PLAIN = _pattern(
+    r" (?P<identifier> [A-Za-z_:][A-Za-z0-9_:]* ) ",
+    r" (?P<op> ==|!=|<=|>=|</|>/|=(?!~)|[-+*/%^<>@(){},[\]] ) ",
+    _NUMBER,
+    _STRING,
+    r" (?P<end> \Z ) ",
+)
+_BRACES = _pattern(r" (?P<identifier> [A-Za-z_]\w* ) ", _STRING, r" (?P<op> =~|!~|!=|[=,}] ) ")
+_BRACKETS = _pattern(_NUMBER, r" (?P<identifier> [A-Za-z_]+ ) ", r" (?P<op> [-+*/%^(),:\]] ) ")
+_GAP = re.compile(_SPACE)
+_BAD_NUMBER = re.compile(r"\.?[0-9]\w*", re.A)
 
 
 def parse_error(text: str, start: int, message: str) -> QueryError:
@@ -47,45 +55,62 @@ def parse_error(text: str, start: int, message: str) -> QueryError:
 
 
 def place(text: str, start: int) -> str:
-    """`line:column` of an offset, both from 1."""
+    """`line:column` of an offset, both from 1; columns are bytes, as in Prometheus."""
     line = text.count("\n", 0, start) + 1
-    return f"{line}:{start - text.rfind(chr(10), 0, start)}"
+    before = text[text.rfind("\n", 0, start) + 1 : start]
+    return f"{line}:{len(before.encode(errors='surrogatepass')) + 1}"
 
 
-def lex(text: str) -> list[Token]:
-    """The tokens of `text`, brackets matched; raises QueryError (bad_data) with the place."""
-    tokens: list[Token] = []
-    opened: list[str] = []
-    at = 0
-    while at < len(text):
-        inside = opened[-1] if opened else ""
-        found = (_INSIDE if inside in ("{", "[") else _OUTSIDE).match(text, at)
+def lex(text: str) -> Iterator[Token]:
+    """The tokens of `text`, as they are asked for; the last one is of the kind "end" or "error"."""
+    at = parentheses = 0
+    pattern, inside = _PLAIN, ""
+    while True:
+        found = pattern.match(text, at)
         if not found:
-            raise parse_error(text, at, _why_no_token(text, at, inside))
-        kind, word = found.lastgroup, found[0]
-        if kind == "identifier" and inside != "{" and word.lower() in ("inf", "nan"):
+            at = cast(re.Match[str], _GAP.match(text, at)).end()
+            yield Token("error", _why_no_token(text, at, inside), at)
+            return
+        kind = cast(Kind, found.lastgroup)
+        word, at = found[kind], found.end()
+        start = at - len(word)
+        if kind == "op":
+            if word == "(":
+                parentheses += 1
+            elif word == ")":
+                parentheses -= 1
+                if parentheses < 0:
+                    yield Token("error", "unexpected right parenthesis ')'", start)
+                    return
+            elif word == "{":
+                pattern, inside = _BRACES, word
+            elif word == "[":
+                pattern, inside = _BRACKETS, word
+            elif inside and word in "}]":
+                pattern, inside = _PLAIN, ""
+            elif word in "}]":
+                what = "character: '}'" if word == "}" else "right bracket ']'"
+                yield Token("error", f"unexpected {what}", start)
+                return
+        elif kind == "identifier" and inside != "{" and word.lower() in ("inf", "nan"):
             kind = "number"
-        elif word in _CLOSERS:
-            opened.append(word)
-        elif word in _NAMES and (not opened or _CLOSERS[opened.pop()] != word):
-            raise parse_error(text, at, f"unexpected {_NAMES[word]} '{word}'")
-        if kind != "space":
-            tokens.append(Token(cast(Kind, kind), word, at))
-        at = found.end()
-    if opened:
-        raise parse_error(text, len(text), _UNCLOSED[opened[-1]])
-    tokens.append(Token("end", "", len(text)))
-    return tokens
+        elif kind == "end":
+            yield Token("error", "unclosed left parenthesis", start) if parentheses else Token(kind, "", start)
+            return
+        yield Token(kind, word, start)
 
 
 def _why_no_token(text: str, at: int, inside: str) -> str:
     """Why no token starts at `at`."""
-    char = text[at]
-    if bad := _BAD_NUMBER.match(text, at):
-        return f'bad number or duration syntax: "{bad[0]}"'
-    if char in "\"'`":
+    if at == len(text):
+        return "unexpected end of input inside braces" if inside == "{" else "unclosed left bracket"
+    char, where = text[at], " inside braces" if inside == "{" else ""
+    if char in "\"'`" and inside != "[":
         return f"unterminated {'raw' if char == '`' else 'quoted'} string"
-    where = " inside braces" if inside == "{" else ""
-    if char == "!":
-        return f"unexpected character after '!'{where}: {text[at + 1 : at + 2]!r}"
-    return f"unexpected character{where}: {char!r}"
+    if inside != "{" and (bad := _BAD_NUMBER.match(text, at)):
+        return f"bad number or duration syntax: {quote(bad[0])}"
+    if char in "!=" and inside != "[" and at + 1 < len(text):
+        return f"unexpected character after '{char}'{where}: {quote_char(text[at + 1])}"
+    if char == inside:
+        return f"unexpected left {'brace' if char == '{' else 'bracket'} '{char}'"
+    return f"unexpected character{' in duration expression' if inside == '[' else where}: {quote_char(char)}"

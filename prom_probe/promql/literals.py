@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import re
+
+_MAX_INT = (1 << 63) - 1
+_LONGEST_MS = _MAX_INT // 1_000_000  # of Go's durations, which count nanoseconds
+_OCTAL = re.compile("0[0-7]+")
 
 
 def number(text: str) -> float:
-    """The value of a number token: decimal, hexadecimal, octal with a leading zero, Inf, NaN."""
+    """The value of a number token: decimal, hexadecimal, octal with a leading zero, Inf, NaN. Raises ValueError."""
     plain = text.replace("_", "").lower()
     if plain.startswith("0x"):
-        return float(int(plain, 16))
-    if re.fullmatch("0[0-7]+", plain):
-        return float(int(plain, 8))
-    return float(plain)
+        if (whole := int(plain, 16)) > _MAX_INT:
+            raise ValueError(f'error parsing number: strconv.ParseFloat: parsing "{text}": invalid syntax')
+        return float(whole)
+    if plain[0] == "0" and plain[1:].isdigit() and _OCTAL.fullmatch(plain) and (whole := int(plain, 8)) <= _MAX_INT:
+        return float(whole)
+    value = float(plain)
+    if value == math.inf and plain != "inf":
+        raise ValueError(f'error parsing number: strconv.ParseFloat: parsing "{text}": value out of range')
+    return value
 
 
 _PART = re.compile(r"([0-9]+)(ms|[smhdwy])")
@@ -26,13 +36,15 @@ def duration_ms(text: str) -> int:
     if sizes != sorted(set(sizes), reverse=True):
         raise ValueError(f'not a valid duration string: "{text}"')
     total = sum(int(count) * size for (count, _), size in zip(parts, sizes, strict=True))
-    if total > 1 << 53:
+    if total > _LONGEST_MS:
         raise ValueError("duration out of range")
     return total
 
 
 _ESCAPE = re.compile(
-    rb"\\(?:([abfnrtv\\'\"])|([0-7]{3})|x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.?))", re.S
+    rb"\\(?:([abfnrtv\\'\"])|([0-7]{3})|x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})"
+    rb"|([\xc0-\xff][\x80-\xbf]+|.?))",
+    re.S,
 )
 _SIMPLE = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 
@@ -48,7 +60,7 @@ def unquote(literal: str) -> str:
         if simple in (b"'", b'"') and simple != literal[0].encode():
             other = simple
         if other is not None:
-            raise ValueError(f"unknown escape sequence \\{other.decode(errors='replace')}")
+            raise ValueError(_why_no_escape(other.decode(errors="surrogateescape")))
         if simple is not None:
             return _SIMPLE.get(simple, simple)
         code = int(octal, 8) if octal else int(byte or short or long, 16)
@@ -57,6 +69,17 @@ def unquote(literal: str) -> str:
         return bytes([code]) if octal or byte else chr(code).encode()
 
     return _ESCAPE.sub(one, inside.encode(errors="surrogateescape")).decode(errors="surrogateescape")
+
+
+def _why_no_escape(char: str) -> str:
+    if char and char in "xuU01234567":
+        return f"illegal character in escape sequence \\{char}"
+    return f"unknown escape sequence U+{ord(char):04X} {quote_char(char)}" if char else "escape sequence not terminated"
+
+
+def quote_char(char: str) -> str:
+    """A character between single quotes as Go prints it."""
+    return f"'{char}'" if char == '"' else r"'\''" if char == "'" else f"'{quote(char)[1:-1]}'"
 
 
 def quote(value: str) -> str:

@@ -1,26 +1,25 @@
-"""A query's text -> nodes, by promql-parser's grammar."""
+"""A query's text -> nodes: PromQL's grammar, by a Pratt parser whose depth is bounded by `Tokens`."""
 
 from __future__ import annotations
 
 import math
 import re
-import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import lru_cache
-from typing import Any, Literal, NoReturn
+from typing import Literal, NamedTuple
 
-import promql_parser
-
+from prom_probe.model.feature import Feature
 from prom_probe.model.labels import METRIC_NAME
-from prom_probe.model.matcher import Matcher, MatchOp
-from prom_probe.model.regex import RegexError, compile_anchored
+from prom_probe.model.matcher import Matcher
 from prom_probe.promql.ast import (
-    COMPARISONS,
     Aggregate,
     At,
     Binary,
     Call,
+    Duration,
+    Extension,
+    Length,
     Matching,
     Matrix,
     Negate,
@@ -29,294 +28,415 @@ from prom_probe.promql.ast import (
     Selector,
     String,
     Subquery,
-    Type,
+    Wrapped,
 )
+from prom_probe.promql.checks import Checks
+from prom_probe.promql.durations import QueryTimes, bind, length_ms, literal_ms
 from prom_probe.promql.functions import FUNCTIONS, VARYING
-from prom_probe.promql.guard import OPERATORS, check_length, check_shape
-from prom_probe.promql.lexer import Token, lex, parse_error
-from prom_probe.promql.literals import duration_ms, number, quote, unquote
-from prom_probe.promql.result import QueryError
-from prom_probe.promql.syntax_check import outline
+from prom_probe.promql.lexer import Token
+from prom_probe.promql.literals import fixed, quote
+from prom_probe.promql.parse_duration import RANGE, STEP, parse_length, parse_offset
+from prom_probe.promql.parse_labels import parse_label_names, parse_matchers
+from prom_probe.promql.tokens import AGGREGATIONS, KEYWORDS, Tokens
 
-_MATCH_OPS: dict[str, MatchOp] = {"=": "=", "!=": "!=", "=~": "=~", "!~": "!~"}
-GROUPS: dict[str, Literal["", "left", "right"]] = {
-    "VectorMatchCardinality.OneToOne": "",
-    "VectorMatchCardinality.ManyToOne": "left",
-    "VectorMatchCardinality.OneToMany": "right",
-    "VectorMatchCardinality.ManyToMany": "",
+EVERYTHING = frozenset(Feature)  # for what asks only what an expression is about
+
+# How tightly each operator binds; ^ is the only one whose right side binds first.
+_BINDING = {
+    "or": 1,
+    **dict.fromkeys(("and", "unless"), 2),
+    **dict.fromkeys(("==", "!=", "<", "<=", ">", ">=", "</", ">/"), 3),
+    **dict.fromkeys(("+", "-"), 4),
+    **dict.fromkeys(("*", "/", "%", "atan2"), 5),
+    "^": 6,
 }
-_BOUNDS: dict[str, At] = {"AtModifierType.Start": "start", "AtModifierType.End": "end"}
-_SHALLOW = 32  # trees of at most this depth need no stack of their own
-_STACK_BYTES = 2 << 20  # trees within the guard's bounds need less than 512 KiB
-_stack_lock = threading.Lock()
+_POWER = _BINDING["^"]
+_POSTFIXES = frozenset(("[", "offset", "@", "anchored", "smoothed"))
+_NOT_METRICS = frozenset(("bool", "on", "ignoring", "group_left", "group_right", "atan2"))
+_WITH_PARAMETER = frozenset(("topk", "bottomk", "quantile", "count_values", "limitk", "limit_ratio"))
+_EXPERIMENTAL_AGGREGATIONS = frozenset(("limitk", "limit_ratio"))
+_ANY_CASE = frozenset(("step", "start", "end", "range", "min_of", "max_of"))  # function names that are keywords
+_BOUNDS: dict[str, At] = {"start": "start", "end": "end"}
+_AT = ("@", "timestamp")
+_LATEST_S = 2.0**53
+_EXTENSIONS: dict[str, Extension] = {"anchored": "anchored", "smoothed": "smoothed"}
+_GROUPS: dict[str, Literal["left", "right"]] = {"group_left": "left", "group_right": "right"}
+_FILLS = {"fill": {"left", "right"}, "fill_left": {"left"}, "fill_right": {"right"}}
+_OPENS = re.compile(r"[ \t\r\n]*\(")
+_MUST_FOLLOW = "must be preceded by an instant vector selector or range vector selector or a subquery"
+_CONSTANT = QueryTimes(0, 0, 0)  # for durations in which no time of the query occurs
+
+
+class _Parsed(NamedTuple):
+    node: Node
+    varies: bool  # some of its durations depend on the query's times
 
 
 @lru_cache(maxsize=256)
-def parse(text: str) -> Node:
-    """The expression in `text`; raises QueryError (bad_data), with the place where it is known.
+def _parsed(text: str, features: frozenset[Feature]) -> _Parsed:
+    parser = Parser(text, features)
+    return _Parsed(parser.whole(), parser.varies)
+
+
+def parse(text: str, features: frozenset[Feature] = EVERYTHING) -> Node:
+    """The expression in `text`; raises QueryError (bad_data), with its place.
 
     Results are cached and shared: never change one. May be called from several threads at once.
     """
-    node: Node = read(text, Reader)
-    return node
+    return _parsed(text, features).node
 
 
-def read(text: str, reader: type[Reader]) -> Any:
-    """What `reader` makes of the expression; raises QueryError as `parse` does."""
-    check_length(text)
-    tokens = lex(text)
-    depth = check_shape(text, tokens)
-    if len(tokens) == 1:
-        raise parse_error(text, 0, "no expression found in input")
-    if depth <= _SHALLOW:
-        return _read(text, tokens, reader)
-    with _stack_lock, ThreadPoolExecutor(1) as pool:
-        before = threading.stack_size(_STACK_BYTES)
-        try:
-            found = pool.submit(_read, text, tokens, reader)
-        finally:
-            threading.stack_size(before)
-        return found.result()
+def parse_bound(text: str, times: QueryTimes, features: frozenset[Feature] = EVERYTHING) -> Node:
+    """`parse`, with the durations that vary with the query's times put in."""
+    node, varies = _parsed(text, features)
+    return bind(text, node, times) if varies else node
+
+
+def parse_written(text: str, features: frozenset[Feature] = EVERYTHING) -> Node:
+    """The expression with all parentheses and signs, as `Wrapped` nodes."""
+    return Parser(text, features, as_written=True).whole()
 
 
 def parse_selector(text: str) -> list[Matcher]:
     """The matchers of a selector such as `up{job="x"}`; raises QueryError (bad_data)."""
-    node = parse(text)
-    tokens = lex(text)
-    alone = len(tokens) == 2 or (tokens[0].text != "+" and tokens[-2].text == "}")
-    if not isinstance(node, Selector) or not alone:
-        raise parse_error(text, 0, 'expected nothing but a selector, such as up{job="x"}')
-    return list(node.matchers)
+    parser = Parser(text, EVERYTHING)
+    tokens = parser.tokens
+    if tokens.word != "{" and not (tokens.token.kind == "identifier" and tokens.word not in _NOT_METRICS):
+        tokens.unexpected()
+    selector = parser.selector(tokens.token if tokens.word == "{" else tokens.advance())
+    parser.end()
+    return list(selector.matchers)
 
 
-def _read(text: str, tokens: Sequence[Token], reader: type[Reader]) -> Any:
-    words, operands = outline(text, tokens)
-    try:
-        tree = promql_parser.parse(words)
-    except ValueError as error:
-        raise _rejection(text, tokens, str(error)) from None
-    return reader(text, tokens, operands).node(tree)
+class Parser:
+    """Parses one text. Each method consumes what it is named after.
 
-
-_AGGREGATIONS = frozenset(("sum", "avg", "count", "min", "max", "group", "stddev", "stdvar")) | {
-    *("quantile", "topk", "bottomk", "limitk", "limit_ratio", "count_values")
-}
-# A part of promql-parser's error text -> the words it may be about. Other errors quote the word.
-_ABOUT: dict[str, frozenset[str]] = {
-    "ON and GROUP": frozenset(("group_left", "group_right")),
-    "in aggregation": _AGGREGATIONS,
-    "aggregate expression provided": _AGGREGATIONS,
-    "before range": frozenset("["),
-    "ranges only": frozenset("["),
-    "offset m": frozenset(("offset",)),
-    "@ ": frozenset("@"),
-    "subquery is": frozenset("["),
-    "bool modifier": frozenset(("bool",)),
-    "vector matching only": frozenset(("on", "ignoring")),
-    "vector selector must": frozenset("{"),
-    "unary": frozenset("+-"),
-    "comparisons": COMPARISONS,
-    "binary expression must": OPERATORS,
-}
-_TYPES = {"vector": Type.VECTOR, "matrix": Type.MATRIX, "string": Type.STRING}
-_TYPE = re.compile(rf"\b(type|or|on|an|between|got):? ({'|'.join(_TYPES)})")
-_QUOTED = re.compile("'([^']*)'")
-
-
-def _rejection(text: str, tokens: Sequence[Token], message: str) -> QueryError:
-    """promql-parser's error in Prometheus's words, with the place if only one word of the query can be meant."""
-    about = next((words for part, words in _ABOUT.items() if part in message), _QUOTED.findall(message)[:1])
-    places = [token.start for token in tokens if token.kind != "string" and token.text.lower() in about]
-    message = _TYPE.sub(lambda found: f"{found[1]} {_TYPES[found[2]]}", message)
-    message = _QUOTED.sub(lambda found: quote(tokens[int(found[1])].text if found[1].isdigit() else found[1]), message)
-    if len(places) == 1:
-        return parse_error(text, places[0], message)
-    return QueryError("bad_data", f"parse error: {message}")
-
-
-class Reader:
-    """Reads promql-parser's tree, whose leaves are in the order of the text's operands.
-
-    In the tree, each literal is replaced by the number of its token (see `Outline`). Not all signs are in the tree:
-    promql-parser drops each "+", and merges a number with the signs before it.
+    `as_written`: keep what does not change an expression's meaning. `varies`: a duration depends on the query's times.
     """
 
-    def __init__(self, text: str, tokens: Sequence[Token], operands: Sequence[Token]) -> None:
-        self.text = text
-        self.tokens = tokens
-        self.operands = operands
-        self.at = 0  # the next operand
+    def __init__(self, text: str, features: frozenset[Feature], *, as_written: bool = False) -> None:
+        self.tokens = Tokens(text)
+        self.features = features
+        self.as_written = as_written
+        self.varies = False
+        self.checks = Checks(text)
 
-    def fail(self, start: int, message: str) -> NoReturn:
-        raise parse_error(self.text, start, message)
-
-    def node(self, expr: Any) -> Node:
-        first = self.operands[self.at]
-        node: Node = getattr(self, METHODS[type(expr).__name__])(expr, first.start)
-        if first.text == "+" and node.type in (Type.STRING, Type.MATRIX):
-            kinds = "expressions of type scalar or instant vector"
-            self.fail(first.start, f"unary expression only allowed on {kinds}, got {node.type}")
+    def whole(self) -> Node:
+        if self.tokens.token.kind == "end":
+            self.tokens.fail(0, "no expression found in input")
+        node = self.expression(1)
+        self.end()
         return node
 
-    def next(self, signs: str = "+-") -> Token:
-        """The operand's own token, after the signs before it: they are in no node (+) or in the number (-)."""
-        while self.operands[self.at].text in signs:
-            self.at += 1
-        self.at += 1
-        return self.operands[self.at - 1]
+    def end(self) -> None:
+        if self.tokens.token.kind != "end":
+            self.tokens.unexpected()
+        self.checks.raise_first()
 
-    # -- one method for each kind of node; `start` is the node's offset, signs included
+    def expression(self, least: int) -> Node:
+        """An expression of operators that bind at least as tightly as `least`."""
+        tokens = self.tokens
+        start = tokens.token.start
+        node = self.operand()
+        while (binding := _BINDING.get(tokens.word, 0)) >= least:
+            tokens.count_operator()
+            node = self.binary(node, start, binding)
+        return node
 
-    def number(self, expr: Any, start: int) -> Number:
-        self.next()
-        value = self.seconds(self.tokens[abs(int(expr.val))])
-        return Number(-value if math.copysign(1, expr.val) < 0 else value, start)
+    def operand(self) -> Node:
+        """A primary expression with the signs before it and the modifiers after it."""
+        tokens = self.tokens
+        kind, _, start = tokens.token
+        word = tokens.word
+        if word in ("+", "-"):
+            return self.signed()
+        if word == "(":
+            node = self.parenthesized()
+        elif word == "{":
+            node = self.selector(tokens.token)
+        elif kind in ("number", "duration"):
+            node = Number(tokens.seconds(), start, kind == "duration")
+        elif kind == "string":
+            node = String(tokens.string(), start)
+        elif kind == "identifier" and word not in _NOT_METRICS:
+            node = self.named(tokens.advance())
+        else:
+            tokens.unexpected()
+        while tokens.word in _POSTFIXES:
+            node = self.modified(node, start, parenthesized=word == "(")
+            word = ""
+        return node
 
-    def string(self, expr: Any, start: int) -> String:
-        self.next()
-        return String(self.word(expr.val), start)
+    def signed(self) -> Node:
+        """An operand after signs; those of a literal number are part of it."""
+        tokens = self.tokens
+        signs = []
+        while tokens.word in ("+", "-"):
+            tokens.count_operator()
+            signs.append(tokens.advance())
+        literal = tokens.token.kind in ("number", "duration")
+        node = self.expression(_POWER)
+        for sign in reversed(signs):
+            if literal and isinstance(node, Number):
+                node = Number(-node.value if sign.text == "-" else node.value, sign.start, node.as_duration)
+                continue
+            self.checks.unary(node, sign.start)
+            if sign.text == "-":
+                node = Negate(node, sign.start)
+            elif self.as_written:
+                node = Wrapped("+", node, sign.start)
+        return node
 
-    def paren(self, expr: Any, start: int) -> Node:
-        self.next()
-        return self.node(expr.expr)
+    def parenthesized(self) -> Node:
+        tokens = self.tokens
+        tokens.nest()
+        start = tokens.advance().start
+        node = self.expression(1)
+        tokens.expect(")")
+        tokens.leave()
+        return Wrapped("(", node, start) if self.as_written else node
 
-    def unary(self, expr: Any, start: int) -> Negate:
-        self.next(signs="+")
-        return Negate(self.node(expr.expr), start)
+    def named(self, name: Token) -> Node:
+        """What begins with an identifier: an aggregation, a call, or a selector."""
+        tokens, word = self.tokens, name.text.lower()
+        if word in AGGREGATIONS and tokens.word in ("(", "by", "without"):
+            return self.aggregate(name, word)
+        if tokens.word == "(" and word not in KEYWORDS and ":" not in word:
+            return self.call(name)
+        return self.selector(name)
 
-    def selector(self, expr: Any, start: int) -> Selector:
-        self.next()
-        matchers = [self.matcher(matcher) for matcher in expr.matchers.matchers]
-        if expr.name:
-            for matcher in matchers:
-                if matcher.name == METRIC_NAME:
-                    self.fail(start, f"metric name must not be set twice: {quote(expr.name)} or {quote(matcher.value)}")
-            matchers.append(Matcher(METRIC_NAME, "=", expr.name))
-        elif all(_matches_empty(matcher) for matcher in matchers):
-            self.fail(start, "vector selector must contain at least one non-empty matcher")
-        return Selector(tuple(matchers), start, *self.modifiers(expr))
+    # -- selectors
 
-    def matrix(self, expr: Any, start: int) -> Matrix:
-        selector = self.selector(expr.vector_selector, start)
-        return Matrix(selector, self.length(expr.range))
+    def selector(self, first: Token) -> Selector:
+        """`first`: the name, consumed, or the brace that opens."""
+        name = "" if first.text == "{" else first.text
+        matchers = parse_matchers(self.tokens) if self.tokens.word == "{" else []
+        self.checks.selector(name, matchers, first.start)
+        if name:
+            matchers.append(Matcher(METRIC_NAME, "=", name))
+        return Selector(tuple(matchers), first.start, name=name)
 
-    def subquery(self, expr: Any, start: int) -> Subquery:
-        step_ms = self.length(expr.step) if expr.step is not None else 0
-        return Subquery(self.node(expr.expr), self.length(expr.range), step_ms, start, *self.modifiers(expr))
+    def modified(self, node: Node, start: int, *, parenthesized: bool) -> Node:
+        """`node`, which begins at `start`, with the next modifier."""
+        word = self.tokens.word
+        if word == "[":
+            return self.ranged(node, start, parenthesized=parenthesized)
+        self.tokens.advance()
+        if word == "offset":
+            return self.offset(node, start, parenthesized=parenthesized)
+        if word == "@":
+            return self.at(node, start, parenthesized=parenthesized)
+        return self.extended(node, start, word, parenthesized=parenthesized)
 
-    def call(self, expr: Any, start: int) -> Call:
-        name = self.next()
-        function = FUNCTIONS.get(name.text)
+    def ranged(self, node: Node, start: int, *, parenthesized: bool) -> Node:
+        """A range or a subquery."""
+        tokens = self.tokens
+        tokens.nest()
+        opening = tokens.advance().start
+        range_ms, range_expr = self.milliseconds(parse_length(tokens, RANGE))
+        if tokens.accept(":"):
+            tokens.count_operator()  # a subquery of a subquery deepens the tree without nesting in the text
+            step_ms, step_expr = (0, None) if tokens.word == "]" else self.milliseconds(parse_length(tokens, STEP))
+            tokens.expect("]", STEP.context, '"]"')
+            self.checks.subquery(node, start)
+            node = Subquery(node, range_ms, step_ms, start, range=range_expr, step=step_expr)
+        else:
+            tokens.expect("]", "subquery or range", '":" or "]"')
+            if not isinstance(node, Selector) or parenthesized:
+                tokens.fail(opening, "ranges only allowed for vector selectors")
+            if node.offset_ms or node.offset:
+                tokens.fail(opening, "no offset modifiers allowed before range")
+            if node.at is not None:
+                tokens.fail(opening, "no @ modifiers allowed before range")
+            node = Matrix(node, range_ms, range_expr)
+        tokens.leave()
+        return node
+
+    def milliseconds(self, length: Length, *, negative: bool = False) -> tuple[int, Duration | None]:
+        """A length in milliseconds, 0 if it varies, and the length itself if it is no literal."""
+        if isinstance(length, Number):
+            if length.value <= 0 and not negative:
+                self.tokens.fail(length.start, "duration must be greater than 0")
+            return literal_ms(length.value), None
+        if length.varies:
+            self.varies = True
+            return 0, length
+        return length_ms(self.tokens.text, length, _CONSTANT, negative=negative), length
+
+    def offset(self, node: Node, start: int, *, parenthesized: bool) -> Node:
+        offset_ms, offset = self.milliseconds(parse_offset(self.tokens), negative=True)
+        target = _target(node)
+        if target is None or parenthesized:
+            self.tokens.fail(start, f"offset modifier {_MUST_FOLLOW}")
+        if target.offset_ms or target.offset:
+            self.tokens.fail(start, "offset may not be set multiple times")
+        return _retargeted(node, replace(target, offset_ms=offset_ms, offset=offset))
+
+    def at(self, node: Node, start: int, *, parenthesized: bool) -> Node:
+        at = self.timestamp()
+        target = _target(node)
+        if target is None or parenthesized:
+            self.tokens.fail(start, f"@ modifier {_MUST_FOLLOW}")
+        if target.at is not None:
+            self.tokens.fail(start, "@ <timestamp> may not be set multiple times")
+        return _retargeted(node, replace(target, at=at))
+
+    def timestamp(self) -> At:
+        """What follows an @."""
+        tokens = self.tokens
+        if (bound := _BOUNDS.get(tokens.word)) is not None:
+            tokens.advance()
+            tokens.expect("(", *_AT)
+            tokens.expect(")", *_AT)
+            return bound
+        sign = tokens.advance().text if tokens.word in ("+", "-") else ""
+        if tokens.token.kind not in ("number", "duration"):
+            tokens.unexpected(*_AT)
+        start = tokens.token.start
+        seconds = tokens.seconds()
+        if not seconds < _LATEST_S:
+            shown = f"{seconds:f}" if math.isfinite(seconds) else fixed(seconds)
+            tokens.fail(start, f"timestamp out of bounds for @ modifier: {shown}")
+        return math.floor((-seconds if sign == "-" else seconds) * 1000 + 0.5)
+
+    def extended(self, node: Node, start: int, word: str, *, parenthesized: bool) -> Node:
+        """`anchored` or `smoothed`, which is consumed."""
+        tokens = self.tokens
+        if Feature.EXTENDED_RANGE_SELECTORS not in self.features:
+            tokens.fail(start, f"{word} modifier is experimental and not enabled")
+        if isinstance(node, Subquery):
+            tokens.fail(start, f"{word} modifier is not supported for subqueries")
+        target = _target(node)
+        if not isinstance(target, Selector) or parenthesized:
+            tokens.fail(start, f"{word} modifier not implemented")
+        extension = _EXTENSIONS[word]
+        if target.extension not in ("", extension):
+            tokens.fail(start, "anchored and smoothed modifiers cannot be used together")
+        return _retargeted(node, replace(target, extension=extension))
+
+    # -- calls and aggregations
+
+    def arguments(self) -> tuple[list[Node], list[int]]:
+        """A list in parentheses, and where each argument starts."""
+        tokens = self.tokens
+        tokens.nest()
+        tokens.expect("(")
+        args: list[Node] = []
+        starts: list[int] = []
+        while not tokens.accept(")"):
+            if args:
+                comma = tokens.expect(",").start
+                if tokens.word == ")":
+                    tokens.fail(comma, "trailing commas not allowed in function call args")
+            starts.append(tokens.token.start)
+            args.append(self.expression(1))
+        tokens.leave()
+        return args, starts
+
+    def call(self, name: Token) -> Call:
+        mark = self.checks.mark()
+        args, starts = self.arguments()
+        word = name.text.lower() if name.text.lower() in _ANY_CASE else name.text
+        function = FUNCTIONS.get(word)
         if function is None:
-            self.fail(name.start, f"unknown function with name {quote(name.text)}")
-        args = tuple(self.node(argument) for argument in expr.args)
-        invariant = name.text not in VARYING and all(node.invariant for node in args)
-        return Call(name.text, args, start, function.returns, invariant)
+            self.tokens.fail(name.start, f"unknown function with name {quote(name.text)}")
+        if function.experimental and Feature.EXPERIMENTAL_FUNCTIONS not in self.features:
+            self.tokens.fail(name.start, f"function {quote(word)} is not enabled")
+        self.checks.call(word, function, args, [name.start, *starts], mark)
+        invariant = word not in VARYING and all(node.invariant for node in args)
+        return Call(word, tuple(args), name.start, function.returns, invariant)
 
-    def aggregate(self, expr: Any, start: int) -> Aggregate:
-        self.next()
-        param = self.node(expr.param) if expr.param is not None else None
-        by = expr.modifier
-        labels = tuple(sorted(self.words(by.labels))) if by else ()
-        op = str(expr.op)
-        if param is not None and param.type != (Type.STRING if op == "count_values" else Type.SCALAR):
-            self.fail(param.start, f"expected type scalar in aggregation parameter, got {param.type}")
-        without = by is not None and by.type == promql_parser.AggModifierType.Without
-        return Aggregate(op, self.node(expr.expr), param, labels, without, start)
+    def aggregate(self, name: Token, op: str) -> Aggregate:
+        tokens = self.tokens
+        tokens.open_aggregations += 1
+        labels, without = self.grouping() if tokens.word != "(" else ((), False)
+        args, starts = self.arguments()
+        if not labels and not without and tokens.word in ("by", "without"):
+            labels, without = self.grouping()
+        tokens.open_aggregations -= 1
+        if not args:
+            tokens.fail(name.start, "no arguments for aggregate expression provided")
+        if op in _EXPERIMENTAL_AGGREGATIONS and Feature.EXPERIMENTAL_FUNCTIONS not in self.features:
+            enable = f"must be enabled with --enable-feature={Feature.EXPERIMENTAL_FUNCTIONS}"
+            tokens.fail(name.start, f"{op}() is experimental and {enable}")
+        wanted = 2 if op in _WITH_PARAMETER else 1
+        if len(args) != wanted:
+            wrong = f"wrong number of arguments for aggregate expression provided, expected {wanted}, got {len(args)}"
+            tokens.fail(name.start, wrong)
+        param = args[0] if wanted > 1 else None
+        self.checks.aggregate(op, args[-1], starts[-1], param, starts[0])
+        return Aggregate(op, args[-1], param, labels, without, name.start)
 
-    def binary(self, expr: Any, start: int) -> Binary:
-        lhs = self.node(expr.lhs)
-        how = expr.modifier
-        if how is None:
-            return Binary(str(expr.op), lhs, self.node(expr.rhs), start)
-        on = how.matching is not None and how.matching.type == promql_parser.LabelModifierType.Include
-        labels = self.words(how.matching.labels) if how.matching else ()
-        matching = Matching(on, labels, GROUPS[str(how.card)], self.words(how.group_labels or ()))
-        return Binary(str(expr.op), lhs, self.node(expr.rhs), start, how.return_bool, matching)
+    def grouping(self) -> tuple[tuple[str, ...], bool]:
+        """`by` or `without` with its labels: these, and whether it is `without`."""
+        without = self.tokens.word == "without"
+        if not without and self.tokens.word != "by":
+            self.tokens.unexpected()
+        self.tokens.advance()
+        return parse_label_names(self.tokens), without
 
-    # -- their parts
+    # -- binary operators
 
-    def matcher(self, matcher: Any) -> Matcher:
-        at = int(matcher.value)
-        op = _MATCH_OPS.get(self.tokens[at - 1].text, "=")  # a name alone, {"up"}, has none
-        found = Matcher(self.word(matcher.name), op, self.word(matcher.value))
-        if op in ("=~", "!~"):
-            try:
-                compile_anchored(found.value)
-            except RegexError as error:
-                self.fail(self.tokens[at - 2].start, str(error))
+    def binary(self, lhs: Node, start: int, binding: int) -> Binary:
+        """The operator and what follows it; `lhs` begins at `start`."""
+        tokens = self.tokens
+        op, op_start = tokens.word, tokens.advance().start
+        returns_bool = tokens.accept("bool")
+        matching = self.matching()
+        rhs_start = tokens.token.start
+        rhs = self.expression(binding + (op != "^"))
+        node = Binary(op, lhs, rhs, start, returns_bool, matching)
+        self.checks.binary(node, op_start, rhs_start)
+        return node
+
+    def matching(self) -> Matching:
+        tokens = self.tokens
+        on = tokens.word == "on"
+        labels: tuple[str, ...] = ()
+        include: tuple[str, ...] = ()
+        group: Literal["", "left", "right"] = ""
+        if on or tokens.word == "ignoring":
+            tokens.advance()
+            labels = parse_label_names(tokens)
+            if tokens.word in _GROUPS:
+                group = _GROUPS[tokens.word]
+                tokens.advance()
+                include = parse_label_names(tokens) if tokens.word == "(" else ()
+        fills = self.fills() if tokens.word in _FILLS else {}
+        return Matching(on, labels, group, include, fills.get("left"), fills.get("right"))
+
+    def fills(self) -> dict[str, float]:
+        """What stands for missing samples, by side. A metric may have the name of such a modifier."""
+        tokens = self.tokens
+        found: dict[str, float] = {}
+        while (
+            (sides := _FILLS.get(tokens.word))
+            and not sides & found.keys()
+            and _OPENS.match(tokens.text, tokens.token.start + len(tokens.token.text))
+        ):
+            start = tokens.advance().start
+            if Feature.BINOP_FILL_MODIFIERS not in self.features:
+                tokens.fail(start, "binop fill modifiers are experimental and not enabled")
+            tokens.expect("(")
+            sign = tokens.advance().text if tokens.word in ("+", "-") else ""
+            if tokens.token.kind not in ("number", "duration"):
+                tokens.unexpected()
+            value = tokens.seconds()
+            tokens.expect(")")
+            found |= dict.fromkeys(sides, -value if sign == "-" else value)
         return found
 
-    def words(self, labels: Sequence[str]) -> tuple[str, ...]:
-        return tuple(self.word(label) for label in labels)
 
-    def word(self, word: str) -> str:
-        """A label or string: `word` itself, or the text of the token whose number it is."""
-        if not word.isdigit():
-            return word
-        token = self.tokens[int(word)]
-        if token.kind == "identifier":
-            return token.text
-        try:
-            return unquote(token.text)
-        except ValueError as error:
-            self.fail(token.start, str(error))
-
-    def seconds(self, token: Token) -> float:
-        """The value of a number, or of a duration in seconds."""
-        try:
-            return duration_ms(token.text) / 1000 if token.kind == "duration" else number(token.text)
-        except ValueError as error:
-            self.fail(token.start, str(error))
-
-    def length(self, delta: Any) -> int:
-        """A range or step in ms."""
-        token = self.tokens[int(delta.total_seconds())]
-        seconds = self.seconds(token)
-        if not 0 < seconds < 1 << 50:
-            self.fail(token.start, "duration must be greater than 0" if seconds <= 0 else "duration out of range")
-        return round(seconds * 1000)
-
-    def modifiers(self, expr: Any) -> tuple[int, At]:
-        """The offset and the @ of a selector or subquery, in ms."""
-        offset_ms, at = 0, None
-        if expr.offset is not None:
-            offset_ms = round(self.signed(expr.offset.total_seconds(), 1 << 50, "duration out of range") * 1000)
-        if expr.at is not None:
-            if expr.at.at is None:
-                return offset_ms, _BOUNDS[str(expr.at.type)]
-            seconds = self.signed(expr.at.at.timestamp(), 1 << 53, "timestamp out of bounds for @ modifier")
-            at = math.floor(seconds * 1000 + 0.5)
-        return offset_ms, at
-
-    def signed(self, at: float, bound: int, message: str) -> float:
-        """A number of seconds, possibly negative, whose magnitude must be below `bound`."""
-        token = self.tokens[int(at)]
-        seconds = self.seconds(token)
-        if not abs(seconds) < bound:
-            self.fail(token.start, f"{message}: {token.text}")
-        return -seconds if self.tokens[int(at) - 1].text == "-" else seconds
+def _target(node: Node) -> Selector | Subquery | None:
+    """What has the time of a selector, range or subquery."""
+    if isinstance(node, Matrix):
+        return node.selector
+    return node if isinstance(node, Selector | Subquery) else None
 
 
-# The type of a node in promql-parser's tree -> the reader's method.
-METHODS = {
-    "NumberLiteral": "number",
-    "StringLiteral": "string",
-    "ParenExpr": "paren",
-    "UnaryExpr": "unary",
-    "VectorSelector": "selector",
-    "MatrixSelector": "matrix",
-    "SubqueryExpr": "subquery",
-    "Call": "call",
-    "AggregateExpr": "aggregate",
-    "BinaryExpr": "binary",
-}
-
-
-def _matches_empty(matcher: Matcher) -> bool:
-    if matcher.op in ("=", "!="):
-        return (matcher.value == "") == (matcher.op == "=")
-    return compile_anchored(matcher.value).matches("") == (matcher.op == "=~")
+def _retargeted(node: Node, target: Selector | Subquery) -> Node:
+    """`node` with what `_target` gives exchanged."""
+    return replace(node, selector=target) if isinstance(node, Matrix) and isinstance(target, Selector) else target
 
 
 def selectors(node: Node) -> Sequence[Selector]:
@@ -326,7 +446,7 @@ def selectors(node: Node) -> Sequence[Selector]:
             return [node]
         case Matrix():
             return [node.selector]
-        case Subquery() | Negate():
+        case Subquery() | Negate() | Wrapped():
             return selectors(node.expr)
         case Call():
             return [found for argument in node.args for found in selectors(argument)]

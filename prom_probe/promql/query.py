@@ -13,6 +13,7 @@ from prom_probe.model.regex import RegexTimeout
 from prom_probe.model.series import SeriesGroup
 from prom_probe.promql.ast import Node, Selector
 from prom_probe.promql.budget import Budget, timed_out
+from prom_probe.promql.durations import QueryTimes
 from prom_probe.promql.lexer import place
 from prom_probe.promql.queryable import Queryable
 from prom_probe.promql.values import Floats, Ints, Value, Vector, merged, without_names
@@ -27,14 +28,11 @@ Batch: TypeAlias = tuple[Sequence[Labels], Sequence[bool], Windows]
 
 @dataclass(slots=True)
 class Query:
-    """`start_ms`, `end_ms`: what start() and end() stand for."""
-
     text: str
     queryable: Queryable
     budget: Budget
     lookback_ms: int
-    start_ms: int
-    end_ms: int
+    times: QueryTimes
     features: frozenset[Feature] = frozenset()
     warnings: dict[str, str] = field(default_factory=dict)  # by the text without its place
     infos: dict[str, str] = field(default_factory=dict)

@@ -10,14 +10,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import promql_parser
-
-from prom_probe.model.labels import METRIC_NAME
-from prom_probe.model.matcher import Matcher
-from prom_probe.promql.ast import SET_OPERATORS, At, Type
+from prom_probe.model.feature import Feature
+from prom_probe.promql.ast import (
+    SET_OPERATORS,
+    Aggregate,
+    Binary,
+    Call,
+    Length,
+    Matrix,
+    Negate,
+    Node,
+    Number,
+    Selector,
+    String,
+    Subquery,
+    Type,
+    Wrapped,
+)
 from prom_probe.promql.functions import FUNCTIONS
 from prom_probe.promql.literals import fixed, quote
-from prom_probe.promql.parser import GROUPS, METHODS, Reader, parse, read
+from prom_probe.promql.parser import EVERYTHING, parse_written
 
 Json: TypeAlias = dict[str, Any]
 
@@ -54,147 +66,127 @@ class Written:
         return self.split(level)
 
 
-def written(text: str) -> Written:
+def written(text: str, features: frozenset[Feature] = EVERYTHING) -> Written:
     """The expression in `text`; raises QueryError (bad_data) as `parse` does."""
-    parse(text)
-    found: Written = read(text, _Writer)
-    return found
+    return _written(parse_written(text, features))
 
 
-class _Writer(Reader):
-    """Reads expressions that `parse` accepts."""
+def _written(node: Node) -> Written:
+    match node:
+        case Number():
+            return Written(Type.SCALAR, {"type": "numberLiteral", "val": fixed(node.value)}, _number(node))
+        case String():
+            return Written(Type.STRING, {"type": "stringLiteral", "val": _utf8(node.value)}, quote(node.value))
+        case Wrapped() if node.by == "(":
+            return _parenthesized(_written(node.expr))
+        case Wrapped():
+            return _unary("+", _written(node.expr))
+        case Negate():
+            return _unary("-", _written(node.expr))
+        case Selector():
+            text = _selector_text(node) + _extension(node) + _when(node)
+            return Written(Type.VECTOR, _selector_json("vectorSelector", node), text)
+        case Matrix():
+            selector = node.selector
+            text = f"{_selector_text(selector)}[{_length(node.range, node.range_ms)}]"
+            json = _selector_json("matrixSelector", selector) | {"range": node.range_ms}
+            return Written(Type.MATRIX, json, text + _extension(selector) + _when(selector))
+        case Subquery():
+            return _subquery(node)
+        case Call():
+            return _call(node)
+        case Aggregate():
+            return _aggregate(node)
+        case Binary():
+            return _binary(node)
 
-    def node(self, expr: Any) -> Any:
-        kind = type(expr).__name__
-        first = self.operands[self.at]
-        # A sign binds less tightly than ^ and more tightly than all other operators; before a number it is part of it.
-        if first.text == "+" and kind != "NumberLiteral" and not (kind == "BinaryExpr" and str(expr.op) != "^"):
-            self.at += 1
-            return _unary("+", self.node(expr))
-        return getattr(self, METHODS[kind])(expr, first.start)
 
-    def number(self, expr: Any, start: int) -> Any:
-        node = super().number(expr, start)
-        token = self.operands[self.at - 1]
-        text = value = fixed(node.value)
-        if token.kind == "duration":
-            text = ("-" if node.value < 0 else "") + duration(round(abs(node.value) * 1000))
-        return Written(Type.SCALAR, {"type": "numberLiteral", "val": value}, text)
+def _parenthesized(inner: Written) -> Written:
+    def split(level: int) -> str:
+        return f"{_INDENT * level}(\n{inner.pretty(level + 1)}\n{_INDENT * level})"
 
-    def string(self, expr: Any, start: int) -> Any:
-        value = super().string(expr, start).value
-        return Written(Type.STRING, {"type": "stringLiteral", "val": _utf8(value)}, quote(value))
+    return Written(inner.type, {"type": "parenExpr", "expr": inner.json}, f"({inner.text})", split)
 
-    def paren(self, expr: Any, start: int) -> Any:
-        self.next()
-        inner = self.node(expr.expr)
 
-        def split(level: int) -> str:
-            return f"{_INDENT * level}(\n{inner.pretty(level + 1)}\n{_INDENT * level})"
+def _subquery(node: Subquery) -> Written:
+    inner = _written(node.expr)
+    json = {"type": "subquery", "expr": inner.json, "range": node.range_ms, "step": node.step_ms, **_when_json(node)}
+    step = _length(node.step, node.step_ms) if node.step or node.step_ms else ""
+    ending = f"[{_length(node.range, node.range_ms)}:{step}]{_when(node)}"
+    return Written(Type.MATRIX, json, inner.text + ending, lambda level: inner.pretty(level) + ending)
 
-        return Written(inner.type, {"type": "parenExpr", "expr": inner.json}, f"({inner.text})", split)
 
-    def unary(self, expr: Any, start: int) -> Any:
-        self.next(signs="")
-        return _unary("-", self.node(expr.expr))
+def _call(node: Call) -> Written:
+    function = FUNCTIONS[node.name]
+    args = [_written(argument) for argument in node.args]
+    about = {
+        "name": node.name,
+        "argTypes": [_TYPES[one] for one in function.args],
+        "variadic": function.optional,
+        "returnType": _TYPES[function.returns],
+    }
+    json = {"type": "call", "func": about, "args": [one.json for one in args]}
+    return Written(function.returns, json, _called(node.name, args), _split_call(node.name, args))
 
-    def selector(self, expr: Any, start: int) -> Any:
-        node = super().selector(expr, start)
-        json = _selector_json("vectorSelector", expr.name or "", node.matchers, node.offset_ms, node.at)
-        return Written(node.type, json, _selector_text(expr.name or "", node.matchers) + _when(node.offset_ms, node.at))
 
-    def matrix(self, expr: Any, start: int) -> Any:
-        vector = expr.vector_selector
-        node = super().selector(vector, start)
-        name, range_ms = vector.name or "", self.length(expr.range)
-        json = _selector_json("matrixSelector", name, node.matchers, node.offset_ms, node.at) | {"range": range_ms}
-        text = f"{_selector_text(name, node.matchers)}[{duration(range_ms)}]{_when(node.offset_ms, node.at)}"
-        return Written(Type.MATRIX, json, text)
+def _aggregate(node: Aggregate) -> Written:
+    param = _written(node.param) if node.param is not None else None
+    inner = _written(node.expr)
+    json = {
+        "type": "aggregation",
+        "op": node.op,
+        "expr": inner.json,
+        "param": param.json if param else None,
+        "grouping": [_utf8(label) for label in node.grouping],
+        "without": node.without,
+    }
+    head = node.op
+    if node.without or node.grouping:
+        head += f" {'without' if node.without else 'by'} ({_labels(node.grouping)}) "
+    args = [one for one in (param, inner) if one is not None]
+    return Written(Type.VECTOR, json, _called(head, args), _split_call(head, args))
 
-    def subquery(self, expr: Any, start: int) -> Any:
-        inner = self.node(expr.expr)
-        range_ms = self.length(expr.range)
-        step_ms = self.length(expr.step) if expr.step is not None else 0
-        offset_ms, at = self.modifiers(expr)
-        json = {"type": "subquery", "expr": inner.json, "range": range_ms, "step": step_ms, **_when_json(offset_ms, at)}
-        step = duration(step_ms) if step_ms else ""
-        ending = f"[{duration(range_ms)}:{step}]{_when(offset_ms, at)}"
-        return Written(Type.MATRIX, json, inner.text + ending, lambda level: inner.pretty(level) + ending)
 
-    def call(self, expr: Any, start: int) -> Any:
-        name = self.next().text
-        function = FUNCTIONS[name]
-        args = [self.node(argument) for argument in expr.args]
-        about = {
-            "name": name,
-            "argTypes": [_TYPES[one] for one in function.args],
-            "variadic": function.optional,
-            "returnType": _TYPES[function.returns],
-        }
-        json = {"type": "call", "func": about, "args": [one.json for one in args]}
-        return Written(function.returns, json, _called(name, args), _split_call(name, args))
+def _binary(node: Binary) -> Written:
+    lhs, rhs = _written(node.lhs), _written(node.rhs)
+    words, matching = node.op + (" bool" if node.returns_bool else ""), None
+    if lhs.type == rhs.type == Type.VECTOR:
+        matching, text = _matching(node)
+        words += text
+    json = {
+        "type": "binaryExpr",
+        "op": node.op,
+        "lhs": lhs.json,
+        "rhs": rhs.json,
+        "matching": matching,
+        "bool": node.returns_bool,
+    }
 
-    def aggregate(self, expr: Any, start: int) -> Any:
-        self.next()
-        param = self.node(expr.param) if expr.param is not None else None
-        by = expr.modifier
-        labels = self.words(by.labels) if by else ()
-        inner = self.node(expr.expr)
-        without = by is not None and by.type == promql_parser.AggModifierType.Without
-        op = str(expr.op)
-        json = {
-            "type": "aggregation",
-            "op": op,
-            "expr": inner.json,
-            "param": param.json if param else None,
-            "grouping": [_utf8(label) for label in labels],
-            "without": without,
-        }
-        head = f"{op} {'without' if without else 'by'} ({_labels(labels)}) " if without or labels else op
-        args = [one for one in (param, inner) if one is not None]
-        return Written(Type.VECTOR, json, _called(head, args), _split_call(head, args))
+    def split(level: int) -> str:
+        return f"{lhs.pretty(level + 1)}\n{_INDENT * level}{words}\n{rhs.pretty(level + 1)}"
 
-    def binary(self, expr: Any, start: int) -> Any:
-        lhs, rhs = self.node(expr.lhs), self.node(expr.rhs)
-        op, how = str(expr.op), expr.modifier
-        returns_bool = how is not None and how.return_bool
-        words, matching = op + (" bool" if returns_bool else ""), None
-        if lhs.type == rhs.type == Type.VECTOR:
-            matching, text = self._matching(op, how)
-            words += text
-        json = {
-            "type": "binaryExpr",
-            "op": op,
-            "lhs": lhs.json,
-            "rhs": rhs.json,
-            "matching": matching,
-            "bool": returns_bool,
-        }
+    return Written(node.type, json, f"{lhs.text} {words} {rhs.text}", split)
 
-        def split(level: int) -> str:
-            return f"{lhs.pretty(level + 1)}\n{_INDENT * level}{words}\n{rhs.pretty(level + 1)}"
 
-        kind = Type.SCALAR if lhs.type == rhs.type == Type.SCALAR else Type.VECTOR
-        return Written(kind, json, f"{lhs.text} {words} {rhs.text}", split)
-
-    def _matching(self, op: str, how: Any) -> tuple[Json, str]:
-        """How an operator's two vectors are matched, as JSON and as text."""
-        labels: Sequence[str] = ()
-        include: Sequence[str] = ()
-        on, group = False, ""
-        if how is not None:
-            on = how.matching is not None and how.matching.type == promql_parser.LabelModifierType.Include
-            labels = self.words(how.matching.labels) if how.matching else ()
-            group, include = GROUPS[str(how.card)], self.words(how.group_labels or ())
-        json = {
-            "card": "many-to-many" if op in SET_OPERATORS else _CARDS[group],
-            "labels": [_utf8(label) for label in labels],
-            "on": on,
-            "include": [_utf8(label) for label in include],
-            "fillValues": {"lhs": None, "rhs": None},
-        }
-        text = f" {'on' if on else 'ignoring'} ({_labels(labels)})" if labels or on or group else ""
-        return json, text + (f" group_{group} ({_labels(include)})" if group else "")
+def _matching(node: Binary) -> tuple[Json, str]:
+    """How an operator's two vectors are matched, as JSON and as text."""
+    how = node.matching
+    json = {
+        "card": "many-to-many" if node.op in SET_OPERATORS else _CARDS[how.group],
+        "labels": [_utf8(label) for label in how.labels],
+        "on": how.on,
+        "include": [_utf8(label) for label in how.include],
+        "fillValues": {"lhs": how.fill_left, "rhs": how.fill_right},
+    }
+    text = f" {'on' if how.on else 'ignoring'} ({_labels(how.labels)})" if how.labels or how.on or how.group else ""
+    if how.group:
+        text += f" group_{how.group} ({_labels(how.include)})"
+    if how.fill_left is not None and how.fill_left == how.fill_right:
+        return json, f"{text} fill ({fixed(how.fill_left)})"
+    for side, value in (("left", how.fill_left), ("right", how.fill_right)):
+        if value is not None:
+            text += f" fill_{side} ({fixed(value)})"
+    return json, text
 
 
 def _unary(op: str, inner: Written) -> Written:
@@ -216,38 +208,64 @@ def _split_call(name: str, args: Sequence[Written]) -> Callable[[int], str]:
     return split
 
 
-def _selector_json(kind: str, name: str, matchers: Sequence[Matcher], offset_ms: int, at: At) -> Json:
+def _selector_json(kind: str, node: Selector) -> Json:
     return {
         "type": kind,
-        "name": name,
-        "matchers": [{"name": _utf8(one.name), "value": _utf8(one.value), "type": one.op} for one in matchers],
-        "anchored": False,
-        "smoothed": False,
-        **_when_json(offset_ms, at),
+        "name": node.name,
+        "matchers": [{"name": _utf8(one.name), "value": _utf8(one.value), "type": one.op} for one in node.matchers],
+        "anchored": node.extension == "anchored",
+        "smoothed": node.extension == "smoothed",
+        **_when_json(node),
     }
 
 
-def _selector_text(name: str, matchers: Sequence[Matcher]) -> str:
+def _selector_text(node: Selector) -> str:
     shown = [
         f"{_label(one.name)}{one.op}{quote(one.value)}"
-        for one in matchers
-        if not (one.name == METRIC_NAME and one.op == "=" and one.value == name)
+        for one in (node.matchers[:-1] if node.name else node.matchers)  # the last one is the name
     ]
     shown.sort(key=lambda text: text.encode(errors="surrogateescape"))
-    return name + (f"{{{','.join(shown)}}}" if shown else "")
+    return node.name + (f"{{{','.join(shown)}}}" if shown else "")
 
 
-def _when_json(offset_ms: int, at: At) -> Json:
-    bound = at if isinstance(at, str) else None
-    return {"offset": offset_ms, "timestamp": None if bound else at, "startOrEnd": bound}
+def _extension(node: Selector) -> str:
+    return f" {node.extension}" if node.extension else ""
 
 
-def _when(offset_ms: int, at: At) -> str:
+def _when_json(node: Selector | Subquery) -> Json:
+    bound = node.at if isinstance(node.at, str) else None
+    return {"offset": node.offset_ms, "timestamp": None if bound else node.at, "startOrEnd": bound}
+
+
+def _when(node: Selector | Subquery) -> str:
     """` @ 1.000 offset 5m`, or the part of it that applies."""
+    at = node.at
     text = "" if at is None else f" @ {at}()" if isinstance(at, str) else f" @ {at / 1000:.3f}"
-    if offset_ms:
-        text += f" offset {'-' if offset_ms < 0 else ''}{duration(abs(offset_ms))}"
+    if node.offset or node.offset_ms:
+        text += f" offset {_length(node.offset, node.offset_ms)}"
     return text
+
+
+def _length(length: Length | None, ms: int) -> str:
+    """A duration: `length` as written if it is no literal, else its milliseconds."""
+    if length is None:
+        return ("-" if ms < 0 else "") + duration(abs(ms))
+    if isinstance(length, Number):
+        return _number(length)
+    terms = [_length(one, 0) for one in length.operands]
+    if not terms:
+        text = f"{length.op}()"
+    elif length.op in ("min_of", "max_of"):
+        text = f"{length.op}({', '.join(terms)})"
+    else:
+        text = f" {length.op} ".join(terms) if len(terms) > 1 else length.op + terms[0]
+    return f"({text})" if length.parenthesized else text
+
+
+def _number(node: Number) -> str:
+    if not node.as_duration:
+        return fixed(node.value)
+    return ("-" if node.value < 0 else "") + duration(round(abs(node.value) * 1000))
 
 
 def _labels(labels: Sequence[str]) -> str:

@@ -207,7 +207,7 @@ def series_line(line: str) -> tuple[Labels, list[Point]]:
 
 def _labels(name: str, braces: str) -> Labels:
     pairs = {}
-    tokens = [token for token in lex(braces)[1:-2] if token.text != ","]
+    tokens = [token for token in [*lex(braces)][1:-2] if token.text != ","]
     while tokens:
         first = tokens.pop(0)
         key = unquote(first.text) if first.kind == "string" else first.text

@@ -12,16 +12,12 @@ from prom_probe.promql.parser import parse, selectors
 from prom_probe.promql.result import QueryError
 from tests.promqltest.script import NATIVE, Eval, Load
 
-# Experimental in Prometheus, behind feature flags, and not part of our engine. What limit_ratio selects depends on
-# Prometheus's own hash.
+# What limit_ratio selects depends on Prometheus's own hash.
 _CHOICE = "experimental aggregation"
 _FEATURES = {
-    "experimental function": r"\b(?:max_of|min_of)\s*\(",
     _CHOICE: r"\blimit_ratio\b",
-    "experimental modifier": r"\b(?:anchored|smoothed)\b|\bfill(?:_left|_right)?\s*\(|\b(?:step|range)\s*\(\s*\)",
-    "experimental duration expression": r"\[[^\]:]*[-+*/%^(][^\]]*\]|\[[^\]]*:[^\]]*[-+*/%^(]"
-    r"|offset\s+[-+]?\s*(?:min|max)?\s*\(",
-    "experimental operator": r"</|>/",
+    "experimental modifier": r"\b(?:anchored|smoothed)\b|\bfill(?:_left|_right)?\s*\(",
+    "operator of native histograms": r"</|>/",
 }
 _PATTERNS = [(reason, re.compile(pattern)) for reason, pattern in _FEATURES.items()]
 

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from prom_probe.model.labels import EMPTY, METRIC_NAME, Labels, make_labels
-from prom_probe.promql.ast import Call, Node, Selector, Type
+from prom_probe.promql.ast import QUERY_TIMES, Call, Node, Selector, Type
 from prom_probe.promql.functions.base import Function
 from prom_probe.promql.query import Evaluation
-from prom_probe.promql.values import Scalar, Value, Vector, empty
+from prom_probe.promql.values import Floats, Scalar, Value, Vector, empty
 
 
 def _time(ev: Evaluation, node: Call) -> Value:
     return Scalar(ev.times / 1000)
+
+
+def _query_time(ev: Evaluation, node: Call) -> Value:
+    """step(), start(), end() or range()."""
+    return Scalar(np.broadcast_to(np.float64(ev.query.times.seconds(node.name)), ev.steps))
+
+
+def _choice(choose: Callable[[Floats, Floats], Floats]) -> Function:
+    """The smaller or the larger of two scalars, NaN if either is."""
+
+    def call(ev: Evaluation, node: Call) -> Value:
+        return Scalar(choose(ev.scalar(node.args[0]), ev.scalar(node.args[1])))
+
+    return Function(call, (Type.SCALAR, Type.SCALAR), Type.SCALAR, experimental=True)
 
 
 def _vector(ev: Evaluation, node: Call) -> Value:
@@ -64,6 +80,9 @@ def labels_of_absent(node: Node) -> Labels:
 
 SCALARS = {
     "time": Function(_time, (), Type.SCALAR),
+    **dict.fromkeys(sorted(QUERY_TIMES), Function(_query_time, (), Type.SCALAR)),
+    "min_of": _choice(np.minimum),
+    "max_of": _choice(np.maximum),
     "vector": Function(_vector, (Type.SCALAR,)),
     "scalar": Function(_scalar, (Type.VECTOR,), Type.SCALAR),
     "timestamp": Function(_timestamp, (Type.VECTOR,)),

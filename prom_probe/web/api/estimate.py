@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+from prom_probe.model.feature import Feature
 from prom_probe.model.matcher import Matcher
 from prom_probe.model.regex import RegexTimeout, compile_anchored
 from prom_probe.promql.ast import Aggregate, Binary, Call, Matrix, Negate, Node, Selector, Subquery
-from prom_probe.promql.parser import parse
+from prom_probe.promql.durations import QueryTimes
+from prom_probe.promql.parser import parse_bound
 from prom_probe.promql.queryable import Queryable
 from prom_probe.promql.result import QueryError
 
@@ -23,12 +25,20 @@ _NODE_VALUES = 100
 _LOOK_UP_S = 0.001  # for finding a selector's series
 
 
-def is_small(queryable: Queryable, expr: str, start_ms: int, end_ms: int, step_ms: int, lookback_ms: int) -> bool:
+def is_small(
+    queryable: Queryable,
+    expr: str,
+    start_ms: int,
+    end_ms: int,
+    step_ms: int,
+    lookback_ms: int,
+    features: frozenset[Feature] = frozenset(),
+) -> bool:
     """Whether the query may run on the loop; an invalid expression may."""
     if len(expr) > _MAX_CHARS:
         return False
     try:
-        nodes = list(_walk(parse(expr)))
+        nodes = list(_walk(parse_bound(expr, QueryTimes(start_ms, end_ms, step_ms), features)))
     except QueryError:
         return True
     steps = (end_ms - start_ms) // step_ms + 1

@@ -91,7 +91,7 @@ def _written(context: AppContext, request: Request, view: Callable[[Written], ob
         from prom_probe.promql.syntax import written
 
         try:
-            return [success(view(written(expr))).body]
+            return [success(view(written(expr, context.limits.features))).body]
         except QueryError as error:
             raise invalid("query", error) from None
 
@@ -145,7 +145,9 @@ def _on_loop(
         return False
     from prom_probe.web.api.estimate import is_small
 
-    return is_small(queryable, expr, start_ms, end_ms, step_ms, lookback_ms or context.limits.lookback_delta_ms)
+    limits = context.limits
+    lookback_ms = lookback_ms or limits.lookback_delta_ms
+    return is_small(queryable, expr, start_ms, end_ms, step_ms, lookback_ms, limits.features)
 
 
 def _stats(result: Result, asked: float, started: float, ended: float) -> dict[str, object]:

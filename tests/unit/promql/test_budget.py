@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from prom_probe.promql.ast import Selector
 from prom_probe.promql.budget import Accountant, Budget
+from prom_probe.promql.durations import QueryTimes
 from prom_probe.promql.evaluation import Evaluator
 from prom_probe.promql.parser import parse, selectors
 from prom_probe.promql.query import Query
@@ -108,7 +109,9 @@ class Ready(Evaluator):
     def __init__(self, series_count: int, steps: int) -> None:
         times = np.arange(0, 1000 * steps, 1000)
         self.budget = Counted(Accountant(1 << 30), 60, 1 << 40)
-        super().__init__(Query("", Grid([], [], np.empty((0, 0))), self.budget, 300_000, 0, 1000 * steps), times)
+        super().__init__(
+            Query("", Grid([], [], np.empty((0, 0))), self.budget, 300_000, QueryTimes(0, 1000 * steps, 1000)), times
+        )
         random = np.random.default_rng(1)
         self.vectors = {
             name: Vector(

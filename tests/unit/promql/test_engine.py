@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 
+from prom_probe.model.feature import Feature
 from prom_probe.model.labels import Labels
 from prom_probe.model.sample import STALE
 from prom_probe.promql.engine import Engine
@@ -17,6 +18,8 @@ from prom_probe.promql.result import QueryError, Result
 from prom_probe.promql.values import without_name
 from tests.support.promql_tools import Grid, Memory, Sample, series
 from tests.support.waiting import DEADLINE_S
+
+EXPERIMENTAL = QueryLimits(features=frozenset({Feature.EXPERIMENTAL_FUNCTIONS}))
 
 
 def counters(number: int, samples: int, step_ms: int = 1000) -> dict[Labels, list[Sample]]:
@@ -174,7 +177,7 @@ NOTES: list[tuple[str, list[str], list[str]]] = [
 def test_notes(expr: str, warnings: list[str], infos: list[str]) -> None:
     """Warnings and infos have upstream's texts and the place in the query."""
     samples = {series("g"): [(0, 1.0), (30_000, 2.0)], series("x_total"): [(0, 1.0), (30_000, 2.0)]}
-    result = Engine().instant(Memory(samples), expr, 30_000)
+    result = Engine(EXPERIMENTAL).instant(Memory(samples), expr, 30_000)
     assert (result.warnings, result.infos) == (warnings, infos)
 
 
@@ -356,7 +359,7 @@ def test_real_nan_is_a_value_and_the_marker_is_none() -> None:
 def test_hashes_of_limit_ratio_split_the_series() -> None:
     """A ratio and its negative counterpart together select all series."""
     store = Memory({series("x", i=str(i)): [(0, 1.0)] for i in range(200)})
-    engine = Engine()
+    engine = Engine(EXPERIMENTAL)
     some = engine.instant(store, "count(limit_ratio(0.3, x))", 0).values[0, 0]
     rest = engine.instant(store, "count(limit_ratio(-0.7, x))", 0).values[0, 0]
     assert some + rest == 200

@@ -12,12 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from prom_probe.model.feature import Feature
 from prom_probe.model.labels import Labels
 from prom_probe.model.sample import STALE, is_stale
 from prom_probe.promql.engine import Engine
+from prom_probe.promql.limits import QueryLimits
 from tests.support.promql_tools import Memory, Sample, series
 
 Window = list[Sample]
+
+EXPERIMENTAL = QueryLimits(features=frozenset({Feature.EXPERIMENTAL_FUNCTIONS}))
 START, END, STEP, RANGE, LOOKBACK = 200_000, 400_000, 10_000, 60_000, 45_000
 
 
@@ -157,7 +161,9 @@ def check(
     expr: str, samples: dict[Labels, list[Sample]], together: bool, wanted: Callable[[list[Sample], int], float | None]
 ) -> None:
     """Compare the engine's matrix with `wanted`(samples without markers before, step), point by point."""
-    result = Engine().range(Memory(samples, together=together), expr, START, END, STEP, lookback_ms=LOOKBACK)
+    result = Engine(EXPERIMENTAL).range(
+        Memory(samples, together=together), expr, START, END, STEP, lookback_ms=LOOKBACK
+    )
     assert result.present is not None
     rows = {dict(labels)["i"]: n for n, labels in enumerate(result.labels)}
     for labels, points in samples.items():
