@@ -122,7 +122,7 @@ def invalid(name: str, reason: str) -> str:
         ("format_query?query=foo(", invalid("query", "1:5: parse error: unclosed left parenthesis")),
         ("parse_query", invalid("query", "1:1: parse error: no expression found in input")),
         ("series", "no match[] parameter provided"),
-        ("series?match[]=foo(", invalid("match[]", "1:5: parse error: ")),
+        ("series?match[]=foo(", invalid("match[]", "1:4: parse error: ")),
         ("series?match[]={a=~%22.*%22}", invalid("match[]", "")),
         ("series?match[]=up&limit=-1", invalid("limit", "limit must be non-negative")),
         ("labels?match[]={}", invalid("match[]", "")),
