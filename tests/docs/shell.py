@@ -25,6 +25,7 @@ from tests.support.waiting import DEADLINE_S, wait_for
 
 # Commands that go on until they are told to end: they run beside those that follow, up to the next such command.
 _STAYS = re.compile(r"(?:[A-Z_]+=\S+ |python -m tests\.support\.limited \d+ )*prom-probe (?:run|serve)\b")
+_ENDS_BY_ITSELF = "tests.support.limited"
 _PORTS = {"19990": "/metrics", "19991": "the query API", "8000": "an application"}
 _BUILTINS = {"echo", "cd", "export", "kill", "test", "true"}
 
@@ -121,8 +122,10 @@ class Shell:
         self._find_programs(command.text)
         kept = re.search(r"(?:--storage\.tsdb\.path=|prom-probe storage \w+ )(\S+)", command.text)
         staying = "" if self._staying_is is None else self._staying_is.text
-        if (kept and f"--storage.tsdb.path={kept[1]}" in staying) or ("@last" in command.text and " -- " in staying):
+        if kept and f"--storage.tsdb.path={kept[1]}" in staying:
             self._end()  # what a run has stored is asked for after its end
+        if "@last" in command.text and _ENDS_BY_ITSELF in staying:
+            self._end()
         if _STAYS.match(command.text) and "--help" not in command.text:
             self._end()
             self._begin(command)
