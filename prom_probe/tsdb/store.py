@@ -387,6 +387,10 @@ class Store:
             **(disk._asdict() if disk is not None else {"disk_errors": int(self._open_failed)}),
         )
 
+    def chunks(self) -> int:
+        """How many runs of one series' samples there are: each series counts once in each piece."""
+        return sum(len(list(piece.live_refs())) for stream in self._streams for piece in stream.pieces)
+
     def _bytes(self) -> int:
         return self._index.bytes + sum(stream.cost() for stream in self._streams)
 

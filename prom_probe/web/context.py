@@ -49,6 +49,9 @@ class ServedStore(Protocol):
     def stats(self) -> ServedStoreStats:
         """How much is stored."""
 
+    def chunks(self) -> int:
+        """How many runs of one series' samples there are."""
+
     def oldest_ms(self) -> int | None:
         """The oldest timestamp; None if nothing is stored."""
 

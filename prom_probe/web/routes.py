@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 from prom_probe.web import operations
+from prom_probe.web.api import features as api_features
 from prom_probe.web.api import federate, remote_write
 from prom_probe.web.api import history as api_history
 from prom_probe.web.api import labels as api_labels
@@ -72,11 +73,13 @@ ROUTES: tuple[Route, ...] = (
     Route(_GET, "/api/v1/scrape_pools", api_status.constant({"scrapePools": [api_status.POOL]})),
     Route(_GET, "/api/v1/targets", api_status.targets),
     Route(_GET, "/api/v1/targets/metadata", api_status.targets_metadata),
+    Route(_GET, "/api/v1/features", api_features.features),
     Route(_GET, "/api/v1/status/buildinfo", api_status.buildinfo),
     Route(_GET, "/api/v1/status/config", api_status.config),
     Route(_GET, "/api/v1/status/flags", api_status.flags),
     Route(_GET, "/api/v1/status/runtimeinfo", api_status.runtimeinfo),
     Route(_GET, "/api/v1/status/tsdb", api_status.tsdb),
+    Route(_GET, "/api/v1/status/tsdb/blocks", api_status.constant({"blocks": []})),
     Route(_GET, "/api/v1/status/walreplay", api_status.constant({"min": 0, "max": 0, "current": 0})),
 )
 

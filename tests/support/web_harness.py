@@ -297,5 +297,8 @@ class FakeStore:
     def stats(self) -> Any:
         return SimpleNamespace(series=7, samples=1234, bytes=56_789)
 
+    def chunks(self) -> int:
+        return 9
+
 
 __all__ = ["Column", "FakeStore", "Matcher", "Site", "serving", "stored"]

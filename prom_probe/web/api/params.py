@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC
 
+from prom_probe.web.api.multipart import MULTIPART, form_fields
 from prom_probe.web.api.reply import ApiError, invalid
 from prom_probe.web.http.message import Request
 
@@ -39,7 +40,10 @@ FORM = "application/x-www-form-urlencoded"
 
 
 class Parameters:
-    """A request's parameters by name. Those of the body come before the URL's; the first of a name counts."""
+    """A request's parameters by name. The first of a name counts.
+
+    Those of a form come before the URL's, those of a multipart form after them, as in Prometheus.
+    """
 
     __slots__ = ("_values",)
 
@@ -57,10 +61,15 @@ class Parameters:
 def parameters_of(request: Request) -> Parameters:
     """The request's parameters. Raises ApiError where they are badly encoded."""
     values: dict[str, list[str]] = {}
-    if request.body and request.headers.get("content-type", "").partition(";")[0].strip().lower() == FORM:
+    content_type = request.headers.get("content-type", "") if request.body else ""
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == FORM:
         _parse_parameters(request.body, values)
     if request.query:
         _parse_parameters(request.query, values)
+    if kind == MULTIPART:
+        for name, value in form_fields(content_type, request.body):
+            values.setdefault(name, []).append(value)
     return Parameters(values)
 
 

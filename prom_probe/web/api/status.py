@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -12,13 +14,13 @@ from prom_probe.model.matcher import Matcher
 from prom_probe.model.sample import is_stale
 from prom_probe.model.series import Newest
 from prom_probe.web.api.labels import metadata_limit, selector_of
-from prom_probe.web.api.params import MAX_TIME_MS, MIN_TIME_MS, limit_param, parameters_of
+from prom_probe.web.api.params import MAX_TIME_MS, MIN_TIME_MS, parameters_of
 from prom_probe.web.api.reply import ApiError, success
 from prom_probe.web.context import AppContext
 from prom_probe.web.http.message import Answer, Request, Response
 
-# The Prometheus version whose API this is: clients decide by it what to ask for, and ours would look ancient.
-API_VERSION = "3.0.0"
+# The Prometheus release whose API and PromQL this is: clients decide by it what to ask for; ours would look ancient.
+API_VERSION = "3.14.0"
 
 # The scrape pool of our collectors, and their job.
 POOL = "prom_probe"
@@ -27,11 +29,14 @@ POOL = "prom_probe"
 # What Prometheus says of an empty head: minTime is the largest number, maxTime the smallest.
 _NO_TIME_MS = (1 << 63) - 1
 
+_MAX_TSDB_LIMIT = 10_000
+
 
 def buildinfo(context: AppContext, request: Request) -> Response:
     """Version and origin; no `features`: their absence tells clients that this is a plain Prometheus."""
     ours = context.about.build_info
-    return success({**ours, "version": API_VERSION, "prom_probe_version": ours.get("version", "")})
+    unknown = dict.fromkeys(("revision", "branch", "buildUser", "buildDate", "goVersion"), "")
+    return success({**unknown, **ours, "version": API_VERSION, "prom_probe_version": ours.get("version", "")})
 
 
 def config(context: AppContext, request: Request) -> Response:
@@ -50,6 +55,7 @@ def runtimeinfo(context: AppContext, request: Request) -> Response:
         {
             "startTime": rfc3339(context.about.start_time_s),
             "CWD": os.getcwd(),
+            "hostname": socket.gethostname(),
             "serverTime": rfc3339(context.clock()),
             "reloadConfigSuccess": context.about.reload_succeeded(),
             "goroutineCount": threading.active_count(),
@@ -61,9 +67,10 @@ def runtimeinfo(context: AppContext, request: Request) -> Response:
 
 def tsdb(context: AppContext, request: Request) -> Answer:
     """The number of series, and the names and values with most of them: `limit` of each, by default 10."""
-    limit = limit_param(parameters_of(request)) or 10
+    limit = _tsdb_limit(parameters_of(request).get("limit"))
     store = context.store
     snapshot, stats, oldest_ms, newest_ms = store.snapshot(), store.stats(), store.oldest_ms(), store.newest_ms()
+    chunks = store.chunks()
 
     def job(deadline: float) -> Iterable[bytes]:
         names: Counter[str] = Counter()
@@ -78,6 +85,7 @@ def tsdb(context: AppContext, request: Request) -> Answer:
             "headStats": {
                 "numSeries": stats.series,
                 "numLabelPairs": len(pairs),
+                "chunkCount": chunks,
                 "numSamples": stats.samples,
                 "minTime": _NO_TIME_MS if oldest_ms is None else oldest_ms,
                 "maxTime": -_NO_TIME_MS - 1 if newest_ms is None else newest_ms,
@@ -90,6 +98,16 @@ def tsdb(context: AppContext, request: Request) -> Answer:
         return [success(data).body]
 
     return context.queries.run(job, context.limits.timeout_s, inline=False)
+
+
+def _tsdb_limit(text: str) -> int:
+    if not text:
+        return 10
+    if not re.fullmatch(r"\+?[0-9]{1,18}", text, re.ASCII) or not int(text):
+        raise ApiError("bad_data", "limit must be a positive number")
+    if int(text) > _MAX_TSDB_LIMIT:
+        raise ApiError("bad_data", f"limit must not exceed {_MAX_TSDB_LIMIT}")
+    return int(text)
 
 
 def _top(counts: Counter[str], limit: int) -> list[dict[str, object]]:

@@ -13,6 +13,7 @@ from prom_probe.model.labels import make_labels
 from prom_probe.model.sample import STALE
 from prom_probe.model.series import Newest
 from prom_probe.web.context import About
+from prom_probe.web.routes import ROUTES
 from tests.support.web_harness import NOW_MS, NOW_S, FakeStore, Site, serving, stored
 
 A = make_labels("up", {"job": "a", "instance": "x:1"})
@@ -272,7 +273,11 @@ def test_status() -> None:
         start_time_s=NOW_S - 0.5,
     )
     with serving(FakeStore(), about=about) as site:
-        assert ask(site, "status/buildinfo") == {"version": "3.0.0", "prom_probe_version": "1.2.3"}
+        assert ask(site, "status/buildinfo") == {
+            **dict.fromkeys(("revision", "branch", "buildUser", "buildDate", "goVersion"), ""),
+            "version": "3.14.0",
+            "prom_probe_version": "1.2.3",
+        }
         assert ask(site, "status/config") == {"yaml": "interval: 1s\n"}
         assert ask(site, "status/flags") == {"interval": "1s"}
         info = ask(site, "status/runtimeinfo")
@@ -281,11 +286,47 @@ def test_status() -> None:
         assert info["storageRetention"] == "6h"
 
 
+def test_features(site: Site) -> None:
+    """What is on by default, as Prometheus lists it; experimental functions are not."""
+    data = ask(site, "features")
+    assert isinstance(data, dict)
+    assert {"api", "promql", "promql_functions", "promql_operators", "tsdb"} <= data.keys()
+    assert (data["promql"]["duration_expr"], data["promql"]["delayed_name_removal"]) == (True, False)
+    assert (data["promql_functions"]["rate"], data["promql_functions"]["mad_over_time"]) == (True, False)
+    assert (data["promql_operators"]["topk"], data["promql_operators"]["limitk"]) == (True, False)
+
+
+FORM_ENDPOINTS = [route.path for route in ROUTES if "POST" in route.methods and "GET" in route.methods]
+
+
+@pytest.mark.parametrize("path", FORM_ENDPOINTS)
+def test_every_form_may_be_multipart(site: Site, path: str) -> None:
+    """What `curl -F` sends is read as what `curl -d` sends."""
+    times = {"start": str(NOW_S - 5), "end": str(NOW_S), "step": "5", "time": str(NOW_S)}
+    fields = {"query": "up", "match[]": "up", **times}
+    parts = [f'--x\r\ncontent-disposition: form-data; name="{k}"\r\n\r\n{v}\r\n' for k, v in fields.items()]
+    body = ("".join(parts) + "--x--\r\n").encode()
+    found = site.ask(path, method="POST", body=body, Content_Type="multipart/form-data; boundary=x")
+    assert found.status == 200
+    assert found.json == site.post(path, urlencode(fields)).json
+
+
+BAD_LIMITS = [("0", "a positive number"), ("x", "a positive number"), ("10001", "not exceed 10000")]
+
+
+@pytest.mark.parametrize(("limit", "error"), BAD_LIMITS)
+def test_bad_limits_of_the_stores_status(site: Site, limit: str, error: str) -> None:
+    """A limit is at least 1, at most 10,000."""
+    reply = site.ask(f"/api/v1/status/tsdb?limit={limit}")
+    assert (reply.status, reply.json["errorType"]) == (400, "bad_data")
+    assert error in reply.json["error"]
+
+
 def test_status_of_the_store(site: Site) -> None:
     """Which names and values have most series."""
     data = ask(site, "status/tsdb", limit="1")
     assert isinstance(data, dict)
-    assert data["headStats"]["numSeries"] == 4
+    assert data["headStats"]["numSeries"] == data["headStats"]["chunkCount"] == 4
     oldest, newest = data["headStats"]["minTime"], data["headStats"]["maxTime"]
     assert (oldest, newest) == (site.store.oldest_ms(), site.store.newest_ms())
     assert oldest <= newest

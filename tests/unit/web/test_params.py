@@ -121,6 +121,37 @@ def test_body_and_url_are_merged_and_the_body_comes_first() -> None:
     )
 
 
+MULTIPART = {"content-type": 'multipart/form-data; boundary="x y"'}
+
+
+def _part(name: str, value: bytes, more: str = "") -> bytes:
+    return f'--x y\r\nContent-Disposition: form-data; name="{name}"{more}\r\n\r\n'.encode() + value + b"\r\n"
+
+
+def test_multipart_forms() -> None:
+    """What curl -F sends: text parts are parameters after the URL's, files are not."""
+    body = _part("query", 'up{a="é"}\r\n+ 1'.encode()) + _part("match[]", b"b") + _part("f", b"x", '; filename="f"')
+    found = parameters_of(Request("POST", "/", b"time=1&match[]=a", MULTIPART, body + b"--x y--\r\n"))
+    assert (found.get("query"), found.get("time"), found.get("f", "-")) == ('up{a="é"}\r\n+ 1', "1", "-")
+    assert found.all("match[]") == ["a", "b"]
+
+
+BAD_MULTIPART = [
+    (b"x", "multipart/form-data", "malformed multipart/form-data"),
+    (b"query=up", MULTIPART["content-type"], "malformed multipart/form-data"),
+    (_part("query", b"up"), MULTIPART["content-type"], "malformed multipart/form-data"),
+    (_part("query", b"\xff") + b"--x y--\r\n", MULTIPART["content-type"], "invalid UTF-8"),
+    (_part("a", b"1") * 1001 + b"--x y--\r\n", MULTIPART["content-type"], "more than 1000 parts"),
+]
+
+
+@pytest.mark.parametrize(("body", "content_type", "message"), BAD_MULTIPART)
+def test_bad_multipart_forms(body: bytes, content_type: str, message: str) -> None:
+    """Without a boundary, an end or text; too many parts."""
+    with pytest.raises(ApiError, match=message):
+        parameters_of(Request("POST", "/", b"", {"content-type": content_type}, body))
+
+
 @pytest.mark.parametrize(
     ("raw", "plain"),
     [(b"a+b", "a b"), (b"a%2Bb", "a+b"), (b"%E2%82%AC", "€"), (b"%7b%7D", "{}"), (b"", ""), (b"%25%25", "%%")],
