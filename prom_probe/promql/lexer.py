@@ -28,7 +28,7 @@ _NUMBER = r"""
   | (?P<duration> (?:[0-9]+(?:ms|[smhdwy]))+ (?![\w.]) )
 """
 _STRING = r""" (?P<string> "(?:[^"\\\n]|\\[^\n])*" | '(?:[^'\\\n]|\\[^\n])*' | `[^`]*` ) """
-_SPACE = r"(?:[ \t\r\n]|\#[^\r\n]*)*"
+_SPACE = r"[ \t\r\n]*(?:\#[^\r\n]*[ \t\r\n]*)*"
 
 
 def _pattern(*kinds: str) -> re.Pattern[str]:
@@ -67,14 +67,14 @@ def lex(text: str) -> Iterator[Token]:
     pattern, inside = _PLAIN, ""
     while True:
         found = pattern.match(text, at)
-        if not found:
+        if found is None:
             at = cast(re.Match[str], _GAP.match(text, at)).end()
             yield Token("error", _why_no_token(text, at, inside), at)
             return
         kind = cast(Kind, found.lastgroup)
         word, at = found[kind], found.end()
         start = at - len(word)
-        if kind == "op":
+        if kind == "op" and word in "()[]{}":
             if word == "(":
                 parentheses += 1
             elif word == ")":
@@ -86,9 +86,9 @@ def lex(text: str) -> Iterator[Token]:
                 pattern, inside = _BRACES, word
             elif word == "[":
                 pattern, inside = _BRACKETS, word
-            elif inside and word in "}]":
+            elif inside:
                 pattern, inside = _PLAIN, ""
-            elif word in "}]":
+            else:
                 what = "character: '}'" if word == "}" else "right bracket ']'"
                 yield Token("error", f"unexpected {what}", start)
                 return

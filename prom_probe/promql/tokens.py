@@ -26,6 +26,8 @@ _LONGEST_SHOWN = 10  # characters of a string in an error
 class Tokens:
     """`token` is the next one; `word` is its text, in lower case, if it is an identifier or a sign, else ""."""
 
+    __slots__ = ("_lexer", "_nesting", "_operators", "open_aggregations", "text", "token", "word")
+
     def __init__(self, text: str) -> None:
         """Raises QueryError (bad_data) for a query that is too long."""
         size = len(text.encode(errors="surrogatepass"))
@@ -39,8 +41,8 @@ class Tokens:
 
     def _take(self) -> None:
         self.token = token = next(self._lexer)
-        kind = token.kind
-        self.word = token.text if kind == "op" else token.text.lower() if kind == "identifier" else ""
+        kind, text, _ = token
+        self.word = text if kind == "op" else text.lower() if kind == "identifier" else ""
 
     def advance(self) -> Token:
         """Consumes the next token, which is neither the end nor an error, and returns it."""
