@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,10 +16,18 @@ from prom_probe.promql.limits import QueryLimits
 from prom_probe.promql.parser import parse_bound
 from prom_probe.promql.query import Query
 from prom_probe.promql.queryable import Queryable
-from prom_probe.promql.result import QueryError, Result, Timings
+from prom_probe.promql.result import QueryError, Result, StepCounts, Timings
 from prom_probe.promql.values import Ints, Samples, Scalar, Text, Value, Vector, named
 
 _MAX_NOTES = 10  # warnings of one answer, and infos
+
+
+class _Asked(NamedTuple):
+    """What a query asks for beside its expression and times."""
+
+    lookback_ms: int | None
+    timeout_s: float | None
+    counted: bool
 
 
 class Engine:
@@ -44,13 +53,17 @@ class Engine:
         *,
         lookback_ms: int | None = None,
         timeout_s: float | None = None,
+        counted: bool = False,
     ) -> Result:
-        """The value of `expr` at `t_ms`: a scalar, string, vector, or matrix of raw samples."""
-        began = time.monotonic()
+        """The value of `expr` at `t_ms`: a scalar, string, vector, or matrix of raw samples.
+
+        `counted`: the result says how many samples were used.
+        """
+        began, asked = time.monotonic(), _Asked(lookback_ms, timeout_s, counted)
         query_times = QueryTimes(t_ms, t_ms, 0)
         node = parse_bound(expr, query_times, self.limits.features)
         times = np.array([t_ms], np.int64)
-        return self._run(began, queryable, expr, node, times, query_times, lookback_ms, timeout_s, _instant_result)
+        return self._run(began, queryable, expr, node, times, query_times, asked, _instant_result)
 
     def range(
         self,
@@ -62,10 +75,14 @@ class Engine:
         *,
         lookback_ms: int | None = None,
         timeout_s: float | None = None,
+        counted: bool = False,
     ) -> Result:
-        """The values of `expr` from `start_ms` to at most `end_ms`, every `step_ms`: a matrix, sorted by labels."""
+        """The values of `expr` from `start_ms` to at most `end_ms`, every `step_ms`: a matrix, sorted by labels.
+
+        `counted` as for `instant`.
+        """
         self._check_range(start_ms, end_ms, step_ms)
-        began = time.monotonic()
+        began, asked = time.monotonic(), _Asked(lookback_ms, timeout_s, counted)
         query_times = QueryTimes(start_ms, end_ms, step_ms)
         node = parse_bound(expr, query_times, self.limits.features)
         if node.type not in (Type.SCALAR, Type.VECTOR):
@@ -74,7 +91,7 @@ class Engine:
                 f'invalid expression type "{node.type}" for range query, must be Scalar or instant Vector',
             )
         times = np.arange(start_ms, end_ms + 1, step_ms, dtype=np.int64)
-        return self._run(began, queryable, expr, node, times, query_times, lookback_ms, timeout_s, _range_result)
+        return self._run(began, queryable, expr, node, times, query_times, asked, _range_result)
 
     def _check_range(self, start_ms: int, end_ms: int, step_ms: int) -> None:
         if step_ms <= 0:
@@ -98,25 +115,27 @@ class Engine:
         node: Node,
         times: Ints,
         query_times: QueryTimes,
-        lookback_ms: int | None,
-        timeout_s: float | None,
+        asked: _Asked,
         finish: Callable[[Value, Ints, Budget], Result],
     ) -> Result:
         limits = self.limits
-        timeout_s = limits.timeout_s if timeout_s is None else min(timeout_s, limits.timeout_s)
+        timeout_s = limits.timeout_s if asked.timeout_s is None else min(asked.timeout_s, limits.timeout_s)
         budget = Budget(self._accountant, timeout_s, limits.max_samples)
-        lookback_ms = limits.lookback_delta_ms if lookback_ms is None else lookback_ms
+        lookback_ms = limits.lookback_delta_ms if asked.lookback_ms is None else asked.lookback_ms
         query = Query(expr, queryable, budget, lookback_ms, query_times, limits.features)
         try:
             with np.errstate(all="ignore"):
                 prepared = time.monotonic()
-                value = Evaluator(query, times).eval(node)
+                evaluator = Evaluator(query, times, counted=asked.counted)
+                value = evaluator.eval(node)
                 evaluated = time.monotonic()
                 result = _finished(finish(value, times, budget), query)
         except MemoryError:
             raise QueryError("execution", "query ran out of memory") from None
         finally:
             budget.release()
+        if evaluator.counts is not None:
+            result.counts = StepCounts(times, evaluator.counts.total, evaluator.counts.read)
         result.timings = Timings(prepared - began, evaluated - prepared, time.monotonic() - evaluated)
         return result
 
@@ -159,7 +178,6 @@ def _finished(result: Result, query: Query) -> Result:
     size += sum(t.nbytes + v.nbytes for t, v in result.raw or ())
     query.budget.release()
     result.booking = query.budget.leave(size)
-    result.samples = query.budget.samples
     result.peak_bytes = query.budget.peak
     result.warnings = _some(list(query.warnings.values()), "warning")
     result.infos = _some(list(query.infos.values()), "info")

@@ -28,6 +28,7 @@ from prom_probe.promql.binary import binary
 from prom_probe.promql.functions import FUNCTIONS
 from prom_probe.promql.query import MAX_BATCH, Batch, Query
 from prom_probe.promql.result import QueryError
+from prom_probe.promql.sample_counts import SampleCounts
 from prom_probe.promql.values import (
     Bools,
     Floats,
@@ -51,13 +52,14 @@ _STEP_BYTES, _POINT_BYTES = 64, 32
 
 
 class Evaluator:
-    """Evaluates at the steps `times` (int64[steps], ms, regular)."""
+    """Evaluates at the steps `times` (int64[steps], ms, regular). `counts`: those of the samples, where asked for."""
 
-    __slots__ = ("query", "times")
+    __slots__ = ("counts", "query", "times")
 
-    def __init__(self, query: Query, times: Ints) -> None:
+    def __init__(self, query: Query, times: Ints, *, counted: bool = False) -> None:
         self.query = query
         self.times = times
+        self.counts = SampleCounts(times) if counted else None
 
     @property
     def steps(self) -> int:
@@ -123,7 +125,10 @@ class Evaluator:
 
     def _repeated(self, node: Node) -> Value:
         """The value at the first step, for all steps."""
-        value = Evaluator(self.query, self.times[:1]).eval(node)
+        first = Evaluator(self.query, self.times[:1], counted=self.counts is not None)
+        value = first.eval(node)
+        if self.counts is not None and first.counts is not None:
+            self.counts.add_repeated(first.counts)
         match value:
             case Scalar():
                 return Scalar(np.broadcast_to(value.values, self.steps))
@@ -178,6 +183,8 @@ class Evaluator:
             found = group.table.at(there)
             here = recent if group.dense else recent & ~is_stale(found)
             budget.read(found.size)
+            if self.counts is not None:
+                self.counts.add_latest(here, len(group.labels))
             kept = rows.add(group.labels, [False] * len(group.labels), found, here)
             budget.hold(-working)
             if with_times:
@@ -198,7 +205,13 @@ class Evaluator:
         ends = self._ends(selector.at, selector.offset_ms)
         mint, maxt = int(ends[0]) - node.range_ms + 1, int(ends[-1])
         most, groups = self.query.read(selector.matchers, mint, maxt, self.steps, sparse=sparse)
-        return most, self._group_windows(groups, ends, node.range_ms)
+        batches = self._group_windows(groups, ends, node.range_ms)
+        return most, batches if self.counts is None else self._counted(batches, self.counts)
+
+    def _counted(self, batches: Iterator[Batch], counts: SampleCounts) -> Iterator[Batch]:
+        for batch in batches:
+            counts.add_windows(batch[2])
+            yield batch
 
     def _group_windows(self, groups: Iterator[SeriesGroup], ends: Ints, range_ms: int) -> Iterator[Batch]:
         budget = self.query.budget
@@ -253,7 +266,11 @@ class Evaluator:
         times = start + step_ms * np.arange(steps, dtype=np.int64)
         if not steps:
             return empty(0), times
-        return Evaluator(self.query, times).vector(node.expr), times
+        inner = Evaluator(self.query, times, counted=self.counts is not None)
+        vector = inner.vector(node.expr)
+        if self.counts is not None and inner.counts is not None:
+            self.counts.add_subquery(inner.counts, ends, node.range_ms)
+        return vector, times
 
     def _samples(self, node: Matrix | Subquery) -> Samples:
         """A range vector at the only step: the value of an instant query such as `x[5m]`."""

@@ -22,6 +22,14 @@ class QueryError(Exception):
         self.kind: ErrorType = kind
 
 
+class StepCounts(NamedTuple):
+    """How many samples were used at each step: `total` counts a sample at each, `read` at the first that uses it."""
+
+    times: NDArray[np.int64]  # ms
+    total: NDArray[np.int64]
+    read: NDArray[np.int64]
+
+
 class Timings(NamedTuple):
     """Where a query's time went, for `stats`."""
 
@@ -50,7 +58,7 @@ class Result:
     string: str = ""
     warnings: list[str] = field(default_factory=list)
     infos: list[str] = field(default_factory=list)
-    samples: int = 0  # samples read, for `stats`
+    counts: StepCounts | None = None  # where asked for, for `stats`
     peak_bytes: int = 0  # the most that it held at a time
     timings: Timings = field(default_factory=Timings)
     booking: object = None  # of its memory, released with it

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from prom_probe.model.feature import Feature
 from prom_probe.web.api.params import (
     MAX_TIME_MS,
     MIN_TIME_MS,
@@ -36,9 +37,10 @@ def query(context: AppContext, request: Request) -> Answer:
     limit = limit_param(params)
     t_ms = time_param(params, "time", round(context.clock() * 1000))
     timeout_s, lookback_ms, expr = _timeout(context, params), _lookback(params), params.get("query")
+    counted = bool(params.get("stats"))
 
     def run(engine: Engine, queryable: Queryable, left_s: float) -> Result:
-        return engine.instant(queryable, expr, t_ms, lookback_ms=lookback_ms, timeout_s=left_s)
+        return engine.instant(queryable, expr, t_ms, lookback_ms=lookback_ms, timeout_s=left_s, counted=counted)
 
     return _answer(context, params, run, (expr, t_ms, t_ms, 1, lookback_ms), timeout_s, limit)
 
@@ -58,9 +60,11 @@ def query_range(context: AppContext, request: Request) -> Answer:
             "Try decreasing the query resolution (?step=XX)",
         )
     timeout_s, lookback_ms, expr = _timeout(context, params), _lookback(params), params.get("query")
+    counted = bool(params.get("stats"))
 
     def run(engine: Engine, queryable: Queryable, left_s: float) -> Result:
-        return engine.range(queryable, expr, start_ms, end_ms, step_ms, lookback_ms=lookback_ms, timeout_s=left_s)
+        times = start_ms, end_ms, step_ms
+        return engine.range(queryable, expr, *times, lookback_ms=lookback_ms, timeout_s=left_s, counted=counted)
 
     return _answer(context, params, run, (expr, start_ms, end_ms, step_ms, lookback_ms), timeout_s, limit)
 
@@ -108,7 +112,7 @@ def _answer(
 ) -> Answer:
     queryable = context.store.snapshot()
     asked = time.monotonic()
-    wants_stats = bool(params.get("stats"))
+    per_step = params.get("stats") == "all" and Feature.PER_STEP_STATS in context.limits.features
 
     def job(deadline: float) -> Iterable[bytes]:
         started = time.monotonic()
@@ -120,7 +124,7 @@ def _answer(
             result = run(engine, queryable, deadline - started)
         except QueryError as error:
             raise invalid("query", error) if error.kind == "bad_data" else ApiError(error.kind, str(error)) from None
-        stats = _stats(result, asked, started, time.monotonic()) if wants_stats else None
+        stats = _stats(result, asked, started, time.monotonic(), per_step) if result.counts is not None else None
         return result_json(result, stats, limit)
 
     answer = context.queries.run(job, timeout_s, inline=_on_loop(context, queryable, *asks))
@@ -150,9 +154,10 @@ def _on_loop(
     return is_small(queryable, expr, start_ms, end_ms, step_ms, lookback_ms, limits.features)
 
 
-def _stats(result: Result, asked: float, started: float, ended: float) -> dict[str, object]:
-    """Prometheus's `stats`, without those for each step, which need a feature flag there."""
+def _stats(result: Result, asked: float, started: float, ended: float, per_step: bool) -> dict[str, object]:
+    """Prometheus's `stats`; with those for each step, where its feature is on and they are asked for."""
     timings = result.timings
+    assert result.counts is not None
     return {
         "timings": {
             "evalTotalTime": sum(timings),
@@ -163,9 +168,20 @@ def _stats(result: Result, asked: float, started: float, ended: float) -> dict[s
             "execTotalTime": ended - asked,
         },
         "samples": {
-            "totalQueryableSamples": result.samples,
+            "totalQueryableSamples": int(result.counts.total.sum()),
+            "samplesRead": int(result.counts.read.sum()),
             "peakSamples": -(-result.peak_bytes // _SAMPLE_BYTES),
+            **(_per_step(result) if per_step else {}),
         },
+    }
+
+
+def _per_step(result: Result) -> dict[str, object]:
+    assert result.counts is not None
+    seconds = (result.counts.times / 1000).tolist()
+    return {
+        "totalQueryableSamplesPerStep": list(zip(seconds, result.counts.total.tolist(), strict=True)),
+        "samplesReadPerStep": list(zip(seconds, result.counts.read.tolist(), strict=True)),
     }
 
 

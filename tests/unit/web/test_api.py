@@ -9,9 +9,11 @@ from urllib.parse import quote, urlencode
 import pytest
 
 from prom_probe.model.family import Family, column
+from prom_probe.model.feature import Feature
 from prom_probe.model.labels import make_labels
 from prom_probe.model.sample import STALE
 from prom_probe.model.series import Newest
+from prom_probe.promql.limits import QueryLimits
 from prom_probe.web.context import About
 from prom_probe.web.routes import ROUTES
 from tests.support.web_harness import NOW_MS, NOW_S, FakeStore, Site, serving, stored
@@ -176,6 +178,19 @@ def test_limit_and_stats(site: Site) -> None:
     assert timings["execTotalTime"] >= timings["evalTotalTime"] > timings["innerEvalTime"] > 0
     assert reply["data"]["stats"]["samples"]["peakSamples"] >= 1
     assert "stats" not in site.ask("/api/v1/query?query=up").json["data"]
+
+
+def test_stats_of_each_step(site: Site) -> None:
+    """What was used and read; for each step, if its feature is on."""
+    asked = f"/api/v1/query_range?query=rate(x_total[20s])&start={NOW_S - 10}&end={NOW_S}&step=10&stats=all"
+    samples = site.ask(asked).json["data"]["stats"]["samples"]
+    assert (samples["totalQueryableSamples"], samples["samplesRead"], len(samples)) == (40, 30, 3)
+    limits = QueryLimits(features=frozenset({Feature.PER_STEP_STATS}))
+    with serving(site.store, limits=limits) as other:
+        samples = other.ask(asked).json["data"]["stats"]["samples"]
+        assert samples["totalQueryableSamplesPerStep"] == [[NOW_S - 10, 20], [NOW_S, 20]]
+        assert samples["samplesReadPerStep"] == [[NOW_S - 10, 20], [NOW_S, 10]]
+        assert len(other.ask(asked.replace("all", "1")).json["data"]["stats"]["samples"]) == 3
 
 
 @pytest.mark.parametrize("post", [False, True])
