@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -15,7 +15,7 @@ from prom_probe.promql.queryable import Queryable
 from prom_probe.promql.result import QueryError, Result
 from prom_probe.tsdb.store import AppendOutcome, Store, StoreOptions
 from tests.promqltest.script import Broken, Clear, Eval, Expectation, Load, Note, Point, parse_script
-from tests.promqltest.skip import native_series, why_skipped
+from tests.promqltest.skip import unstored, why_skipped
 
 _TOLERANCE = 1e-6
 _SMALLEST = 2.2250738585072014e-308
@@ -43,16 +43,16 @@ def run_script(text: str, features: Iterable[Feature] = Feature) -> Iterator[Out
     """Run all cases of a script in order; raises ScriptError. Upstream runs its own with all features on."""
     engine = Engine(replace(LIMITS, features=frozenset(features)))
     store = Store(OPTIONS)
-    native: list[Labels] = []
+    missing: dict[Labels, str] = {}
     for command in parse_script(text):
         match command:
             case Clear():
-                store, native = Store(OPTIONS), []
+                store, missing = Store(OPTIONS), {}
             case Load():
-                native += native_series(command)
+                missing |= unstored(command)
                 fill(store, command)
             case Eval():
-                yield run_case(engine, store.snapshot(), command, native)
+                yield run_case(engine, store.snapshot(), command, missing)
             case Broken():
                 yield Outcomes(command.line, command.text, "failed", f"not of the language: {command.error}")
 
@@ -67,9 +67,9 @@ def fill(store: Store, load: Load) -> None:
                     raise ValueError(f"line {load.line}: {format_labels(labels)}: sample {i} was refused: {outcome}")
 
 
-def run_case(engine: Engine, queryable: Queryable, case: Eval, native: Sequence[Labels]) -> Outcomes:
-    """Run one case; `native` are the native histograms that the script loaded, which the store cannot have."""
-    reason = why_skipped(case, native)
+def run_case(engine: Engine, queryable: Queryable, case: Eval, missing: Mapping[Labels, str]) -> Outcomes:
+    """Run one case. `missing`: series that the script loaded and the store cannot have, and what they are."""
+    reason = why_skipped(case, missing)
     if reason:
         return Outcomes(case.line, case.expr, "skipped", reason)
     try:

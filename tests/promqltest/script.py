@@ -38,12 +38,16 @@ class Clear:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Series whose points are `step_ms` apart, the first at 0. `nhcb`: make native histograms from classic ones."""
+    """Series whose points are `step_ms` apart, the first at 0. `nhcb`: make native histograms from classic ones.
+
+    `started`: the series whose samples have start timestamps.
+    """
 
     line: int
     step_ms: int
     series: dict[Labels, list[Point]]
     nhcb: bool = False
+    started: frozenset[Labels] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,7 @@ class Broken:
 Command: TypeAlias = Clear | Load | Eval | Broken
 
 _LOAD = re.compile(r"load(_with_nhcb)?\s+(\S+)$", re.I)
+_STARTS = re.compile(r"(\S*)@st(?:\s|$)")
 _EVAL = re.compile(r"eval(?:_(fail|warn|ordered|info))?\s+instant\s+(?:at\s+(\S+)\s+)?(.+)$", re.I)
 _EVAL_RANGE = re.compile(r"eval(?:_(fail|warn|info))?\s+range\s+from\s+(\S+)\s+to\s+(\S+)\s+step\s+(\S+)\s+(.+)$", re.I)
 _EXPECT = re.compile(r"expect\s+(ordered|fail|warn|no_warn|info|no_info)(?:\s+(regex|msg):\s*(.+))?$")
@@ -145,7 +150,20 @@ def _load(line: str, number: int, block: list[str]) -> Load:
     found = _LOAD.match(line)
     if not found:
         raise ScriptError(f"not a load command: {line!r}")
-    return Load(number, _duration(found[2]), dict(series_line(one) for one in block), nhcb=bool(found[1]))
+    series: dict[Labels, list[Point]] = {}
+    started: set[Labels] = set()
+    all_start = False
+    for one in block:
+        start = _STARTS.match(one)
+        if start and start[1]:
+            started.add(series_line(f"{start[1]} _")[0])
+        elif start:
+            all_start = True
+        else:
+            labels, series[labels] = series_line(one)
+            if all_start:
+                started.add(labels)
+    return Load(number, _duration(found[2]), series, bool(found[1]), frozenset(started))
 
 
 def _maybe_eval(line: str, number: int, block: list[str]) -> Eval | Broken:

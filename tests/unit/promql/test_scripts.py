@@ -91,7 +91,7 @@ def test_a_wrong_expectation_fails(script: Path) -> None:
             case Eval():
                 for altered in _altered(command):
                     tried += 1
-                    assert run_case(engine, store.snapshot(), altered, []).status == "failed", altered
+                    assert run_case(engine, store.snapshot(), altered, {}).status == "failed", altered
     assert tried > 20
 
 
@@ -111,6 +111,20 @@ LINES = [
 def test_series_lines(line: str, labels: object, points: list[object]) -> None:
     """The notation of a series' points."""
     assert series_line(line) == (labels, points)
+
+
+def test_start_timestamps_are_skipped() -> None:
+    """Series with start timestamps load without them, and cases that ask for them are skipped."""
+    text = "load 1m\n  a 1 2\n  b{x='y'}@st -1m -1m\n  b{x='y'} 1 2\n  @st -1m-1msx2\n  c 1 2\n\n"
+    (load,) = parse_script(text)
+    assert isinstance(load, Load)
+    assert load.started == {make_labels("b", {"x": "y"}), make_labels("c")}
+    outcomes = run_script(text + "".join(f"eval instant at 1m {name}\n  {{}} 2\n\n" for name in ("-a * -1", "-b", "c")))
+    assert [(outcome.status, outcome.reason) for outcome in outcomes] == [
+        ("passed", ""),
+        ("skipped", "start timestamps selected"),
+        ("skipped", "start timestamps selected"),
+    ]
 
 
 BAD = [
