@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, TypeAlias
 from zlib import crc32
 
 import msgspec
@@ -30,7 +30,7 @@ from prom_probe.remote.feed_protocol import (
 )
 from prom_probe.tsdb.collector_stream import CollectorStream
 from prom_probe.tsdb.index import IndexedSeries
-from prom_probe.tsdb.tail import Cursor, PlaceOf, StreamTail, TailSeries, behind
+from prom_probe.tsdb.tail import Cursor, PlaceOf, StreamTail, TailSeries, TailWindow, behind
 
 # How long the loop is kept by one request.
 SLICE_S = 0.002
@@ -39,6 +39,9 @@ SLICE_S = 0.002
 # more series must fit.
 _SAMPLE_BYTES, _PAIR_BYTES = 20, 8
 _ROOM_BYTES = MAX_ANSWER_BYTES // 2
+
+# Whether a row is wanted, by its predecessor's timestamp, None for the first, and its own.
+WantsRow: TypeAlias = Callable[[int | None, int], bool]
 
 # How many series' kinds and places are remembered.
 _MOST_KNOWN = 50_000
@@ -75,7 +78,7 @@ class SeriesChoice:
             return "f"
         return "i" if series.kept else ""
 
-    def wants_row(self, kind: str) -> Callable[[int | None, int], bool]:
+    def wants_row(self, kind: str) -> WantsRow:
         """Whether a row is wanted: in full all of them, else the first in each interval."""
         if kind == "f":
             return lambda before, t_ms: True
@@ -191,9 +194,24 @@ class SampleFeed:
         found = _Slice(self, request, lambda: self._clock() >= until_s)
         for kind in choice.kinds:
             for tail in self.tails(request.destination, kind):
-                found.read(tail, kind, choice.wants_row(kind))
+                found.follow(tail, kind, choice.wants_row(kind))
+        found.read()
         families = list(self._store.families()) if request.families else []
         return found.answer(self._number, families)
+
+
+class _Follow:
+    """A stream as it is read for an answer, and how far."""
+
+    def __init__(self, name: str, tail: StreamTail, wanted: WantsRow, place_of: PlaceOf, newest_ms: int) -> None:
+        self.name = name
+        self.tail = tail
+        self.wanted = wanted
+        self.place_of = place_of
+        self.newest_ms = newest_ms
+        self.cursor = Cursor.at(0)
+        self.limit: Cursor | None = None
+        self.window: TailWindow | None = None
 
 
 class _Slice:
@@ -203,50 +221,76 @@ class _Slice:
         self._feed = feed
         self._request = request
         self._late = late
+        self._follows: list[_Follow] = []
         self._series: list[tuple[int, list[int], bytes]] = []
         self._labels: list[tuple[int, Labels]] = []
         self._cursors: dict[str, CursorFields] = {}
         self._samples = self._bytes = self._lost_ms = 0
         self._full = False
 
-    def read(self, tail: StreamTail, kind: str, wanted: Callable[[int | None, int], bool]) -> None:
-        """Read a stream onward, as far as there is room and time."""
+    def follow(self, tail: StreamTail, kind: str, wanted: WantsRow) -> None:
+        """Read this stream too, if the request asks for it."""
         newest_ms = tail.newest_ms()
-        if newest_ms is None or self._full:
-            return
         name = f"{kind}:{tail.stream.collector}"
+        limits = self._request.limits
+        if newest_ms is None or (limits and name not in limits):
+            return
+        found = _Follow(name, tail, wanted, self._feed.place_of(self._request.destination, kind), newest_ms)
         given = self._request.cursors.get(name)
-        cursor = Cursor(*given) if given is not None else Cursor.at(self._request.start_ms)
-        cursor = tail.rewound(cursor)
-        place_of = self._feed.place_of(self._request.destination, kind)
-        while not self._full:
-            window = tail.window(cursor, wanted, WINDOW_ROWS, last=self._request.last)
-            if window is None:
-                cursor = self._end(tail, cursor, newest_ms, place_of)
-                break
-            if cursor.until == cursor.after:
-                self._lost_ms = max(self._lost_ms, tail.lost_ms(cursor))
-            for passed, series in window.series(place_of):
-                if series is not None and not self._add(series):
-                    break
-                cursor = passed
-                self._full = self._full or self._late()
-                if self._full:
-                    break
-            else:
-                cursor = window.end()
-        if given is None or cursor != given:
-            self._cursors[name] = cursor
+        found.cursor = tail.rewound(Cursor(*given) if given is not None else Cursor.at(self._request.start_ms))
+        if limits:
+            # The markers behind the newest row are made anew.
+            found.limit = min(Cursor(*limits[name]), Cursor.at(newest_ms))
+        self._follows.append(found)
 
-    def _end(self, tail: StreamTail, cursor: Cursor, newest_ms: int, place_of: PlaceOf) -> Cursor:
+    def read(self) -> None:
+        """Read the streams onward, as far as there is room and time, window by window, the oldest one next."""
+        left = [follow for follow in self._follows if self._find_window(follow)]
+        while left and not self._full:
+            follow = min(left, key=lambda one: one.window.start if one.window is not None else 0)
+            self._read_window(follow)
+            if not self._full and not self._find_window(follow):
+                left.remove(follow)
+        for follow in self._follows:
+            if not self._full:
+                follow.cursor = self._end(follow) if follow.limit is None else max(follow.cursor, follow.limit)
+            if follow.cursor != self._request.cursors.get(follow.name):
+                self._cursors[follow.name] = follow.cursor
+
+    def _find_window(self, follow: _Follow) -> bool:
+        """Whether the stream has a next window."""
+        cursor, limit = follow.cursor, follow.limit
+        if limit is not None and cursor >= limit:
+            return False
+        follow.window = follow.tail.window(cursor, follow.wanted, WINDOW_ROWS, last=self._request.last, limit=limit)
+        return follow.window is not None
+
+    def _read_window(self, follow: _Follow) -> None:
+        window, cursor = follow.window, follow.cursor
+        if window is None:
+            return
+        if cursor.until == cursor.after:
+            self._lost_ms = max(self._lost_ms, follow.tail.lost_ms(cursor))
+        for passed, series in window.series(follow.place_of):
+            if series is not None and not self._add(series):
+                return
+            follow.cursor = passed
+            self._full = self._full or self._late()
+            if self._full:
+                return
+        follow.cursor = window.end()
+
+    def _end(self, follow: _Follow) -> Cursor:
         """What follows the newest row: at the end of a run the markers that end its series, a millisecond later."""
-        begun = cursor.until == cursor.after + 1
+        cursor = follow.cursor
+        begun = cursor.until == cursor.after + 1 and cursor.after == follow.newest_ms
         if cursor.until > cursor.after and not begun:
-            return Cursor.at(cursor.until)  # the rest of the window has been dropped
-        if not self._request.last or cursor.after != newest_ms:
+            self._full = True  # what is behind it has not been looked for
+            return Cursor.at(cursor.until)  # the rest of the window has been dropped, or the series have gone on
+        if not self._request.last or cursor.after != follow.newest_ms:
             return cursor
         t_ms = cursor.after + 1
-        refs = tail.present_refs(place_of)
+        refs = follow.tail.present_refs(follow.place_of)
         for place, ref in refs[behind(refs, cursor) :]:
             if not self._add(TailSeries(ref, [t_ms], STALE_BYTES)):
                 return cursor

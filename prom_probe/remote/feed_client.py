@@ -41,12 +41,15 @@ class FeedClient:
         *,
         last: bool = False,
         families: bool = False,
+        limits: dict[str, CursorFields] | None = None,
         patience_s: float = ANSWER_S,
     ) -> FeedAnswer | None:
         """See `FeedRequest`. None if there is no answer in time."""
         with self._lock:
             self._number += 1
-            request = FeedRequest(self._number, session, destination, cursors, start_ms, samples, last, families)
+            request = FeedRequest(
+                self._number, session, destination, cursors, start_ms, samples, last, families, limits or {}
+            )
             try:
                 self._sock.send(encode(request))
             except OSError:  # full of requests that nobody takes

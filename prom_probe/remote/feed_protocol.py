@@ -25,7 +25,8 @@ class FeedRequest(msgspec.Struct, frozen=True, array_like=True):
 
     `session` changes when the sender has forgotten the labels that it was told. `cursors` are by stream; one that is
     not among them is read from `start_ms` on. `last`: the run ends, so the newest row is wanted, and the markers
-    that end the series. `families`: tell the metric families too.
+    that end the series. `families`: tell the metric families too. `limits`: read these streams alone, and nothing
+    behind these cursors; all streams to their ends if there are none.
     """
 
     number: int
@@ -36,6 +37,7 @@ class FeedRequest(msgspec.Struct, frozen=True, array_like=True):
     samples: int
     last: bool = False
     families: bool = False
+    limits: dict[str, CursorFields] = {}
 
 
 class FeedAnswer(msgspec.Struct, frozen=True, array_like=True):

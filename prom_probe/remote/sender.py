@@ -58,6 +58,9 @@ class Sender:
         self._keeper = keeper
         self._state: DestinationState = keeper.destination(destination.label, start_ms)
         self._counts = self._state.counts
+        # What the sender before may have sent is sent as it was, before anything newer: a receiver that has it refuses
+        # it, and all that is in one request with it.
+        self._resumed = dict(self._state.sending)
         self._connection = ReceiverConnection(destination)
         self._poll_s = poll_s
         self._log = log
@@ -141,6 +144,9 @@ class Sender:
         if batch.bytes > MAX_BODY_BYTES and self._limit > _LEAST_SAMPLES:
             self._make_smaller()
             return self._maybe_gather(last=last)
+        if self._resumed and not moved:
+            self._resumed = {}
+            return self._maybe_gather(last=last)
         return (batch, cursors, families) if moved else None
 
     def _ask(self, cursors: dict[str, CursorFields], samples: int, *, last: bool, families: bool) -> FeedAnswer | None:
@@ -152,6 +158,7 @@ class Sender:
             max(samples, 1),
             last=last,
             families=families,
+            limits=self._resumed,
             patience_s=min(ANSWER_S, self._end_s - time.monotonic()),
         )
         if answer is None:
@@ -190,8 +197,10 @@ class Sender:
             self._commit(batch, cursors)
             return
         body = bytes(snappy.compress_raw(batch.encode(families)))
+        self._state.sending = self._resumed or cursors
+        self._keeper.save(durable=True)
         backoff_s, most_s = self._backoff_s
-        unsure = False  # whether the receiver may have it already
+        unsure = bool(self._resumed)  # whether the receiver may have it already
         while True:
             now_s = time.time()
             if batch.oldest_ms is not None:
@@ -246,7 +255,7 @@ class Sender:
 
     def _commit(self, batch: SendBatch, cursors: dict[str, CursorFields]) -> None:
         """The batch is done with: what comes next is behind it."""
-        self._state.cursors = cursors
+        self._state.cursors, self._state.sending = cursors, self._resumed
         dropped = self._counts.dropped
         for reason, samples in (("relabel", batch.relabelled), ("evicted", batch.unknown)):
             if samples:

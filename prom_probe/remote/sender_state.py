@@ -33,10 +33,14 @@ class SendCounts(msgspec.Struct):
 
 
 class DestinationState(msgspec.Struct):
-    """One destination's cursors by stream, when it was first sent to (ms), and its counts."""
+    """One destination's cursors by stream, when it was first sent to (ms), and its counts.
+
+    `sending`: the cursors behind the request that is under way.
+    """
 
     start_ms: int
     cursors: dict[str, CursorFields] = {}
+    sending: dict[str, CursorFields] = {}
     counts: SendCounts = msgspec.field(default_factory=SendCounts)
 
 

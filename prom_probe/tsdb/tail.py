@@ -24,6 +24,9 @@ AnyPiece: TypeAlias = "RowHead | Block"
 # A clock that was set back by less is waited for.
 _STEP_MS = 60_000
 
+# A window's time at most: receivers that want time order over all series allow for less than an hour of disorder.
+_WINDOW_MS = 600_000
+
 _MOST_TIMES = 8  # blocks whose timestamps are remembered
 _BEHIND_ALL = 1 << 62  # refs
 
@@ -33,7 +36,10 @@ PlacedRef: TypeAlias = tuple[int, int]
 
 
 class Cursor(NamedTuple):
-    """How far a stream was read: all samples up to `after` (ms), and those up to `until` of series up to `place`."""
+    """How far a stream was read: all samples up to `after` (ms), and those up to `until` of series up to `place`.
+
+    What was read further is greater.
+    """
 
     after: int
     until: int
@@ -112,18 +118,26 @@ class StreamTail:
         return _placed(found, place_of)
 
     def window(
-        self, cursor: Cursor, wanted: Callable[[int | None, int], bool], most_rows: int, *, last: bool = False
+        self,
+        cursor: Cursor,
+        wanted: Callable[[int | None, int], bool],
+        most_rows: int,
+        *,
+        last: bool = False,
+        limit: Cursor | None = None,
     ) -> TailWindow | None:
-        """The window that comes next, None if there is nothing: at most `most_rows` rows.
+        """The window that comes next, None if there is nothing: at most `most_rows` rows, and nothing behind `limit`.
 
         `wanted` decides on a row by its predecessor's timestamp (None for the first) and its own. `last`: the newest
         row is wanted in any case.
         """
         until = cursor.until if cursor.until > cursor.after else None
+        if limit is not None and until is None:
+            until = limit.after if cursor.after < limit.after else limit.until
         pieces = self._pieces()
         begun = self._begun
         if begun is not None and begun.goes_on(cursor) and begun.piece in pieces:
-            begun.cursor = cursor
+            begun.cursor, begun.limit = cursor, limit
             return begun
         self._begun = None
         before: int | None = None
@@ -142,13 +156,15 @@ class StreamTail:
             for row in range(start, len(times)):
                 if len(rows) == most_rows or (until is not None and times[row] > until):
                     break
+                if rows and times[row] - times[rows[0]] > _WINDOW_MS:
+                    break
                 if row == newest or wanted(times[row - 1] if row else before, times[row]):
                     rows.append(row)
             if rows:
-                self._begun = TailWindow(self, cursor, piece, times, rows, base)
+                self._begun = TailWindow(self, cursor, piece, times, rows, base, limit)
                 return self._begun
             if until is not None and start < len(times):
-                return None  # its rows have been dropped
+                return None  # all rows behind the cursor are later than that
             before = newest_ms
         return None
 
@@ -188,13 +204,15 @@ class TailWindow:
         times: Sequence[int],
         rows: list[int],
         base: tuple[AnyPiece, int] | None,
+        limit: Cursor | None,
     ) -> None:
         self._tail = tail
         self.cursor = cursor
+        self.limit = limit
         self.piece = piece
         self.base = base
         self._times = [times[row] for row in rows]
-        self.until = self._times[-1]
+        self.start, self.until = self._times[0], self._times[-1]
         self._read = _reader(piece, rows)
         # The first of the values is the base row's.
         self._read_base = _reader(base[0], [base[1]]) if base is not None else None
@@ -214,15 +232,18 @@ class TailWindow:
     def series(self, place_of: PlaceOf) -> Iterator[tuple[Cursor, TailSeries | None]]:
         """Series by series: the cursor behind it, and its samples, None where it has none in these rows."""
         refs = self._tail.refs(self, place_of)
-        for number in range(behind(refs, self.cursor), len(refs)):
+        stop = behind(refs, self.end()) if self._is_cut() else len(refs)
+        for number in range(behind(refs, self.cursor), stop):
             place, ref = refs[number]
-            done = number == len(refs) - 1
-            cursor = self.end() if done else Cursor(self.cursor.after, self.until, place)
+            cursor = self.end() if number == stop - 1 else Cursor(self.cursor.after, self.until, place)
             yield cursor, self._maybe_series(ref)
 
     def end(self) -> Cursor:
-        """The cursor behind the whole window."""
-        return Cursor.at(self.until)
+        """The cursor behind the whole window, or behind what the limit leaves of it."""
+        return self.limit if self.limit is not None and self._is_cut() else Cursor.at(self.until)
+
+    def _is_cut(self) -> bool:
+        return self.limit is not None and self.limit[:2] == (self.cursor.after, self.until)
 
     def _maybe_series(self, ref: int) -> TailSeries | None:
         found = self._read(ref)

@@ -1,4 +1,4 @@
-"""A remote write receiver of ours that checks each request, keeps its samples, and answers as it is told."""
+"""A remote write receiver of ours that checks each request, keeps its samples or passes it on, and answers as told."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import socket
 import ssl
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any, NamedTuple
 
 from prom_probe.model.labels import Labels, label_value
 from prom_probe.model.sample import STALE_BYTES
+from tests.support.waiting import DEADLINE_S
 from tests.support.write_reader import TYPE_V2, ReadRequest, Violation, read_request
 
 
@@ -38,10 +41,14 @@ class KeptRequest(NamedTuple):
     bytes: int
     content: ReadRequest
     at_s: float  # Unix time of its arrival
+    done: bool  # the sender was told so, at once
 
 
 class FaultReceiver:
-    """Answers the next requests by `faults`, one each, and all others by 204."""
+    """Answers the next requests by `faults`, one each, and all others by 204, or as `behind` answers.
+
+    `behind`: the URL of the receiver that gets what is stored.
+    """
 
     def __init__(
         self,
@@ -50,6 +57,7 @@ class FaultReceiver:
         unix: Path | None = None,
         tls: ssl.SSLContext | None = None,
         port: int = 0,
+        behind: str = "",
     ) -> None:
         self.faults = list(faults)
         self.always: Fault | None = None  # the answer to all requests while it is set
@@ -58,6 +66,7 @@ class FaultReceiver:
         self.refused = 0
         self.violations: list[Violation] = []
         self._lock = threading.Lock()
+        self._behind = behind
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -115,28 +124,32 @@ class FaultReceiver:
         body = handler.rfile.read(int(handler.headers["Content-Length"]))
         with self._lock:
             fault = self.always or (self.faults.pop(0) if self.faults else None)
+            answer = fault or Fault(204)
             if fault is None and handler.headers["Content-Type"] == TYPE_V2 and not self.knows_v2:
                 pass  # as 1.x receivers do: 204, and nothing is stored
             elif fault is None or fault.stored:
-                self._keep(handler, body)
+                if self._behind:
+                    stored = _post(self._behind, dict(handler.headers.items()), body)
+                    answer = fault or stored
+                self._keep(handler, body, done=answer.status // 100 == 2 and not answer.after_s)
             else:
                 self.refused += 1
-        if fault is not None and fault.after_s:
-            time.sleep(fault.after_s)
-        if fault is not None and not fault.status:
+        if answer.after_s:
+            time.sleep(answer.after_s)
+        if not answer.status:
             handler.close_connection = True
             return
-        handler.send_response(fault.status if fault is not None else 204)
+        handler.send_response(answer.status)
         if fault is None and self.knows_v2:
             handler.send_header("X-Prometheus-Remote-Write-Samples-Written", str(self.requests[-1].samples))
-        for name, value in fault.headers if fault is not None else ():
+        for name, value in answer.headers:
             handler.send_header(name, value)
-        words = fault.words.encode() if fault is not None else b""
+        words = answer.words.encode()
         handler.send_header("Content-Length", str(len(words)))
         handler.end_headers()
         handler.wfile.write(words)
 
-    def _keep(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
+    def _keep(self, handler: BaseHTTPRequestHandler, body: bytes, *, done: bool) -> None:
         headers = dict(handler.headers.items())
         try:
             content = read_request(handler.command, headers, body)
@@ -144,7 +157,7 @@ class FaultReceiver:
             self.violations.append(error)
             return
         samples = sum(len(samples) for _, samples in content.series)
-        self.requests.append(KeptRequest(headers, samples, len(body), content, time.time()))
+        self.requests.append(KeptRequest(headers, samples, len(body), content, time.time(), done))
 
     def samples(self, *, markers: bool = True) -> dict[Labels, list[tuple[int, bytes]]]:
         """All samples by series, in the order in which they came."""
@@ -159,3 +172,14 @@ class FaultReceiver:
     def of(self, name: str) -> dict[Labels, list[tuple[int, bytes]]]:
         """The samples of one metric."""
         return {k: v for k, v in self.samples().items() if label_value(k, "__name__") == name}
+
+
+def _post(url: str, headers: dict[str, str], body: bytes) -> Fault:
+    """Pass a request on: what to answer to it. No answer if there is none."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=DEADLINE_S) as response:
+            return Fault(response.status)
+    except urllib.error.HTTPError as error:
+        return Fault(error.code, error.read().decode(errors="replace"))
+    except OSError:
+        return Fault()

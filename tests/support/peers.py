@@ -161,11 +161,11 @@ class VictoriaMetrics(Peer):
     ready_path = "/health"
 
 
-def victoria_metrics() -> Peer:
-    """Debian's victoria-metrics without its result cache."""
+def victoria_metrics(*more: str) -> Peer:
+    """Debian's victoria-metrics without its result cache, with further flags."""
     folder, port = Path(tempfile.mkdtemp()), free_port()
     flags = [f"-storageDataPath={folder}/data", f"-httpListenAddr=127.0.0.1:{port}", "-search.disableCache"]
-    flags += ["-search.latencyOffset=0s", "-retentionPeriod=100y"]
+    flags += ["-search.latencyOffset=0s", "-retentionPeriod=100y", *more]
     return VictoriaMetrics("VictoriaMetrics", ["victoria-metrics", *flags], port, folder)
 
 

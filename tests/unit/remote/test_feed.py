@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from prom_probe.config.selector import parse_selector
 from prom_probe.config.sources import make_config
-from prom_probe.model.family import Column
+from prom_probe.model.family import Column, column
 from prom_probe.model.sample import STALE_BYTES
 from prom_probe.remote.feed import SampleFeed, SeriesChoice, make_choices
 from prom_probe.remote.feed_protocol import MAX_ANSWER_BYTES, CursorFields, FeedAnswer, FeedRequest, encode
 from prom_probe.tsdb.store import Store, StoreOptions
-from tests.support.tsdb_tools import bits, filled, gauges, local, row, samples_of
+from tests.support.tsdb_tools import GAUGE, bits, filled, gauges, local, row, samples_of
 
 START_MS = 1_700_000_000_000
 
@@ -37,27 +37,32 @@ class Follower:
         self.lost_ms = 0
         self._asked = 0
 
-    def ask(self, *, last: bool = False, samples: int = 0) -> FeedAnswer:
+    def ask(self, *, last: bool = False, samples: int = 0, limits: dict[str, CursorFields] | None = None) -> FeedAnswer:
         self._asked += 1
-        request = FeedRequest(self._asked, 1, 0, self.cursors, self._start_ms, samples or self._samples, last)
+        most = samples or self._samples
+        request = FeedRequest(self._asked, 1, 0, self.cursors, self._start_ms, most, last, limits=limits or {})
         answer = self._feed.answer(request)
         assert sum(len(times) for _, times, _ in answer.series) <= max(request.samples, 256)
         assert len(encode(answer)) < MAX_ANSWER_BYTES
         self.labels |= dict(answer.labels)
         return answer
 
-    def follow(self, *, last: bool = False) -> None:
+    def follow(self, *, last: bool = False, limits: dict[str, CursorFields] | None = None) -> None:
         while True:
-            answer = self.ask(last=last)
+            answer = self.ask(last=last, limits=limits)
             if self._forget_every and self._asked % self._forget_every == 0:
                 continue
-            self.cursors = {**self.cursors, **answer.cursors}
-            self.lost_ms = max(self.lost_ms, answer.lost_ms)
-            for ref, times, values in answer.series:
-                some = [values[i : i + 8] for i in range(0, len(values), 8)]
-                self.found.setdefault(ref, []).extend(zip(times, some, strict=True))
+            self.take(answer)
             if not answer.more and not answer.series:
                 return
+
+    def take(self, answer: FeedAnswer) -> None:
+        """Move the cursors behind the answer."""
+        self.cursors = {**self.cursors, **answer.cursors}
+        self.lost_ms = max(self.lost_ms, answer.lost_ms)
+        for ref, times, values in answer.series:
+            some = [values[i : i + 8] for i in range(0, len(values), 8)]
+            self.found.setdefault(ref, []).extend(zip(times, some, strict=True))
 
     def by_labels(self, *, markers: bool) -> dict[Any, list[tuple[int, bytes]]]:
         found: dict[Any, list[tuple[int, bytes]]] = {}
@@ -126,6 +131,66 @@ def test_every_sample_once(
         series = int(dict(follower.labels[ref])["i"])  # type: ignore[call-overload]
         markers = [t for t, value in found if value == STALE_BYTES]
         assert markers == expected_markers(rows, series)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.lists(st.none() | st.floats(), min_size=4, max_size=4), min_size=2, max_size=8),
+    st.integers(1, 20),
+    st.integers(1, 5),
+    st.integers(0, 5),
+    st.sampled_from([1, 5, 1000]),
+)
+def test_up_to_a_limit(rows: list[list[float | None]], most: int, asks: int, more: int, smaller: int) -> None:
+    """The same samples as were read to it the first time, whatever has come since, in parts of any size."""
+    store = Store()
+    store.announce("c", 0, 0, gauges(4))
+    times = [START_MS + 1000 * i for i in range(len(rows))]
+    first = Follower(everything(store), most)
+    for t_ms, values in zip(times, rows, strict=True):
+        store.append_row("c", 0, t_ms, row(values))
+    for _ in range(asks):
+        answer = first.ask()
+        first.take(answer)
+    for i in range(more):
+        store.append_row("c", 0, times[-1] + 1000 * (i + 1), row([7.0, None, 7.0, 7.0]))
+    again = Follower(everything(store), smaller)
+    if not first.cursors:
+        return
+    again.follow(limits=first.cursors)
+    assert again.by_labels(markers=True) == first.by_labels(markers=True)
+    first.follow()
+    again.follow()
+    assert again.by_labels(markers=True) == first.by_labels(markers=True)
+
+
+def test_streams_go_on_side_by_side() -> None:
+    """After a long outage no sample is sent more than twenty minutes behind another: receivers may refuse that."""
+    store = Store()
+    for stream, name in enumerate("ab"):
+        store.announce(name, 0, 0, [column(GAUGE, i=f"{name}{n}") for n in range(5)])
+        for i in range(720):
+            store.append_row(name, 0, START_MS + 15_000 * i + stream, row([1.0, 2.0, 3.0, 4.0, 5.0]))
+    follower = Follower(everything(store), 2000)
+    newest_ms = 0
+    while (answer := follower.ask()).series:
+        for _, times, _ in answer.series:
+            assert times[0] > newest_ms - 1_200_000
+        newest_ms = max([newest_ms, *(times[-1] for _, times, _ in answer.series)])
+        follower.take(answer)
+    assert follower.by_labels(markers=False) == samples_of(store.snapshot())
+
+
+def test_series_that_go_on_after_their_end_was_begun() -> None:
+    """The aggregator measures itself while the end is sent: what is left of the markers is not waited for."""
+    store = filled([(START_MS, [1.0, 2.0])], gauges(2))
+    follower = Follower(everything(store), 1)
+    follower.follow()
+    follower.take(follower.ask(last=True, samples=1))
+    store.append_row("c", 0, START_MS + 1000, row([3.0, 4.0]))
+    follower.follow(last=True)
+    ends = [samples[-2:] for samples in follower.by_labels(markers=True).values()]
+    assert ends == [[(START_MS + 1000, bits(v)), (START_MS + 1001, STALE_BYTES)] for v in (3, 4)]
 
 
 def test_an_hour_sealed_and_merged() -> None:

@@ -278,6 +278,25 @@ def test_a_killed_sender_goes_on_where_it_was(machine: Machine, tmp_path: Path) 
             assert receiver.samples() == expected
 
 
+def test_a_killed_sender_repeats_its_request_before_anything_newer(machine: Machine, tmp_path: Path) -> None:
+    """A receiver that has it refuses it as a whole, and would refuse with it what is new."""
+    with FaultReceiver() as receiver:
+        receiver.always = Fault(500, stored=True)
+        with running(machine.sender(json(receiver.url), folder=tmp_path)):
+            wait_for("a request", lambda: receiver.requests)
+        stored = len(receiver.requests)
+        machine.store.append_row("c", 0, START_MS + 10_000, row([10.0, 10.5, 11.0]))
+        machine.slot = Slot(SLOT_BYTES)
+        receiver.always, receiver.faults = None, [Fault(400, "out of order", stored=True)]
+        with running(machine.sender(json(receiver.url), folder=tmp_path)) as end:
+            wait_for("the new row", lambda: len(receiver.requests) == stored + 2)
+            end()
+        first, again, new = receiver.requests[0], *receiver.requests[stored : stored + 2]
+        assert again.content.series == first.content.series
+        assert {t_ms for _, samples in new.content.series for t_ms, _ in samples} == {START_MS + 10_000}
+    assert machine.counts.dropped == {"repeated": 30}
+
+
 def test_another_aggregator(machine: Machine) -> None:
     """Its refs are others: labels are learned anew, and none is given to another series."""
     with FaultReceiver() as receiver, running(machine.sender(json(receiver.url))):
