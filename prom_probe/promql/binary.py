@@ -39,8 +39,6 @@ def binary(ev: Evaluation, node: Binary) -> Value:
     """The value of a binary expression."""
     if node.op not in _OPERATORS and node.op not in SET_OPERATORS:
         raise QueryError("execution", f"operator {quote(node.op)} trims native histograms, which are not stored here")
-    if (node.matching.fill_left, node.matching.fill_right) != (None, None):
-        raise QueryError("execution", "fill modifiers are not implemented")
     lhs, rhs = ev.eval(node.lhs), ev.eval(node.rhs)
     if isinstance(lhs, Scalar) and isinstance(rhs, Scalar):
         return Scalar(_OPERATORS[node.op](lhs.values, rhs.values).astype(np.float64))
@@ -125,6 +123,8 @@ def _matched(ev: Evaluation, node: Binary, lhs: Vector, rhs: Vector) -> Vector:
     """The operator applied to each series of the "many" side and its match on the "one" side, step by step."""
     matching = node.matching
     many, one = (rhs, lhs) if matching.group == "right" else (lhs, rhs)
+    if (matching.fill_left, matching.fill_right) != (None, None):
+        many, one = _filled(ev, matching, many, one)
     if not many.labels or not one.labels:
         return empty(ev.steps)
     size, (many_signatures, one_signatures) = _numbered(matching, many, one)
@@ -144,6 +144,40 @@ def _matched(ev: Evaluation, node: Binary, lhs: Vector, rhs: Vector) -> Vector:
         _check_distinct(there, signatures, labels, ev.query.budget)
     drop = [many.drop[i] if filters else not drops_name for i in pairs[:, 0].tolist()]
     return merged(Vector(labels, found, kept, drop), ev.query.budget)
+
+
+def _filled(ev: Evaluation, matching: Matching, many: Vector, one: Vector) -> tuple[Vector, Vector]:
+    """Both sides with the fill modifiers' values where a match group has no series on that side at a step.
+
+    A series that is filled in has the labels by which the group is matched. `fill_left` fills in the side that may have
+    many: with group_right that is the right one, as in Prometheus.
+    """
+    budget = ev.query.budget
+    size, (many_signatures, one_signatures) = _numbered(matching, many, one)
+    budget.hold(6 * size * ev.steps)
+    in_many = _any_present(size, many_signatures, many.present, budget)
+    in_one = _any_present(size, one_signatures, one.present, budget)
+    signature = _signature(matching)
+    groups = list(dict.fromkeys(signature(labels) for labels in many.labels + one.labels))
+    return (
+        _with_series(many, groups, in_one & ~in_many, matching.fill_left, budget),
+        _with_series(one, groups, in_many & ~in_one, matching.fill_right, budget),
+    )
+
+
+def _with_series(vector: Vector, groups: list[Labels], present: Bools, value: float | None, budget: Budget) -> Vector:
+    """`vector`, and for each group its value where it is `present` ([groups, steps]); None adds nothing."""
+    rows = np.flatnonzero(present.any(axis=1)).tolist()
+    if value is None or not rows:
+        return vector
+    more = present[rows]
+    budget.hold(9 * (len(vector.labels) + 2 * len(rows)) * more.shape[1])
+    return Vector(
+        vector.labels + [groups[i] for i in rows],
+        np.concatenate((vector.values, np.full(more.shape, value))),
+        np.concatenate((vector.present, more)),
+        vector.drop + [False] * len(rows),
+    )
 
 
 def _computed(ev: Evaluation, node: Binary, many: Vector, one: Vector, pairs: Ints) -> tuple[Bools, Floats, Bools]:
