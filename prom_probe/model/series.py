@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+PADDING = (1 << 63) - 1  # ms: after a timeline's last timestamp
+
+
 class Table(Protocol):
     """Values of series at common timestamps, perhaps still encoded."""
 
@@ -21,7 +24,12 @@ class Table(Protocol):
         """All values: float64[series, n], read-only."""
 
     def at(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The values at `index` (each 0 to n - 1, in any order): float64[series, len(index)]."""
+        """The values at `index` (each 0 to n - 1, in any order): float64[series, k].
+
+        `index` is [k], or [timelines, k] where there are several timelines (`SeriesGroup`).
+
+        Arbitrary at timestamps that a series does not have.
+        """
 
     def rising(self) -> bool:
         """Whether no series has a decrease, so no counter reset; False if unknown."""
@@ -39,7 +47,10 @@ class Whole:
         return self._values
 
     def at(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
-        return self._values.take(index, axis=1)
+        from prom_probe.model.picking import pick
+
+        found: NDArray[np.float64] = pick(self._values, index)
+        return found
 
     def rising(self) -> bool:
         return False
@@ -47,22 +58,31 @@ class Whole:
 
 @dataclass(frozen=True, slots=True)
 class SeriesGroup:
-    """Series with common timestamps. A series is in one group of a selection, with all its samples of the range.
+    """Some series with their samples of a time range. A series is in one group of a selection.
 
-    `timestamps`: int64[n], ms, strictly increasing. `table`: the values; the staleness marker (its bits) means
-    both "ended here" and "no sample at this timestamp". Read-only: caches may own the arrays. `dense`: no value is the
-    staleness marker.
+    `timestamps`: int64[n], ms, strictly increasing, those of all series. Or int64[timelines, n], where `line[i]`
+    (ascending) is the timeline of series i; the shorter ones end with PADDING, where values are staleness markers.
+    `table`: the values; the staleness marker (its bits) means both "ended here" and "no sample at this timestamp".
+    Read-only: caches may own the arrays. `dense`: no value is the staleness marker, but at PADDING.
     """
 
     labels: Sequence[Labels]
     timestamps: NDArray[np.int64]
     table: Table
     dense: bool = False
+    line: NDArray[np.int64] | None = None
 
     @property
     def values(self) -> NDArray[np.float64]:
         """All values: float64[len(labels), n]. Each call decodes them anew, if they are encoded."""
         return self.table.whole()
+
+    @property
+    def samples(self) -> int:
+        """The number of samples, markers included."""
+        if self.line is None:
+            return len(self.labels) * len(self.timestamps)
+        return int((self.timestamps != PADDING).sum(axis=1)[self.line].sum())
 
 
 @dataclass(frozen=True, slots=True)

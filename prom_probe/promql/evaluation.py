@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from prom_probe.model.labels import Labels
+from prom_probe.model.picking import pick
 from prom_probe.model.series import SeriesGroup, Table, Whole
 from prom_probe.promql.aggregations import aggregate
 from prom_probe.promql.ast import (
@@ -172,14 +173,7 @@ class Evaluator:
         for group in groups:
             working = _POINT_BYTES * len(group.labels) * self.steps
             budget.hold(working)
-            there = group.timestamps.searchsorted(ends, "right") - 1
-            none = int(there.searchsorted(0))  # the number of first steps without any sample before them
-            if none:
-                there[:none] = 0
-            when = group.timestamps.take(there)
-            recent = when > oldest
-            if none:
-                recent[:none] = False
+            there, when, recent = _newest(group, ends, oldest)
             found = group.table.at(there)
             here = recent if group.dense else recent & ~is_stale(found)
             budget.read(found.size)
@@ -188,8 +182,8 @@ class Evaluator:
             kept = rows.add(group.labels, [False] * len(group.labels), found, here)
             budget.hold(-working)
             if with_times:
-                budget.hold(2 * 8 * kept * self.steps)  # twice: they are concatenated at the end
-                times.append(np.repeat((when / 1000)[None, :], kept, axis=0))
+                budget.hold(2 * 8 * len(kept) * self.steps)  # twice: they are concatenated at the end
+                times.append(np.broadcast_to(when, found.shape)[kept] / 1000)
         return rows.vector(), times
 
     def windows(self, node: Node, *, sparse: bool = False) -> tuple[int, Iterator[Batch]]:
@@ -217,12 +211,13 @@ class Evaluator:
         budget = self.query.budget
         budget.hold(_STEP_BYTES * self.steps)
         for group in groups:
-            budget.read(len(group.labels) * len(group.timestamps))
+            budget.read(group.samples)
             absent = None if group.dense else is_stale(group.values)
             if absent is not None and not absent.any():
                 absent = None
             drop = [False] * len(group.labels)
-            yield from self._batch(group.labels, drop, group.timestamps, group.table, absent, ends, range_ms)
+            times = np.atleast_2d(group.timestamps)
+            yield from self._batch(group.labels, drop, times, group.line, group.table, absent, ends, range_ms)
 
     def _subquery_windows(self, node: Subquery) -> tuple[int, Iterator[Batch]]:
         ends = self._ends(node.at, node.offset_ms)
@@ -239,13 +234,15 @@ class Evaluator:
             values = np.ascontiguousarray(vector.values[rows])
             absent = None if present.all() else ~present
             budget.read(values.size)
-            yield from self._batch(vector.labels[rows], vector.drop[rows], times, Whole(values), absent, ends, range_ms)
+            labels, drop, table = vector.labels[rows], vector.drop[rows], Whole(values)
+            yield from self._batch(labels, drop, times[np.newaxis], None, table, absent, ends, range_ms)
 
     def _batch(
         self,
         labels: Sequence[Labels],
         drop: Sequence[bool],
         times: Ints,
+        line: Ints | None,
         table: Table,
         absent: Bools | None,
         ends: Ints,
@@ -254,7 +251,7 @@ class Evaluator:
         budget = self.query.budget
         size = 0 if absent is None else 48 * absent.size  # for moving each row's samples together
         budget.hold(size)
-        yield labels, drop, make_windows(times, table, len(labels), absent, ends, range_ms, budget.check)
+        yield labels, drop, make_windows(times, table, len(labels), absent, ends, range_ms, budget.check, line)
         budget.hold(-size)
 
     def _subquery(self, node: Subquery, ends: Ints) -> tuple[Vector, Ints]:
@@ -288,15 +285,37 @@ class Evaluator:
             return Samples(labels, samples)
         for names, _, windows in self.windows(node)[1]:
             for i, one in enumerate(names):
-                row = min(i, len(windows.first) - 1)
-                window = slice(int(windows.first[row, 0]), int(windows.end[row, 0]))
-                if window.start < window.stop:
+                found = windows.samples_of(i)
+                if len(found[0]):
                     labels.append(one)
-                    samples.append((windows.times[row, window].copy(), windows.values[i, window].copy()))
-                    budget.hold(16 * (window.stop - window.start))
+                    samples.append(found)
+                    budget.hold(16 * len(found[0]))
         return Samples(labels, samples)
 
 
 def _refuse_extension(node: Selector) -> None:
     if node.extension:
         raise QueryError("execution", f"{node.extension} modifier is not implemented")
+
+
+def _newest(group: SeriesGroup, ends: Ints, oldest: Ints) -> tuple[Ints, Ints, Bools]:
+    """For each of `ends`, the group's newest timestamp: its index, the time, and whether it is later than `oldest`.
+
+    Each is [steps]; with several timelines the index is [timelines, steps], the others are [series, steps].
+    """
+    if group.line is None:
+        times = group.timestamps
+        there = times.searchsorted(ends, "right") - 1
+        none = int(there.searchsorted(0))  # the number of first steps without any sample before them
+        if none:
+            there[:none] = 0
+        when = times.take(there)
+        recent = when > oldest
+        if none:
+            recent[:none] = False
+        return there, when, recent
+    there = np.array([times.searchsorted(ends, "right") for times in group.timestamps]) - 1
+    some = there >= 0
+    there[~some] = 0
+    when = pick(group.timestamps, there)
+    return there, when[group.line], ((when > oldest) & some)[group.line]

@@ -87,7 +87,9 @@ class Query:
         budget = self.budget
         budget.hold(size)
         try:
-            for group in self.queryable.select(mint, maxt, matchers, batch=batch, deadline=budget.deadline):
+            for group in self.queryable.select(
+                mint, maxt, matchers, batch=batch, several=True, deadline=budget.deadline
+            ):
                 budget.check()
                 yield group
         except RegexTimeout:

@@ -17,10 +17,18 @@ class Queryable(Protocol):
     """An immutable snapshot of a store: safe to read from any thread, unaffected by later appends."""
 
     def select(
-        self, mint: int, maxt: int, matchers: Sequence[Matcher], *, batch: int = 128, deadline: float | None = None
+        self,
+        mint: int,
+        maxt: int,
+        matchers: Sequence[Matcher],
+        *,
+        batch: int = 128,
+        several: bool = False,
+        deadline: float | None = None,
     ) -> Iterator[SeriesGroup]:
         """The matching series' samples with mint <= t <= maxt (ms), groups of at most `batch` series.
 
+        `several`: a group may have several timelines.
         Lazy: memory depends on the batch, not on the selection. Series without samples in the range are left out, each
         series comes once.
         """

@@ -111,8 +111,8 @@ class VectorBuilder:
         self._drop: list[bool] = []
         self._hold = hold
 
-    def add(self, labels: Sequence[Labels], drop: Sequence[bool], values: Floats, present: Bools) -> int:
-        """Add the series that have any value, and return their number. `present`: [series, steps] or [steps].
+    def add(self, labels: Sequence[Labels], drop: Sequence[bool], values: Floats, present: Bools) -> list[int]:
+        """Add the series that have any value, and return their rows. `present`: [series, steps] or [steps].
 
         Takes ownership of the arrays.
         """
@@ -128,7 +128,7 @@ class VectorBuilder:
             self._drop += [drop[i] for i in keep]
             values, present = values[keep], present[keep]
         if not keep:
-            return 0
+            return keep
         stop = len(self._labels)
         self._hold(9 * len(keep) * values.shape[1])
         if self._present is None:
@@ -136,11 +136,11 @@ class VectorBuilder:
         self._present[stop - len(keep) : stop] = present
         if self._values is None and values.shape == self._shape:
             self._values = values  # the only batch
-            return len(keep)
+            return keep
         if self._values is None:
             self._values = np.empty(self._shape)
         self._values[stop - len(keep) : stop] = values
-        return len(keep)
+        return keep
 
     def vector(self) -> Vector:
         if self._values is None or self._present is None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from prom_probe.model.picking import pick
 from prom_probe.model.sample import STALE_BITS
-from prom_probe.model.series import Table, Whole
-from prom_probe.promql.frame import Frame, clipped, frame_of, pick
+from prom_probe.model.series import PADDING, Table, Whole
+from prom_probe.promql.frame import Frame, Reach, clipped, frame_of
 from prom_probe.promql.values import Bools, Floats, Ints
 
 BLOCK = 1 << 17  # elements of a temporary array: 1 MiB, less than a millisecond in one numpy call
@@ -26,24 +28,23 @@ def is_stale(values: Floats) -> Bools:
 class Windows:
     """`values`: [series, n]. Window w of series i is its samples `first[i, w]` up to, not including, `end[i, w]`.
 
-    Where all series have all timestamps, they share `first`, `end` ([1, steps]) and `times` ([1, n], ms); otherwise
-    each has a row of its own, with its samples at the left. `count`: samples in each window, [series or 1, steps].
-    These are the `frame`'s. `check` raises past the deadline.
+    `frame` has their timestamps, for each timeline: series have all those of their timeline, or each has a timeline of
+    its own. `first`, `end` and `count` (samples in each window) are [series, steps], or [1, steps] where there is one
+    timeline. `check` raises past the deadline.
 
     Functions that need only a few values of each window ask for those, so that the others are not decoded.
     """
 
-    __slots__ = ("_table", "_values", "check", "count", "end", "first", "frame", "range_ms", "series", "times")
+    __slots__ = ("_table", "_values", "check", "count", "end", "first", "frame", "range_ms", "series")
 
     def __init__(self, table: Table, series: int, frame: Frame, range_ms: int, check: Callable[[], None]) -> None:
         self._table = table
         self._values: Floats | None = None
         self.series = series
         self.frame = frame
-        self.times = frame.times
-        self.first = frame.first
-        self.end = frame.end
-        self.count = frame.count
+        self.first: Ints = frame.spread(frame.first)
+        self.end: Ints = frame.spread(frame.end)
+        self.count: Ints = frame.spread(frame.count)
         self.range_ms = range_ms
         self.check = check
 
@@ -61,7 +62,7 @@ class Windows:
     @property
     def nbytes(self) -> int:
         """The size of the values."""
-        samples: int = self.times.shape[1]
+        samples: int = self.frame.times.shape[1]
         return 8 * self.series * samples
 
     @property
@@ -75,24 +76,26 @@ class Windows:
         return found if len(found) > 1 else found[0]
 
     def values_at(self, *indexes: Ints) -> list[Floats]:
-        """The values at each index ([series or 1, steps], clipped to the samples there are): [series, steps]."""
+        """The values at each index ([timelines, steps], clipped to the samples there are): [series, steps]."""
         return self.samples_at(*indexes)[1]
 
-    def samples_at(self, *indexes: Ints) -> tuple[Ints, list[Floats]]:
-        """The timestamps ([indexes, series or 1, steps], ms) and the values at each index, as by `values_at`."""
-        places = clipped(np.array(indexes), self.times.shape[1] - 1)
-        return np.array([pick(self.times, one) for one in places]), self._at(places)
+    def samples_at(self, *indexes: Ints) -> tuple[list[Ints], list[Floats]]:
+        """The timestamps ([series or 1, steps], ms) and the values at each index, as by `values_at`."""
+        places = clipped(np.array(indexes), self.frame.times.shape[1] - 1)
+        return [self.frame.spread(pick(self.frame.times, one)) for one in places], self._at(places)
 
-    def edges(self) -> list[Floats]:
-        """The values of each window's first and last sample, as by `values_at`."""
-        return self._at(self.frame.edges)
+    def edges(self) -> tuple[Floats, Floats, Reach]:
+        """The values of each window's first and last sample, as by `values_at`, and how far they reach."""
+        edges = self.frame.edges()
+        first, last = self._at(edges)
+        return first, last, self.frame.reach(edges)
 
     def _at(self, places: Ints) -> list[Floats]:
-        """The values at each of `places`: [indexes, series or 1, steps]."""
-        if len(self.first) > 1 or self._values is not None:
-            return [pick(self.values, one) for one in places]
-        steps = self.first.shape[1]
-        values = self._table.at(places.reshape(-1))
+        """The values at each of `places`: [indexes, timelines, steps]."""
+        if self._values is not None:
+            return [pick(self._values, self.frame.spread(one)) for one in places]
+        values = self._table.at(places.reshape(-1) if places.shape[1] == 1 else np.concatenate(places, axis=1))
+        steps = places.shape[2]
         return [values[:, at : at + steps] for at in range(0, values.shape[1], steps)]
 
     def value_at(self, index: Ints) -> Floats:
@@ -101,27 +104,42 @@ class Windows:
 
     def time_at(self, index: Ints) -> Ints:
         """The timestamps at `index`: [series or 1, steps], ms."""
-        times: Ints = pick(self.times, clipped(index, self.times.shape[1] - 1))
+        times: Ints = self.frame.spread(pick(self.frame.times, clipped(index, self.frame.times.shape[1] - 1)))
         return times
+
+    def samples_of(self, series: int) -> tuple[Ints, Floats]:
+        """The timestamps and values in the first window of a series: copies."""
+        row = min(series, len(self.first) - 1)
+        window = slice(int(self.first[row, 0]), int(self.end[row, 0]))
+        line = row if self.frame.line is None else self.frame.line[series]
+        return self.frame.times[line, window].copy(), self.values[series, window].copy()
+
+    def by_timeline(self) -> Iterator[tuple[slice, Windows]]:
+        """The windows of the series of each timeline, with their rows, if several series share several timelines."""
+        if self.frame.line is None:
+            yield slice(None), self
+            return
+        bounds = self.frame.line.searchsorted(np.arange(len(self.frame.times) + 1)).tolist()
+        for line, (begin, end) in enumerate(pairwise(bounds)):
+            length = int(self.frame.times[line].searchsorted(PADDING))
+            frame = self.frame.only(line, length)
+            table = Whole(self.values[begin:end, :length])
+            yield slice(begin, end), Windows(table, end - begin, frame, self.range_ms, self.check)
 
     def over(self, running: Any) -> Any:
         """The growth of a running total ([series, n + 1], 0 before the first sample) over each window."""
         return pick(running, self.end) - pick(running, self.first)
 
-    def blocks(self, least: int = 1, *, without: Ints | None = None) -> Iterator[WindowBlock]:
+    def blocks(self, least: int = 1, *, without: Bools | None = None) -> Iterator[WindowBlock]:
         """Copies of the windows with at least `least` samples, those of equal length together.
 
-        The windows of the steps `without` are left out.
+        The windows `without` ([series or 1, steps]) are left out.
         """
-        lengths = self.count
-        if without is not None:
-            lengths = lengths.copy()
-            lengths[:, without] = 0
+        lengths = self.count if without is None else np.where(without, 0, self.count)
         for length in np.unique(lengths):
             if length < least:
                 continue
-            chosen = (self._shared if len(lengths) == 1 else self._separate)(int(length), lengths)
-            for block in chosen:
+            for block in (self._shared if len(lengths) == 1 else self._separate)(int(length), lengths):
                 self.check()
                 yield block
 
@@ -129,7 +147,7 @@ class Windows:
         steps = np.flatnonzero(lengths[0] == length)
         rows, width = len(self.values), max(1, BLOCK // length)
         views = sliding_window_view(self.values, length, axis=1)
-        times = sliding_window_view(self.times[0], length)
+        times = sliding_window_view(self.frame.times[0], length)
         for left in range(0, len(steps), width):
             some = steps[left : left + width]
             height = max(1, width // len(some))
@@ -140,11 +158,15 @@ class Windows:
 
     def _separate(self, length: int, lengths: Ints) -> Iterator[WindowBlock]:
         rows, steps = np.nonzero(lengths == length)
+        samples, line = self.values.shape[1], self.frame.line
+        views = sliding_window_view(np.ascontiguousarray(self.values).reshape(-1), length)
+        times = sliding_window_view(self.frame.times.reshape(-1), length)
         width = max(1, BLOCK // length)
         for left in range(0, len(rows), width):
             row, step = rows[left : left + width], steps[left : left + width]
-            index = self.first[row, step][:, None] + np.arange(length)
-            yield WindowBlock((row, step), self.values[row[:, None], index], self.times[row[:, None], index])
+            starts = self.first[row, step]
+            own = row if line is None else line[row]
+            yield WindowBlock((row, step), views[row * samples + starts], times[own * samples + starts])
 
 
 @dataclass(slots=True)
@@ -187,23 +209,24 @@ def make_windows(
     ends: Ints,
     range_ms: int,
     check: Callable[[], None],
+    line: Ints | None = None,
 ) -> Windows:
-    """The windows (end - range, end] over samples with common timestamps.
+    """The windows (end - range, end] over samples at `times` ([timelines, n], `line[i]` is that of series i).
 
-    `absent`: which values are not samples; None if all are. `ends` ascends.
+    `absent`: which values are not samples; None if all are that have a timestamp. `ends` ascends.
     """
-    frame = frame_of(times, ends, range_ms)
+    frame = frame_of(times, ends, range_ms, line)
     if absent is None:
         return Windows(table, series, frame, range_ms, check)
     values = table.whole()
     # Move each row's samples to the left; a window moves by the number of gaps before it.
-    before = np.zeros((len(values), len(times) + 1), np.int64)
+    before = np.zeros((len(values), values.shape[1] + 1), np.int64)
     np.cumsum(~absent, axis=1, out=before[:, 1:])
     row, column = np.nonzero(~absent)
     place = before[row, column]
     compact = np.zeros(values.shape)
     compact[row, place] = values[row, column]
     own = np.zeros(values.shape, np.int64)
-    own[row, place] = times[column]
-    frame = Frame(own, pick(before, frame.first), pick(before, frame.end), frame.bounds)
-    return Windows(Whole(compact), series, frame, range_ms, check)
+    own[row, place] = times[0 if line is None else line[row], column]
+    first, end = (pick(before, frame.spread(one)) for one in (frame.first, frame.end))
+    return Windows(Whole(compact), series, Frame(own, first, end, frame.bounds), range_ms, check)

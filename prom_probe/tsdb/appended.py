@@ -8,14 +8,15 @@ from collections.abc import Collection, Iterable, Sequence
 from struct import pack
 from typing import TYPE_CHECKING
 
+from prom_probe.model.sample import STALE_BITS
 from prom_probe.tsdb.block import Block
 from prom_probe.tsdb.encoding.record import BlockError
 from prom_probe.tsdb.index import IndexedSeries
 from prom_probe.tsdb.outcome import MAX_TIME, AppendOutcome
+from prom_probe.tsdb.piece_rows import DecodedRows
 from prom_probe.tsdb.row_head import MAX_BYTES, MAX_ROWS
 from prom_probe.tsdb.seal import Sealing, seal_samples
 from prom_probe.tsdb.stream import SampleStream
-from prom_probe.tsdb.stream_view import DecodedRows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -147,9 +148,11 @@ class AppendedHeadView:
         import numpy as np
 
         out = np.empty((len(refs), hi - lo), np.uint64)
-        for i, ref in enumerate(refs):
-            values = self._buffers.values[self._buffers.slots[ref]][lo:hi]
-            out[i] = np.frombuffer(values.tobytes(), np.uint64)
+        for row, ref in zip(out, refs, strict=True):
+            slot = self._buffers.slots[ref]
+            values = self._buffers.values[slot][lo : min(hi, self._counts[slot])]
+            row[: len(values)] = np.frombuffer(values.tobytes(), np.uint64)
+            row[len(values) :] = STALE_BITS
         return DecodedRows(out)
 
 

@@ -33,9 +33,6 @@ MAX_TIMELINES = (1 << 16) - 1
 # Bytes of a block's Python objects, besides its data and refs.
 _BLOCK_COST = 1900
 
-# The most timelines whose bounds are remembered.
-_MOST_BOUNDS = 16
-
 # Up to this many series are looked up one by one; beyond that, numpy is faster.
 _FEW = 16
 
@@ -90,7 +87,7 @@ class Block:
         self.seen = seen
         self.size = footprint(len(data) + 8 * len(refs)) + _BLOCK_COST
         self.uid = next(_uids)
-        self._bounds: dict[int, tuple[int, int]] = {}
+        self._bounds = array("q")  # of each timeline that was asked for, once any was
 
     def _tables(self) -> tuple[int, int, int]:
         """The offsets of the heights, of the columns' timelines and of the records."""
@@ -122,6 +119,18 @@ class Block:
     def timeline_of(self, place: int) -> int:
         """The timeline of a column."""
         return self._timeline_of[place] if self.timelines > 1 else 0
+
+    def heights(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The number of rows of each column. Raises BlockError if one has no timeline with rows."""
+        import numpy as np
+
+        heights = np.frombuffer(self._heights, np.uint16)
+        if self.timelines == 1:
+            return np.full(len(places), self.rows(0))
+        timelines = np.frombuffer(self._timeline_of, np.uint16)[places]
+        if int(timelines.max()) >= self.timelines or not heights[timelines].all():
+            raise BlockError("a column of no timeline with rows")
+        return heights[timelines].astype(np.int64)
 
     def column(self, place: int) -> Record:
         """A column's record. Raises BlockError if it is damaged."""
@@ -176,13 +185,14 @@ class Block:
     def bounds(self, timeline: int) -> tuple[int, int]:
         if self.timelines == 1:
             return self.mint, self.maxt
-        found = self._bounds.get(timeline)
-        if found is None:
+        self.rows(timeline)  # or there is no such timeline
+        if not self._bounds:
+            self._bounds = array("q", [self.maxt, self.mint]) * self.timelines  # in the wrong order: unknown
+        low, high = self._bounds[2 * timeline : 2 * timeline + 2]
+        if low >= high:
             times = self.time_record(timeline)
-            found = times.low, times.high
-            if len(self._bounds) < _MOST_BOUNDS:
-                self._bounds[timeline] = found
-        return found
+            low, high = self._bounds[2 * timeline : 2 * timeline + 2] = array("q", (times.low, times.high))
+        return low, high
 
     def span(self, timeline: int, mint: int, maxt: int, cache: Cache) -> tuple[int, int]:
         low, high = self.bounds(timeline)

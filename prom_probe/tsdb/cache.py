@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Collection
 from threading import Lock
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 _T = TypeVar("_T")
 
@@ -15,12 +15,15 @@ _ENTRY_COST = 400  # bytes of an entry besides its value
 _MOST_MISSED = 1024  # keys
 
 
-class _Entry(NamedTuple):
-    """`used`: how many requests had come before the one that asked for it last."""
+class _Entry:
+    """`used`: the number of the request that asked for it last."""
 
-    value: object
-    size: int
-    used: int
+    __slots__ = ("size", "used", "value")
+
+    def __init__(self, value: object, size: int, used: int) -> None:
+        self.value = value
+        self.size = size
+        self.used = used
 
 
 class Cache:
@@ -36,7 +39,7 @@ class Cache:
         self.bytes = 0
         self._lock = Lock()
         self._entries: OrderedDict[Key, _Entry] = OrderedDict()  # the one that was used longest ago first
-        self._missed: dict[int, int] = {}  # hash of a key that is not in here -> when it was asked for
+        self._missed: dict[int, int] = {}  # hash of a key that is not in here -> the request that asked for it last
         self._requests = 0
 
     def get(self, key: Key, make: Callable[[], tuple[_T, int]]) -> _T:
@@ -45,7 +48,7 @@ class Cache:
             self._requests += 1
             found = self._entries.get(key)
             if found is not None:
-                self._entries[key] = found._replace(used=self._requests)
+                found.used = self._requests
                 self._entries.move_to_end(key)
                 return found.value  # type: ignore[return-value]
         value, size = make()

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from prom_probe.model.sample import STALE_BITS
 from prom_probe.tsdb.column_map import ColumnMap, FrozenColumnMap
+from prom_probe.tsdb.piece_rows import DecodedRows
 from prom_probe.tsdb.seal import Sealing, seal_rows
-from prom_probe.tsdb.stream_view import DecodedRows
 
 if TYPE_CHECKING:
     import numpy as np

@@ -50,12 +50,19 @@ class Snapshot:
         self._found: dict[_Selection, _Selected] = {}
 
     def select(
-        self, mint: int, maxt: int, matchers: Sequence[Matcher], *, batch: int = 128, deadline: float | None = None
+        self,
+        mint: int,
+        maxt: int,
+        matchers: Sequence[Matcher],
+        *,
+        batch: int = 128,
+        several: bool = False,
+        deadline: float | None = None,
     ) -> Iterator[SeriesGroup]:
         """The matching series' samples in the range, decoded group by group as the caller asks."""
         for views, members, buckets in self._selected(mint, maxt, matchers, deadline).shares:
             if buckets is not None:
-                yield from views[0].groups(buckets, batch, self._cache)
+                yield from views[0].groups(buckets, batch, self._cache, several=several)
             else:
                 yield from self._merged(views, members, mint, maxt)
 
@@ -132,7 +139,7 @@ class Snapshot:
             groups = [
                 group
                 for view in views
-                for group in view.groups(view.buckets([series], mint, maxt, self._cache), 1, self._cache)
+                for group in view.groups(view.buckets([series], mint, maxt, self._cache), 1, self._cache, several=False)
             ]
             if groups:
                 yield groups[0] if len(groups) == 1 else merge(groups)

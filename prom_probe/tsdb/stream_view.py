@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
+from prom_probe.model.labels import Labels
 from prom_probe.model.sample import STALE_BITS
-from prom_probe.model.series import SeriesGroup, Table, Whole
+from prom_probe.model.series import PADDING, SeriesGroup, Whole
 from prom_probe.tsdb.cache import Cache
 from prom_probe.tsdb.index import IndexedSeries
+from prom_probe.tsdb.piece_rows import JoinedRows, PieceRows, RaggedRows, Stretch
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 
-# Up to this many values, decoding everything is faster than looking rows up in each piece.
-_LITTLE = 1 << 14
+# Series of several timelines form a group if they have samples enough for at least this part of it.
+_FILLED = 0.75
 
 
 class Piece(Protocol):
@@ -45,112 +47,7 @@ class Piece(Protocol):
         """The timestamps of rows [lo, hi)."""
 
     def part(self, refs: Sequence[int], lo: int, hi: int, cache: Cache) -> PieceRows:
-        """Rows [lo, hi), at least one, of the series `refs`, which share a timeline or have none here."""
-
-
-class PieceRows(Protocol):
-    """Some rows of a piece. `dense`: no value is the staleness marker."""
-
-    dense: bool
-
-    @property
-    def rising(self) -> bool:
-        """Whether no series has a decrease or a NaN; False if unknown."""
-
-    def bits(self) -> NDArray[np.uint64] | None:
-        """What `write` would write, if that is at hand already; else None."""
-
-    def write(self, out: NDArray[np.uint64]) -> None:
-        """Write all rows as the bits of float64s, with the staleness marker for what is absent."""
-
-    def at(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The values at these rows (the first is 0), in any order. Only for `dense` rows."""
-
-    def ends(self) -> NDArray[np.float64]:
-        """The values of the first and the last row, [series, 2]. Only for `dense` rows."""
-
-
-class DecodedRows:
-    """Decoded rows: the bits of float64s, [series, rows]."""
-
-    __slots__ = ("_bits", "dense")
-
-    def __init__(self, bits: NDArray[np.uint64]) -> None:
-        self._bits = bits
-        self.dense = not bool((bits == STALE_BITS).any())
-
-    @property
-    def rising(self) -> bool:
-        values = self._bits.view("f8")
-        return bool((values[:, 1:] >= values[:, :-1]).all())
-
-    def bits(self) -> NDArray[np.uint64]:
-        return self._bits
-
-    def write(self, out: NDArray[np.uint64]) -> None:
-        out[:] = self._bits
-
-    def at(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
-        import numpy as np
-
-        return self._bits.view(np.float64).take(index, axis=1)
-
-    def ends(self) -> NDArray[np.float64]:
-        import numpy as np
-
-        return self._bits.view(np.float64)[:, [0, -1]]
-
-
-class _JoinedRows(Table):
-    """Dense rows of several pieces, joined."""
-
-    __slots__ = ("_counts", "_parts", "_series")
-
-    def __init__(self, parts: Sequence[PieceRows], counts: Sequence[int], series: int) -> None:
-        self._parts = parts
-        self._counts = counts
-        self._series = series
-
-    def whole(self) -> NDArray[np.float64]:
-        import numpy as np
-
-        ready = [part.bits() for part in self._parts]
-        found = [one for one in ready if one is not None]
-        if len(found) == len(ready):
-            bits = np.concatenate(found, axis=1)
-        else:
-            bits = np.empty((self._series, sum(self._counts)), np.uint64)
-            start = 0
-            for part, count in zip(self._parts, self._counts, strict=True):
-                part.write(bits[:, start : start + count])
-                start += count
-        bits.flags.writeable = False
-        return bits.view(np.float64)
-
-    def at(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
-        import numpy as np
-
-        if len(self._parts) == 1:
-            return self._parts[0].at(index)
-        starts = list(accumulate(self._counts, initial=0))
-        if self._series * starts[-1] <= _LITTLE:
-            return self.whole().take(index, axis=1)
-        out = np.empty((self._series, len(index)))
-        which = np.searchsorted(starts, index, "right")
-        for number, (part, start) in enumerate(zip(self._parts, starts, strict=False), 1):
-            some = np.flatnonzero(which == number)
-            if len(some):
-                out[:, some] = part.at(index[some] - start)
-        return out
-
-    def rising(self) -> bool:
-        """Whether no series has a value below the one before it."""
-        if not all(part.rising for part in self._parts):
-            return False
-        if len(self._parts) == 1:
-            return True
-        ends = [part.ends() for part in self._parts]
-        return all(bool((here[:, 0] >= before[:, 1]).all()) for before, here in pairwise(ends))
+        """Rows [lo, hi), at least one, of the series `refs`. A series is absent in rows that its timeline lacks."""
 
 
 class _PieceTimeline(NamedTuple):
@@ -176,7 +73,7 @@ def count(buckets: Sequence[Bucket]) -> tuple[int, int]:
     series = samples = 0
     for spans, some in buckets:
         series += len(some)
-        samples += len(some) * sum(span.hi - span.lo for span in spans)
+        samples += len(some) * _rows((spans, some))
     return series, samples
 
 
@@ -201,14 +98,58 @@ class StreamView:
                         others.append(series)
                 left = others
 
-    def groups(self, buckets: Sequence[Bucket], batch: int, cache: Cache) -> Iterator[SeriesGroup]:
-        """The samples of `buckets`, at most `batch` series a group."""
+    def groups(self, buckets: Sequence[Bucket], batch: int, cache: Cache, *, several: bool) -> Iterator[SeriesGroup]:
+        """The samples of `buckets`, at most `batch` series a group; `several`: of several timelines, where these are
+        alike.
+        """
+        few = []
         for spans, some in buckets:
+            if several and 2 * len(some) <= batch and len({span.part.piece for span in spans}) == len(spans):
+                few.append((spans, some))
+                continue
             times = _times(spans, cache)
             for start in range(0, len(some), batch):
                 group = _read(spans, times, some[start : start + batch], cache)
                 if group is not None:
                     yield group
+        for alike in _alike(few, batch):
+            group = self._together(alike, cache)
+            if group is not None:
+                yield group
+
+    def _together(self, buckets: Sequence[Bucket], cache: Cache) -> SeriesGroup | None:
+        """The group of those series in `buckets` that have a sample; None if there are none."""
+        import numpy as np
+
+        lengths = list(map(_rows, buckets))
+        times = np.full((len(buckets), max(lengths)), PADDING, np.int64)
+        found: dict[Piece, list[tuple[int, int, int, int]]] = {}  # (timeline, lo, size, start), as in a stretch
+        for number, ((spans, _), length) in enumerate(zip(buckets, lengths, strict=True)):
+            times[number, :length] = _times(spans, cache)
+            start = 0
+            for span in spans:
+                found.setdefault(span.part.piece, []).append((number, span.lo, span.hi - span.lo, start))
+                start += span.hi - span.lo
+        times.flags.writeable = False
+        counts = np.array([len(some) for _, some in buckets])
+        begins, members = np.cumsum(counts) - counts, [series for _, some in buckets for series in some]
+        stretches = []
+        for piece in self._pieces:  # in the order of a timeline's rows
+            if piece in found:
+                lines, lo, size, start = np.array(found[piece]).T
+                own = np.repeat(np.arange(len(lines)), counts[lines])
+                some = np.concatenate([np.arange(begins[line], begins[line] + counts[line]) for line in lines])
+                first, last = int(lo.min()), int((lo + size).max())
+                rows = piece.part([members[i].ref for i in some.tolist()], first, last, cache)
+                stretches.append(Stretch(rows, some, own, lines, lo - first, size, start))
+        table = RaggedRows(stretches, len(members), max(lengths))
+        labels, line = [series.labels for series in members], np.repeat(np.arange(len(buckets)), counts)
+        if table.dense:
+            return SeriesGroup(labels, times, table, dense=True, line=line)
+        labels, values, there = _present(labels, table.whole())
+        times = times[line[there]]
+        times.flags.writeable = False
+        return SeriesGroup(labels, times, Whole(values), line=np.arange(len(labels))) if labels else None
 
     def buckets(self, members: Sequence[IndexedSeries], mint: int, maxt: int, cache: Cache) -> list[Bucket]:
         """The `members` that may have samples in the range, by the rows that they share."""
@@ -245,6 +186,33 @@ class StreamView:
             if lo < hi:
                 out.append(_RowSpan(part, lo, hi, part.piece.mint))
         return out
+
+
+def _alike(buckets: Sequence[Bucket], batch: int) -> Iterator[list[Bucket]]:
+    """The buckets, together where they have about as many rows, at most `batch` series at a time.
+
+    In their order, so that the next query finds the same ones together in the decode cache.
+    """
+    begun: list[tuple[int, list[Bucket]]] = []
+    for bucket in buckets:
+        rows = _rows(bucket)
+        for place, (first, some) in enumerate(begun):
+            if _FILLED * max(first, rows) <= min(first, rows):
+                if sum(len(members) for _, members in some) + len(bucket[1]) <= batch:
+                    some.append(bucket)
+                    break
+                yield begun.pop(place)[1]
+                begun.append((rows, [bucket]))
+                break
+        else:
+            begun.append((rows, [bucket]))
+    for _, some in begun:
+        yield some
+
+
+def _rows(bucket: Bucket) -> int:
+    """How many rows its series share."""
+    return sum(span.hi - span.lo for span in bucket[0])
 
 
 def _overlap(bounds: tuple[int, int], mint: int, maxt: int) -> bool:
@@ -305,23 +273,26 @@ def _read(
     spans: Sequence[_RowSpan], times: NDArray[np.int64], members: Sequence[IndexedSeries], cache: Cache
 ) -> SeriesGroup | None:
     """The group of those `members` that have a sample in `spans`; None if there are none."""
-    import numpy as np
-
     refs = [series.ref for series in members]
     parts = [span.part.piece.part(refs, span.lo, span.hi, cache) for span in spans]
-    rows = _JoinedRows(parts, [span.hi - span.lo for span in spans], len(refs))
+    rows = JoinedRows(parts, [span.hi - span.lo for span in spans], len(refs))
     labels = [series.labels for series in members]
     if all(part.dense for part in parts):
         return SeriesGroup(labels, times, rows, dense=True)
-    values = rows.whole()
-    there = (values.view(np.uint64) != STALE_BITS).any(axis=1)
+    labels, values, _ = _present(labels, rows.whole())
+    return SeriesGroup(labels, times, Whole(values)) if labels else None
+
+
+def _present(
+    labels: list[Labels], values: NDArray[np.float64]
+) -> tuple[list[Labels], NDArray[np.float64], NDArray[np.bool_]]:
+    """The series that have any value, and which these are."""
+    there: NDArray[np.bool_] = (values.view("i8") != STALE_BITS).any(axis=1)
     if not there.all():
-        if not there.any():
-            return None
         values = values[there]
         values.flags.writeable = False
         labels = [one for one, keep in zip(labels, there.tolist(), strict=True) if keep]
-    return SeriesGroup(labels, times, Whole(values))
+    return labels, values, there
 
 
 def merge(groups: Sequence[SeriesGroup]) -> SeriesGroup:

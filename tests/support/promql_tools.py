@@ -11,7 +11,7 @@ from prom_probe.model.labels import Labels, label_value, make_labels
 from prom_probe.model.matcher import Matcher
 from prom_probe.model.regex import compile_anchored
 from prom_probe.model.sample import STALE, STALE_BITS
-from prom_probe.model.series import SeriesGroup, Whole
+from prom_probe.model.series import PADDING, SeriesGroup, Whole
 
 Sample = tuple[int, float]
 
@@ -28,11 +28,18 @@ def matches(matcher: Matcher, labels: Labels, deadline: float | None) -> bool:
 
 
 class _Table(Whole):
-    """An array that knows whether it rises, as the store's tables do."""
+    """An array that knows whether it rises, as the store's tables do, and that may be asked by timeline."""
+
+    def __init__(self, values: NDArray[np.float64], line: NDArray[np.int64] | None = None) -> None:
+        super().__init__(values)
+        self._line = line
+
+    def at(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
+        return super().at(index if self._line is None or index.ndim == 1 else index[self._line])
 
     def rising(self) -> bool:
-        values = self.whole()
-        return bool((values[:, 1:] >= values[:, :-1]).all()) and not bool(np.isnan(values).any())
+        rows = [row[row.view(np.int64) != STALE_BITS] for row in self.whole()]
+        return all(bool((row[1:] >= row[:-1]).all()) and not bool(np.isnan(row).any()) for row in rows)
 
 
 class Memory:
@@ -53,12 +60,24 @@ class Memory:
         self._on_group = on_group
 
     def select(
-        self, mint: int, maxt: int, matchers: Sequence[Matcher], *, batch: int = 128, deadline: float | None = None
+        self,
+        mint: int,
+        maxt: int,
+        matchers: Sequence[Matcher],
+        *,
+        batch: int = 128,
+        several: bool = False,
+        deadline: float | None = None,
     ) -> Iterator[SeriesGroup]:
         chosen = self._chosen(mint, maxt, matchers, deadline)
         batches = (
             [chosen[i : i + batch] for i in range(0, len(chosen), batch)] if self._together else [[s] for s in chosen]
         )
+        if several and not self._together:
+            for at in range(0, len(chosen), few := min(batch, 4)):
+                self._on_group()
+                yield _several(chosen[at : at + few])
+            return
         for some in batches:
             self._on_group()
             times = sorted({t for _, points in some for t in points})
@@ -99,6 +118,21 @@ class Memory:
         return found
 
 
+def _several(chosen: Sequence[tuple[Labels, dict[int, float]]]) -> SeriesGroup:
+    """A group of series with timelines of their own, or common ones where these are equal."""
+    by_times: dict[tuple[int, ...], list[tuple[Labels, list[float]]]] = {}
+    for labels, points in chosen:
+        by_times.setdefault(tuple(points), []).append((labels, list(points.values())))
+    length = max(map(len, by_times))
+    times = np.array([[*line, *[PADDING] * (length - len(line))] for line in by_times], np.int64)
+    rows = [(number, *one) for number, some in enumerate(by_times.values()) for one in some]
+    values = np.array([[*row, *[STALE] * (length - len(row))] for _, _, row in rows], np.float64)
+    line = np.array([number for number, _, _ in rows])
+    markers = np.count_nonzero(values.view(np.int64) == STALE_BITS, axis=1)
+    dense = bool((markers == (times == PADDING).sum(axis=1)[line]).all())
+    return SeriesGroup([labels for _, labels, _ in rows], times, _Table(values, line), dense, line)
+
+
 class Grid:
     """A Queryable over arrays: `labels[i]` has `values[i]` ([series, times]) at common `times` (ms).
 
@@ -111,7 +145,14 @@ class Grid:
         self._values = values
 
     def select(
-        self, mint: int, maxt: int, matchers: Sequence[Matcher], *, batch: int = 128, deadline: float | None = None
+        self,
+        mint: int,
+        maxt: int,
+        matchers: Sequence[Matcher],
+        *,
+        batch: int = 128,
+        several: bool = False,
+        deadline: float | None = None,
     ) -> Iterator[SeriesGroup]:
         rows = self._rows(matchers)
         within = slice(*self._times.searchsorted((mint, maxt + 1)).tolist())

@@ -11,7 +11,8 @@ from prom_probe.model.family import Column, Family, column
 from prom_probe.model.labels import Labels
 from prom_probe.model.matcher import Matcher
 from prom_probe.model.sample import STALE
-from prom_probe.tsdb import stream_view
+from prom_probe.model.series import PADDING
+from prom_probe.tsdb import piece_rows
 from prom_probe.tsdb.store import Snapshot, Store
 
 ALWAYS = (-(1 << 53), 1 << 53)
@@ -62,8 +63,8 @@ def samples_of(
         assert (group.timestamps[1:] > group.timestamps[:-1]).all()
         assert not group.values.flags.writeable and not group.timestamps.flags.writeable
         some = np.arange(len(group.timestamps))[::-2]
-        for little in (0, stream_view._LITTLE):  # looked up in each piece, and decoded as a whole
-            with patch.object(stream_view, "_LITTLE", little):
+        for little in (0, piece_rows._LITTLE):  # looked up in each piece, and decoded as a whole
+            with patch.object(piece_rows, "_LITTLE", little):
                 assert group.table.at(some).tobytes() == group.values[:, some].tobytes()
         for i, labels in enumerate(group.labels):
             assert labels not in out
@@ -75,6 +76,38 @@ def samples_of(
             if group.table.rising():
                 values = [struct.unpack("<d", value)[0] for _, value in out[labels]]
                 assert all(a <= b for a, b in pairwise(values))
+    again = _of_several_timelines(snapshot, mint, maxt, matchers, batch)
+    assert [labels for labels in out | again if out.get(labels) != again.get(labels)] == []
+    return out
+
+
+def _of_several_timelines(snapshot: Snapshot, mint: int, maxt: int, matchers: Sequence[Matcher], batch: int) -> Samples:
+    """The same, from groups that may have several timelines; checks what these promise."""
+    out: Samples = {}
+    for group in snapshot.select(mint, maxt, matchers, batch=batch, several=True):
+        times, line = np.atleast_2d(group.timestamps), group.line
+        line = np.zeros(len(group.labels), np.int64) if line is None else line
+        values, (timelines, length) = group.values, times.shape
+        assert values.shape == (len(line), length) and len(line) <= batch
+        assert not values.flags.writeable and not times.flags.writeable
+        assert sorted({*line.tolist()}) == list(range(timelines)) and (np.diff(line) >= 0).all()
+        index = np.random.default_rng(length).integers(0, length, (timelines, 7))
+        found = group.table.at(index if group.line is not None else index[0])
+        for i, labels in enumerate(group.labels):
+            own = times[line[i]]
+            size = int(own.searchsorted(PADDING))
+            assert (np.diff(own[:size]) > 0).all() and (own[size:] == PADDING).all()
+            wanted = values[i, index[line[i]]]
+            there = index[line[i]] < size
+            assert found[i, there].tobytes() == wanted[there].tobytes()
+            row = [(int(t), v.tobytes()) for t, v in zip(own, values[i], strict=True)]
+            assert {value for _, value in row[size:]} <= {bits(STALE)}
+            out[labels] = [sample for sample in row if sample[1] != bits(STALE)]
+            assert not group.dense or len(out[labels]) == size
+            if group.table.rising():
+                floats = [struct.unpack("<d", value)[0] for _, value in out[labels]]
+                assert all(a <= b for a, b in pairwise(floats))
+        assert group.samples == sum(int(times[one].searchsorted(PADDING)) for one in line)
     return out
 
 

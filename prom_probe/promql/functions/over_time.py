@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from prom_probe.model.picking import pick
 from prom_probe.promql.ast import Call, Matrix, Type
-from prom_probe.promql.frame import pick
 from prom_probe.promql.functions.base import Function, over_windows, windowed
 from prom_probe.promql.functions.high_quantiles import fill_high_quantiles
 from prom_probe.promql.functions.scalars import labels_of_absent
@@ -67,19 +67,19 @@ def _present(windows: Windows) -> tuple[Floats, Bools]:
 
 
 def _first(windows: Windows) -> tuple[Floats, Bools]:
-    return windows.value_at(windows.first), windows.having(1)
+    return windows.value_at(windows.frame.first), windows.having(1)
 
 
 def _last(windows: Windows) -> tuple[Floats, Bools]:
-    return windows.value_at(windows.end - 1), windows.having(1)
+    return windows.value_at(windows.frame.end - 1), windows.having(1)
 
 
 def _first_time(windows: Windows) -> tuple[Floats, Bools]:
-    return np.broadcast_to(windows.time_at(windows.first) / 1000, windows.shape), windows.having(1)
+    return np.broadcast_to(windows.time_at(windows.frame.first) / 1000, windows.shape), windows.having(1)
 
 
 def _last_time(windows: Windows) -> tuple[Floats, Bools]:
-    return np.broadcast_to(windows.time_at(windows.end - 1) / 1000, windows.shape), windows.having(1)
+    return np.broadcast_to(windows.time_at(windows.frame.end - 1) / 1000, windows.shape), windows.having(1)
 
 
 def _extreme(choose: Any) -> Callable[[Windows], tuple[Floats, Bools]]:
@@ -143,7 +143,11 @@ def _deviation(windows: Windows) -> tuple[Floats, Bools]:
 
 def _quantile(windows: Windows, q: Floats) -> tuple[Floats, Bools]:
     out = np.zeros(windows.shape)
-    done = fill_high_quantiles(windows, q, out)
+    done = np.zeros(windows.count.shape, np.bool_)
+    for rows, some in windows.by_timeline():
+        steps = fill_high_quantiles(some, q, out[rows])
+        if steps is not None:
+            done[rows, steps] = True
     for block in windows.blocks(without=done):
         out[block.place] = quantile(block.values, q[block.place[1]])
     return out, windows.having(1)

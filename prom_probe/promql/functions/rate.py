@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from prom_probe.model.labels import METRIC_NAME, label_value
+from prom_probe.model.picking import pick
 from prom_probe.promql.ast import Call, Type
-from prom_probe.promql.frame import pick
 from prom_probe.promql.functions.base import Function, Kernel, over_windows, windowed
 from prom_probe.promql.query import Evaluation
 from prom_probe.promql.result import QueryError
@@ -45,8 +45,7 @@ def _lost(values: Floats, fell: Bools, begin: Ints, end: Ints) -> Floats:
 
 def _extrapolated(windows: Windows, *, counter: bool, per_second: bool) -> tuple[Floats, Bools]:
     """The change over each window, extrapolated towards its ends; a counter's not below zero."""
-    first, last = windows.edges()
-    covered, to_start, to_end = windows.frame.reach()
+    first, last, (covered, to_start, to_end) = windows.edges()
     change = last - first
     rising = counter and windows.monotonic
     if counter and not rising:
@@ -79,13 +78,13 @@ def _delta(windows: Windows) -> tuple[Floats, Bools]:
 
 
 def _irate(windows: Windows) -> tuple[Floats, Bools]:
-    times, (last, before) = windows.samples_at(windows.end - 1, windows.end - 2)
+    times, (last, before) = windows.samples_at(windows.frame.end - 1, windows.frame.end - 2)
     seconds = (times[0] - times[1]) / 1000
     return np.where(last < before, last, last - before) / seconds, windows.having(2)
 
 
 def _idelta(windows: Windows) -> tuple[Floats, Bools]:
-    last, before = windows.values_at(windows.end - 1, windows.end - 2)
+    last, before = windows.values_at(windows.frame.end - 1, windows.frame.end - 2)
     return last - before, windows.having(2)
 
 

@@ -9,6 +9,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from prom_probe.model.picking import pick
 from prom_probe.model.sample import STALE_BITS
 from prom_probe.tsdb.encoding import record
 from prom_probe.tsdb.encoding.column import check
@@ -40,6 +41,9 @@ class EncodedBlock(Protocol):
     def rows(self, timeline: int) -> int:
         """The number of rows of a timeline."""
 
+    def heights(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The number of rows of each column."""
+
     def column(self, place: int) -> Record:
         """A column's record."""
 
@@ -64,7 +68,7 @@ class _Numbers:
         return self._form.vector(self._sums.numbers(lo, hi), self._exponent).view(np.uint64)
 
     def at(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The values of the rows `index`."""
+        """The values of the rows `index`, [k] or [columns, k]."""
         return self._form.vector(self._sums.at(index), self._exponent)
 
 
@@ -81,8 +85,9 @@ class _Values:
     def at(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
         values = self._values.view(np.float64)
         if values.shape[1] == 1:
-            return np.broadcast_to(values, (len(values), len(index)))
-        return values.take(index, axis=1)
+            return np.broadcast_to(values, (len(values), index.shape[-1]))
+        found: NDArray[np.float64] = pick(values, index)
+        return found
 
 
 class _ColumnGroup:
@@ -152,14 +157,26 @@ class BlockColumns:
             if start < hi and lo < end:
                 out[row, max(start - lo, 0) : end - lo] = STALE_BITS
 
+    def present(self, lo: NDArray[np.int64], hi: NDArray[np.int64]) -> bool:
+        """Whether column i is present in rows [lo[i], hi[i])."""
+        return (
+            not self._absent
+            and all(
+                int(lo[group.where].min()) >= group.start and int(hi[group.where].max()) <= group.end
+                for group in self._groups
+            )
+            and not any(start < hi[row] and lo[row] < end for row, start, end in self._gaps)
+        )
+
     def at(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The values of rows in which all columns are present."""
+        """The values of rows, [k] or [series, k], in which these columns are present."""
         if self._in_order:
             content, start = self._groups[0].content, self._groups[0].start
             return content.at(index - start if start else index)
-        out = np.empty((self._series, len(index)))
+        out = np.empty((self._series, index.shape[-1]))
         for group in self._groups:
-            out[group.where] = group.content.at(index - group.start)
+            some = index if index.ndim == 1 else index[group.where]
+            out[group.where] = group.content.at(some - group.start if group.start else some)
         return out
 
     def rows(self, lo: int, hi: int) -> ColumnRows:
@@ -181,7 +198,7 @@ class BlockColumns:
 
 
 class ColumnRows:
-    """Rows [lo, hi) of some columns (`tsdb.stream_view.PieceRows`)."""
+    """Rows [lo, hi) of some columns (`tsdb.piece_rows.PieceRows`)."""
 
     __slots__ = ("_columns", "_hi", "_lo", "dense", "rising")
 
@@ -198,6 +215,9 @@ class ColumnRows:
     def write(self, out: NDArray[np.uint64]) -> None:
         self._columns.write(self._lo, self._hi, out)
 
+    def present(self, lo: NDArray[np.int64], hi: NDArray[np.int64]) -> bool:
+        return self.dense or self._columns.present(lo + self._lo, hi + self._lo)
+
     def at(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
         return self._columns.at(index + self._lo if self._lo else index)
 
@@ -206,7 +226,7 @@ class ColumnRows:
 
 
 def load(block: EncodedBlock, refs: Sequence[int]) -> tuple[BlockColumns, int]:
-    """The columns of series `refs`, which share a timeline or are absent, and their size in bytes.
+    """The columns of series `refs`, and their size in bytes.
 
     Raises BlockError if one is damaged.
     """
@@ -253,14 +273,15 @@ def _load_many(block: EncodedBlock, refs: Sequence[int]) -> BlockColumns:
         return BlockColumns([], list(range(len(refs))), [], len(refs), True)
     rows = np.flatnonzero(there)
     headers = read_headers(*block.column_records(), found[rows])
-    height = block.rows(block.timeline_of(int(found[rows[0]])))
-    windows = [(0, height)] * len(rows)
+    heights = block.heights(found[rows])
+    windows = np.stack((np.zeros_like(heights), heights))
     gaps: list[tuple[int, int, int]] = []
     for number, flips in headers.flips.items():
-        windows[number] = record.window_of(flips, height)
+        height = int(heights[number])
+        windows[:, number] = record.window_of(flips, height)
         if len(flips) > 2:
             gaps += [(int(rows[number]), *gap) for gap in record.gaps(flips, height)]
-    start, end = np.array(windows).T
+    start, end = windows
     present = start < end
     coding = headers.flags & SPARSE
     alike = headers.flags & FORM | headers.planes << 2 | start << 8 | end << 24

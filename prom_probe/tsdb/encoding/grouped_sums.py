@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prom_probe.model.picking import pick
 from prom_probe.tsdb.encoding.record_headers import RecordHeaders
 
 # Rows of a group: their deltas' sum needs only one byte more than a delta.
@@ -63,11 +64,11 @@ class GroupedSums:
         return found
 
     def at(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The integers of the rows `index`."""
-        found = self._since(lambda limb: limb.take(index, axis=1), len(index))
+        """The integers of the rows `index`, [k] or [records, k]."""
+        found = self._since(lambda limb: pick(limb, index), index.shape[-1])
         if self._bias is not None:
             found += self._bias * (index & _GROUP - 1)
-        found += self._starts.take(index >> _BITS, axis=1)
+        found += pick(self._starts, index >> _BITS)
         return found
 
     def _since(self, of: Any, rows: int) -> NDArray[np.int64]:

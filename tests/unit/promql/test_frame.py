@@ -16,9 +16,10 @@ _TIMES = st.lists(st.sampled_from([1000, 1500, 2000]), min_size=1, max_size=5).m
 def test_a_frame_window_by_window(times: np.ndarray, steps: int, step_ms: int, range_ms: int) -> None:
     """Left-open, right-closed; spans and gaps as in Prometheus."""
     ends = 1800 + step_ms * np.arange(steps)
-    frame = frame_of(times, ends, range_ms)
+    frame = frame_of(times[np.newaxis], ends, range_ms)
     with np.errstate(all="ignore"):
-        reach = frame.reach()
+        edges = frame.edges()
+        reach = frame.reach(edges)
     assert frame.times.tolist() == [times.tolist()]
     assert frame.bounds.tolist() == [(ends - range_ms).tolist(), ends.tolist()]
     for w, end in enumerate(ends.tolist()):
@@ -26,7 +27,7 @@ def test_a_frame_window_by_window(times: np.ndarray, steps: int, step_ms: int, r
         assert list(range(frame.first[0, w], frame.end[0, w])) == inside
         assert frame.count[0, w] == len(inside)
         if inside:
-            assert frame.edges[:, 0, w].tolist() == [inside[0], inside[-1]]
+            assert edges[:, 0, w].tolist() == [inside[0], inside[-1]]
         if len(inside) > 1:
             first, last = times[inside[0]], times[inside[-1]]
             covered, to_start, to_end = (column[0, w] for column in reach)

@@ -16,7 +16,7 @@ def _windows(values: Floats, step: int, length: int) -> Windows:
     """Windows of `length` samples that end every `step` samples, from before the first sample to after the last."""
     times = np.arange(values.shape[1]) * 1000
     ends = np.arange(-2000, (values.shape[1] + length) * 1000, step * 1000)
-    return make_windows(times, Whole(values), len(values), None, ends, length * 1000, lambda: None)
+    return make_windows(times[np.newaxis], Whole(values), len(values), None, ends, length * 1000, lambda: None)
 
 
 def _plain(windows: Windows, q: Floats) -> Floats:
@@ -67,7 +67,7 @@ def test_missing_samples() -> None:
     values = np.random.default_rng(1).normal(size=(2, 2000))
     times = np.delete(np.arange(2002), [700, 1502]) * 1000
     ends = np.arange(0, 2_000_001, 15_000)
-    windows = make_windows(times, Whole(values), 2, None, ends, 300_000, lambda: None)
+    windows = make_windows(times[np.newaxis], Whole(values), 2, None, ends, 300_000, lambda: None)
     q, out = np.full(len(ends), 0.99), np.zeros(windows.shape)
     steps = fill_high_quantiles(windows, q, out)
     assert steps is not None
@@ -82,7 +82,7 @@ def test_late_samples() -> None:
     source = np.random.default_rng(1)
     values, times = source.normal(size=(2, 2000)), np.arange(2000) * 1000 + source.integers(0, 20, 2000)
     ends = np.arange(0, 2_000_000, 15_000)
-    windows = make_windows(times, Whole(values), 2, None, ends, 300_000, lambda: None)
+    windows = make_windows(times[np.newaxis], Whole(values), 2, None, ends, 300_000, lambda: None)
     q, out = np.full(len(ends), 0.99), np.zeros(windows.shape)
     steps = fill_high_quantiles(windows, q, out)
     assert steps is not None
