@@ -26,7 +26,7 @@ class Table(Protocol):
     def at(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
         """The values at `index` (each 0 to n - 1, in any order): float64[series, k].
 
-        `index` is [k], or [timelines, k] where there are several timelines (`SeriesGroup`).
+        `index` is [k], or [timelines, k] where the group has a `line`.
 
         Arbitrary at timestamps that a series does not have.
         """

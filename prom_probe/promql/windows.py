@@ -94,7 +94,9 @@ class Windows:
         """The values at each of `places`: [indexes, timelines, steps]."""
         if self._values is not None:
             return [pick(self._values, self.frame.spread(one)) for one in places]
-        values = self._table.at(places.reshape(-1) if places.shape[1] == 1 else np.concatenate(places, axis=1))
+        values = self._table.at(
+            places.reshape(-1) if self.frame.line is None and places.shape[1] == 1 else np.concatenate(places, axis=1)
+        )
         steps = places.shape[2]
         return [values[:, at : at + steps] for at in range(0, values.shape[1], steps)]
 

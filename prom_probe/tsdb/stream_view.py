@@ -102,20 +102,23 @@ class StreamView:
         """The samples of `buckets`, at most `batch` series a group; `several`: of several timelines, where these are
         alike.
         """
-        few = []
-        for spans, some in buckets:
-            if several and 2 * len(some) <= batch and len({span.part.piece for span in spans}) == len(spans):
-                few.append((spans, some))
+        small: list[Bucket] = []
+        alone: list[Bucket] = []
+        for bucket in buckets:
+            (small if several and 2 * len(bucket[1]) <= batch and _once(bucket) else alone).append(bucket)
+        for alike in _alike(small, batch):
+            if len(alike) == 1:
+                alone += alike
                 continue
+            group = self._together(alike, cache)
+            if group is not None:
+                yield group
+        for spans, some in alone:
             times = _times(spans, cache)
             for start in range(0, len(some), batch):
                 group = _read(spans, times, some[start : start + batch], cache)
                 if group is not None:
                     yield group
-        for alike in _alike(few, batch):
-            group = self._together(alike, cache)
-            if group is not None:
-                yield group
 
     def _together(self, buckets: Sequence[Bucket], cache: Cache) -> SeriesGroup | None:
         """The group of those series in `buckets` that have a sample; None if there are none."""
@@ -208,6 +211,11 @@ def _alike(buckets: Sequence[Bucket], batch: int) -> Iterator[list[Bucket]]:
             begun.append((rows, [bucket]))
     for _, some in begun:
         yield some
+
+
+def _once(bucket: Bucket) -> bool:
+    """Whether it has no piece twice, with what was written in between when the clock had been set back."""
+    return len({span.part.piece for span in bucket[0]}) == len(bucket[0])
 
 
 def _rows(bucket: Bucket) -> int:
