@@ -51,6 +51,7 @@ ROUTES: tuple[Route, ...] = (
     Route(_PAGE, "/metrics", operations.metrics, api=False, any_host=True),
     Route(_PAGE, "/-/healthy", operations.healthy, api=False, any_host=True, open=True),
     Route(_PAGE, "/-/ready", operations.ready, api=False, any_host=True, open=True),
+    Route(_GET, "/version", api_status.version),
     Route(("POST", "PUT"), "/-/reload", operations.reload),
     Route(_GET, "/federate", federate.federate),
     Route(_FORM, "/api/v1/query", api_query.query),

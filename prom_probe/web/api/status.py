@@ -15,9 +15,9 @@ from prom_probe.model.sample import is_stale
 from prom_probe.model.series import Newest
 from prom_probe.web.api.labels import metadata_limit, selector_of
 from prom_probe.web.api.params import MAX_TIME_MS, MIN_TIME_MS, parameters_of
-from prom_probe.web.api.reply import ApiError, success
+from prom_probe.web.api.reply import ApiError, encode, success
 from prom_probe.web.context import AppContext
-from prom_probe.web.http.message import Answer, Request, Response
+from prom_probe.web.http.message import JSON, Answer, Request, Response
 
 # The Prometheus release whose API and PromQL this is: clients decide by it what to ask for; ours would look ancient.
 API_VERSION = "3.14.0"
@@ -34,9 +34,18 @@ _MAX_TSDB_LIMIT = 10_000
 
 def buildinfo(context: AppContext, request: Request) -> Response:
     """Version and origin; no `features`: their absence tells clients that this is a plain Prometheus."""
+    return success(_versions(context))
+
+
+def version(context: AppContext, request: Request) -> Response:
+    """The same as `buildinfo`, without the API's envelope."""
+    return Response(200, encode(_versions(context)) + b"\n", JSON)
+
+
+def _versions(context: AppContext) -> dict[str, str]:
     ours = context.about.build_info
     unknown = dict.fromkeys(("revision", "branch", "buildUser", "buildDate", "goVersion"), "")
-    return success({**unknown, **ours, "version": API_VERSION, "prom_probe_version": ours.get("version", "")})
+    return {**unknown, **ours, "version": API_VERSION, "prom_probe_version": ours.get("version", "")}
 
 
 def config(context: AppContext, request: Request) -> Response:

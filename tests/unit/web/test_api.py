@@ -293,6 +293,7 @@ def test_status() -> None:
             "version": "3.14.0",
             "prom_probe_version": "1.2.3",
         }
+        assert site.ask("/version").json == ask(site, "status/buildinfo")
         assert ask(site, "status/config") == {"yaml": "interval: 1s\n"}
         assert ask(site, "status/flags") == {"interval": "1s"}
         info = ask(site, "status/runtimeinfo")
