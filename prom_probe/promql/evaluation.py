@@ -43,7 +43,7 @@ from prom_probe.promql.values import (
     empty,
     named,
 )
-from prom_probe.promql.windows import BLOCK, is_stale, make_windows
+from prom_probe.promql.windows import BLOCK, is_stale, make_windows, moving_bytes
 
 _SUBQUERY_STEP_MS = 60_000
 _MAPPED_ARRAYS = 2  # temporary ones that a function of values makes at most
@@ -212,12 +212,15 @@ class Evaluator:
         budget.hold(_STEP_BYTES * self.steps)
         for group in groups:
             budget.read(group.samples)
-            absent = None if group.dense else is_stale(group.values)
-            if absent is not None and not absent.any():
-                absent = None
+            table, absent = group.table, None
+            if not group.dense:
+                values = group.values
+                table, absent = Whole(values), is_stale(values)
+                if not absent.any():
+                    absent = None
             drop = [False] * len(group.labels)
             times = np.atleast_2d(group.timestamps)
-            yield from self._batch(group.labels, drop, times, group.line, group.table, absent, ends, range_ms)
+            yield from self._batch(group.labels, drop, times, group.line, table, absent, ends, range_ms)
 
     def _subquery_windows(self, node: Subquery) -> tuple[int, Iterator[Batch]]:
         ends = self._ends(node.at, node.offset_ms)
@@ -249,7 +252,17 @@ class Evaluator:
         range_ms: int,
     ) -> Iterator[Batch]:
         budget = self.query.budget
-        size = 0 if absent is None else 48 * absent.size  # for moving each row's samples together
+        if absent is not None and line is None and not (gappy := absent.any(axis=1)).all():
+            # Most processes outlive the range: their windows are cheap, and share a timeline.
+            values = table.whole()
+            budget.hold(values.nbytes)
+            for rows, gaps in ((np.flatnonzero(~gappy), None), (np.flatnonzero(gappy), absent[gappy])):
+                some = rows.tolist()
+                names, drops = [labels[i] for i in some], [drop[i] for i in some]
+                yield from self._batch(names, drops, times, None, Whole(values[rows]), gaps, ends, range_ms)
+            budget.hold(-values.nbytes)
+            return
+        size = 0 if absent is None else moving_bytes(absent)
         budget.hold(size)
         yield labels, drop, make_windows(times, table, len(labels), absent, ends, range_ms, budget.check, line)
         budget.hold(-size)

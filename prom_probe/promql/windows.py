@@ -222,13 +222,20 @@ def make_windows(
         return Windows(table, series, frame, range_ms, check)
     values = table.whole()
     # Move each row's samples to the left; a window moves by the number of gaps before it.
-    before = np.zeros((len(values), values.shape[1] + 1), np.int64)
+    before = np.zeros((len(values), values.shape[1] + 1), np.int32)
     np.cumsum(~absent, axis=1, out=before[:, 1:])
     row, column = np.nonzero(~absent)
     place = before[row, column]
-    compact = np.zeros(values.shape)
+    widest = max(1, int(before[:, -1].max()))
+    compact = np.zeros((len(values), widest))
     compact[row, place] = values[row, column]
-    own = np.zeros(values.shape, np.int64)
+    own = np.zeros(compact.shape, np.int64)
     own[row, place] = times[0 if line is None else line[row], column]
-    first, end = (pick(before, frame.spread(one)) for one in (frame.first, frame.end))
+    first, end = (pick(before, frame.spread(one)).astype(np.int64) for one in (frame.first, frame.end))
     return Windows(Whole(compact), series, Frame(own, first, end, frame.bounds), range_ms, check)
+
+
+def moving_bytes(absent: Bools) -> int:
+    """What `make_windows` takes at most for series that lack these samples."""
+    there = absent.shape[1] - np.count_nonzero(absent, axis=1)
+    return int(6 * absent.size + 20 * there.sum() + 16 * len(absent) * there.max())

@@ -386,3 +386,21 @@ def test_series_give_the_same_together_as_alone(gaps: bool) -> None:
 def _rows(store: Grid, expr: str) -> tuple[list[Labels], list[list[float]]]:
     result = Engine().range(store, expr, 1_200_000, 3_600_000, 600_000)
     return result.labels, result.values.tolist()
+
+
+@pytest.mark.parametrize("call", ["rate", "max_over_time", "sum_over_time", "last_over_time", "deriv"])
+def test_processes_that_come_and_go_are_evaluated_as_each_alone(call: str) -> None:
+    """Series in the same rows, of which some have all samples, some a part of them, and one another part."""
+    spans = {"whole": (0, 60), "first": (0, 7), "last": (55, 60), "inside": (20, 33), "whole too": (0, 60)}
+    samples = {
+        series("x_total", comm=comm): [(1000 * t, float(t * t % 41 + len(comm))) for t in range(*span)]
+        for comm, span in spans.items()
+    }
+    samples[series("x_total", comm="hole")] = [(1000 * t, float(t)) for t in range(60) if not 30 <= t < 40]
+    expr = f"{call}(x_total[6s])"
+    together, alone = (Engine().range(Memory(samples, together=one), expr, 500, 60_500, 2500) for one in (True, False))
+    assert together.labels == alone.labels
+    assert together.present is not None
+    assert alone.present is not None
+    assert together.present.tolist() == alone.present.tolist()
+    assert together.values[together.present].tolist() == pytest.approx(alone.values[alone.present].tolist())
