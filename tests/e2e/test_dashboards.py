@@ -162,18 +162,19 @@ WRONG = (
 def test_every_panel_is_drawn(watched: tuple[Sidecar, str], tmp_path: Path) -> None:
     """By Grafana's own packages in chromium: no complaint, no "No data", a plot, a number or rows in each panel.
 
-    Every dashboard straight from the sidecar, one through Prometheus, and one that shows that the drawing tells what
-    is wrong: a query that is refused, and one without an answer.
+    Every dashboard straight from the sidecar, the fleet's through Prometheus, and one that shows that the drawing tells
+    what is wrong: a query that is refused, and one without an answer.
     """
     sidecar, prometheus = watched
-    files = [str(FOLDER / f"{board.name}.json") for board in DASHBOARDS]
+    files = {board.name: str(FOLDER / f"{board.name}.json") for board in DASHBOARDS}
+    (fleet,) = (board for board in DASHBOARDS if board.name == "fleet")
     wrong = tmp_path / "wrong.json"
     wrong.write_text(build(Board("wrong", "Wrong", "", (), (("Row", list(WRONG)),))))
-    shots = [*map(Shot, files), Shot(files[0], api=prometheus), Shot(str(wrong))]
+    shots = [*map(Shot, files.values()), Shot(files[fleet.name], api=prometheus), Shot(str(wrong))]
     *pages, through, faulty = render(sidecar.api, shots)
     for board, page in zip(DASHBOARDS, pages, strict=True):
         check_page(board, page, [])
-    check_page(DASHBOARDS[0], through, ["sidecar"])
+    check_page(fleet, through, ["sidecar"])
     refused, nothing, something = faulty.panels
     assert (refused.state, "1:5: parse error" in refused.error) == ("Error", True), refused
     assert (nothing.state, nothing.empty) == ("Done", "No data")

@@ -64,6 +64,7 @@ async function make() {
   const made = await build({
     entryPoints: [path.join(HERE, 'page.jsx')],
     bundle: true,
+    minify: true,
     write: false,
     outdir: '/',
     format: 'iife',
@@ -117,8 +118,8 @@ function serve(files, asked) {
   return new Promise((done) => server.listen(0, '127.0.0.1', () => done(server)));
 }
 
-/** In the page: each panel's state, what it says, and how many pixels of its plots have a colour. */
-function look() {
+/** In the page: each panel's state, what it says, and, where it is asked for, how many pixels of its plots have a colour. */
+function look(closely) {
   const found = [];
   // Where a click on the newest point of the first series can lead.
   const linksOf = (panel) => {
@@ -131,7 +132,7 @@ function look() {
       const element = document.querySelector(`[data-viz-panel-key="${object.state.key}"]`);
       const data = object.state.$data.state.data;
       let coloured = 0;
-      for (const canvas of element?.querySelectorAll('canvas') ?? []) {
+      for (const canvas of (closely && element?.querySelectorAll('canvas')) || []) {
         const { data: rgba } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
         for (let at = 0; at < rgba.length; at += 4) {
           const [least, most] = [Math.min(rgba[at], rgba[at + 1], rgba[at + 2]), Math.max(rgba[at], rgba[at + 1], rgba[at + 2])];
@@ -182,11 +183,11 @@ async function draw(browser, origin, board, number) {
   await page.goto(`${origin}/${number}/`, { timeout: DRAWN_MS });
   const end = Date.now() + DRAWN_MS;
   let panels = [];
-  // Twice the same, so that what came last is drawn too.
+  // Twice the same once all have data, so that what came last is drawn too.
   for (let before = ''; Date.now() < end; await new Promise((next) => setTimeout(next, 250))) {
-    panels = await page.evaluate(look);
-    const now = JSON.stringify(panels);
-    if (done(panels) && now === before) {
+    panels = await page.evaluate(look, before !== '');
+    const now = done(panels) ? JSON.stringify(panels) : '';
+    if (now && now === before) {
       break;
     }
     before = now;
