@@ -14,24 +14,23 @@ import yaml
 from prom_probe.config.sources import make_config
 from prom_probe.config.units import parse_size
 from tests.deploy.tools import (
-    CHART,
     KUSTOMIZE,
+    OPERATOR,
     Resource,
     compose,
     helm,
     kustomize,
     parse,
     pod_spec,
-    run,
     schema_faults,
     sidecar_of,
-    tool,
     validator,
 )
 from tests.support.waiting import DEADLINE_S
 
 APP: Resource = parse((KUSTOMIZE / "example" / "app.yaml").read_text())[0]
-OPERATOR = ("PodMonitor", "PrometheusRule")
+# Helm's words of itself, which Kustomize has none of.
+HELMS = {f"app.kubernetes.io/{name}" for name in ("instance", "version", "managed-by")} | {"helm.sh/chart"}
 
 
 class Variant(NamedTuple):
@@ -47,6 +46,11 @@ VARIANTS = {
     "legacy": Variant(("component-legacy",), ("sidecar.native=false",), ("1.25", "1.28")),
     "gpu": Variant(("component", "component-gpu"), ("gpu.enabled=true",), ("1.37",)),
     "api": Variant(("component", "component-api"), ("api.enabled=true",), ("1.37",)),
+    "own-user": Variant(
+        ("component", "component-own-user"),
+        ("sidecar.securityContext.runAsUser=65532", "sidecar.securityContext.runAsGroup=65532"),
+        ("1.37",),
+    ),
 }
 
 
@@ -61,9 +65,9 @@ def built(variant: Variant, tmp_path_factory: pytest.TempPathFactory) -> list[Re
 
 
 def normal(value: Any) -> Any:
-    """A resource without the order of what Kubernetes knows by name."""
+    """A resource without the order of what Kubernetes knows by name, and without Helm's own labels."""
     if isinstance(value, dict):
-        return {key: normal(each) for key, each in value.items()}
+        return {key: normal(each) for key, each in value.items() if key not in HELMS}
     if isinstance(value, list):
         if all(isinstance(each, dict) and "name" in each for each in value):
             value = sorted(value, key=lambda each: str(each["name"]))
@@ -133,74 +137,63 @@ def test_the_operator_accepts_its_resources(built: list[Resource]) -> None:
     assert schema_faults([broken]) != [""]
 
 
-def test_helm_lint() -> None:
-    """Strict, with everything switched on."""
-    switches = [f"--set={name}.enabled=true" for name in ("demo", "api", "gpu", "networkPolicy")]
-    assert "0 chart(s) failed" in run([tool("helm"), "lint", "--strict", CHART, *switches])
-
-
-PARENT = """
-apiVersion: apps/v1
-kind: StatefulSet
-metadata: {name: app}
-spec:
-  template:
-    metadata: {labels: {prom-probe/sidecar: enabled}}
-    spec:
-      {{- include "prom-probe.sidecar" (index .Subcharts "prom-probe") | nindent 6 }}
-      containers: [{name: app, image: app}]
-"""
-
-
-def test_another_chart_takes_the_sidecar_from_ours(tmp_path: Path) -> None:
-    """As a dependency, with settings of its own."""
-    (tmp_path / "templates").mkdir()
-    (tmp_path / "charts").mkdir()
-    (tmp_path / "charts" / "prom-probe").symlink_to(CHART)
-    dependency = {"name": "prom-probe", "version": "0.1.0"}
-    chart = {"apiVersion": "v2", "name": "app", "version": "1.0.0", "dependencies": [dependency]}
-    (tmp_path / "Chart.yaml").write_text(yaml.safe_dump(chart))
-    (tmp_path / "templates" / "app.yaml").write_text(PARENT)
-    (app,) = (
-        one
-        for one in helm("prom-probe.sidecar.settings.PROM_PROBE_INTERVAL=2s", chart=tmp_path)
-        if one["kind"] == "StatefulSet"
-    )
-    sidecar = sidecar_of(app)
-    assert sidecar["restartPolicy"] == "Always"
-    assert {"name": "PROM_PROBE_INTERVAL", "value": "2s"} in sidecar["env"]
-    assert pod_spec(app)["shareProcessNamespace"] is True
+APIS = {"Job": "batch/v1", "CronJob": "batch/v1", "Rollout": "argoproj.io/v1alpha1"}
 
 
 def workload(kind: str, name: str, labels: dict[str, str] | None = None) -> Resource:
     """A workload with an init container, a container and a volume of its own."""
-    spec = {
+    spec: Resource = {
         "initContainers": [{"name": "first", "image": "a"}],
         "containers": [{"name": "app", "image": "a"}],
         "volumes": [{"name": "data", "emptyDir": {}}],
     }
-    version = "batch/v1" if kind == "Job" else "apps/v1"
+    spec = {"template": {"spec": spec}}
+    if kind == "CronJob":
+        spec = {"schedule": "@hourly", "jobTemplate": {"spec": spec}}
     metadata = {"name": name, "labels": labels or {}}
-    return {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": {"template": {"spec": spec}}}
+    return {"apiVersion": APIS.get(kind, "apps/v1"), "kind": kind, "metadata": metadata, "spec": spec}
 
 
-KINDS = ("Deployment", "StatefulSet", "DaemonSet", "Job")
+KINDS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Rollout")
 
 
-@pytest.mark.parametrize(("component", "left_out"), [("component", ()), ("component-legacy", ("Job",))])
+@pytest.mark.parametrize(("component", "left_out"), [("component", ()), ("component-legacy", ("Job", "CronJob"))])
 def test_any_workload_gets_it(component: str, left_out: tuple[str, ...], tmp_path: Path) -> None:
-    """Beside what it has; a Job only where the sidecar does not keep it from completing; who says none, gets none."""
+    """The same for each; a Job only where the sidecar does not keep it from completing; none where a label says so."""
     given = [workload(kind, kind.lower()) for kind in KINDS]
-    given.append(workload("Deployment", "unwilling", {"prom-probe/sidecar": "none"}))
+    given += [workload(kind, "unwilling", {"prom-probe/sidecar": "none"}) for kind in KINDS]
     found = by_name(compose(tmp_path, given, [component]))
     assert len(found) == len(given)
+    pods = []
     for (kind, name), resource in found.items():
-        spec = pod_spec(resource)
+        spec = normal(pod_spec(resource))
         containers = [one["name"] for one in [*spec["initContainers"], *spec["containers"]]]
         wanted = name != "unwilling" and kind not in left_out
         assert sorted(containers) == (["app", "first", "prom-probe"] if wanted else ["app", "first"])
         assert spec.get("shareProcessNamespace", False) is wanted
         assert [one["name"] for one in spec["volumes"]] == ["data", "prom-probe-no-token"][: 1 + wanted]
+        assert ("prom-probe/sidecar: enabled" in yaml.safe_dump(resource["spec"])) is wanted
+        if wanted:
+            pods.append(spec)
+    assert all(pod == pods[0] for pod in pods)
+
+
+@pytest.mark.parametrize("component", ["component-gpu", "component-own-user"])
+def test_what_is_on_top_reaches_cron_jobs(component: str, tmp_path: Path) -> None:
+    """As it does Jobs."""
+    given = [workload("Job", "job"), workload("CronJob", "cron")]
+    job, cron = (pod_spec(one) for one in compose(tmp_path, given, ["component", component]))
+    assert normal(job) == normal(cron)
+
+
+def test_argo_accepts_its_rollout(tmp_path: Path) -> None:
+    """With the sidecar in it, by the schema that is made of its resource definition; it would tell a wrong type."""
+    rollout = workload("Rollout", "app")
+    rollout["spec"] |= {"selector": {"matchLabels": {"app": "a"}}, "strategy": {"canary": {}}}
+    (built,) = compose(tmp_path, [rollout], ["component"])
+    assert schema_faults([built]) == [""]
+    built["spec"]["template"]["spec"]["initContainers"] = {}
+    assert schema_faults([built]) != [""]
 
 
 def test_nothing_runs_with_more_rights_than_it_needs(built: list[Resource]) -> None:
@@ -215,7 +208,8 @@ def test_nothing_runs_with_more_rights_than_it_needs(built: list[Resource]) -> N
         assert context["readOnlyRootFilesystem"] is True
         assert context["allowPrivilegeEscalation"] is False
         assert context["capabilities"] == {"drop": ["ALL"]}
-        assert not context.keys() & {"privileged", "runAsUser", "runAsGroup"}
+        assert context.get("runAsUser", 65532) == context.get("runAsGroup", 65532) == 65532
+        assert "privileged" not in context
     assert sidecar_of(app)["securityContext"]["runAsNonRoot"] is True
 
 
@@ -267,9 +261,10 @@ def test_ports_agree(built: list[Resource]) -> None:
     assert ports["prom-probe"] == config.web_listen_address[0].port
     assert ports.get("probe-api", config.api_listen_address[0].port) == config.api_listen_address[0].port
     assert ("probe-api" in ports) is not config.api_listen_address[0].loopback
-    for probe in ("startupProbe", "livenessProbe"):
-        assert sidecar[probe]["httpGet"]["port"] == "prom-probe"
-    assert "readinessProbe" not in sidecar
+    assert sidecar["livenessProbe"]["httpGet"]["port"] == "prom-probe"
+    assert not sidecar.keys() & {"readinessProbe", "startupProbe"}, "the application would wait for it"
+    if "Service" in found:
+        assert found["Service"]["spec"]["ports"][0]["targetPort"] == ports["probe-api"]
     assert found["PodMonitor"]["spec"]["podMetricsEndpoints"][0]["port"] == "prom-probe"
     closed = {rule["ports"][0]["port"] for rule in found["NetworkPolicy"]["spec"]["ingress"] if "from" in rule}
     assert closed == {config.web_listen_address[0].port, config.api_listen_address[0].port}

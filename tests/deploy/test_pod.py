@@ -1,4 +1,4 @@
-"""The image and the manifest's own settings in a pod of real containers, with an application that is killed."""
+"""The image and the settings that the chart renders in a pod of real containers, with an application that is killed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.tools import KUSTOMIZE, Resource, kustomize, pod_spec, sidecar_of
+from tests.deploy.tools import Resource, helm, pod_spec, sidecar_of
 from tests.support.containers import Pod, bind
 from tests.support.dataset import counters, gauges
 from tests.support.peers import encode_write
@@ -57,8 +57,8 @@ HEAVY = (
 
 @pytest.fixture(scope="module")
 def manifest() -> Resource:
-    """The example's Deployment."""
-    (found,) = (one for one in kustomize(KUSTOMIZE / "example") if one["kind"] == "Deployment")
+    """The chart's Deployment."""
+    (found,) = (one for one in helm("demo.enabled=true") if one["kind"] == "Deployment")
     return found
 
 
@@ -83,7 +83,7 @@ class InPod(Sidecar):
         self.pod = pod
         urls = wait_for("listening", lambda: re.findall(r"serves=(?:metrics|api) url=(\S+)", pod.log("sidecar"))[:2])
         self.web, self.api = urls
-        wait_for("ready", lambda: self.get(container["startupProbe"]["httpGet"]["path"], self.web)[0] == 200)
+        wait_for("ready", lambda: self.get("/-/ready", self.web)[0] == 200)
 
     def memory(self, *names: str) -> int:
         """A number of the container's memory cgroup, by its file's name in version 1 or 2."""

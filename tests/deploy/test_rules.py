@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from tests.deploy.tools import CHART, HERE, KUSTOMIZE, parse, run
+from tests.docs.pages import read
 from tests.support.dashboards import LABELS
 from tests.support.programs import program
 
@@ -42,6 +43,14 @@ def test_the_operator_gets_the_same_rules() -> None:
     """Base's PrometheusRule is the chart's rule file."""
     (resource,) = parse((KUSTOMIZE / "base" / "prometheusrule.yaml").read_text())
     assert resource["spec"]["groups"] == GROUPS
+
+
+def test_each_alert_links_to_its_section() -> None:
+    """By `runbook_url`, to a heading that is there; and no section is left over."""
+    page = read("docs/alerts.md")
+    links = {rule["annotations"]["runbook_url"] for rule in ALERTS.values()}
+    assert links == {f"docs/alerts.md#{alert.lower()}" for alert in ALERTS}
+    assert {alert.lower() for alert in ALERTS} == {anchor for anchor in page.anchors if anchor.startswith("promprobe")}
 
 
 @pytest.mark.parametrize("alert", ALERTS)

@@ -11,6 +11,7 @@ import yaml
 from prom_probe.config.settings import FLAGS
 from prom_probe.config.sources import find_config
 from prom_probe.config.units import parse_size
+from prom_probe.config.variables import CONFIG_FILE
 from tests.deploy.tools import DEPLOY, KUSTOMIZE, parse, run
 from tests.support.programs import program
 
@@ -22,7 +23,7 @@ NOT_AN_OPTION = {"config.file"}  # names the file that the others are read from
 
 def test_variables_and_flags_exist() -> None:
     """In every file of deploy/, in comments too."""
-    variables = {option.variable for option in FLAGS}
+    variables = {option.variable for option in FLAGS} | {CONFIG_FILE}
     flags = {option.key for option in FLAGS} | NOT_AN_OPTION
     seen: set[str] = set()
     for file in TEXTS:

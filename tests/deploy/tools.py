@@ -24,7 +24,7 @@ ROOT = HERE.parent.parent
 DEPLOY = ROOT / "deploy"
 CHART = DEPLOY / "helm" / "prom-probe"
 KUSTOMIZE = DEPLOY / "kustomize"
-VALIDATOR = "kubernetes-validate==1.37.0"
+OPERATOR = ("PodMonitor", "ServiceMonitor", "PrometheusRule")
 
 Resource = dict[str, Any]  # a parsed manifest
 
@@ -58,19 +58,24 @@ def tool(name: str) -> Path:
     return path
 
 
+def validator() -> list[str | Path]:
+    """The command of kubernetes-validate."""
+    return [*python_with("kubernetes-validate==1.37.0"), "-m", "kubernetes_validate", "--strict"]
+
+
 @functools.cache
-def validator() -> list[str]:
-    """The command of kubernetes-validate, and where Python finds it (as env's argument)."""
-    folder = fetched(f"{VALIDATOR}-python{sys.version_info.major}.{sys.version_info.minor}", _install_validator)
-    return ["env", f"PYTHONPATH={folder}", sys.executable, "-m", "kubernetes_validate", "--strict"]
+def python_with(*packages: str) -> list[str | Path]:
+    """The command of a Python that has these packages of PyPI, apart from our own dependencies."""
 
+    def install(folder: Path) -> None:
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        command += ["--only-binary=:all:", "--no-compile", f"--target={folder}", *packages]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5 * DEADLINE_S)
+        if done.returncode:
+            missing(f"pip cannot install {packages}: {done.stderr[-500:]}")
 
-def _install_validator(folder: Path) -> None:
-    install = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    install += ["--only-binary=:all:", "--no-compile", f"--target={folder}", VALIDATOR]
-    done = subprocess.run(install, capture_output=True, text=True, timeout=DEADLINE_S)
-    if done.returncode:
-        missing(f"pip cannot install {VALIDATOR}: {done.stderr[-500:]}")
+    folder = fetched(f"{'-'.join(packages)}-python{sys.version_info.major}.{sys.version_info.minor}", install)
+    return ["env", f"PYTHONPATH={folder}", sys.executable]
 
 
 def parse(text: str) -> list[Resource]:
@@ -101,21 +106,35 @@ def compose(folder: Path, resources: Sequence[str | Resource], components: Seque
     return kustomize(folder)
 
 
-def helm(*settings: str, chart: Path = CHART) -> list[Resource]:
-    """What the chart renders with these `--set`s."""
-    return parse(run([tool("helm"), "template", "x", chart, *(f"--set={setting}" for setting in settings)]))
+def helm_command(
+    *settings: str,
+    chart: Path = CHART,
+    release: str = "prom-probe",
+    kinds: Sequence[str] = OPERATOR,
+    flags: Sequence[str] = (),
+) -> list[str | Path]:
+    """`helm template` with these `--set`s, for a cluster that has these kinds of the operator."""
+    known = [f"--api-versions=monitoring.coreos.com/v1/{kind}" for kind in kinds]
+    return [tool("helm"), "template", release, chart, *known, *flags, *(f"--set={setting}" for setting in settings)]
+
+
+def helm(*settings: str, **how: Any) -> list[Resource]:
+    """What it renders."""
+    return parse(run(helm_command(*settings, **how)))
 
 
 def schema_faults(resources: list[Resource]) -> list[str]:
-    """What the schema of the operator's resources has against each; "" for nothing."""
+    """What the schemas of custom resources have against each; "" for nothing."""
     _modules()
     said: list[str] = json.loads(run([program("node"), "validate.mjs"], stdin=json.dumps(resources), cwd=HERE))
     return said
 
 
 def pod_spec(resource: Resource) -> Resource:
-    spec: Resource = resource["spec"]["template"]["spec"]
-    return spec
+    spec: Resource = resource["spec"]
+    if resource["kind"] == "CronJob":
+        spec = spec["jobTemplate"]["spec"]
+    return dict(spec["template"]["spec"])
 
 
 def sidecar_of(resource: Resource) -> Resource:

@@ -38,6 +38,14 @@ def _kustomize(text: str) -> str:
     return f"kubectl kustomize {text.split()[-1]}"
 
 
+def _chart(text: str) -> str | None:
+    """What it would install is rendered."""
+    if text.startswith("helm uninstall"):
+        return None
+    _paths(text)
+    return re.sub(r"^helm (?:install|upgrade)", "helm template", text).replace(" --reuse-values", "")
+
+
 def _unit(text: str) -> None:
     """The unit of that name is ours."""
     assert (ROOT / "deploy" / "systemd" / f"{text.split()[-1]}.service").exists()
@@ -82,6 +90,7 @@ ELSEWHERE = (
     Elsewhere(r"make [a-z -]+", "they install, or run for minutes", _target),
     Elsewhere(r"kubectl apply -k \S+", "there is no cluster", _kustomize),
     Elsewhere(r"kubectl (?:exec|port-forward) deploy/app .*", "there is no cluster", _container),
+    Elsewhere(r"helm (?:install|upgrade|uninstall) .*", "there is no cluster", _chart),
     Elsewhere(r"docker (?:compose|build) .*", "there is no engine; tests/deploy replays it", _file),
     Elsewhere(r"systemctl .*", "it would change this machine", _unit),
     Elsewhere(r"pip install .*", "it is installed", lambda text: None),

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tests.support.paths import ROOT
 
-NAMES = ("README.md", "CONTRIBUTING.md", "deploy/README.md", "grafana/README.md")
+NAMES = ("README.md", "CONTRIBUTING.md", "deploy/README.md", "deploy/helm/prom-probe/README.md", "grafana/README.md")
 PAGES: tuple[str, ...] = (*NAMES, *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/*.md")))
 
 _FENCE = re.compile(r"^( *)```(.*)$")

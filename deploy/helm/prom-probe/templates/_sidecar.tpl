@@ -1,28 +1,29 @@
-{{/*
-The sidecar's container. ../../kustomize/component/sidecar.yaml says why each line is as it is.
-*/}}
+{{/* The sidecar: its container and volumes. ../../kustomize/component/sidecar.yaml says why each line is as it is. */}}
+
 {{- define "prom-probe.container" -}}
+{{- $scheme := empty .Values.tls.existingSecret | ternary "" "HTTPS" -}}
 - name: prom-probe
-  image: {{ printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) }}
+  image: {{ include "prom-probe.image" . }}
+  {{- with .Values.image.pullPolicy }}
+  imagePullPolicy: {{ . }}
+  {{- end }}
   {{- if .Values.sidecar.native }}
   restartPolicy: Always
   {{- end }}
-  args: ["run"]
+  args:
+    {{- toYaml (concat (list "run") .Values.sidecar.extraArgs) | nindent 4 }}
   env:
-    {{- range $name, $value := .Values.sidecar.settings }}
+    {{- range $name, $value := include "prom-probe.settings" . | fromYaml }}
     - name: {{ $name }}
       value: {{ $value | quote }}
     {{- end }}
-    {{- if .Values.api.enabled }}
-    - name: PROM_PROBE_API_LISTEN_ADDRESS
-      value: ":19991"
+    {{- with .Values.sidecar.extraEnv }}
+    {{- toYaml . | nindent 4 }}
     {{- end }}
-    {{- if .Values.gpu.enabled }}
-    - name: NVIDIA_VISIBLE_DEVICES
-      value: all
-    - name: NVIDIA_DRIVER_CAPABILITIES
-      value: utility
-    {{- end }}
+  {{- with .Values.sidecar.extraEnvFrom }}
+  envFrom:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
   ports:
     - name: prom-probe
       containerPort: 19990
@@ -30,60 +31,93 @@ The sidecar's container. ../../kustomize/component/sidecar.yaml says why each li
     - name: probe-api
       containerPort: 19991
     {{- end }}
+  {{- if .Values.sidecar.holdApplication }}
   startupProbe:
     httpGet:
       path: /-/ready
       port: prom-probe
+      {{- with $scheme }}
+      scheme: {{ . }}
+      {{- end }}
     periodSeconds: 1
     failureThreshold: 60
+  {{- end }}
   livenessProbe:
     httpGet:
       path: /-/healthy
       port: prom-probe
+      {{- with $scheme }}
+      scheme: {{ . }}
+      {{- end }}
     periodSeconds: 10
     timeoutSeconds: 5
   resources:
-    {{- if .Values.gpu.enabled }}
-    {{- toYaml (mustMergeOverwrite (deepCopy .Values.sidecar.resources) (.Values.gpu.resources | default dict)) | nindent 4 }}
-    {{- else }}
-    {{- toYaml .Values.sidecar.resources | nindent 4 }}
-    {{- end }}
+    {{- include "prom-probe.resources" . | nindent 4 }}
   volumeMounts:
     - name: prom-probe-no-token
       mountPath: /var/run/secrets/kubernetes.io/serviceaccount
       readOnly: true
+    {{- if .Values.tls.existingSecret }}
+    - name: prom-probe-tls
+      mountPath: /etc/prom-probe
+      readOnly: true
+    {{- end }}
+    {{- with .Values.sidecar.extraVolumeMounts }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
   securityContext:
-    runAsNonRoot: true
-    readOnlyRootFilesystem: true
-    allowPrivilegeEscalation: false
-    capabilities:
-      drop: ["ALL"]
-    seccompProfile:
-      type: RuntimeDefault
+    {{- toYaml .Values.sidecar.securityContext | nindent 4 }}
 {{- end }}
 
-{{/*
-The volume that its container mounts.
-*/}}
-{{- define "prom-probe.volume" -}}
+{{/* The container's PROM_PROBE_* variables, those that other values stand for among them. */}}
+{{- define "prom-probe.settings" -}}
+{{- $settings := deepCopy .Values.sidecar.settings -}}
+{{- if .Values.api.enabled }}{{ $_ := set $settings "PROM_PROBE_API_LISTEN_ADDRESS" ":19991" }}{{ end -}}
+{{- with .Values.remoteWrite.url }}{{ $_ := set $settings "PROM_PROBE_REMOTE_WRITE_URL" . }}{{ end -}}
+{{- if .Values.tls.existingSecret }}{{ $_ := set $settings "PROM_PROBE_WEB_CONFIG_FILE" "/etc/prom-probe/web.yml" }}{{ end -}}
+{{- if .Values.gpu.enabled }}
+{{- $_ := set $settings "NVIDIA_VISIBLE_DEVICES" "all" }}
+{{- $_ := set $settings "NVIDIA_DRIVER_CAPABILITIES" "utility" }}
+{{- end -}}
+{{- toYaml $settings }}
+{{- end }}
+
+{{/* The volumes that its container mounts. */}}
+{{- define "prom-probe.volumes" -}}
 - name: prom-probe-no-token
   emptyDir:
     medium: Memory
+{{- with .Values.tls.existingSecret }}
+- name: prom-probe-tls
+  projected:
+    sources:
+      - secret:
+          name: {{ . }}
+      - configMap:
+          name: {{ include "prom-probe.fullname" $ }}-web
+{{- end }}
+{{- with .Values.sidecar.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{/*
-The part of a pod's spec that adds the sidecar. A pod with init containers or volumes of its own takes `prom-probe.container`
-and `prom-probe.volume` in those lists instead, and sets shareProcessNamespace itself.
+The part of a pod's spec that adds the sidecar. A pod with init containers, volumes or pull secrets of its own takes
+`prom-probe.container` and `prom-probe.volumes` in those lists instead, and sets shareProcessNamespace itself.
 */}}
 {{- define "prom-probe.sidecar" -}}
 shareProcessNamespace: true
 {{- if .Values.gpu.enabled }}
 runtimeClassName: {{ .Values.gpu.runtimeClassName }}
 {{- end }}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- if .Values.sidecar.native }}
 initContainers:
   {{- include "prom-probe.container" . | nindent 2 }}
 {{- end }}
 volumes:
-  {{- include "prom-probe.volume" . | nindent 2 }}
+  {{- include "prom-probe.volumes" . | nindent 2 }}
 {{- end }}
