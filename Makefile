@@ -77,9 +77,10 @@ faults: $(STAMP)-test ## Each system call of the supervisor fails once, with eac
 soak: $(STAMP)-test ## The program beside all that can befall it, for MINUTES, and a verdict; needs root and prometheus
 	$(BIN)/python -m tests.support.soak --minutes $(MINUTES)
 
-docs: $(STAMP) ## The pages that are written from the code's own tables
+docs: $(STAMP)-test ## The pages, and the chart's schema, that are written from the code's own tables
 	$(BIN)/python -m prom_probe.config.page > docs/configuration.md
 	$(BIN)/python -m prom_probe.cli.metrics_doc docs/metrics.md
+	$(BIN)/python -m tests.deploy.schema
 
 dashboards: $(STAMP)-test ## grafana/dashboards from grafana/panels.py
 	$(BIN)/python -m grafana.build

@@ -15,7 +15,7 @@ import yaml
 from tests.deploy.tools import Resource, helm, pod_spec, python_with, run, sidecar_of, validator
 
 # Google's CEL and JMESPath's own, since neither the API server nor Kyverno can be had here.
-CEL = ("cel-expr-python==0.1.3", "protobuf>=6")
+CEL = ("cel-expr-python==0.1.3", "protobuf")
 JMESPATH = ("jmespath==1.1.0",)
 KYVERNO = ("cloudcoil-models-kyverno==1.13.4.0",)
 EVALUATE_CEL = """

@@ -1,0 +1,32 @@
+"""Writes the names of settings and alerts into the chart's values.schema.json: `python -m tests.deploy.schema`."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import yaml
+
+from prom_probe.config.settings import FLAGS
+from prom_probe.config.variables import CONFIG_FILE
+from tests.deploy.tools import CHART
+
+FILE = CHART / "values.schema.json"
+
+
+def written() -> str:
+    """The file with its two lists of names as they should be; all else as it is."""
+    groups = yaml.safe_load((CHART / "rules.yaml").read_text())["groups"]
+    names = {
+        "propertyNames": sorted([CONFIG_FILE, *(option.variable for option in FLAGS)]),
+        "items": [rule["alert"] for group in groups for rule in group["rules"]],
+    }
+    text = FILE.read_text()
+    for key, listed in names.items():
+        lines = ",\n".join(f"{' ' * 14}{json.dumps(name)}" for name in listed)
+        text = re.sub(rf'("{key}": {{\s+"enum": \[\n)[^\]]*?(\n +\])', rf"\g<1>{lines}\g<2>", text)
+    return text
+
+
+if __name__ == "__main__":
+    FILE.write_text(written())
