@@ -18,8 +18,8 @@ from prom_probe.config.units import parse_size
 from prom_probe.config.variables import CONFIG_FILE
 from prom_probe.web.http.web_config import read_web_config
 from tests.deploy import schema
-from tests.deploy.test_rules import ALERTS
 from tests.deploy.tools import (
+    ALERTS,
     CHART,
     OPERATOR,
     ROOT,

@@ -24,9 +24,12 @@ ROOT = HERE.parent.parent
 DEPLOY = ROOT / "deploy"
 CHART = DEPLOY / "helm" / "prom-probe"
 KUSTOMIZE = DEPLOY / "kustomize"
-OPERATOR = ("PodMonitor", "ServiceMonitor", "PrometheusRule")
-
 Resource = dict[str, Any]  # a parsed manifest
+
+RULES = CHART / "rules.yaml"
+ALERT_GROUPS: list[Resource] = yaml.safe_load(RULES.read_text())["groups"]
+ALERTS: dict[str, Resource] = {rule["alert"]: rule for group in ALERT_GROUPS for rule in group["rules"]}
+OPERATOR = ("PodMonitor", "ServiceMonitor", "PrometheusRule")
 
 
 def run(command: Sequence[str | Path], *, stdin: str = "", env: dict[str, str] | None = None, cwd: Path = ROOT) -> str:
