@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from prom_probe.model.labels import Labels
+from prom_probe.model.matcher import Matcher
 from prom_probe.model.picking import pick
 from prom_probe.model.series import SeriesGroup, Table, Whole
 from prom_probe.promql.aggregations import aggregate
@@ -27,8 +28,8 @@ from prom_probe.promql.ast import (
 )
 from prom_probe.promql.binary import binary
 from prom_probe.promql.functions import FUNCTIONS
+from prom_probe.promql.functions.extended import check_extension, smoothed_selector
 from prom_probe.promql.query import MAX_BATCH, Batch, Query
-from prom_probe.promql.result import QueryError
 from prom_probe.promql.sample_counts import SampleCounts
 from prom_probe.promql.values import (
     Bools,
@@ -84,6 +85,7 @@ class Evaluator:
             case Selector():
                 return self._selector(node)
             case Call():
+                check_extension(node)
                 return FUNCTIONS[node.name].call(self, node)
             case Aggregate():
                 return aggregate(self, node)
@@ -141,7 +143,7 @@ class Evaluator:
 
     # -- selectors
 
-    def _ends(self, at: At, offset_ms: int) -> Ints:
+    def ends(self, at: At, offset_ms: int) -> Ints:
         """The time that a selector refers to at each step."""
         if at is None:
             return self.times - offset_ms if offset_ms else self.times
@@ -150,6 +152,8 @@ class Evaluator:
         return np.full(self.steps, at - offset_ms)
 
     def _selector(self, node: Selector) -> Vector:
+        if node.extension == "smoothed":
+            return smoothed_selector(self, node)
         rows, _ = self._latest(node, with_times=False)
         return rows.sorted() if self.steps == 1 else rows
 
@@ -162,8 +166,7 @@ class Evaluator:
     def _latest(self, node: Selector, *, with_times: bool) -> tuple[Vector, list[Floats]]:
         """The newest sample of each series within the lookback; on request their times (seconds), batch by batch."""
         query = self.query
-        _refuse_extension(node)
-        ends = self._ends(node.at, node.offset_ms)
+        ends = self.ends(node.at, node.offset_ms)
         budget = query.budget
         budget.hold(_STEP_BYTES * self.steps)
         oldest = ends - query.lookback_ms  # exclusive
@@ -195,8 +198,7 @@ class Evaluator:
             return self._subquery_windows(node)
         assert isinstance(node, Matrix)
         selector = node.selector
-        _refuse_extension(selector)
-        ends = self._ends(selector.at, selector.offset_ms)
+        ends = self.ends(selector.at, selector.offset_ms)
         mint, maxt = int(ends[0]) - node.range_ms + 1, int(ends[-1])
         most, groups = self.query.read(selector.matchers, mint, maxt, self.steps, sparse=sparse)
         batches = self._group_windows(groups, ends, node.range_ms)
@@ -223,7 +225,7 @@ class Evaluator:
             yield from self._batch(group.labels, drop, times, group.line, table, absent, ends, range_ms)
 
     def _subquery_windows(self, node: Subquery) -> tuple[int, Iterator[Batch]]:
-        ends = self._ends(node.at, node.offset_ms)
+        ends = self.ends(node.at, node.offset_ms)
         vector, times = self._subquery(node, ends)
         return len(vector.labels), self._vector_windows(vector, times, ends, node.range_ms)
 
@@ -282,13 +284,18 @@ class Evaluator:
             self.counts.add_subquery(inner.counts, ends, node.range_ms)
         return vector, times
 
+    def samples_between(self, matchers: Sequence[Matcher], after_ms: int, end_ms: int) -> Samples:
+        """The matching series' samples after one time, up to and including another."""
+        matrix = Matrix(Selector(tuple(matchers), 0), end_ms - after_ms)
+        return Evaluator(self.query, np.array([end_ms], np.int64))._samples(matrix)
+
     def _samples(self, node: Matrix | Subquery) -> Samples:
         """A range vector at the only step: the value of an instant query such as `x[5m]`."""
         labels: list[Labels] = []
         samples: list[tuple[Ints, Floats]] = []
         budget = self.query.budget
         if isinstance(node, Subquery):
-            vector, times = self._subquery(node, self._ends(node.at, node.offset_ms))
+            vector, times = self._subquery(node, self.ends(node.at, node.offset_ms))
             vector = named(vector, budget)
             for i, present in enumerate(vector.present):
                 if present.any():
@@ -304,11 +311,6 @@ class Evaluator:
                     samples.append(found)
                     budget.hold(16 * len(found[0]))
         return Samples(labels, samples)
-
-
-def _refuse_extension(node: Selector) -> None:
-    if node.extension:
-        raise QueryError("execution", f"{node.extension} modifier is not implemented")
 
 
 def _newest(group: SeriesGroup, ends: Ints, oldest: Ints) -> tuple[Ints, Ints, Bools]:

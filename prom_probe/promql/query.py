@@ -11,12 +11,12 @@ from prom_probe.model.labels import Labels
 from prom_probe.model.matcher import Matcher
 from prom_probe.model.regex import RegexTimeout
 from prom_probe.model.series import SeriesGroup
-from prom_probe.promql.ast import Node, Selector
+from prom_probe.promql.ast import At, Node, Selector
 from prom_probe.promql.budget import Budget, timed_out
 from prom_probe.promql.durations import QueryTimes
 from prom_probe.promql.lexer import place
 from prom_probe.promql.queryable import Queryable
-from prom_probe.promql.values import Floats, Ints, Value, Vector, merged, without_names
+from prom_probe.promql.values import Floats, Ints, Samples, Value, Vector, merged, without_names
 from prom_probe.promql.windows import BLOCK, Windows
 
 MAX_BATCH = 256  # series
@@ -125,6 +125,12 @@ class Evaluation(Protocol):
 
     def timestamps(self, node: Selector) -> Vector:
         """When the samples that a selector gives were taken, in seconds."""
+
+    def ends(self, at: At, offset_ms: int) -> Ints:
+        """The time that a selector refers to at each step."""
+
+    def samples_between(self, matchers: Sequence[Matcher], after_ms: int, end_ms: int) -> Samples:
+        """The matching series' samples after one time, up to and including another."""
 
     def windows(self, node: Node, *, sparse: bool = False) -> tuple[int, Iterator[Batch]]:
         """The most series that a range selector or subquery may give, and the series batch by batch.

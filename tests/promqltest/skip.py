@@ -13,7 +13,6 @@ from prom_probe.promql.result import QueryError
 from tests.promqltest.script import NATIVE, Eval, Load
 
 _FEATURES = {
-    "experimental modifier": r"\b(?:anchored|smoothed)\b",
     "operator of native histograms": r"</|>/",
 }
 _HISTOGRAM = "native histogram"

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from prom_probe.promql.ast import Call, Type
+from prom_probe.promql.ast import Call, Matrix, Type
+from prom_probe.promql.functions.extended import over_extended
 from prom_probe.promql.query import Evaluation
 from prom_probe.promql.values import Bools, Floats, Value, Vector, VectorBuilder
 from prom_probe.promql.windows import BLOCK
@@ -59,6 +60,9 @@ def over_windows(
     """
     scalars = [ev.scalar(argument) for argument in node.args if argument.type == Type.SCALAR]
     matrix = next(argument for argument in node.args if argument.type == Type.MATRIX)
+    if isinstance(matrix, Matrix) and matrix.selector.extension:
+        vector = over_extended(ev, node.name, matrix)
+        return vector if keep_name else ev.query.unnamed(vector, merge=False)
     budget = ev.query.budget
     most, batches = ev.windows(matrix, sparse=sparse)
     rows = VectorBuilder(most, ev.steps, budget.hold)
