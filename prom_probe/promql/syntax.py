@@ -68,21 +68,22 @@ class Written:
 
 def written(text: str, features: frozenset[Feature] = EVERYTHING) -> Written:
     """The expression in `text`; raises QueryError (bad_data) as `parse` does."""
-    return _written(parse_written(text, features))
+    return write(parse_written(text, features))
 
 
-def _written(node: Node) -> Written:
+def write(node: Node) -> Written:
+    """A tree of `parse_written`."""
     match node:
         case Number():
             return Written(Type.SCALAR, {"type": "numberLiteral", "val": fixed(node.value)}, _number(node))
         case String():
             return Written(Type.STRING, {"type": "stringLiteral", "val": _utf8(node.value)}, quote(node.value))
         case Wrapped() if node.by == "(":
-            return _parenthesized(_written(node.expr))
+            return _parenthesized(write(node.expr))
         case Wrapped():
-            return _unary("+", _written(node.expr))
+            return _unary("+", write(node.expr))
         case Negate():
-            return _unary("-", _written(node.expr))
+            return _unary("-", write(node.expr))
         case Selector():
             text = _selector_text(node) + _extension(node) + _when(node)
             return Written(Type.VECTOR, _selector_json("vectorSelector", node), text)
@@ -109,7 +110,7 @@ def _parenthesized(inner: Written) -> Written:
 
 
 def _subquery(node: Subquery) -> Written:
-    inner = _written(node.expr)
+    inner = write(node.expr)
     json = {"type": "subquery", "expr": inner.json, "range": node.range_ms, "step": node.step_ms, **_when_json(node)}
     step = _length(node.step, node.step_ms) if node.step or node.step_ms else ""
     ending = f"[{_length(node.range, node.range_ms)}:{step}]{_when(node)}"
@@ -118,7 +119,7 @@ def _subquery(node: Subquery) -> Written:
 
 def _call(node: Call) -> Written:
     function = FUNCTIONS[node.name]
-    args = [_written(argument) for argument in node.args]
+    args = [write(argument) for argument in node.args]
     about = {
         "name": node.name,
         "argTypes": [_TYPES[one] for one in function.args],
@@ -130,8 +131,8 @@ def _call(node: Call) -> Written:
 
 
 def _aggregate(node: Aggregate) -> Written:
-    param = _written(node.param) if node.param is not None else None
-    inner = _written(node.expr)
+    param = write(node.param) if node.param is not None else None
+    inner = write(node.expr)
     json = {
         "type": "aggregation",
         "op": node.op,
@@ -148,7 +149,7 @@ def _aggregate(node: Aggregate) -> Written:
 
 
 def _binary(node: Binary) -> Written:
-    lhs, rhs = _written(node.lhs), _written(node.rhs)
+    lhs, rhs = write(node.lhs), write(node.rhs)
     words, matching = node.op + (" bool" if node.returns_bool else ""), None
     if lhs.type == rhs.type == Type.VECTOR:
         matching, text = _matching(node)

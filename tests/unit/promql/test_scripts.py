@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from prom_probe.model.feature import ON_BY_DEFAULT, Feature
 from prom_probe.model.labels import make_labels
 from prom_probe.promql.engine import Engine
+from prom_probe.promql.queryable import Queryable
+from prom_probe.promql.result import Result
 from prom_probe.tsdb.store import Store
 from tests.promqltest.__main__ import main
+from tests.promqltest.pinned import pinned
 from tests.promqltest.runner import LIMITS, OPTIONS, fill, run_case, run_script
 from tests.promqltest.script import (
     NATIVE,
@@ -174,9 +179,49 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "missing.test" in capsys.readouterr().err
 
 
-def test_an_answer_that_differs_around_its_time_fails() -> None:
-    """An instant case is also asked as a range query, so that one cannot be right and the other wrong."""
-    text = "load 1m\n  x 1 2 3\n\neval instant at 1m sum(x @ start())\n  {} 2\n"
-    (outcome,) = run_script(text)
+class _LateRanges(Engine):
+    """Its range queries are a minute late."""
+
+    def range(self, queryable: Queryable, expr: str, start_ms: int, end_ms: int, step_ms: int, **more: Any) -> Result:
+        return super().range(queryable, expr, start_ms + 60_000, end_ms + 60_000, step_ms, **more)
+
+
+class _DeafToAt(Engine):
+    """It does not know what @ is."""
+
+    def instant(self, queryable: Queryable, expr: str, t_ms: int, **more: Any) -> Result:
+        return super().instant(queryable, re.sub("@ [0-9.]+", "", expr), t_ms, **more)
+
+
+BROKEN = [(_LateRanges, "as a range query around its time: "), (_DeafToAt, "as sum(x @ 60.000) at ")]
+
+
+@pytest.mark.parametrize(("engine", "reason"), BROKEN)
+def test_an_answer_that_differs_otherwise_fails(engine: type[Engine], reason: str) -> None:
+    """An instant case is also asked as a range query and with @, so that one cannot be right and the other wrong."""
+    load, case = parse_script("load 1m\n  x 1 2 3\n\neval instant at 1m sum(x)\n  {} 2\n")
+    assert isinstance(load, Load)
+    assert isinstance(case, Eval)
+    store = Store(OPTIONS)
+    fill(store, load)
+    outcome = run_case(engine(LIMITS), store.snapshot(), case, {})
     assert outcome.status == "failed"
-    assert outcome.reason == "as a range query around its time: {}: expected 2.0, got 1.0"
+    assert outcome.reason.startswith(reason)
+
+
+PINNED = [
+    ("x", "x @ 90.000"),
+    ("-(rate(x[5m] offset 1m) > y @ 3)", "-(rate(x[5m] @ 90.000 offset 1m) > y @ 3.000)"),
+    (
+        "topk(scalar(k), max_over_time(abs(x)[5m:1m]))",
+        "topk(scalar(k @ 90.000), max_over_time(abs(x)[5m:1m] @ 90.000))",
+    ),
+    ("1 + hour(x)", None),
+    ("info(x)", None),
+]
+
+
+@pytest.mark.parametrize(("expr", "found"), PINNED)
+def test_expressions_are_pinned_to_a_time(expr: str, found: str | None) -> None:
+    """Each selector gets an @ unless it has one; a value that depends on the time all the same cannot be pinned."""
+    assert pinned(expr, 90_000) == found
