@@ -65,8 +65,9 @@ class RegexTimeout(Exception):
 class AnchoredRegex:
     """A pattern that must match the whole value. Immutable; any thread may use it.
 
-    `literals`: the values that match, where the pattern is a plain alternation of literals. `prefix`: what every
-    matching value starts with. The engine (PyPI's `regex`) is imported by the first pattern that needs it.
+    `literals`: the values that match, where the pattern is a plain alternation of literals. `matches_all`: it is `.*`.
+    `prefix`: what every matching value starts with. The engine (PyPI's `regex`) is imported by the first pattern that
+    needs it.
     """
 
     def __init__(self, pattern: str) -> None:
@@ -75,6 +76,7 @@ class AnchoredRegex:
         self._translation = _Translator(pattern).run()
         self._compiled: regex.Pattern[str] | None = None
         self.literals = _maybe_literals(pattern)
+        self.matches_all = pattern == ".*"
         self.prefix = self._translation.prefix
         self._tail = pattern[len(self.prefix) :] if pattern.startswith(self.prefix) else ""
         if self._translation.unicode_class:

@@ -261,7 +261,8 @@ class Evaluator:
             for rows, gaps in ((np.flatnonzero(~gappy), None), (np.flatnonzero(gappy), absent[gappy])):
                 some = rows.tolist()
                 names, drops = [labels[i] for i in some], [drop[i] for i in some]
-                yield from self._batch(names, drops, times, None, Whole(values[rows]), gaps, ends, range_ms)
+                own = times if len(times) == 1 else times[rows]
+                yield from self._batch(names, drops, own, None, Whole(values[rows]), gaps, ends, range_ms)
             budget.hold(-values.nbytes)
             return
         size = 0 if absent is None else moving_bytes(absent)

@@ -149,6 +149,8 @@ def resolve(scope: Scope, matchers: Sequence[Matcher], deadline: float | None) -
             pairs.append((posting.pair, posting.members))
             continue
         regex = _regex(matcher)
+        if matcher.op == "=~" and regex is not None and regex.matches_all:  # what "All" of a dashboard's variable is
+            continue
         equal = matcher.op in ("=", "=~")
         matches_absent = _hits(matcher, regex, "", deadline) == equal
         # A matcher that matches an absent label can only exclude series that have the label; any other needs it.

@@ -77,7 +77,10 @@ def _unbounded(node: Node) -> bool:
 
 def _wide(matcher: Matcher) -> bool:
     """Whether the matcher may have to look at every value of its label."""
-    return matcher.op in ("=~", "!~") and compile_anchored(matcher.value).literals is None
+    if matcher.op not in ("=~", "!~"):
+        return False
+    regex = compile_anchored(matcher.value)
+    return regex.literals is None and not (matcher.op == "=~" and regex.matches_all)
 
 
 def _span(node: Selector, start_ms: int, end_ms: int) -> tuple[int, int]:
