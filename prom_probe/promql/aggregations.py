@@ -223,7 +223,8 @@ def _choose(ev: Evaluation, node: Aggregate, param: Floats, vector: Vector) -> V
         return empty(ev.steps)
     if not vector.labels:
         return vector
-    vector = vector.sorted()  # the first ones are chosen among equal ones
+    if ev.steps > 1:  # an instant vector may be in an order of its own
+        vector = vector.sorted()
     groups = Groups(vector, node.grouping, node.without, ev.query.budget)
     choice = _CHOICES[node.op](groups, vector)
     ev.query.budget.hold(len(vector.labels) * ev.steps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from operator import le
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -47,8 +48,9 @@ class Vector:
 
     def sorted(self) -> Vector:
         """The series in the order of their labels."""
-        order = sorted(range(len(self.labels)), key=self.labels.__getitem__)
-        return self if order == list(range(len(order))) else self.rows(order)
+        if all(map(le, self.labels, self.labels[1:])):
+            return self
+        return self.rows(sorted(range(len(self.labels)), key=self.labels.__getitem__))
 
     def rows(self, index: Sequence[int] | Ints) -> Vector:
         """The series in these rows."""
@@ -162,18 +164,22 @@ def empty(steps: int) -> Vector:
 
 def without_name(labels: Labels) -> Labels:
     """`labels` without the name, and the type and unit that go with it."""
-    if labels and labels[0][0] == METRIC_NAME and (len(labels) == 1 or labels[1][0] > _LAST_OF_NAMING):
-        return labels[1:]
     return tuple(pair for pair in labels if pair[0] not in NAMING)
 
 
 def without_names(series: Sequence[Labels]) -> tuple[list[Labels], bool]:
     """Each of `series` without its name, and whether it is known that they are still distinct."""
-    found = [without_name(labels) for labels in series]
-    if len(found) < 2:
-        return found, True
-    dropped = {labels[: len(labels) - len(rest)] for labels, rest in zip(series, found, strict=True)}
-    return found, len(dropped) == 1 and all(name in NAMING for name, _ in dropped.pop())
+    found = []
+    dropped: set[Labels | tuple[str, str]] = set()
+    for labels in series:
+        if labels and labels[0][0] == METRIC_NAME and (len(labels) == 1 or labels[1][0] > _LAST_OF_NAMING):
+            dropped.add(labels[0])
+            found.append(labels[1:])
+        else:
+            rest = without_name(labels)
+            dropped.add(labels if len(rest) < len(labels) else ())
+            found.append(rest)
+    return found, len(dropped) < 2
 
 
 def merged(vector: Vector, budget: Budget, *, merge: bool = True) -> Vector:
