@@ -34,6 +34,8 @@ run: $(STAMP) ## Watch a small demo workload: /metrics on :19990, the query API 
 # Unit tests compute; of all tests many wait for other processes. WORKERS=N for another number.
 quick: WORKERS ?= 2
 test: WORKERS ?= 4
+# Each test file is rewritten by pytest once, not by each worker in each run.
+export PYTHONDONTWRITEBYTECODE :=
 # A file's tests stay with one worker: they share what the file starts. RANDOM=SEED shuffles files and tests.
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(if $(RANDOM),--random-order=$(RANDOM))
 
