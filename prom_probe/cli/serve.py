@@ -15,7 +15,7 @@ from prom_probe.config.error import ConfigError
 from prom_probe.config.settings import Config
 
 # The settings that it uses. It accepts the others too, so that those of a run can be given, but does not show them.
-_USED = ("web.listen", "web.config", "web.cors", "api.", "query.", "storage.tsdb.path", "log.")
+_USED = ("web.listen", "web.config", "web.cors", "api.", "query.", "enable-feature", "storage.tsdb.path", "log.")
 
 
 @click.command()

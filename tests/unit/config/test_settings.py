@@ -193,6 +193,15 @@ def test_an_empty_address_means_no_listener() -> None:
     assert make_config({"api.listen-address": [""]}, {}).api_listen_address == ()
 
 
+def test_features_are_separated_by_commas() -> None:
+    """As in Prometheus's flag; others than the known ones are refused."""
+    both = ("promql-delayed-name-removal", "promql-experimental-functions")
+    for value in (",".join(both), both):
+        assert make_config({"enable-feature": value}, {}).enable_feature == both
+    with pytest.raises(ConfigError, match=r"^--enable-feature: not one of promql-.*: 'exemplar-storage'$"):
+        make_config({"enable-feature": "promql-delayed-name-removal,exemplar-storage"}, {})
+
+
 def test_errors_name_the_flag_or_the_variable() -> None:
     """A user knows where to look."""
     with pytest.raises(ConfigError, match=r"--query.timeout: not a duration"):
