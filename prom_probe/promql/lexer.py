@@ -25,7 +25,7 @@ _NUMBER = r"""
         (?: 0[xX]_?[0-9a-fA-F]+(?:_[0-9a-fA-F]+)*
           | (?:[0-9]+(?:_[0-9]+)*(?:\.[0-9]*(?:_[0-9]+)*)?|\.[0-9]+(?:_[0-9]+)*)(?:[eE][+-]?[0-9]+(?:_[0-9]+)*)?
         ) (?![\w.]) )
-  | (?P<duration> (?:[0-9]+(?:ms|[smhdwy]))+ (?![\w.]) )
+  | (?P<duration> (?:[0-9]+[smhdwy]s?)+ (?![\w.]) )
 """
 _STRING = r""" (?P<string> "(?:[^"\\\n]|\\[^\n])*" | '(?:[^'\\\n]|\\[^\n])*' | `[^`]*` ) """
 _SPACE = r"[ \t\r\n]*(?:\#[^\r\n]*[ \t\r\n]*)*"
@@ -46,7 +46,10 @@ _PLAIN = _pattern(
 _BRACES = _pattern(r" (?P<identifier> [A-Za-z_]\w* ) ", _STRING, r" (?P<op> =~|!~|!=|[=,}] ) ")
 _BRACKETS = _pattern(_NUMBER, r" (?P<identifier> [A-Za-z_]+ ) ", r" (?P<op> [-+*/%^(),:\]] ) ")
 _GAP = re.compile(_SPACE)
-_BAD_NUMBER = re.compile(r"\.?[0-9]\w*", re.A)
+# What Prometheus has read of a number when it gives up: two dots, a unit and one character more, or all of it.
+_BAD_NUMBER = re.compile(r"(?=\.?[0-9])[0-9_]*\.[0-9_]*[._]|(?:[0-9]+[smhdwy]s?)+\w?|\.?[0-9]\w*", re.A)
+_WORD = re.compile(r"\w")
+_NOT_UTF8 = re.compile("[\ud800-\udfff]")
 
 
 def parse_error(text: str, start: int, message: str) -> QueryError:
@@ -94,6 +97,9 @@ def lex(text: str) -> Iterator[Token]:
                 return
         elif kind == "identifier" and inside != "{" and word.lower() in ("inf", "nan"):
             kind = "number"
+        elif kind == "string" and not word.isascii() and _NOT_UTF8.search(word):
+            yield Token("error", "invalid UTF-8 rune", start)
+            return
         elif kind == "end":
             yield Token("error", "unclosed left parenthesis", start) if parentheses else Token(kind, "", start)
             return
@@ -103,7 +109,10 @@ def lex(text: str) -> Iterator[Token]:
 def _why_no_token(text: str, at: int, inside: str) -> str:
     """Why no token starts at `at`."""
     if at == len(text):
-        return "unexpected end of input inside braces" if inside == "{" else "unclosed left bracket"
+        if inside == "{":
+            return "unexpected end of input inside braces"
+        begun = _WORD.search(text, text.rindex("["))
+        return "unclosed left bracket" if begun else "unexpected end of input in duration expression"
     char, where = text[at], " inside braces" if inside == "{" else ""
     if char in "\"'`" and inside != "[":
         return f"unterminated {'raw' if char == '`' else 'quoted'} string"

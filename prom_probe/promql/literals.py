@@ -25,13 +25,16 @@ def number(text: str) -> float:
     return value
 
 
-_PART = re.compile(r"([0-9]+)(ms|[smhdwy])")
+_PART = re.compile(r"([0-9]+)([a-z]+)")
 _UNITS_MS = {"y": 31_536_000_000, "w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
 
 
 def duration_ms(text: str) -> int:
     """`1h30m` in milliseconds; raises ValueError for units out of order or repeated, and if it is too long."""
     parts = _PART.findall(text)
+    for _, unit in parts:
+        if unit not in _UNITS_MS:
+            raise ValueError(f'unknown unit "{unit}" in duration "{text}"')
     sizes = [_UNITS_MS[unit] for _, unit in parts]
     if sizes != sorted(set(sizes), reverse=True):
         raise ValueError(f'not a valid duration string: "{text}"')
@@ -43,7 +46,7 @@ def duration_ms(text: str) -> int:
 
 _ESCAPE = re.compile(
     rb"\\(?:([abfnrtv\\'\"])|([0-7]{3})|x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})"
-    rb"|([\xc0-\xff][\x80-\xbf]+|.?))",
+    rb"|([xuU][0-9a-fA-F]{0,7}|[0-7]{1,2})?([\xc0-\xff][\x80-\xbf]+|.?))",
     re.S,
 )
 _SIMPLE = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
@@ -56,11 +59,15 @@ def unquote(literal: str) -> str:
         return inside
 
     def one(found: re.Match[bytes]) -> bytes:
-        simple, octal, byte, short, long, other = found.groups()
+        simple, octal, byte, short, long, begun, other = found.groups()
         if simple in (b"'", b'"') and simple != literal[0].encode():
             other = simple
         if other is not None:
-            raise ValueError(_why_no_escape(other.decode(errors="surrogateescape")))
+            char = other.decode(errors="surrogateescape") or literal[0]
+            what = f"U+{ord(char):04X} {quote_char(char)}"
+            raise ValueError(
+                f"illegal character {what} in escape sequence" if begun else f"unknown escape sequence {what}"
+            )
         if simple is not None:
             return _SIMPLE.get(simple, simple)
         code = int(octal, 8) if octal else int(byte or short or long, 16)
@@ -69,12 +76,6 @@ def unquote(literal: str) -> str:
         return bytes([code]) if octal or byte else chr(code).encode()
 
     return _ESCAPE.sub(one, inside.encode(errors="surrogateescape")).decode(errors="surrogateescape")
-
-
-def _why_no_escape(char: str) -> str:
-    if char and char in "xuU01234567":
-        return f"illegal character in escape sequence \\{char}"
-    return f"unknown escape sequence U+{ord(char):04X} {quote_char(char)}" if char else "escape sequence not terminated"
 
 
 def quote_char(char: str) -> str:

@@ -273,7 +273,7 @@ class Parser:
         return _retargeted(node, replace(target, offset_ms=offset_ms, offset=offset))
 
     def at(self, node: Node, start: int, *, parenthesized: bool) -> Node:
-        at = self.timestamp()
+        at = self.timestamp(start)
         target = _target(node)
         if target is None or parenthesized:
             self.tokens.fail(start, f"@ modifier {_MUST_FOLLOW}")
@@ -281,8 +281,8 @@ class Parser:
             self.tokens.fail(start, "@ <timestamp> may not be set multiple times")
         return _retargeted(node, replace(target, at=at))
 
-    def timestamp(self) -> At:
-        """What follows an @."""
+    def timestamp(self, start: int) -> At:
+        """What follows an @; errors of range are at `start`, where what it belongs to begins."""
         tokens = self.tokens
         if (bound := _BOUNDS.get(tokens.word)) is not None:
             tokens.advance()
@@ -292,12 +292,11 @@ class Parser:
         sign = tokens.advance().text if tokens.word in ("+", "-") else ""
         if tokens.token.kind not in ("number", "duration"):
             tokens.unexpected(*_AT)
-        start = tokens.token.start
-        seconds = tokens.seconds()
-        if not seconds < _LATEST_S:
+        seconds = tokens.seconds() * (-1 if sign == "-" else 1)
+        if not abs(seconds) < _LATEST_S:
             shown = f"{seconds:f}" if math.isfinite(seconds) else fixed(seconds)
             tokens.fail(start, f"timestamp out of bounds for @ modifier: {shown}")
-        return math.floor((-seconds if sign == "-" else seconds) * 1000 + 0.5)
+        return math.floor(seconds * 1000 + 0.5)
 
     def extended(self, node: Node, start: int, word: str, *, parenthesized: bool) -> Node:
         """`anchored` or `smoothed`, which is consumed."""

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from prom_probe.model.labels import METRIC_NAME
 from prom_probe.promql.lexer import lex
-from prom_probe.promql.parser import parse
+from prom_probe.promql.parser import parse, selectors
 from prom_probe.promql.result import QueryError
 from prom_probe.promql.syntax import written
 from prom_probe.promql.tokens import MAX_BYTES
@@ -135,3 +136,47 @@ def test_pieces_of_the_language_in_any_order() -> None:
             parse(text)
         except QueryError as error:
             assert error.kind == "bad_data"
+
+
+# Forms of dashboards and rule files, each with the names of the metrics that it reads.
+FORMS = [
+    ("up == 0 or absent(up{job='node'})", "up up"),
+    ('100 - (avg by(instance) (irate(cpu_seconds_total{mode="idle"}[5m])) * 100)', "cpu_seconds_total"),
+    ("sum(rate(a_total[1m])) BY (job) / SUM(rate(b_total[1m])) BY (job)", "a_total b_total"),
+    ("histogram_quantile(0.99, sum(rate(d_bucket[5m])) by (le, job)) > 1", "d_bucket"),
+    ("topk(5, sum without(pod,) (x)) # the largest\n", "x"),
+    (
+        "predict_linear(free_bytes[6h], 24*60*60) < 0 and free_bytes / size_bytes < .15",
+        "free_bytes free_bytes size_bytes",
+    ),
+    ('label_replace(x, "dst", "$1", "src", "(.*):\\\\d+")', "x"),
+    ("x * on(pod) group_left(node) max by (pod, node) (topk by (pod) (1, info))", "x info"),
+    ("(\n  a\n  -\n  b offset 1w\n)\n/\nb offset 1w", "a b b"),
+    ("max_over_time((time() - last_seconds > 300)[1h:5m])", "last_seconds"),
+    ("count(count by (name) ({name=~'.+', job!~\"a|b\"}))", ""),
+    ("job:x:rate5m{job='a'} > bool 0.5 * 2", "job:x:rate5m"),
+    ("clamp_max(sum(x) by () / scalar(sum(y)), 1) unless on() z == 1", "x y z"),
+    ("increase(x_total[1d12h]) > 0", "x_total"),
+    ("avg(x{a=~`\\d+`}) without (a) != 0", "x"),
+    ("rate(x[5m] offset -1h) @ 1", None),
+    ("sum by (le) ({'my.metric', \"label name\"='v'})", "my.metric"),
+    ("vector(1) and on() hour() >= 9 < 17", ""),
+    ("x @ end() - x @ start()", "x x"),
+    ("quantile_over_time(scalar(q), x[10m:])", "q x"),
+    ("-x ^ 2 % 3", "x"),
+    ("max(step() * 2) or vector(range())", None),
+    ("rate(x[max_of(step(), 1m)]) / (end() - start())", "x"),
+    ("sum(rate(x[4 * step() + 15s])) by (a)", "x"),
+    ("ALERTS{alertstate='firing'} and ignoring(severity) x", "ALERTS x"),
+]
+
+
+@pytest.mark.parametrize(("text", "metrics"), FORMS)
+def test_forms_of_dashboards_and_rules(text: str, metrics: str | None) -> None:
+    """They parse, to selectors of these metrics; None: it is refused."""
+    if metrics is None:
+        with pytest.raises(QueryError):
+            parse(text)
+        return
+    found = [one.value for selector in selectors(parse(text)) for one in selector.matchers if one.name == METRIC_NAME]
+    assert found == metrics.split()
