@@ -83,6 +83,7 @@ class SendRules(ConfigSection, frozen=True, kw_only=True):
 
     interval: str = ""
     match: tuple[str, ...] | None = None
+    newest_first: bool = False  # after an outage; for receivers that take samples out of order
 
     def __post_init__(self) -> None:
         if self.interval:

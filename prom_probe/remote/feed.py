@@ -127,7 +127,7 @@ class SampleFeed:
         self._drain = drain
         self._clock = clock
         self._number = int.from_bytes(os.urandom(4), "little")
-        self._tails: dict[tuple[int, str, str], StreamTail] = {}  # by destination, kind, collector
+        self._tails: dict[tuple[int, int, str, str], StreamTail] = {}
         self._known: list[dict[int, tuple[str, int]]] = [{} for _ in choices]  # by destination, by ref: kind and place
         self._sessions = [-1 for _ in choices]
         self._told: list[set[int]] = [set() for _ in choices]
@@ -155,10 +155,10 @@ class SampleFeed:
             self._told[request.destination].clear()
         return self._slice(request, until_s)
 
-    def tails(self, destination: int, kind: str) -> Iterator[StreamTail]:
-        """Every collector's stream, as it is read for a destination and a kind of series."""
+    def tails(self, destination: int, lane: int, kind: str) -> Iterator[StreamTail]:
+        """Every collector's stream, as it is read for a destination, a lane of it and a kind of series."""
         for stream in self._store.collector_streams():
-            key = destination, kind, stream.collector
+            key = destination, lane, kind, stream.collector
             tail = self._tails.get(key)
             if tail is None:
                 tail = self._tails[key] = StreamTail(stream)
@@ -193,7 +193,7 @@ class SampleFeed:
         choice = self._choices[request.destination]
         found = _Slice(self, request, lambda: self._clock() >= until_s)
         for kind in choice.kinds:
-            for tail in self.tails(request.destination, kind):
+            for tail in self.tails(request.destination, request.lane, kind):
                 found.follow(tail, kind, choice.wants_row(kind))
         found.read()
         families = list(self._store.families()) if request.families else []
@@ -225,6 +225,7 @@ class _Slice:
         self._series: list[tuple[int, list[int], bytes]] = []
         self._labels: list[tuple[int, Labels]] = []
         self._cursors: dict[str, CursorFields] = {}
+        self._skipped: dict[str, tuple[CursorFields, CursorFields]] = {}
         self._samples = self._bytes = self._lost_ms = 0
         self._full = False
 
@@ -241,6 +242,9 @@ class _Slice:
         if limits:
             # The markers behind the newest row are made anew.
             found.limit = min(Cursor(*limits[name]), Cursor.at(newest_ms))
+        elif self._request.skip and (cursor := tail.maybe_skip(found.cursor, wanted)) is not None:
+            self._skipped[name] = found.cursor, cursor
+            found.cursor = cursor
         self._follows.append(found)
 
     def read(self) -> None:
@@ -252,8 +256,11 @@ class _Slice:
             if not self._full and not self._find_window(follow):
                 left.remove(follow)
         for follow in self._follows:
-            if not self._full:
-                follow.cursor = self._end(follow) if follow.limit is None else max(follow.cursor, follow.limit)
+            if not self._full and follow.limit is None:
+                follow.cursor = self._end(follow)
+            elif not self._full and follow.limit is not None and follow.cursor < follow.limit:
+                self._count_lost(follow)
+                follow.cursor = follow.limit
             if follow.cursor != self._request.cursors.get(follow.name):
                 self._cursors[follow.name] = follow.cursor
 
@@ -270,7 +277,7 @@ class _Slice:
         if window is None:
             return
         if cursor.until == cursor.after:
-            self._lost_ms = max(self._lost_ms, follow.tail.lost_ms(cursor))
+            self._count_lost(follow)
         for passed, series in window.series(follow.place_of):
             if series is not None and not self._add(series):
                 return
@@ -279,6 +286,12 @@ class _Slice:
             if self._full:
                 return
         follow.cursor = window.end()
+
+    def _count_lost(self, follow: _Follow) -> None:
+        lost_ms = follow.tail.lost_ms(follow.cursor)
+        if follow.limit is not None:
+            lost_ms = min(lost_ms, follow.limit.after - follow.cursor.after)
+        self._lost_ms = max(self._lost_ms, lost_ms)
 
     def _end(self, follow: _Follow) -> Cursor:
         """What follows the newest row: at the end of a run the markers that end its series, a millisecond later."""
@@ -324,4 +337,5 @@ class _Slice:
             self._full,
             self._lost_ms,
             families,
+            self._skipped,
         )

@@ -42,13 +42,15 @@ class FeedClient:
         last: bool = False,
         families: bool = False,
         limits: dict[str, CursorFields] | None = None,
+        skip: bool = False,
+        lane: int = 0,
         patience_s: float = ANSWER_S,
     ) -> FeedAnswer | None:
         """See `FeedRequest`. None if there is no answer in time."""
         with self._lock:
             self._number += 1
             request = FeedRequest(
-                self._number, session, destination, cursors, start_ms, samples, last, families, limits or {}
+                self._number, session, destination, cursors, start_ms, samples, last, families, limits or {}, skip, lane
             )
             try:
                 self._sock.send(encode(request))

@@ -26,7 +26,8 @@ class FeedRequest(msgspec.Struct, frozen=True, array_like=True):
     `session` changes when the sender has forgotten the labels that it was told. `cursors` are by stream; one that is
     not among them is read from `start_ms` on. `last`: the run ends, so the newest row is wanted, and the markers
     that end the series. `families`: tell the metric families too. `limits`: read these streams alone, and nothing
-    behind these cursors; all streams to their ends if there are none.
+    behind these cursors; all streams to their ends if there are none. `skip`: where more was missed than a moment, go
+    on with the newest. `lane`: requests with other cursors, one after the other, are told apart by it.
     """
 
     number: int
@@ -38,6 +39,8 @@ class FeedRequest(msgspec.Struct, frozen=True, array_like=True):
     last: bool = False
     families: bool = False
     limits: dict[str, CursorFields] = {}
+    skip: bool = False
+    lane: int = 0
 
 
 class FeedAnswer(msgspec.Struct, frozen=True, array_like=True):
@@ -45,7 +48,7 @@ class FeedAnswer(msgspec.Struct, frozen=True, array_like=True):
 
     `series`: ref, timestamps in ms, values as packed float64. `labels` are of refs that this session was not told
     before. `more`: there was no room or time for all. `lost_ms`: so much of the time after the cursors has been
-    dropped by retention.
+    dropped by retention. `skipped`: what lies between these cursors of a stream, the request's and a later one.
     """
 
     number: int
@@ -56,6 +59,7 @@ class FeedAnswer(msgspec.Struct, frozen=True, array_like=True):
     more: bool
     lost_ms: int
     families: list[Family] = []
+    skipped: dict[str, tuple[CursorFields, CursorFields]] = {}
 
 
 encode = msgspec.msgpack.Encoder().encode

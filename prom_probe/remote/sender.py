@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Sequence
+from typing import NamedTuple
 
 from prom_probe.config.remote_write import V2, Destination
 from prom_probe.config.units import parse_duration
@@ -16,6 +16,7 @@ from prom_probe.remote.batch import MAX_BODY_BYTES, SendBatch, SentLabels
 from prom_probe.remote.connection import ReceiverConnection, SendAnswer, SendError
 from prom_probe.remote.feed_client import ANSWER_S, FeedClient
 from prom_probe.remote.feed_protocol import WINDOW_ROWS, CursorFields, FeedAnswer
+from prom_probe.remote.gaps import MOST_FAILURES, MOST_GAPS, Gap, advanced, oldest_gaps
 from prom_probe.remote.message import WRITTEN, Message1
 from prom_probe.remote.sender_state import DestinationState, StateKeeper
 from prom_probe.remote.verdict import Verdict, judge, retry_after_s
@@ -33,6 +34,19 @@ _MOST_LABELS = 20_000
 # How long a failure that goes on is not logged again.
 _QUIET_S = 60.0
 _WORDS_CHARS = 300
+
+
+# A destination's two ways: onward from the newest that was sent, and through what was skipped before that.
+_LIVE, _GAPS = 0, 1
+
+
+class Outgoing(NamedTuple):
+    """A request to be sent, and the cursors behind it."""
+
+    lane: int
+    batch: SendBatch
+    cursors: dict[str, CursorFields]
+    families: list[Family]
 
 
 class Sender:
@@ -73,7 +87,10 @@ class Sender:
         self._metadata_due_s = 0.0
         self._session = int.from_bytes(os.urandom(4), "little")
         self._feed = 0
-        self._held: FeedAnswer | None = None
+        self._held: tuple[int, FeedAnswer] | None = None  # with its lane
+        self._newest_first = destination.send.newest_first
+        self._gap_waits = False  # for the next success of a newer request
+        self._gap_failures = 0  # of the gap's next request, while newer ones are accepted
         self._stopping = threading.Event()
         self._end_s = float("inf")  # monotonic: when to give up
         self._quiet_until_s = 0.0
@@ -90,9 +107,13 @@ class Sender:
         try:
             while time.monotonic() < self._end_s:
                 stopping = self._stopping.is_set()
-                gathered = self._maybe_gather(last=stopping)
-                if gathered is not None:
-                    self._deliver(*gathered)
+                outgoing = self._maybe_gather(_LIVE, last=stopping)
+                if outgoing is None and self._state.gaps and (stopping or not self._gap_waits):
+                    outgoing = self._maybe_gather(_GAPS)
+                if outgoing is not None:
+                    self._deliver(outgoing)
+                elif self._state.gaps:
+                    self._stopping.wait(self._poll_s)
                 else:
                     self._settle()
                     if stopping:
@@ -109,21 +130,26 @@ class Sender:
 
     # -- what is sent
 
-    def _maybe_gather(self, *, last: bool) -> tuple[SendBatch, dict[str, CursorFields], list[Family]] | None:
-        """The next request's samples with the cursors behind them; None if there is nothing, or no answer."""
+    def _maybe_gather(self, lane: int, *, last: bool = False) -> Outgoing | None:
+        """The next request; None if there is nothing, or no answer."""
         if len(self._labels) > _MOST_LABELS:
             self._labels.forget()
             self._session += 1
             self._held = None
-        batch, cursors = SendBatch(self._labels), dict(self._state.cursors)
+        gaps = oldest_gaps(self._state.gaps) if lane == _GAPS else {}
+        cursors = {name: gap.cursor for name, gap in gaps.items()} if gaps else dict(self._state.cursors)
+        limits = {name: gap.limit for name, gap in gaps.items()} if gaps else self._resumed
+        batch = SendBatch(self._labels)
         families: list[Family] = []
-        wants_families = bool(self._metadata_s) and time.monotonic() >= self._metadata_due_s
-        answer, self._held = self._held, None
+        wants_families = lane == _LIVE and bool(self._metadata_s) and time.monotonic() >= self._metadata_due_s
+        held, self._held = self._held, None
+        answer = held[1] if held is not None and held[0] == lane else None
         moved = False
         while True:
             if answer is None:
-                left = self._limit - batch.samples
-                answer = self._ask(cursors, left, last=last, families=wants_families and not families)
+                answer = self._ask(
+                    lane, cursors, limits, self._limit - batch.samples, last, wants_families and not families
+                )
                 if answer is None:
                     return None
             new_feed = self._is_new_feed(answer)
@@ -133,9 +159,10 @@ class Sender:
                 return None  # what was gathered has refs of the one before
             families = families or answer.families
             if not batch.fits(answer, self._limit):
-                self._held = answer
+                self._held = lane, answer
                 break
             batch.add(answer)
+            self._skip(answer)
             cursors |= answer.cursors
             moved |= bool(answer.cursors)
             if not answer.more or batch.samples >= self._limit:
@@ -143,13 +170,20 @@ class Sender:
             answer = None
         if batch.bytes > MAX_BODY_BYTES and self._limit > _LEAST_SAMPLES:
             self._make_smaller()
-            return self._maybe_gather(last=last)
-        if self._resumed and not moved:
-            self._resumed = {}
-            return self._maybe_gather(last=last)
-        return (batch, cursors, families) if moved else None
+            return self._maybe_gather(lane, last=last)
+        if limits and not moved:
+            return self._after_limits(lane, limits, last=last)
+        return Outgoing(lane, batch, cursors, families) if moved else None
 
-    def _ask(self, cursors: dict[str, CursorFields], samples: int, *, last: bool, families: bool) -> FeedAnswer | None:
+    def _ask(
+        self,
+        lane: int,
+        cursors: dict[str, CursorFields],
+        limits: dict[str, CursorFields],
+        samples: int,
+        last: bool,
+        families: bool,
+    ) -> FeedAnswer | None:
         answer = self._client.ask(
             self._number,
             self._session,
@@ -158,12 +192,29 @@ class Sender:
             max(samples, 1),
             last=last,
             families=families,
-            limits=self._resumed,
+            limits=limits,
+            skip=self._newest_first and len(self._state.gaps) < MOST_GAPS,
+            lane=lane,
             patience_s=min(ANSWER_S, self._end_s - time.monotonic()),
         )
         if answer is None:
             self._session += 1  # the labels in a lost answer have to be told again
         return answer
+
+    def _skip(self, answer: FeedAnswer) -> None:
+        """Remember what is sent behind the newest. That is so whether or not they arrive."""
+        for stream, (cursor, limit) in answer.skipped.items():
+            self._state.gaps.append(Gap(stream, cursor, limit))
+            self._state.cursors[stream] = limit
+
+    def _after_limits(self, lane: int, limits: dict[str, CursorFields], *, last: bool) -> Outgoing | None:
+        """All up to the limits has been sent."""
+        if lane == _LIVE:
+            self._resumed = {}
+            return self._maybe_gather(lane, last=last)
+        self._state.gaps = advanced(self._state.gaps, limits)
+        self._keeper.save(durable=True)
+        return self._maybe_gather(lane) if self._state.gaps else None
 
     def _is_new_feed(self, answer: FeedAnswer) -> bool:
         """Whether another aggregator answers than before: its refs are others."""
@@ -188,57 +239,80 @@ class Sender:
 
     # -- how it is sent
 
-    def _deliver(self, batch: SendBatch, cursors: dict[str, CursorFields], families: Sequence[Family]) -> None:
-        """Post the batch until it is done or dropped, and move the cursors behind it; unless time is up before that."""
+    def _deliver(self, outgoing: Outgoing) -> None:
+        """Post a request until it is done or dropped, and move the cursors behind it; unless time is up before that.
+
+        One out of a gap is tried once: newer ones come before the next try.
+        """
         from cramjam import snappy
 
-        counts = self._counts
+        lane, batch, cursors, families = outgoing
         if not batch.samples:
-            self._commit(batch, cursors)
+            self._commit(outgoing)
             return
         body = bytes(snappy.compress_raw(batch.encode(families)))
-        self._state.sending = self._resumed or cursors
+        if lane == _LIVE:
+            self._state.sending = self._resumed or cursors
         self._keeper.save(durable=True)
         backoff_s, most_s = self._backoff_s
         unsure = bool(self._resumed)  # whether the receiver may have it already
         while True:
-            now_s = time.time()
-            if batch.oldest_ms is not None:
-                counts.lag_s = max(0.0, now_s - batch.oldest_ms / 1000)
-            wait_s = 0.0
+            self._measure_lag(batch)
+            now_s, wait_s = time.time(), 0.0
             try:
                 answer = self._connection.post(body, self._labels.message.headers, self._time_left())
             except SendError as error:
                 unsure |= error.sent
                 self._failed("timeout" if "in time" in str(error) else "connection", str(error))
             else:
-                counts.requests += 1
                 unsure |= answer.repeated
-                counts.bytes += len(body)
-                verdict = judge(answer.status, wrong_message=self._newer and WRITTEN not in answer.headers)
-                if verdict is Verdict.DONE:
-                    self._succeeded(batch, families)
-                    self._commit(batch, cursors)
-                    return
-                self._failed(f"http_{answer.status}", self._words(answer))
-                if verdict is Verdict.OTHER_MESSAGE and self._newer:
-                    self._use_older_message()
-                    return
-                if verdict is Verdict.SMALLER and self._limit > _LEAST_SAMPLES:
-                    self._make_smaller()
-                    return
-                if verdict is not Verdict.RETRY:
-                    # A request that may have been stored before it was repeated is refused as repeated.
-                    reason = "repeated" if unsure and answer.status == 400 else f"http_{answer.status}"
-                    counts.dropped[reason] = counts.dropped.get(reason, 0) + batch.samples
-                    self._commit(batch, cursors)
+                if self._settled(outgoing, answer, len(body), unsure):
                     return
                 unsure |= answer.status != 429
                 wait_s = retry_after_s(answer.headers, now_s)
-            if not self._pause(max(wait_s, backoff_s * _jitter())):
+            if lane == _GAPS:
+                self._gap_waits = True
+            if not self._pause(max(wait_s, backoff_s * _jitter())) or lane == _GAPS:
                 return
+            self._gap_failures = 0
             backoff_s = min(2 * backoff_s, most_s)
-            counts.retried += batch.samples
+            self._counts.retried += batch.samples
+
+    def _settled(self, outgoing: Outgoing, answer: SendAnswer, size: int, unsure: bool) -> bool:
+        """Act on an answer. Whether that is the end of this request; else it is to be repeated."""
+        counts, batch = self._counts, outgoing.batch
+        counts.requests += 1
+        counts.bytes += size
+        verdict = judge(answer.status, wrong_message=self._newer and WRITTEN not in answer.headers)
+        if verdict is Verdict.DONE:
+            self._succeeded(outgoing)
+            self._commit(outgoing)
+            return True
+        self._failed(f"http_{answer.status}", self._words(answer))
+        if verdict is Verdict.OTHER_MESSAGE and self._newer:
+            self._use_older_message()
+            return True
+        if verdict is Verdict.SMALLER and self._limit > _LEAST_SAMPLES:
+            self._make_smaller()
+            return True
+        if verdict is Verdict.RETRY:
+            if outgoing.lane == _LIVE or answer.status < 500:
+                return False
+            self._gap_failures += 1
+            if self._gap_failures < MOST_FAILURES:
+                return False
+        # A request that may have been stored before it was repeated is refused as repeated.
+        reason = "repeated" if unsure and answer.status == 400 else f"http_{answer.status}"
+        counts.dropped[reason] = counts.dropped.get(reason, 0) + batch.samples
+        self._commit(outgoing)
+        return True
+
+    def _measure_lag(self, batch: SendBatch) -> None:
+        oldest = [gap.cursor[0] for gap in self._state.gaps]
+        if batch.oldest_ms is not None:
+            oldest.append(batch.oldest_ms)
+        if oldest:
+            self._counts.lag_s = max(0.0, time.time() - min(oldest) / 1000)
 
     def _time_left(self) -> float:
         return max(0.001, min(self._timeout_s, self._end_s - time.monotonic()))
@@ -253,9 +327,14 @@ class Sender:
             time.sleep(left_s)
         return time.monotonic() < self._end_s
 
-    def _commit(self, batch: SendBatch, cursors: dict[str, CursorFields]) -> None:
-        """The batch is done with: what comes next is behind it."""
-        self._state.cursors, self._state.sending = cursors, self._resumed
+    def _commit(self, outgoing: Outgoing) -> None:
+        """The request is done with: what comes next is behind it."""
+        batch = outgoing.batch
+        if outgoing.lane == _LIVE:
+            self._state.cursors, self._state.sending = outgoing.cursors, self._resumed
+        else:
+            self._gap_failures = 0
+            self._state.gaps = advanced(self._state.gaps, outgoing.cursors)
         dropped = self._counts.dropped
         for reason, samples in (("relabel", batch.relabelled), ("evicted", batch.unknown)):
             if samples:
@@ -263,12 +342,13 @@ class Sender:
         self._counts.lost_s += batch.lost_ms / 1000
         self._keeper.save(durable=True)
 
-    def _succeeded(self, batch: SendBatch, families: Sequence[Family]) -> None:
+    def _succeeded(self, outgoing: Outgoing) -> None:
         counts = self._counts
-        counts.sent += batch.samples
-        counts.highest_s = max(counts.highest_s, batch.newest_ms / 1000)
+        counts.sent += outgoing.batch.samples
+        counts.highest_s = max(counts.highest_s, outgoing.batch.newest_ms / 1000)
         counts.up = True
-        if families:
+        self._gap_waits = False
+        if outgoing.families:
             self._metadata_due_s = time.monotonic() + self._metadata_s
         if self._told:
             self._told = False

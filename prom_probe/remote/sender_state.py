@@ -9,6 +9,7 @@ from collections.abc import Callable
 import msgspec
 
 from prom_probe.remote.feed_protocol import CursorFields
+from prom_probe.remote.gaps import Gap
 from prom_probe.ring.slot import Slot
 
 FILE_NAME = "remote_write.state"
@@ -35,12 +36,13 @@ class SendCounts(msgspec.Struct):
 class DestinationState(msgspec.Struct):
     """One destination's cursors by stream, when it was first sent to (ms), and its counts.
 
-    `sending`: the cursors behind the request that is under way.
+    `sending`: the cursors behind the request that is under way. `gaps`: what was skipped before them.
     """
 
     start_ms: int
     cursors: dict[str, CursorFields] = {}
     sending: dict[str, CursorFields] = {}
+    gaps: list[Gap] = []
     counts: SendCounts = msgspec.field(default_factory=SendCounts)
 
 

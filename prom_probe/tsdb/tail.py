@@ -24,6 +24,9 @@ AnyPiece: TypeAlias = "RowHead | Block"
 # A clock that was set back by less is waited for.
 _STEP_MS = 60_000
 
+# What is behind by less is not skipped.
+_SKIP_MS = 30_000
+
 # A window's time at most: receivers that want time order over all series allow for less than an hour of disorder.
 _WINDOW_MS = 600_000
 
@@ -141,15 +144,16 @@ class StreamTail:
             return begun
         self._begun = None
         before: int | None = None
-        base: tuple[AnyPiece, int] | None = None  # the row at `after`: what was present then
+        # The row at `after`: what was present then. If it is gone, the one before it.
+        base: tuple[AnyPiece, int] | None = None
         for number, piece in enumerate(pieces):
             newest_ms = _bounds(piece)[1]
-            if newest_ms < cursor.after:
+            if newest_ms < cursor.after - _STEP_MS:
                 before = newest_ms
                 continue
             times = self._times_of(piece)
             start = bisect_right(times, cursor.after)
-            if start and times[start - 1] == cursor.after:
+            if start and times[start - 1] > cursor.after - _STEP_MS:
                 base = piece, start - 1
             newest = len(times) - 1 if last and number == len(pieces) - 1 else -1
             rows: list[int] = []
@@ -167,6 +171,34 @@ class StreamTail:
                 return None  # all rows behind the cursor are later than that
             before = newest_ms
         return None
+
+    def maybe_skip(self, cursor: Cursor, wanted: Callable[[int | None, int], bool]) -> Cursor | None:
+        """The cursor before the newest wanted row, if more than a moment lies between: the newest but one's."""
+        newest_ms = self.newest_ms()
+        if newest_ms is None or newest_ms - cursor.after < _SKIP_MS:
+            return None
+        oldest_ms = next(
+            (_after(self._times_of(one), cursor.after) for one in self._pieces() if _bounds(one)[1] > cursor.after),
+            newest_ms,
+        )
+        seen = False
+        for t_ms, before in self._newest_times(cursor.after):
+            if wanted(before, t_ms):
+                if seen:
+                    return Cursor.at(max(t_ms, cursor.until)) if t_ms - oldest_ms >= _SKIP_MS else None
+                seen = True
+        return None
+
+    def _newest_times(self, after: int) -> Iterator[tuple[int, int | None]]:
+        """The timestamps behind `after`, newest first, each with the one before it."""
+        pieces = self._pieces()
+        for number in range(len(pieces) - 1, -1, -1):
+            times = self._times_of(pieces[number])
+            for row in range(len(times) - 1, -1, -1):
+                if times[row] <= after:
+                    return
+                before = times[row - 1] if row else _bounds(pieces[number - 1])[1] if number else None
+                yield times[row], before
 
     def _times_of(self, piece: AnyPiece) -> Sequence[int]:
         if isinstance(piece, RowHead):
@@ -273,6 +305,12 @@ def _placed(refs: Iterable[int], place_of: PlaceOf) -> list[PlacedRef]:
 def _bounds(piece: AnyPiece) -> tuple[int, int]:
     """A piece's first and last timestamp."""
     return (piece.mint, piece.maxt) if isinstance(piece, Block) else (piece.times[0], piece.times[-1])
+
+
+def _after(times: Sequence[int], t_ms: int) -> int:
+    """The first timestamp behind `t_ms`; `t_ms` if there is none."""
+    number = bisect_right(times, t_ms)
+    return times[number] if number < len(times) else t_ms
 
 
 def _key(piece: AnyPiece) -> object:

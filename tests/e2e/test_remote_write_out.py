@@ -6,6 +6,8 @@ import os
 import random
 import signal
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ from prom_probe.remote.sender_state import FILE_NAME, DestinationState, SenderSt
 from prom_probe.tsdb.store import Store, StoreOptions
 from tests.support.fault_receiver import Fault, FaultReceiver
 from tests.support.outages import compare, differences, receivers, report, run, stored
-from tests.support.peers import prometheus
+from tests.support.peers import Peer, prometheus, victoria_metrics
 from tests.support.programs import program
 from tests.support.prometheus import value_of
 from tests.support.sidecar import Sidecar, command
@@ -46,10 +48,20 @@ def test_outages_and_kills(tmp_path: Path) -> None:
         assert trial.status == -signal.SIGTERM
 
 
-def test_an_outage_of_three_hours(tmp_path: Path) -> None:
-    """In fast motion, to a Prometheus, which refuses what is an hour older than its newest: all of it is taken."""
+OUT_OF_ORDER = "storage: {tsdb: {out_of_order_time_window: 4h}}"
+
+
+@pytest.mark.parametrize(
+    ("make", "newest_first"), [(prometheus, False), (partial(prometheus, OUT_OF_ORDER), True), (victoria_metrics, True)]
+)
+def test_an_outage_of_three_hours(make: Callable[[], Peer], newest_first: bool, tmp_path: Path) -> None:
+    """In fast motion: all of it is taken, by a Prometheus too, which refuses what is an hour older than its newest.
+
+    The newest first, where that is asked for.
+    """
     program("prometheus")
-    with prometheus() as peer:
+    program("victoria-metrics")
+    with make() as peer, FaultReceiver(behind=f"{peer.url}/api/v1/write") as front:
         path, newest_ms = tmp_path / "run", round(time.time() * 1000)
         start_ms = newest_ms - 3 * 3_600_000
         store = Store(StoreOptions(path=str(path)))
@@ -61,13 +73,16 @@ def test_an_outage_of_three_hours(tmp_path: Path) -> None:
             store.maintain(t_ms, 0.05)
         store.close()
         config = tmp_path / "config.yml"
-        config.write_text(f"remote_write: [{{name: peer, url: '{peer.url}/api/v1/write'}}]")
+        send = f"send: {{newest_first: {str(newest_first).lower()}}}"
+        config.write_text(f"remote_write: [{{name: peer, url: '{front.url}', {send}}}]")
         (path / FILE_NAME).write_bytes(encode(SenderState({"peer": DestinationState(start_ms - 1)})))
         flags = [f"--config.file={config}", f"--storage.tsdb.path={path}", "--remote-write.interval=5s"]
         expected = 40 * 3 * 720
         with Sidecar("--", "sleep", "1000", flags=flags) as sidecar:
             wait_for("all of it", lambda: value_of(peer, "sum(count_over_time(g[4h]))") == expected)
             assert not sidecar.query("prom_probe_remote_write_samples_dropped_total > 0")
+        times = [t_ms for _, samples in front.requests[0].content.series for t_ms, _ in samples]
+        assert min(times) > newest_ms - 60_000 if newest_first else max(times) < newest_ms - 3_600_000
 
 
 @pytest.mark.parametrize("seconds", [0, 2])

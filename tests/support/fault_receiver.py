@@ -8,7 +8,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -61,6 +61,7 @@ class FaultReceiver:
     ) -> None:
         self.faults = list(faults)
         self.always: Fault | None = None  # the answer to all requests while it is set
+        self.refuses: Callable[[ReadRequest], bool] = lambda content: False  # such requests are answered by 500
         self.knows_v2 = False
         self.requests: list[KeptRequest] = []
         self.refused = 0
@@ -124,6 +125,8 @@ class FaultReceiver:
         body = handler.rfile.read(int(handler.headers["Content-Length"]))
         with self._lock:
             fault = self.always or (self.faults.pop(0) if self.faults else None)
+            if fault is None and self._refuses(handler, body):
+                fault = Fault(500, "too old")
             answer = fault or Fault(204)
             if fault is None and handler.headers["Content-Type"] == TYPE_V2 and not self.knows_v2:
                 pass  # as 1.x receivers do: 204, and nothing is stored
@@ -148,6 +151,12 @@ class FaultReceiver:
         handler.send_header("Content-Length", str(len(words)))
         handler.end_headers()
         handler.wfile.write(words)
+
+    def _refuses(self, handler: BaseHTTPRequestHandler, body: bytes) -> bool:
+        try:
+            return self.refuses(read_request(handler.command, dict(handler.headers.items()), body))
+        except Violation:
+            return False  # `_keep` says so
 
     def _keep(self, handler: BaseHTTPRequestHandler, body: bytes, *, done: bool) -> None:
         headers = dict(handler.headers.items())

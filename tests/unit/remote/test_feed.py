@@ -193,6 +193,49 @@ def test_series_that_go_on_after_their_end_was_begun() -> None:
     assert ends == [[(START_MS + 1000, bits(v)), (START_MS + 1001, STALE_BYTES)] for v in (3, 4)]
 
 
+def test_what_is_skipped() -> None:
+    """Only what is more than a moment old: the answer begins at the newest row, and says what it left."""
+    store = filled([(START_MS + 1000 * i, [float(i)]) for i in range(100)], gauges(1))
+    feed = everything(store)
+    for after, skipped in ((50, 98), (67, 98), (68, None), (98, None)):
+        cursors = {"f:c": (START_MS + 1000 * after, START_MS + 1000 * after, 0)}
+        answer = feed.answer(FeedRequest(1, 1, 0, cursors, 0, 1000, skip=True))
+        limit = (START_MS + 1000 * (skipped or 0),) * 2 + (0,)
+        assert answer.skipped.get("f:c") == ((cursors["f:c"], limit) if skipped else None)
+        assert answer.series[0][1][0] == START_MS + 1000 * ((skipped or after) + 1)
+
+
+def test_a_gap_of_which_a_part_was_dropped() -> None:
+    """That part is counted, and no more than the gap is long; one that was dropped as a whole is done."""
+    store = Store(StoreOptions(retention_ms=600_000))
+    store.announce("c", 0, 0, gauges(1))
+    for i in range(3_000):
+        store.append_row("c", 0, START_MS + 1000 * i, row([float(i)]))
+        if i % 100 == 0:
+            store.maintain(START_MS + 1000 * i, 1.0)
+    store.maintain(START_MS + 3_000_000, 1.0)
+    left_ms = next(iter(samples_of(store.snapshot()).values()))[0][0]
+    for until_ms, lost_ms in ((START_MS + 500_000, 500_000), (left_ms + 5000, left_ms - START_MS)):
+        limits = {"f:c": (until_ms, until_ms, 0)}
+        answer = everything(store).answer(
+            FeedRequest(1, 1, 0, {"f:c": (START_MS, START_MS, 0)}, 0, 1000, limits=limits)
+        )
+        assert (answer.lost_ms, answer.cursors) == (lost_ms, limits)
+        assert sum(len(times) for _, times, _ in answer.series) == max(0, (until_ms - left_ms) // 1000 + 1)
+
+
+def test_an_end_behind_a_row_that_is_gone() -> None:
+    """An aggregator that is killed may lose its last rows, which were sent: what ended then gets its marker."""
+    rows: list[tuple[int, list[float | None]]] = [(START_MS, [1.0, 2.0]), (START_MS + 3000, [1.0, None])]
+    follower = Follower(everything(filled(rows, gauges(2))), 100)
+    follower.cursors = {"f:c": (START_MS + 1000, START_MS + 1000, 0)}
+    follower.follow()
+    assert list(follower.by_labels(markers=True).values()) == [
+        [(START_MS + 3000, bits(1))],
+        [(START_MS + 3000, STALE_BYTES)],
+    ]
+
+
 def test_an_hour_sealed_and_merged() -> None:
     """What lies in blocks comes as what lies in the head does, bit for bit, in every window."""
     store = Store()

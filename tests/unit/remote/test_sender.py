@@ -297,6 +297,67 @@ def test_a_killed_sender_repeats_its_request_before_anything_newer(machine: Mach
     assert machine.counts.dropped == {"repeated": 30}
 
 
+NEWEST_FIRST = ', "send": {"newest_first": true}'
+
+
+def _append(machine: Machine, rows: range) -> None:
+    for i in rows:
+        machine.store.append_row("c", 0, START_MS + 1000 * i, row([i + 0.5 * n for n in range(3)]))
+
+
+def _times(receiver: FaultReceiver) -> list[list[int]]:
+    """The seconds that each request tells of."""
+    return [
+        sorted({(t_ms - START_MS) // 1000 for _, samples in one.content.series for t_ms, _ in samples})
+        for one in receiver.requests
+    ]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_the_newest_first(machine: Machine, tmp_path: Path, killed: bool) -> None:
+    """After an outage the newest sample goes first; the gap is filled behind it, by a successor too."""
+    text = json("URL", NEWEST_FIRST)
+    with FaultReceiver() as receiver:
+        destination = text.replace("URL", receiver.url)
+        receiver.always = Fault(503)
+        with running(machine.sender(destination, folder=tmp_path)) as end:
+            wait_for("a failure", lambda: machine.counts.failed)
+            _append(machine, range(10, 200))
+            receiver.always, receiver.faults = None, [Fault(503)] if not killed else []
+            if killed:
+                wait_for("the newest", lambda: len(receiver.requests) >= 2)
+            else:
+                end()
+        if killed:
+            machine.slot = Slot(SLOT_BYTES)
+            with running(machine.sender(destination, folder=tmp_path)) as end:
+                end()
+        first, newest, *rest = _times(receiver)
+        assert (first, newest) == (list(range(10)), [199])
+        assert sorted({t for some in rest for t in some} - {200, 199}) == list(range(10, 199))
+        found = {labels: sorted(set(samples)) for labels, samples in receiver.samples().items()}
+        assert found == machine.expected()
+    assert not machine.counts.dropped and not machine.counts.lost_s
+
+
+def test_a_gap_that_is_refused_does_not_keep_the_newest(machine: Machine) -> None:
+    """A receiver may want what is too old for it again and again: after a few times it is dropped, and counted."""
+    with FaultReceiver() as receiver:
+        receiver.always = Fault(503)
+        with running(machine.sender(json(receiver.url, NEWEST_FIRST))) as end:
+            wait_for("a failure", lambda: machine.counts.failed)
+            _append(machine, range(10, 100))
+            receiver.refuses = lambda content: any(
+                START_MS + 10_000 <= t_ms < START_MS + 99_000 for _, samples in content.series for t_ms, _ in samples
+            )
+            receiver.always = None
+            for i in range(99, 110):
+                _append(machine, range(max(100, i), i + 1))
+                wait_for("the newest", lambda i=i: [i] in _times(receiver))  # type: ignore[misc]
+            wait_for("the drop", lambda: machine.counts.dropped == {"http_500": 3 * 89})
+            end()
+
+
 def test_another_aggregator(machine: Machine) -> None:
     """Its refs are others: labels are learned anew, and none is given to another series."""
     with FaultReceiver() as receiver, running(machine.sender(json(receiver.url))):
