@@ -150,7 +150,7 @@ def test_https(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with closing(HttpPage(endpoint, {}, 1000)) as page:
             with pytest.raises(PageError, match="certificate is not trusted") as error:
                 page.read(10)
-            assert error.value.reason == "connect"
+            assert error.value.reason == "tls"
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.crt"))
         with closing(HttpPage(endpoint, {}, 1000)) as page:
             assert [page.read(10).body for _ in range(2)] == [b"abc", b"abc"]
