@@ -354,6 +354,14 @@ def test_real_nan_is_a_value_and_the_marker_is_none() -> None:
     assert engine.instant(store, "count_over_time(x[10s])", 2000).values.tolist() == [[2.0]]
 
 
+@pytest.mark.parametrize("op", ["</", ">/"])
+def test_operators_of_native_histograms_are_an_error(op: str) -> None:
+    """They are of the language, but there are no native histograms here that they could trim."""
+    with pytest.raises(QueryError, match="trims native histograms, which are not stored here") as caught:
+        Engine().instant(Memory({series("x"): [(0, 1.0)]}), f"x {op} 1", 0)
+    assert caught.value.kind == "execution"
+
+
 def test_hashes_of_limit_ratio_split_the_series() -> None:
     """A ratio and its negative counterpart together select all series."""
     store = Memory({series("x", i=str(i)): [(0, 1.0)] for i in range(200)})
