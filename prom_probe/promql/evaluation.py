@@ -214,15 +214,19 @@ class Evaluator:
         budget.hold(_STEP_BYTES * self.steps)
         for group in groups:
             budget.read(group.samples)
-            table, absent = group.table, None
-            if not group.dense:
-                values = group.values
-                table, absent = Whole(values), is_stale(values)
-                if not absent.any():
-                    absent = None
-            drop = [False] * len(group.labels)
-            times = np.atleast_2d(group.timestamps)
-            yield from self._batch(group.labels, drop, times, group.line, table, absent, ends, range_ms)
+            times, line, drop = np.atleast_2d(group.timestamps), group.line, [False] * len(group.labels)
+            if group.dense:
+                yield from self._batch(group.labels, drop, times, line, group.table, None, ends, range_ms)
+                continue
+            values = group.values
+            height = max(1, BLOCK // values.shape[1])
+            for top in range(0, len(values), height):
+                rows = slice(top, top + height)
+                own, lines = (times, None) if line is None else (times[line[rows]], np.arange(len(values[rows])))
+                gaps = is_stale(values[rows])
+                absent = gaps if gaps.any() else None
+                some = Whole(values[rows])
+                yield from self._batch(group.labels[rows], drop[rows], own, lines, some, absent, ends, range_ms)
 
     def _subquery_windows(self, node: Subquery) -> tuple[int, Iterator[Batch]]:
         ends = self.ends(node.at, node.offset_ms)

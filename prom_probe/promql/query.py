@@ -67,34 +67,33 @@ class Query:
         """The most series that there may be, and the series in batches that keep arrays small.
 
         `steps`: how many values of each series will be asked for or made. `sparse`: so few that most batches are never
-        decoded as a whole. The memory of one batch is booked until the last one is done.
+        decoded as a whole. The memory of each batch is booked until the next one.
         """
         budget = self.budget
         try:
-            series, samples = self.queryable.count(mint, maxt, matchers, deadline=budget.deadline)
+            series, _ = self.queryable.count(mint, maxt, matchers, deadline=budget.deadline)
         except RegexTimeout:
             raise timed_out() from None
-        batch = (_SPARSE_FACTOR if sparse else 1) * BLOCK * series // max(samples, 1)
-        batch = 1 << max(1, batch).bit_length() - 1  # the same for a window that moves: the decode cache keeps batches
-        batch = max(1, min(MAX_BATCH, batch, BLOCK // steps, series))
-        size = 8 * batch * samples // max(series, 1)
-        size += 2 * min(8 * BLOCK, size)  # for decoding it
-        return series, self._batches(matchers, mint, maxt, batch, size) if series else iter(())
+        batch = max(1, min(MAX_BATCH, BLOCK // steps, series))
+        values = (_SPARSE_FACTOR if sparse else 1) * BLOCK
+        return series, self._batches(matchers, mint, maxt, batch, values) if series else iter(())
 
     def _batches(
-        self, matchers: Sequence[Matcher], mint: int, maxt: int, batch: int, size: int
+        self, matchers: Sequence[Matcher], mint: int, maxt: int, batch: int, values: int
     ) -> Iterator[SeriesGroup]:
         budget = self.budget
-        budget.hold(size)
         try:
             for group in self.queryable.select(
-                mint, maxt, matchers, batch=batch, several=True, deadline=budget.deadline
+                mint, maxt, matchers, batch=batch, most_values=values, deadline=budget.deadline
             ):
                 budget.check()
+                size = 8 * len(group.labels) * group.timestamps.shape[-1]
+                size += 2 * min(8 * BLOCK, size)  # for decoding it
+                budget.hold(size)
                 yield group
+                budget.hold(-size)
         except RegexTimeout:
             raise timed_out() from None
-        budget.hold(-size)
 
 
 class Evaluation(Protocol):

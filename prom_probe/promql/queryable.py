@@ -23,12 +23,13 @@ class Queryable(Protocol):
         matchers: Sequence[Matcher],
         *,
         batch: int = 128,
-        several: bool = False,
+        most_values: int | None = None,
         deadline: float | None = None,
     ) -> Iterator[SeriesGroup]:
         """The matching series' samples with mint <= t <= maxt (ms), groups of at most `batch` series.
 
-        `several`: a group may have several timelines.
+        With `most_values`, a group has at most that many values, unless it is a single series, and may have several
+        timelines.
         Lazy: memory depends on the batch, not on the selection. Series without samples in the range are left out, each
         series comes once.
         """

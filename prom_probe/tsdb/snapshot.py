@@ -56,13 +56,13 @@ class Snapshot:
         matchers: Sequence[Matcher],
         *,
         batch: int = 128,
-        several: bool = False,
+        most_values: int | None = None,
         deadline: float | None = None,
     ) -> Iterator[SeriesGroup]:
         """The matching series' samples in the range, decoded group by group as the caller asks."""
         for views, members, buckets in self._selected(mint, maxt, matchers, deadline).shares:
             if buckets is not None:
-                yield from views[0].groups(buckets, batch, self._cache, several=several)
+                yield from views[0].groups(buckets, batch, most_values, self._cache)
             else:
                 yield from self._merged(views, members, mint, maxt)
 
@@ -139,7 +139,7 @@ class Snapshot:
             groups = [
                 group
                 for view in views
-                for group in view.groups(view.buckets([series], mint, maxt, self._cache), 1, self._cache, several=False)
+                for group in view.groups(view.buckets([series], mint, maxt, self._cache), 1, None, self._cache)
             ]
             if groups:
                 yield groups[0] if len(groups) == 1 else merge(groups)

@@ -98,25 +98,25 @@ class StreamView:
                         others.append(series)
                 left = others
 
-    def groups(self, buckets: Sequence[Bucket], batch: int, cache: Cache, *, several: bool) -> Iterator[SeriesGroup]:
-        """The samples of `buckets`, at most `batch` series a group; `several`: of several timelines, where these are
-        alike.
-        """
+    def groups(self, buckets: Sequence[Bucket], batch: int, values: int | None, cache: Cache) -> Iterator[SeriesGroup]:
+        """The samples of `buckets`, at most `batch` series a group; `values`: see `promql.queryable`."""
         small: list[Bucket] = []
         alone: list[Bucket] = []
         for bucket in buckets:
-            (small if several and 2 * len(bucket[1]) <= batch and _once(bucket) else alone).append(bucket)
-        for alike in _alike(small, batch):
+            together = values is not None and 2 * len(bucket[1]) <= _height(bucket, batch, values) and _once(bucket)
+            (small if together else alone).append(bucket)
+        for alike in _alike(small, batch, values or 0):
             if len(alike) == 1:
                 alone += alike
                 continue
             group = self._together(alike, cache)
             if group is not None:
                 yield group
-        for spans, some in alone:
-            times = _times(spans, cache)
-            for start in range(0, len(some), batch):
-                group = _read(spans, times, some[start : start + batch], cache)
+        for bucket in alone:
+            spans, some = bucket
+            times, height = _times(spans, cache), _height(bucket, batch, values)
+            for start in range(0, len(some), height):
+                group = _read(spans, times, some[start : start + height], cache)
                 if group is not None:
                     yield group
 
@@ -162,8 +162,10 @@ class StreamView:
             pieces = list(self._pieces)  # a piece outside the range may take precedence within it
         if self._shared:
             spans = self._spans([_PieceTimeline(piece, 0) for piece in pieces], mint, maxt, cache)
+            members = sorted(members, key=attrgetter("ref"))
+            if self._in_order:
+                return _lifetimes(spans, members)
             some = list(self.within(members, mint, maxt)) if spans else []
-            some.sort(key=attrgetter("ref"))
             return [(spans, some)] if some else []
         refs = [series.ref for series in members]
         keys: dict[tuple[Hashable, ...], list[IndexedSeries]] = {}
@@ -191,8 +193,30 @@ class StreamView:
         return out
 
 
-def _alike(buckets: Sequence[Bucket], batch: int) -> Iterator[list[Bucket]]:
-    """The buckets, together where they have about as many rows, at most `batch` series at a time.
+def _lifetimes(spans: Sequence[_RowSpan], members: Sequence[IndexedSeries]) -> list[Bucket]:
+    """The `members` of a stream with one timeline, by the pieces in which they are.
+
+    Their rows go from their first piece to their last one, and on to the row after that, in which they are absent:
+    so a series takes time and counts for limits only while it lasts.
+    """
+    refs = [series.ref for series in members]
+    first, last = [-1] * len(refs), [-1] * len(refs)
+    for number, span in enumerate(spans):
+        for place, timeline in enumerate(span.part.piece.timelines_of(refs)):
+            if timeline is not None:
+                last[place] = number
+                if first[place] < 0:
+                    first[place] = number
+    found: dict[tuple[int, int], list[IndexedSeries]] = {}
+    for series, lifetime in zip(members, zip(first, last, strict=True), strict=True):
+        if lifetime[0] >= 0:
+            found.setdefault(lifetime, []).append(series)
+    after = [span._replace(hi=span.lo + 1) for span in spans]
+    return [([*spans[begin : end + 1], *after[end + 1 : end + 2]], some) for (begin, end), some in found.items()]
+
+
+def _alike(buckets: Sequence[Bucket], batch: int, values: int) -> Iterator[list[Bucket]]:
+    """The buckets, together where they have about as many rows: at most `batch` series and `values` at a time.
 
     In their order, so that the next query finds the same ones together in the decode cache.
     """
@@ -201,7 +225,8 @@ def _alike(buckets: Sequence[Bucket], batch: int) -> Iterator[list[Bucket]]:
         rows = _rows(bucket)
         for place, (first, some) in enumerate(begun):
             if _FILLED * max(first, rows) <= min(first, rows):
-                if sum(len(members) for _, members in some) + len(bucket[1]) <= batch:
+                members = sum(len(members) for _, members in some) + len(bucket[1])
+                if members <= batch and members * max(map(_rows, (bucket, *some))) <= values:
                     some.append(bucket)
                     break
                 yield begun.pop(place)[1]
@@ -211,6 +236,14 @@ def _alike(buckets: Sequence[Bucket], batch: int) -> Iterator[list[Bucket]]:
             begun.append((rows, [bucket]))
     for _, some in begun:
         yield some
+
+
+def _height(bucket: Bucket, batch: int, values: int | None) -> int:
+    """How many of its series a group may have."""
+    if values is None:
+        return batch
+    # A power of two is the same when a window moves: the decode cache has the same groups.
+    return min(batch, 1 << max(1, values // max(1, _rows(bucket))).bit_length() - 1)
 
 
 def _once(bucket: Bucket) -> bool:

@@ -66,14 +66,15 @@ class Memory:
         matchers: Sequence[Matcher],
         *,
         batch: int = 128,
-        several: bool = False,
+        most_values: int | None = None,
         deadline: float | None = None,
     ) -> Iterator[SeriesGroup]:
         chosen = self._chosen(mint, maxt, matchers, deadline)
+        batch = _height(batch, most_values, max((len(points) for _, points in chosen), default=0))
         batches = (
             [chosen[i : i + batch] for i in range(0, len(chosen), batch)] if self._together else [[s] for s in chosen]
         )
-        if several and not self._together:
+        if most_values is not None and not self._together:
             for at in range(0, len(chosen), few := min(batch, 4)):
                 self._on_group()
                 yield _several(chosen[at : at + few])
@@ -118,6 +119,10 @@ class Memory:
         return found
 
 
+def _height(batch: int, most_values: int | None, length: int) -> int:
+    return batch if most_values is None else max(1, min(batch, most_values // max(1, length)))
+
+
 def _several(chosen: Sequence[tuple[Labels, dict[int, float]]]) -> SeriesGroup:
     """A group of series with timelines of their own, or common ones where these are equal."""
     by_times: dict[tuple[int, ...], list[tuple[Labels, list[float]]]] = {}
@@ -151,11 +156,12 @@ class Grid:
         matchers: Sequence[Matcher],
         *,
         batch: int = 128,
-        several: bool = False,
+        most_values: int | None = None,
         deadline: float | None = None,
     ) -> Iterator[SeriesGroup]:
         rows = self._rows(matchers)
         within = slice(*self._times.searchsorted((mint, maxt + 1)).tolist())
+        batch = _height(batch, most_values, within.stop - within.start)
         for at in range(0, len(rows), batch):
             some = rows[at : at + batch]
             values = self._values[some, within]

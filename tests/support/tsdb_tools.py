@@ -84,11 +84,12 @@ def samples_of(
 def _of_several_timelines(snapshot: Snapshot, mint: int, maxt: int, matchers: Sequence[Matcher], batch: int) -> Samples:
     """The same, from groups that may have several timelines; checks what these promise."""
     out: Samples = {}
-    for group in snapshot.select(mint, maxt, matchers, batch=batch, several=True):
+    for group in snapshot.select(mint, maxt, matchers, batch=batch, most_values=5000):
         times, line = np.atleast_2d(group.timestamps), group.line
         line = np.zeros(len(group.labels), np.int64) if line is None else line
         values, (timelines, length) = group.values, times.shape
         assert values.shape == (len(line), length) and len(line) <= batch
+        assert values.size <= 5000 or len(line) == 1
         assert not values.flags.writeable and not times.flags.writeable
         assert sorted({*line.tolist()}) == list(range(timelines)) and (np.diff(line) >= 0).all()
         index = np.random.default_rng(length).integers(0, length, (timelines, 7))
