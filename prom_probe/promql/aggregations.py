@@ -13,7 +13,7 @@ from prom_probe.promql.budget import Budget
 from prom_probe.promql.functions.labels import is_label_name
 from prom_probe.promql.label_hash import label_hash
 from prom_probe.promql.literals import quote
-from prom_probe.promql.quantile import go_float, note_bad_quantiles, quantile
+from prom_probe.promql.quantile import go_float, note_worst_quantiles, quantile
 from prom_probe.promql.query import Evaluation
 from prom_probe.promql.result import QueryError
 from prom_probe.promql.values import LABELS_BYTES, Bools, Floats, Ints, Vector, empty
@@ -98,7 +98,7 @@ def aggregate(ev: Evaluation, node: Aggregate) -> Vector:
     if param is not None and node.op in _CHOICES:
         return _choose(ev, node, param, vector)
     if param is not None:
-        note_bad_quantiles(ev, param, node.param or node)
+        note_worst_quantiles(ev, param, node.param or node)
     if not vector.labels:
         return empty(ev.steps)
     groups = Groups(vector, node.grouping, node.without, ev.query.budget)

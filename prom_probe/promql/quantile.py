@@ -45,12 +45,17 @@ def outside(q: Floats, found: Floats) -> Floats:
     return np.where(np.isnan(q), np.nan, np.where(q < 0, -np.inf, np.where(q > 1, np.inf, found)))
 
 
+def note_worst_quantiles(ev: Evaluation, q: Floats, argument: Node) -> None:
+    """Warn of the largest and the smallest quantile outside 0..1, and of NaN: what the aggregation warns of."""
+    note_bad_quantiles(
+        ev, np.array([*q[np.isnan(q)][:1], q[q > 1].max(initial=1.0), q[q < 0].min(initial=0.0)]), argument
+    )
+
+
 def note_bad_quantiles(ev: Evaluation, q: Floats, argument: Node) -> None:
-    """Warn once of each kind of quantile outside 0..1."""
-    for bad in (q[np.isnan(q)][:1], q[q > 1].max(initial=1.0, keepdims=True), q[q < 0].min(initial=0.0, keepdims=True)):
-        for one in bad:
-            if not 0 <= one <= 1:
-                ev.query.warn(f"quantile value should be between 0 and 1, got {go_float(float(one))}", argument.start)
+    """Warn of each quantile outside 0..1."""
+    for one in np.unique(q[~((q >= 0) & (q <= 1))]).tolist():
+        ev.query.warn(f"quantile value should be between 0 and 1, got {go_float(one)}", argument.start)
 
 
 def go_float(value: float) -> str:

@@ -166,8 +166,7 @@ def _mad(windows: Windows) -> tuple[Floats, Bools]:
 
 def _quantile_over_time(ev: Evaluation, node: Call) -> Value:
     vector = over_windows(ev, node, _quantile)
-    if vector.labels:
-        note_bad_quantiles(ev, ev.scalar(node.args[0]), node.args[0])
+    note_bad_quantiles(ev, ev.scalar(node.args[0])[vector.present.any(axis=0)], node.args[0])
     return vector
 
 
