@@ -11,7 +11,7 @@ MINUTES ?= 10
 VERSIONS := 3.11 3.12 3.13 3.14
 STAMP := $(VENV)/installed
 
-.PHONY: run quick test test-all jobs lowest lint bench faults soak docs dashboards pictures golden checkov debootstrap clean
+.PHONY: run quick test test-all jobs lowest lint bench faults soak docs dashboards pictures golden dist checkov debootstrap clean
 
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
@@ -90,6 +90,13 @@ dashboards: $(STAMP)-test ## grafana/dashboards from grafana/panels.py
 pictures: $(STAMP)-test ## docs/pictures from two runs of two minutes; needs node, npm and chromium
 	$(BIN)/python -m tests.grafana_render.pictures
 	$(BIN)/python -m tests.grafana_render.page_pictures
+
+dist: $(VENV)/bin/pip ## sdist and wheel in dist/, checked as the index would
+	rm -rf dist
+	$(BIN)/pip install --quiet --disable-pip-version-check build twine check-wheel-contents
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
 
 checkov: $(STAMP)-test ## Checkov's opinion on the manifests and the Dockerfile; installs 300 MB
 	test -x .venv-checkov/bin/checkov || { $(PYTHON) -m venv .venv-checkov && .venv-checkov/bin/pip install --quiet checkov; }

@@ -93,7 +93,7 @@ ELSEWHERE = (
     Elsewhere(r"helm (?:install|upgrade|uninstall) .*", "there is no cluster", _chart),
     Elsewhere(r"docker (?:compose|build) .*", "there is no engine; tests/deploy replays it", _file),
     Elsewhere(r"systemctl .*", "it would change this machine", _unit),
-    Elsewhere(r"pip install .*", "it is installed", lambda text: None),
+    Elsewhere(r"pip (?:install|uninstall) .*", "tests/release does, in environments of their own", lambda text: None),
     Elsewhere(r"prom-probe top\b.*", "it draws in a terminal; tests/e2e/test_top.py drives it", _with_help),
     Elsewhere(r"systemd-run .*", "it needs systemd and its user's session", _limited),
     Elsewhere(r"python -m (?:bench|pytest)\b.*", "they run for minutes", _module),

@@ -42,11 +42,17 @@ class Failed(AssertionError):
 class Shell:
     """The page's folder holds what tests/docs/scratch has, links to the checkout, and what the page itself writes.
 
+    `programs` is the folder of another installation's programs, in place of the checkout's.
     Ports are free ones, in the page's text and files too; `prom-probe query` finds them by PROM_PROBE_URL.
     """
 
     def __init__(
-        self, page: Page, folder: Path, rows: Sequence[Elsewhere] = ELSEWHERE, patience_s: float = DEADLINE_S
+        self,
+        page: Page,
+        folder: Path,
+        rows: Sequence[Elsewhere] = ELSEWHERE,
+        patience_s: float = DEADLINE_S,
+        programs: Path | None = None,
     ) -> None:
         self._page = page
         self._folder = folder
@@ -59,13 +65,15 @@ class Shell:
         self._status = 0
         self.used: set[str] = set()  # patterns of the rows that were needed
         self.ran = 0
-        for name in ("bench", "deploy", "docs", "grafana", "prom_probe", "tests", "Makefile", "pyproject.toml"):
+        for name in ("bench", "deploy", "docs", "grafana", "tests", "Makefile", "pyproject.toml"):
             (folder / name).symlink_to(ROOT / name)
+        if programs is None:
+            (folder / "prom_probe").symlink_to(ROOT / "prom_probe")
         for file in (Path(__file__).parent / "scratch").iterdir():
             (folder / file.name).write_text(self._local(file.read_text()))
         self._env = {
             **os.environ,
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": f"{programs or Path(sys.executable).parent}:{os.environ['PATH']}",
             "HOME": str(folder),
             "XDG_STATE_HOME": str(folder / "state"),
             "PROM_PROBE_RUN_KEEP": "10",  # in a container too
