@@ -16,6 +16,7 @@ from prom_probe.promql.budget import Budget, timed_out
 from prom_probe.promql.durations import QueryTimes
 from prom_probe.promql.lexer import place
 from prom_probe.promql.queryable import Queryable
+from prom_probe.promql.sample_counts import SampleCounts
 from prom_probe.promql.values import Floats, Ints, Samples, Value, Vector, merged, without_names
 from prom_probe.promql.windows import BLOCK, Windows
 
@@ -109,6 +110,10 @@ class Evaluation(Protocol):
     @property
     def steps(self) -> int:
         """How many steps there are."""
+
+    @property
+    def counts(self) -> SampleCounts | None:
+        """Those of the samples, where asked for."""
 
     def eval(self, node: Node) -> Value:
         """The node's value; its memory stays booked until that of the node above it is."""

@@ -30,6 +30,11 @@ class SampleCounts:
         self.total += windows.count.sum(axis=0) * times
         self.read += _fresh(windows.first, windows.end).sum(axis=0) * times
 
+    def add_samples(self, first: Ints, end: Ints) -> None:
+        """Of one series, at each step those from `first` up to, not including, `end` (indexes that ascend)."""
+        self.total += end - first
+        self.read += _fresh(first[np.newaxis], end[np.newaxis])[0]
+
     def add_repeated(self, once: SampleCounts) -> None:
         """Those of an expression that was evaluated for the first step and stands for all."""
         self.total += once.total[0]

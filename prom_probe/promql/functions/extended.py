@@ -162,7 +162,10 @@ def _computed(ev: Evaluation, selector: Selector, range_ms: int, compute: Comput
     rows = VectorBuilder(len(samples.labels), ev.steps, budget.hold)
     for labels, (times, values) in zip(samples.labels, samples.samples, strict=True):
         budget.check()
-        found, present = compute(_Series(times, values), starts, ends, lookback_ms)
+        series = _Series(times, values)
+        found, present = compute(series, starts, ends, lookback_ms)
+        if ev.counts is not None:
+            ev.counts.add_samples(series.first_after(starts - lookback_ms), series.first_after(ends + ahead_ms))
         rows.add([labels], [False], found[np.newaxis], present[np.newaxis])
     vector = rows.vector()
     return vector.sorted() if ev.steps == 1 else vector

@@ -69,8 +69,8 @@ def _unbounded(node: Node) -> bool:
             return True
         case Call():  # its regex may backtrack
             return node.name == "label_replace"
-        case Selector():
-            return any(map(_wide, node.matchers))
+        case Selector():  # an extended one reads more than its range
+            return node.extension != "" or any(map(_wide, node.matchers))
         case _:
             return False
 

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import pytest
 
+from prom_probe.model.feature import Feature
 from prom_probe.model.labels import Labels, make_labels
 from prom_probe.model.matcher import Matcher
 from prom_probe.model.regex import RegexTimeout
@@ -331,12 +332,19 @@ class Counting:
         ("up + up + up + up + up + up + up", 1, 60, 1, True),
         ("up + up + up + up + up + up + up", 1, 600, 1, False),
         ("1" + " + 1" * 199, 0, 0, 1, False),
+        ("max_over_time(up[step()])", 1, 3600, 60, True),
+        ("max_over_time(up[100 * step()])", 30, 3600, 600, False),
+        ("max_over_time(up[range()])", 30, 3600, 600, False),
+        ("up smoothed", 1, 0, 1, False),
+        ("rate(up[1m] anchored)", 1, 0, 1, False),
     ],
 )
 def test_what_runs_on_the_loop(expr: str, series: int, range_s: int, step_s: int, small: bool) -> None:
     """Queries that read and make few values, including wrong ones."""
     snapshot: Any = Counting(series)
-    assert is_small(snapshot, expr, NOW_MS - range_s * 1000, NOW_MS, step_s * 1000, 300_000) is small
+    assert (
+        is_small(snapshot, expr, NOW_MS - range_s * 1000, NOW_MS, step_s * 1000, 300_000, frozenset(Feature)) is small
+    )
 
 
 def test_the_first_query_and_heavy_ones_leave_the_loop() -> None:
