@@ -31,6 +31,9 @@ _LEAST_SAMPLES = WINDOW_ROWS
 # How many series' labels are kept; beyond that all are told anew.
 _MOST_LABELS = 20_000
 
+# At the end of a run, how soon to ask again what was not answered.
+_RETRY_S = 0.05
+
 # How long a failure that goes on is not logged again.
 _QUIET_S = 60.0
 _WORDS_CHARS = 300
@@ -88,6 +91,7 @@ class Sender:
         self._session = int.from_bytes(os.urandom(4), "little")
         self._feed = 0
         self._held: tuple[int, FeedAnswer] | None = None  # with its lane
+        self._answered = False  # whether the last question was
         self._newest_first = destination.send.newest_first
         self._gap_waits = False  # for the next success of a newer request
         self._gap_failures = 0  # of the gap's next request, while newer ones are accepted
@@ -114,6 +118,8 @@ class Sender:
                     self._deliver(outgoing)
                 elif self._state.gaps:
                     self._stopping.wait(self._poll_s)
+                elif stopping and not self._answered:  # an aggregator that is being started again
+                    time.sleep(_RETRY_S)
                 else:
                     self._settle()
                     if stopping:
@@ -197,6 +203,7 @@ class Sender:
             lane=lane,
             patience_s=min(ANSWER_S, self._end_s - time.monotonic()),
         )
+        self._answered = answer is not None
         if answer is None:
             self._session += 1  # the labels in a lost answer have to be told again
         return answer

@@ -220,6 +220,7 @@ def _storing_workers(shared: Shared) -> list[Worker]:
         wanted=lambda: bool(shared.config.destinations),
         grace_s=shared.config.remote_write_flush_timeout + GRACE_S,
         stage=SENDER_STAGE,
+        finish=lambda seconds: partial(run_sender, shared, flush_s=seconds),
     )
     return [sender, Worker(AGGREGATOR, partial(run_aggregator, shared), stage=LAST_STAGE)]
 

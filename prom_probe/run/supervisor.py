@@ -76,7 +76,8 @@ class Worker:
 
     It is started only when `wanted` says that there is work for it. It gets `grace_s` between SIGTERM and SIGKILL.
     After `max_crashes` in a row, each within HEALTHY_AFTER_S of its start, it is given up (0: never). At the end, those
-    of a lower `stage` end first.
+    of a lower `stage` end first. One that has something to do then has a `finish`, which gives the `main` that does
+    just that within so many seconds: it is started if the worker is dead, and again if it dies of it.
     """
 
     def __init__(
@@ -88,8 +89,10 @@ class Worker:
         grace_s: float = GRACE_S,
         max_crashes: int = 0,
         stage: int = FIRST_STAGE,
+        finish: Callable[[float], Callable[[int], None]] | None = None,
     ) -> None:
         self.stage = stage
+        self.finish = finish
         self.name = name
         self.main = main
         self.wanted = wanted
@@ -266,7 +269,7 @@ class Supervisor:
         if not self._attempt("kill", send, False):
             self._untold.append(number)
 
-    def _start(self, worker: Worker) -> None:
+    def _start(self, worker: Worker, main: Callable[[int], None] | None = None) -> None:
         wanted = self._attempt("open", worker.wanted, None)
         if wanted is None:
             self._postpone(worker)
@@ -278,7 +281,7 @@ class Supervisor:
         worker.due_s = _NEVER
         worker.started_s = self._kernel.now_s()
         try:
-            worker.pid = self._kernel.start(worker.name, worker.main)
+            worker.pid = self._kernel.start(worker.name, main or worker.main)
         except OSError as error:
             self._postpone(worker)
             self._board.failed("fork")
@@ -391,17 +394,42 @@ class Supervisor:
 
     def _stop_workers(self) -> None:
         """End the workers, those first whose samples others still take. SIGKILL after the grace."""
-        for listener in self._listeners:
-            listener.sock.close()  # the aggregator has its own
         for stage in sorted({worker.stage for worker in self._workers}):
+            if stage == LAST_STAGE:
+                for listener in self._listeners:
+                    listener.sock.close()  # the aggregator has its own
             group = [worker for worker in self._workers if worker.stage == stage]
             for worker in group:
                 if worker.pid:
                     self._send(worker, signal.SIGTERM)
             start_s = self._kernel.now_s()
             for worker in sorted(group, key=lambda worker: worker.grace_s):
-                if not self._wait_for_end(worker, start_s + worker.grace_s):
+                until_s = start_s + worker.grace_s
+                if worker.finish is not None and self._attempt("open", worker.wanted, False):
+                    self._finish(worker, worker.finish, until_s)
+                if not self._wait_for_end(worker, until_s):
                     self._kill(worker)
+
+    def _finish(self, worker: Worker, finish: Callable[[float], Callable[[int], None]], deadline_s: float) -> None:
+        """See that a worker does what it has to do at the end; start it, and those that it needs, while they are dead.
+
+        The last GRACE_S before the deadline are for the end of the process itself.
+        """
+        needed = [other for other in self._workers if other.stage > worker.stage]
+        for each in (worker, *needed):
+            if not each.pid:
+                each.backoff_s, each.due_s = BACKOFF_FIRST_S, self._kernel.now_s()
+        while (now_s := self._kernel.now_s()) < deadline_s - GRACE_S:
+            for each in (worker, *needed):
+                status = self._maybe_reap(each) if each.pid else None
+                if each is worker and status == 0:
+                    each.pid = 0
+                    return
+                if status is not None:
+                    self._ended(each, status)
+                if not each.pid and now_s >= each.due_s:
+                    self._start(each, finish(deadline_s - GRACE_S - now_s) if each is worker else None)
+            self._kernel.wait(min(deadline_s - GRACE_S, now_s + _POLL_S))
 
     def _wait_for_end(self, worker: Worker, deadline_s: float) -> bool:
         """Whether the worker has ended by the deadline."""

@@ -79,8 +79,8 @@ def run_scraper(shared: Shared, name: str, lifeline: int) -> None:
     scraper.run()
 
 
-def run_sender(shared: Shared, lifeline: int) -> None:
-    """The remote write worker: sends until SIGTERM, and then what is left."""
+def run_sender(shared: Shared, lifeline: int, flush_s: float | None = None) -> None:
+    """The remote write worker: sends until SIGTERM, and then what is left; with `flush_s` only that, for so long."""
     early: list[int] = []  # a run can end before this worker is ready
     signal.signal(signal.SIGTERM, lambda number, frame: early.append(number))
     from prom_probe.remote.sending import Sending, make_senders
@@ -92,9 +92,10 @@ def run_sender(shared: Shared, lifeline: int) -> None:
     assert shared.feed is not None, "it is started only where there is a destination"
     start_ms = round(1000 * (time.time() - (time.monotonic() - shared.started_s)))
     senders = make_senders(shared.config, shared.feed.sender, shared.sent, start_ms, log)
-    sending = Sending(senders, shared.config.remote_write_flush_timeout, lifeline=lifeline)
+    timeout_s = flush_s if flush_s is not None else shared.config.remote_write_flush_timeout
+    sending = Sending(senders, timeout_s, lifeline=lifeline)
     signal.signal(signal.SIGTERM, lambda number, frame: sending.stop())
-    if early:
+    if early or flush_s is not None:
         sending.stop()
     sending.run()
 

@@ -123,6 +123,25 @@ def test_a_pods_end_is_flushed() -> None:
         assert samples[-1][0] == samples[-2][0] + 1
 
 
+@pytest.mark.parametrize("victims", [["remote_write"], ["remote_write", "aggregator"]])
+def test_the_end_is_flushed_by_a_sender_that_was_dead(victims: list[str], tmp_path: Path) -> None:
+    """Killed again and again, it is waiting for its next start when COMMAND ends."""
+    with FaultReceiver() as receiver:
+        flags = [f"--remote-write.url={receiver.url}", f"--storage.tsdb.path={tmp_path / 'run'}"]
+        with Sidecar("--", "sleep", "1000", flags=flags) as sidecar:
+            wait_for("the first", lambda: receiver.of("proctree_processes"))
+            for _ in range(3):
+                wait_for("the workers", lambda: all(sidecar.worker(name) for name in victims))
+                for name in victims:
+                    os.kill(sidecar.worker(name), signal.SIGKILL)
+                wait_for("its end", lambda: not any(sidecar.worker(name) for name in victims))
+            sidecar.process.terminate()
+            assert sidecar.wait() == -signal.SIGTERM
+        (samples,) = receiver.of("proctree_processes").values()
+        assert samples[-1][1] == STALE_BYTES
+        assert samples[-1][0] == samples[-2][0] + 1
+
+
 def test_what_a_scrape_would_show() -> None:
     """The names and labels of /metrics, with job and instance; local series stay here."""
     with FaultReceiver() as receiver:

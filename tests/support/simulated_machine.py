@@ -256,3 +256,14 @@ def worker(
     stage: int = 0,
 ) -> Worker:
     return Worker(name, lambda lifeline: None, wanted=wanted, grace_s=grace_s, max_crashes=max_crashes, stage=stage)
+
+
+def sender(flush_s: float = 10.0) -> Worker:
+    """A worker that has something to do at the end."""
+    return Worker(
+        "sender",
+        lambda lifeline: None,
+        grace_s=flush_s + rules.GRACE_S,
+        stage=rules.SENDER_STAGE,
+        finish=lambda seconds: lambda lifeline: None,
+    )

@@ -35,6 +35,7 @@ from tests.support.simulated_machine import (
     Host,
     Sim,
     SimCommand,
+    sender,
     worker,
 )
 
@@ -55,6 +56,49 @@ def test_workers_start_in_their_order_and_end_before_the_aggregator() -> None:
     ]
     assert sim.times("SIGTERM a") == sim.times("SIGTERM b") == [5]
     assert 6.2 <= sim.times("SIGTERM aggregator")[0] < 6.3
+
+
+def test_a_sender_that_is_dead_at_the_end_is_started_for_it() -> None:
+    """And again if it dies of it; what it asks for its samples ends after it."""
+    sim = Sim()
+    asking = sender()
+    asking.backoff_s = 30.0
+    sim.after(4, lambda: sim.end("sender"))
+    sim.signal_after(5, TERM)
+    sim.after(6, lambda: sim.end("sender"))
+    sim.after(8, lambda: sim.end("sender", 0))
+    Host(sim, worker(), asking).run()
+    assert sim.times("start sender") == pytest.approx([0, 5, 6.1], abs=0.1)
+    assert sim.times("SIGTERM sender") == []
+    assert sim.times("SIGTERM aggregator") == pytest.approx([8], abs=0.1)
+
+
+def test_an_aggregator_that_is_dead_at_the_end_is_started_for_the_sender() -> None:
+    """Which would get no answer."""
+    sim = Sim()
+    sim.ends_after_s = {"sender": 3.0}
+    sim.after(4.95, lambda: sim.end("aggregator"))
+    sim.signal_after(5, TERM)
+    sim.after(6, lambda: sim.end("aggregator"))
+    Host(sim, sender()).run()
+    assert sim.times("start aggregator") == pytest.approx([0, 5, 6.1], abs=0.1)
+    assert sim.times("SIGTERM aggregator") == pytest.approx([8], abs=0.1)
+
+
+def test_a_sender_that_dies_again_and_again_does_not_keep_the_end() -> None:
+    """It has its time alone; and one that does not end is killed after the grace."""
+    sim = Sim()
+    for tenth in range(400):
+        sim.after(5 + tenth / 10, lambda: sim.end("sender"))
+    sim.signal_after(5, TERM)
+    Host(sim, sender(2.0)).run()
+    assert 3 <= len(sim.times("start sender")) <= 6
+    assert sim.times("SIGTERM aggregator")[0] == pytest.approx(7, abs=0.2)
+    sim = Sim()
+    sim.ends_after_s = {"sender": float("inf")}
+    sim.signal_after(5, TERM)
+    Host(sim, sender(2.0)).run()
+    assert sim.times("SIGKILL sender") == pytest.approx([12], abs=0.1)
 
 
 @pytest.mark.parametrize(
