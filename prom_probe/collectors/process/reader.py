@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from heapq import nlargest
 
 from prom_probe.collectors.odd_rows import OddRows
-from prom_probe.collectors.process.process import ZOMBIE, Process
+from prom_probe.collectors.process.process import ZOMBIE, Image, Process
 from prom_probe.sources.errors import ParseError
 from prom_probe.sources.proc_pid_io import SOURCE, parse_proc_pid_io
 from prom_probe.sources.proc_pid_limits import parse_max_fds
@@ -112,6 +112,7 @@ class ProcessReader:
         """Read a new process once more: it may have executed another program since it was read."""
         if process.gained:  # a second reading of what it has reaped would hide the first
             return
+        process.borrow(Image.OWN)  # what was read of it may have been its parent's
         self._try(_read_stat, process)
         if not process.zombie:
             self._try(_read_memory, process)

@@ -114,6 +114,24 @@ def test_between_vfork_and_exec_memory_counts_as_the_parents(machine: Machine, s
     assert row['proctree_process_resident_memory_bytes{comm="true", pid="101", tree="job"}'] == 7 * 4096
 
 
+def test_a_vforked_child_that_ends_while_it_is_looked_at_has_no_peak(machine: Machine) -> None:
+    """What was read of it was its parent's memory; when it is looked at it has executed its program and ended."""
+    child = {"pid": 101, "ppid": 100, "start": 100_000}
+    asked = iter(range(4))
+
+    def own_pids() -> list[int]:
+        if next(asked) == 3:  # asked for the second time in the second collection: after the readings
+            machine.proc.process(**child, state="Z", resident=0, peak=0, stack=78)  # type: ignore[arg-type]
+        return []
+
+    machine.proc.process(100, 1, resident=1000, stack=77)
+    collector = machine.make(ProcessCollector, PID, own_pids=own_pids)
+    machine.collect(collector)
+    machine.proc.process(**child, resident=1000, stack=77)  # type: ignore[arg-type]
+    row = machine.collect(collector)
+    assert pages(row, "resident_memory_bytes") == pages(row, "resident_memory_max_bytes") == 1000
+
+
 @pytest.mark.parametrize("stack", [0, 77])
 def test_a_copy_of_our_own_image_is_not_the_commands(machine: Machine, stack: int) -> None:
     """Its series, its memory and its peak begin with its exec."""
