@@ -29,7 +29,7 @@ def header_facts(run: RunFacts) -> list[tuple[str, str]]:
         ("Processes", f"{run.processes}"),
         ("Gaps", f"{run.gaps}"),
         ("OOM kills", f"{run.oom_kills}" if run.oom_kills else None),
-        ("Ended then", _large(run, run.ended_with_oom_kill) if run.ended_with_oom_kill else None),
+        ("Largest that ended then", _large(run, run.ended_with_oom_kill) if run.ended_with_oom_kill else None),
         *zip(_PLACES, (_large(run, process) for process in run.largest_processes), strict=False),
     )
     return [(name, printable(value)) for name, value in facts if value]

@@ -7,6 +7,7 @@ import { formatByteRate, formatBytes, formatCount, formatCpus, formatDuration } 
 
 const MOST_ROWS = 200; // more is of no use to read, and slow each second
 const INDENT_EM = 0.9;
+const WHOLE_END = 14; // characters at a command line's end that are never cut: they often tell processes apart
 
 const CELLS = {
   memory: (row) => (row.there ? formatBytes(row.memory) : Number.isFinite(row.peak) ? `peak ${formatBytes(row.peak)}` : '–'),
@@ -97,6 +98,7 @@ export class ProcessTable {
   #create(row) {
     const parts = { swatch: swatch(), name: make('span', { className: 'name' }), note: make('span', { className: 'note' }), command: make('span', { className: 'command' }) };
     const button = make('button', { type: 'button', title: 'Draw this process in the graphs', onclick: () => this.pin(row.key) }, parts.swatch, parts.name);
+    parts.command.append(make('span', { className: 'cut' }), make('span'));
     const first = make('th', { scope: 'row', className: 'text' }, button, parts.note, parts.command);
     const cells = COLUMNS.slice(1).map(({ id }) => [id, make('td', { className: `number ${id}` })]);
     const line = make('tr', {}, first, ...cells.map(([, cell]) => cell));
@@ -109,7 +111,9 @@ export class ProcessTable {
     setText(elements.name, row.name);
     setText(elements.note, row.note ? NOTES[row.note](row) : '');
     const command = row.commandLine && row.commandLine !== row.name ? row.commandLine : '';
-    setText(elements.command, shortCommand(command));
+    const shown = shortCommand(command);
+    setText(elements.command.firstChild, shown.slice(0, -WHOLE_END));
+    setText(elements.command.lastChild, shown.slice(-WHOLE_END));
     elements.command.title = command;
     elements.first.style.paddingLeft = row.depth ? `${row.depth * INDENT_EM}em` : '';
     elements.line.classList.toggle('gone', !row.there);
