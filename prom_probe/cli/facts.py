@@ -175,7 +175,10 @@ class Fact(NamedTuple):
 
 
 def _name(process: LargeProcess | None) -> str | None:
-    return None if process is None else f"{process.cmdline or process.comm} (PID {process.pid})"
+    if process is None:
+        return None
+    name = f"{process.comm} (PID {process.pid})"
+    return f"{name}: {process.cmdline}" if process.cmdline and process.cmdline != process.comm else name
 
 
 def _mean_cpus(run: RunFacts) -> float | None:

@@ -59,5 +59,6 @@ def _storage(run: RunFacts) -> str | None:
 
 def _large(run: RunFacts, process: LargeProcess) -> str:
     peak = _peak(run, process.memory_peak_bytes, process.memory_peak_time)
-    name = shorten(process.cmdline or process.comm, _MOST_CHARACTERS)
-    return f"{name} (PID {process.pid}): {peak}, CPU {human_duration(process.cpu_seconds)}, {process.how_it_ended}"
+    cmdline = f" ({shorten(process.cmdline, _MOST_CHARACTERS)})" if process.cmdline else ""
+    cpu = human_duration(process.cpu_seconds)
+    return f"{process.comm} {process.pid}: {peak}, CPU {cpu}, {process.how_it_ended}{cmdline}"
