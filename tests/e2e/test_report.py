@@ -6,8 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -57,16 +57,23 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
 
 
 @pytest.fixture(scope="module")
-def page(reported: tuple[Path, dict[str, int]]) -> Any:
-    """The report as a person opens it; afterwards nothing may have been complained of, nor asked of anybody."""
-    path, _ = reported
+def browser() -> Iterator[Chromium]:
     with Chromium() as chromium:
         chromium.size(1280, 900)
-        chromium.open(path.as_uri())
-        chromium.wait("a table", "document.querySelectorAll('#processes tbody tr').length >= 2")
         yield chromium
-        assert chromium.complaints() == []
-        assert [url for url in chromium.requests() if not url.startswith(("data:", "about:"))] == [path.as_uri()]
+
+
+@pytest.fixture
+def page(reported: tuple[Path, dict[str, int]], browser: Chromium) -> Iterator[Chromium]:
+    """The report as a person opens it; afterwards nothing may have been complained of, nor asked of anybody."""
+    path, _ = reported
+    browser.events.clear()
+    browser.open("about:blank")
+    browser.open(path.as_uri())
+    browser.wait("a table", "document.querySelectorAll('#processes tbody tr').length >= 2")
+    yield browser
+    assert browser.complaints() == []
+    assert [url for url in browser.requests() if not url.startswith(("data:", "about:"))] == [path.as_uri()]
 
 
 def names(page: Chromium) -> list[str]:
