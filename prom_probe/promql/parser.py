@@ -37,7 +37,7 @@ from prom_probe.promql.lexer import Token
 from prom_probe.promql.literals import fixed, quote
 from prom_probe.promql.parse_duration import RANGE, STEP, parse_length, parse_offset
 from prom_probe.promql.parse_labels import parse_label_names, parse_matchers
-from prom_probe.promql.tokens import AGGREGATIONS, KEYWORDS, Tokens
+from prom_probe.promql.tokens import AGGREGATIONS, KEYWORDS, MAX_FRAMES, Tokens
 
 EVERYTHING = frozenset(Feature)  # for what asks only what an expression is about
 
@@ -51,6 +51,7 @@ _BINDING = {
     "^": 6,
 }
 _POWER = _BINDING["^"]
+_FRAMES = 5  # of Python's stack, from an expression to one in its parentheses
 _POSTFIXES = frozenset(("[", "offset", "@", "anchored", "smoothed"))
 _NOT_METRICS = frozenset(("bool", "on", "ignoring", "group_left", "group_right", "atan2"))
 _WITH_PARAMETER = frozenset(("topk", "bottomk", "quantile", "count_values", "limitk", "limit_ratio"))
@@ -126,6 +127,9 @@ class Parser:
             self.tokens.fail(0, "no expression found in input")
         node = self.expression(1)
         self.end()
+        text = self.tokens.text  # of which no character makes more than two frames
+        if 2 * len(text) > MAX_FRAMES and stack_frames(node) > MAX_FRAMES:
+            self.tokens.fail(0, "expression nests too deeply")
         return node
 
     def end(self) -> None:
@@ -133,14 +137,19 @@ class Parser:
             self.tokens.unexpected()
         self.checks.raise_first()
 
-    def expression(self, least: int) -> Node:
-        """An expression of operators that bind at least as tightly as `least`."""
+    def expression(self, least: int, frames: int = _FRAMES) -> Node:
+        """An expression of operators that bind at least as tightly as `least`.
+
+        `frames`: of Python's stack, between the expression outside and this one.
+        """
         tokens = self.tokens
+        tokens.descend(frames)
         start = tokens.token.start
         node = self.operand()
         while (binding := _BINDING.get(tokens.word, 0)) >= least:
             tokens.count_operator()
             node = self.binary(node, start, binding)
+        tokens.frames -= frames
         return node
 
     def operand(self) -> Node:
@@ -175,7 +184,7 @@ class Parser:
             tokens.count_operator()
             signs.append(tokens.advance())
         literal = tokens.token.kind in ("number", "duration")
-        node = self.expression(_POWER)
+        node = self.expression(_POWER, frames=3)
         for sign in reversed(signs):
             if literal and isinstance(node, Number):
                 node = Number(-node.value if sign.text == "-" else node.value, sign.start, node.as_duration)
@@ -383,7 +392,7 @@ class Parser:
         returns_bool = tokens.accept("bool")
         matching = self.matching()
         rhs_start = tokens.token.start
-        rhs = self.expression(binding + (op != "^"))
+        rhs = self.expression(binding + (op != "^"), frames=2)
         node = Binary(op, lhs, rhs, start, returns_bool, matching)
         self.checks.binary(node, op_start, rhs_start)
         return node
@@ -438,20 +447,39 @@ def _retargeted(node: Node, target: Selector | Subquery) -> Node:
     return replace(node, selector=target) if isinstance(node, Matrix) and isinstance(target, Selector) else target
 
 
+# About how many frames of Python's stack a node's evaluation puts between it and the nodes below.
+_FRAMES_OF = {Call: 5, Aggregate: 5, Subquery: 6, Binary: 3, Negate: 2}  # the others have none below, or no value
+
+
+def stack_frames(node: Node) -> int:
+    """The most frames that evaluating a tree takes; without recursion, as the tree may be too deep for it."""
+    deepest = 0
+    left: list[tuple[Node, int]] = [(node, 0)]
+    while left:
+        node, frames = left.pop()
+        frames += _FRAMES_OF.get(type(node), 0)
+        deepest = max(deepest, frames)
+        left += [(child, frames) for child in children(node)]
+    return deepest
+
+
+def children(node: Node) -> Sequence[Node]:
+    """The expressions in an expression, in the order of the text."""
+    match node:
+        case Subquery() | Negate() | Wrapped():
+            return (node.expr,)
+        case Call():
+            return node.args
+        case Aggregate():
+            return (node.expr,) if node.param is None else (node.param, node.expr)
+        case Binary():
+            return (node.lhs, node.rhs)
+        case _:
+            return ()
+
+
 def selectors(node: Node) -> Sequence[Selector]:
     """The selectors of an expression, in the order of the text."""
-    match node:
-        case Selector():
-            return [node]
-        case Matrix():
-            return [node.selector]
-        case Subquery() | Negate() | Wrapped():
-            return selectors(node.expr)
-        case Call():
-            return [found for argument in node.args for found in selectors(argument)]
-        case Aggregate():
-            return [*(selectors(node.param) if node.param else ()), *selectors(node.expr)]
-        case Binary():
-            return [*selectors(node.lhs), *selectors(node.rhs)]
-        case _:
-            return []
+    if isinstance(node, Selector | Matrix):
+        return [node if isinstance(node, Selector) else node.selector]
+    return [found for child in children(node) for found in selectors(child)]

@@ -11,6 +11,7 @@ from prom_probe.promql.result import QueryError
 MAX_BYTES = 16 * 1024
 MAX_NESTING = 100  # of parentheses, calls, ranges and subqueries
 MAX_OPERATORS = 200  # of a whole query, signs included
+MAX_FRAMES = 700  # of Python's stack, which has a thousand
 
 AGGREGATIONS = frozenset(("sum", "avg", "count", "min", "max", "group", "stddev", "stdvar")) | {
     *("topk", "bottomk", "quantile", "count_values", "limitk", "limit_ratio")
@@ -26,7 +27,7 @@ _LONGEST_SHOWN = 10  # characters of a string in an error
 class Tokens:
     """`token` is the next one; `word` is its text, in lower case, if it is an identifier or a sign, else ""."""
 
-    __slots__ = ("_lexer", "_nesting", "_operators", "open_aggregations", "text", "token", "word")
+    __slots__ = ("_lexer", "_nesting", "_operators", "frames", "open_aggregations", "text", "token", "word")
 
     def __init__(self, text: str) -> None:
         """Raises QueryError (bad_data) for a query that is too long."""
@@ -36,7 +37,7 @@ class Tokens:
         self.text = text
         self.open_aggregations = 0
         self._lexer = lex(text)
-        self._nesting = self._operators = 0
+        self._nesting = self._operators = self.frames = 0
         self._take()
 
     def _take(self) -> None:
@@ -73,6 +74,12 @@ class Tokens:
 
     def leave(self) -> None:
         self._nesting -= 1
+
+    def descend(self, frames: int) -> None:
+        """Counts calls from one expression to one inside it; they are to be taken off at its end."""
+        self.frames += frames
+        if self.frames > MAX_FRAMES:
+            self.fail(self.token.start, "expression nests too deeply")
 
     def count_operator(self) -> None:
         self._operators += 1

@@ -14,7 +14,9 @@ from prom_probe.model.labels import Labels
 from prom_probe.model.sample import STALE
 from prom_probe.promql.engine import Engine
 from prom_probe.promql.limits import QueryLimits
+from prom_probe.promql.parser import parse
 from prom_probe.promql.result import QueryError, Result
+from prom_probe.promql.syntax import written
 from prom_probe.promql.values import without_name
 from tests.support.promql_tools import Grid, Memory, Sample, series
 from tests.support.waiting import DEADLINE_S
@@ -412,3 +414,35 @@ def test_processes_that_come_and_go_are_evaluated_as_each_alone(call: str) -> No
     assert alone.present is not None
     assert together.present.tolist() == alone.present.tolist()
     assert together.values[together.present].tolist() == pytest.approx(alone.values[alone.present].tolist())
+
+
+NESTED = [
+    ("abs(x+-", ")"),
+    ("topk(1, x^-", ")"),
+    ("rate((x+-", ")[1m:1m])"),
+    ("label_replace(x or -", ',"a","b","c","d")'),
+    ("histogram_quantile(1, x*", ")"),
+    ("sum by (a) ((x+", "))"),
+    ("x-(x^", ")+x"),
+    ("-", "+x"),
+]
+
+
+@pytest.mark.parametrize(("opening", "closing"), NESTED)
+def test_the_deepest_queries_are_evaluated(opening: str, closing: str) -> None:
+    """What the parser lets pass nests no deeper than Python's stack allows; the rest is an error of the query."""
+    store = Memory({series("x"): [(0, 1.0)]})
+    depths = []
+    for depth in range(1, 110):
+        text = opening * depth + "x" + closing * depth
+        try:
+            parse(text)
+        except QueryError as error:
+            assert "nests" in str(error) or "more than" in str(error)
+            continue
+        depths.append(depth)
+    assert depths == list(range(1, max(depths) + 1))
+    assert 20 < max(depths) < 109
+    text = opening * max(depths) + "x" + closing * max(depths)
+    Engine().range(store, text, 0, 60_000, 60_000)
+    assert written(text).pretty()
