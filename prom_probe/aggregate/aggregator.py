@@ -12,7 +12,7 @@ from prom_probe.aggregate import families as own
 from prom_probe.aggregate.unreadable import UnreadableSources
 from prom_probe.history.history import PROCESS_COLLECTOR, History
 from prom_probe.model.family import Column
-from prom_probe.model.meter import Cell, Histogram, Meter
+from prom_probe.model.meter import Cell, Histogram, Meter, RareCell
 from prom_probe.model.run_event import RunEvent
 from prom_probe.ring.codec import Announce, Batch, CodecError, Frame, Happened, Reaped, decode
 from prom_probe.ring.consumer import Consumer
@@ -40,7 +40,7 @@ class CollectorState:
         self.runs = meter.cell(own.COLLECTOR_RUNS.family, collector=name)
         self.success = meter.cell(own.COLLECTOR_SUCCESS.family, collector=name)
         self.duration = meter.cell(own.COLLECTOR_DURATION.family, collector=name)
-        self.overruns = meter.cell(own.COLLECTOR_OVERRUNS.family, collector=name)
+        self.overruns = meter.rare(own.COLLECTOR_OVERRUNS.family, collector=name)
         for cell in self._cells():
             cell.set(0)  # it may return after it was forgotten
         self.held: deque[Batch] = deque()
@@ -48,7 +48,7 @@ class CollectorState:
         self.last_ms = 0
         self.alive = False
 
-    def _cells(self) -> tuple[Cell, ...]:
+    def _cells(self) -> tuple[Cell | RareCell, ...]:
         return self.runs, self.success, self.duration, self.overruns
 
     def forget(self) -> None:
@@ -83,6 +83,7 @@ class Aggregator:
         self._store = store
         self.rings: dict[str, Consumer] = {}
         self._meter = meter
+        self._damaged = meter.rare(own.TSDB_DAMAGED.family) if store.options.path is not None else None
         self._intervals = intervals
         self._started_s = started_s
         self._log = log
@@ -261,10 +262,10 @@ class Aggregator:
         cell(own.TSDB_DROPPED_SAMPLES.family).set(stats.dropped)
         cell(own.TSDB_SEALED_BLOCKS.family).set(stats.sealed)
         cell(own.TSDB_MERGED_BLOCKS.family).set(stats.merged)
-        if self._store.options.path is not None:
+        if self._damaged is not None:
             cell(own.TSDB_PERSISTENT.family).set(stats.persistent)
             cell(own.TSDB_DISK_ERRORS.family).set(stats.disk_errors)
-            cell(own.TSDB_DAMAGED.family).set(stats.damaged)
+            self._damaged.set(stats.damaged)
             cell(own.TSDB_WAL.family).set(stats.wal_bytes)
             cell(own.TSDB_BLOCK_FILES.family).set(stats.block_file_bytes)
             cell(own.TSDB_MAPPED.family).set(stats.mapped_bytes)

@@ -18,7 +18,8 @@ COLLECTOR_DURATION = define("prom_probe_collector_duration_seconds", "gauge", "s
     definition="From the begin to the end of `collect`, encoding left out.", platforms="all")
 COLLECTOR_OVERRUNS = define("prom_probe_collector_overruns_total", "counter", "",
     "Beats skipped because a collection took too long.", labels="collector", source=_COLLECTIONS,
-    definition="Count of beats that a worker skipped because it was still at an earlier one.",
+    definition="Count of beats that a worker skipped because it was still at an earlier one. Absent from /metrics "
+    "until there is one.",
     platforms="all", essential=True)
 BEAT_DELAY = define("prom_probe_worker_beat_delay_seconds", "histogram", "seconds", "How late the worker began a beat.",
     labels="worker", source="the monotonic clock, read in the worker",
@@ -68,7 +69,8 @@ TSDB_DISK_ERRORS = define("prom_probe_tsdb_disk_errors_total", "counter", "", "W
 TSDB_DAMAGED = define("prom_probe_tsdb_damaged_total", "counter", "",
     "Damage found in the stored files at the start.", source=_STORE,
     definition="Count of files set aside, of damaged parts of the log, and of records of no use without those. An "
-    "incomplete write at the end of the log, as a crash leaves it, is not counted; absent without --storage.tsdb.path.",
+    "incomplete write at the end of the log, as a crash leaves it, is not counted; absent without --storage.tsdb.path, "
+    "and from /metrics until there is one.",
     platforms="all", essential=True)
 TSDB_WAL = define("prom_probe_tsdb_wal_bytes", "gauge", "bytes", "Bytes of the write-ahead log.", source=_STORE,
     definition="Sizes of the log's segments; absent without --storage.tsdb.path.", platforms="all")
@@ -95,13 +97,14 @@ RELOAD_TIME = define("prom_probe_config_last_reload_success_timestamp_seconds", 
     "When settings were last read successfully.", source="the wall clock", definition="Seconds since 1970.",
     platforms="all")
 UPTIME = define("prom_probe_uptime_seconds", "gauge", "seconds", "Time since prom_probe was started.",
-    source="the monotonic clock", definition="Since the supervisor's start.", platforms="all", essential=True)
+    source="the monotonic clock", definition="Since the supervisor's start.", platforms="all")
 UNREADABLE = define("prom_probe_sources_unreadable", "gauge", "",
     "Sources that could not be read at the last collection.", source="the newest collections",
     definition="Count of the sources for which `prom_probe_source_readable` is 0.", platforms="all", essential=True)
 LOG_DROPPED = define("prom_probe_log_dropped_lines_total", "counter", "", "Log lines that could not be written.",
     source="the log of each process",
-    definition="Count of lines dropped because whoever reads stderr was behind or gone, or the disk full.",
+    definition="Count of lines dropped because whoever reads stderr was behind or gone, or the disk full. Absent from "
+    "/metrics until there is one.",
     platforms="all", essential=True)
 SUPERVISOR_ERRORS = define("prom_probe_supervisor_errors_total", "counter", "",
     "What the supervisor asked of the operating system in vain, and tries again.", labels="call",

@@ -142,8 +142,10 @@ async def aggregate(inputs: AggregatorInputs) -> None:
         inputs.bell.clear()
         aggregator.drain()
 
+    log_dropped = meter.rare(own.LOG_DROPPED.family)
+
     def tick() -> None:
-        meter.cell(own.LOG_DROPPED.family).set(inputs.dropped_lines())
+        log_dropped.set(inputs.dropped_lines())
         for call, count in inputs.supervisor_errors().items():
             meter.cell(own.SUPERVISOR_ERRORS.family, call=call).set(count)
         if inputs.feed is not None:

@@ -1,7 +1,8 @@
 """Our own metrics: counters, gauges and histograms, kept directly in the row of a layout."""
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from prom_probe.model.family import Column, Family
 from prom_probe.model.labels import Labels, make_labels
@@ -27,6 +28,32 @@ class Cell:
     def end(self) -> None:
         """End the series until the next `set`."""
         self._layout.row[self._index] = STALE
+
+
+class RareCell:
+    """A counter whose series begins with its first count, unless /metrics shows everything: most stay at 0 for ever."""
+
+    __slots__ = ("_cell", "_make")
+
+    def __init__(self, make: Callable[[], Cell], *, at_once: bool) -> None:
+        self._make = make
+        self._cell = make() if at_once else None
+
+    def add(self, amount: float = 1.0) -> None:
+        if self._cell is None:
+            self._cell = self._make()
+        self._cell.add(amount)
+
+    def set(self, value: float) -> None:
+        if self._cell is None and value:
+            self._cell = self._make()
+        if self._cell is not None:
+            self._cell.set(value)
+
+    def end(self) -> None:
+        """End the series until the next `set`."""
+        if self._cell is not None:
+            self._cell.end()
 
 
 class Histogram:
@@ -66,6 +93,10 @@ class Meter:
             self.layout.row[group.start] = 0.0
             cell = self._cells[key] = Cell(self.layout, group.start)
         return cell
+
+    def rare(self, family: Family, **labels: str) -> RareCell:
+        """The counter with these labels, whose series begins with its first count."""
+        return RareCell(partial(self.cell, family, **labels), at_once=self.shows_detail)
 
     def histogram(self, family: Family, bounds: Sequence[float], **labels: str) -> Histogram:
         """The histogram with these labels and these upper bounds (ascending, without +Inf)."""
