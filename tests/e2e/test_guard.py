@@ -161,35 +161,6 @@ def test_the_largest_expressions_are_answered(loaded: Loaded) -> None:
     assert loaded.instant("+".join(["1"] * 201)).status == 200
 
 
-TIMES: dict[str, tuple[dict[str, int], str]] = {
-    "11,001 steps": (
-        {"start": 0, "end": 11_001, "step": 1},
-        "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
-    ),
-    "step 0": (
-        {"start": 0, "end": 10, "step": 0},
-        'invalid parameter "step": zero or negative query resolution step widths are not accepted.'
-        " Try a positive integer",
-    ),
-    "negative step": (
-        {"start": 0, "end": 10, "step": -1},
-        'invalid parameter "step": zero or negative query resolution step widths are not accepted.'
-        " Try a positive integer",
-    ),
-    "end before start": (
-        {"start": 10, "end": 9, "step": 1},
-        'invalid parameter "end": end timestamp must not be before start time',
-    ),
-}
-
-
-@pytest.mark.parametrize("name", TIMES)
-def test_times_that_make_no_sense(loaded: Loaded, name: str) -> None:
-    """Ranges that Prometheus refuses are refused, in its words."""
-    form, text = TIMES[name]
-    assert loaded.get("/api/v1/query_range", {"query": "x", **form}).error == (400, "bad_data", text)
-
-
 # -- errors beside Prometheus's
 
 ASKED: tuple[tuple[str, dict[str, str]], ...] = (
@@ -236,16 +207,6 @@ def test_errors_are_those_of_prometheus(loaded: Loaded) -> None:
             if ours != theirs:
                 different[path, str(form)] = (ours, theirs)
     assert not different
-
-
-@pytest.mark.parametrize(
-    ("method", "path"), [("DELETE", "/api/v1/query"), ("PUT", "/api/v1/labels"), ("POST", "/api/v1/rules")]
-)
-def test_methods_that_are_not_taken(loaded: Loaded, method: str, path: str) -> None:
-    """They are answered 405, in plain text."""
-    answer = loaded.get(path, method=method)
-    assert answer.status == 405
-    assert answer.error == (405, "", "")
 
 
 # -- time

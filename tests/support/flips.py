@@ -10,7 +10,7 @@ from prom_probe.model.labels import make_labels
 from prom_probe.tsdb.disk import wal
 from prom_probe.tsdb.disk.segment import SegmentReader
 from prom_probe.tsdb.store import Store, StoreOptions
-from tests.support.disk_tools import small_pieces, stored
+from tests.support.disk_tools import small_pieces, stored, wait_for_disk
 from tests.support.tsdb_tools import Samples, drain, gauges, row, samples_of
 
 
@@ -22,13 +22,11 @@ def make_sample(path: Path) -> Path:
         for beat in range(36):
             store.append_row("c", 0, beat * 1000, row([beat / 3, float(beat)]))
             drain(store, beat * 1000)
-            assert store._journal is not None
-            store._journal.wait()
+            wait_for_disk(store)
         for beat in range(36, 40):
             store.append_row("c", 0, beat * 1000, row([beat / 3, float(beat)]))
             store.append(make_labels("x"), beat * 1000, beat / 7)
-            assert store._journal is not None
-            store._journal.wait()
+            wait_for_disk(store)
         store.close()
     assert list(path.glob("*.block")) and list(path.glob("*.log"))
     return path

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from prom_probe.cli.main import cli
 from prom_probe.tsdb.disk import file_ops
 from prom_probe.tsdb.store import Store, StoreOptions
-from tests.support.disk_tools import small_pieces, stored
+from tests.support.disk_tools import small_pieces, stored, wait_for_disk
 from tests.support.tsdb_tools import drain, gauges, row
 
 
@@ -25,8 +25,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
             store.append_row("c", 0, beat * 1000, row([beat / 3, 1.0]))
             if beat < 90:
                 drain(store, beat * 1000)
-            assert store._journal is not None
-            store._journal.wait()
+            wait_for_disk(store)
         store.close()
     return path
 

@@ -44,6 +44,14 @@ def flush(history: History, store: Store, now_s: float) -> None:
     wait_for_disk(store)
 
 
+def stored_life(folder: Path) -> tuple[History, Store]:
+    """What has lived, and is on the disk."""
+    history, store = open_history(folder)
+    live(history, store)
+    flush(history, store, 1002.0)
+    return history, store
+
+
 def test_processes_of_a_range_the_largest_first() -> None:
     """By their samples, and by tree."""
     history, store = open_history(None)
@@ -132,9 +140,7 @@ def test_what_is_older_than_the_oldest_sample_goes_with_it() -> None:
 
 def test_a_run_that_ended_is_found_as_it_was(tmp_path: Path) -> None:
     """Processes, events and the run itself."""
-    history, store = open_history(tmp_path / "s")
-    live(history, store)
-    flush(history, store, 1002.0)
+    history, store = stored_life(tmp_path / "s")
     history.command_ended(1002.5, 1, None, duration_s=2.25, cpu_seconds=1.5)
     history.close(1003.0)
     before = history.shot()
@@ -150,9 +156,7 @@ def test_a_run_that_ended_is_found_as_it_was(tmp_path: Path) -> None:
 
 def test_of_a_run_that_was_killed_everything_ends_with_the_samples(tmp_path: Path) -> None:
     """Nobody saw the end of what lived."""
-    history, store = open_history(tmp_path / "s")
-    live(history, store)
-    flush(history, store, 1002.0)
+    history, store = stored_life(tmp_path / "s")
     store.close()  # without `history.close`
     shot = StoredHistory(Store.open_read_only(str(tmp_path / "s"))).shot()
     assert {one.pid: one.end for one in shot.processes(*ALWAYS)} == {7: 1002.0, 8: 1001.9}
@@ -161,9 +165,7 @@ def test_of_a_run_that_was_killed_everything_ends_with_the_samples(tmp_path: Pat
 
 def test_an_aggregator_that_comes_back_continues_the_records(tmp_path: Path) -> None:
     """The process that lives goes on; the run has not ended."""
-    history, store = open_history(tmp_path / "s")
-    live(history, store)
-    flush(history, store, 1002.0)
+    history, store = stored_life(tmp_path / "s")
     store.close()
     again, store = open_history(tmp_path / "s")
     assert again.shot().run.end is None
@@ -192,9 +194,7 @@ def test_an_aggregator_that_was_asked_to_end_continues_too(tmp_path: Path) -> No
 
 def test_another_run_in_the_same_directory_has_what_was_before(tmp_path: Path) -> None:
     """What lived when the earlier run was killed ended with its samples."""
-    history, store = open_history(tmp_path / "s")
-    live(history, store)
-    flush(history, store, 1002.0)
+    history, store = stored_life(tmp_path / "s")
     store.close()
     other, store = open_history(tmp_path / "s", start=5000.0)
     assert {one.pid: one.end for one in other.shot().processes(*ALWAYS)} == {7: 1002.0, 8: 1001.9}
@@ -218,9 +218,7 @@ def test_another_run_ends_the_series_of_the_one_before(tmp_path: Path) -> None:
 
 def test_a_damaged_record_costs_that_record(tmp_path: Path) -> None:
     """The others are found, the damage is counted, and the file is kept as it was."""
-    history, store = open_history(tmp_path / "s")
-    live(history, store)
-    flush(history, store, 1002.0)
+    history, store = stored_life(tmp_path / "s")
     history.happened(RunEvent(1002.1, "throttled", "app"))
     flush(history, store, 1003.0)
     store.close()
@@ -243,9 +241,7 @@ def test_a_damaged_record_costs_that_record(tmp_path: Path) -> None:
 
 def test_a_crash_in_the_middle_of_a_write_costs_that_write(tmp_path: Path) -> None:
     """A record that is cut off is no damage: what was before it is there."""
-    history, store = open_history(tmp_path / "s")
-    live(history, store)
-    flush(history, store, 1002.0)
+    history, store = stored_life(tmp_path / "s")
     history.happened(RunEvent(1002.1, "throttled", "app"))
     flush(history, store, 1003.0)
     store.close()
@@ -295,9 +291,7 @@ def test_the_file_does_not_grow_for_ever(tmp_path: Path) -> None:
 
 def test_verify_names_what_is_damaged(tmp_path: Path) -> None:
     """And repair leaves nothing to name."""
-    history, store = open_history(tmp_path / "s")
-    live(history, store)
-    flush(history, store, 1002.0)
+    history, store = stored_life(tmp_path / "s")
     store.close()
     path = str(tmp_path / "s")
     assert verify(path).faults == []

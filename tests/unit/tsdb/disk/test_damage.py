@@ -13,7 +13,7 @@ from prom_probe.model.labels import make_labels
 from prom_probe.tsdb.disk import evidence, file_ops, wal
 from prom_probe.tsdb.disk.segment import Damage, SegmentReader
 from prom_probe.tsdb.store import Store, StoreOptions
-from tests.support.disk_tools import Disk, stored
+from tests.support.disk_tools import Disk, stored, wait_for_disk
 from tests.support.tsdb_tools import Samples, gauges, row, samples_of
 
 _BEATS = 40
@@ -114,8 +114,7 @@ def test_a_flipped_bit_in_a_checkpoints_introduction_costs_no_sample(tmp_path: P
         for beat in range(10):
             store.append_row("c", 0, beat * 1000, row([beat / 3, 1.0, 2.0]))
             store.append(make_labels("x"), beat * 1000, float(beat))
-            assert store._journal is not None
-            store._journal.wait()
+            wait_for_disk(store)
         disk.heal()
         store.close()
     before, segment = stored(path), _segment(path)

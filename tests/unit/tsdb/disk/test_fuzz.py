@@ -17,7 +17,7 @@ from prom_probe.tsdb.disk.folder import FORMAT
 from prom_probe.tsdb.disk.segment import SegmentReader
 from prom_probe.tsdb.encoding.record import BlockError
 from prom_probe.tsdb.store import StorageError, Store, StoreOptions
-from tests.support.disk_tools import small_pieces
+from tests.support.disk_tools import small_pieces, wait_for_disk
 from tests.support.memory import folder_in_memory
 from tests.support.tsdb_tools import ALWAYS, Samples, drain, gauges, row, samples_of
 
@@ -35,8 +35,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 store.append(make_labels("x", {"i": str(beat % 3)}), beat * 1000, beat / 7)
             if beat < 50:
                 drain(store, beat * 1000)
-        assert store._journal is not None
-        store._journal.wait()
+        wait_for_disk(store)
         store.close()
     assert len(list(path.glob("*.block"))) >= 2 and len(list(path.glob("*.log"))) >= 1
     return path
