@@ -156,7 +156,7 @@ def test_a_run_that_ended_is_found_as_it_was(tmp_path: Path) -> None:
 
 def test_of_a_run_that_was_killed_everything_ends_with_the_samples(tmp_path: Path) -> None:
     """Nobody saw the end of what lived."""
-    history, store = stored_life(tmp_path / "s")
+    _, store = stored_life(tmp_path / "s")
     store.close()  # without `history.close`
     shot = StoredHistory(Store.open_read_only(str(tmp_path / "s"))).shot()
     assert {one.pid: one.end for one in shot.processes(*ALWAYS)} == {7: 1002.0, 8: 1001.9}
@@ -165,7 +165,7 @@ def test_of_a_run_that_was_killed_everything_ends_with_the_samples(tmp_path: Pat
 
 def test_an_aggregator_that_comes_back_continues_the_records(tmp_path: Path) -> None:
     """The process that lives goes on; the run has not ended."""
-    history, store = stored_life(tmp_path / "s")
+    _, store = stored_life(tmp_path / "s")
     store.close()
     again, store = open_history(tmp_path / "s")
     assert again.shot().run.end is None
@@ -194,7 +194,7 @@ def test_an_aggregator_that_was_asked_to_end_continues_too(tmp_path: Path) -> No
 
 def test_another_run_in_the_same_directory_has_what_was_before(tmp_path: Path) -> None:
     """What lived when the earlier run was killed ended with its samples."""
-    history, store = stored_life(tmp_path / "s")
+    _, store = stored_life(tmp_path / "s")
     store.close()
     other, store = open_history(tmp_path / "s", start=5000.0)
     assert {one.pid: one.end for one in other.shot().processes(*ALWAYS)} == {7: 1002.0, 8: 1001.9}
@@ -291,7 +291,7 @@ def test_the_file_does_not_grow_for_ever(tmp_path: Path) -> None:
 
 def test_verify_names_what_is_damaged(tmp_path: Path) -> None:
     """And repair leaves nothing to name."""
-    history, store = stored_life(tmp_path / "s")
+    _, store = stored_life(tmp_path / "s")
     store.close()
     path = str(tmp_path / "s")
     assert verify(path).faults == []
