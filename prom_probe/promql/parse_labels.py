@@ -15,12 +15,13 @@ def parse_matchers(tokens: Tokens) -> list[Matcher]:
     """What stands between braces, which are consumed too; a string alone is the metric's name."""
     tokens.expect("{")
     matchers: list[Matcher] = []
-    while not tokens.accept("}"):
+    while tokens.word != "}":
         if matchers:
             tokens.expect(",", _MATCHING, '"," or "}"')
-            if tokens.accept("}"):
+            if tokens.word == "}":
                 break
         matchers.append(_parse_matcher(tokens))
+    tokens.advance()
     return matchers
 
 
@@ -52,10 +53,10 @@ def parse_label_names(tokens: Tokens) -> tuple[str, ...]:
     """A list of labels in parentheses, which are consumed too."""
     tokens.expect("(", _GROUPING, '"("')
     names: list[str] = []
-    while not tokens.accept(")"):
+    while tokens.word != ")":
         if names:
             tokens.expect(",", _GROUPING, '"," or ")"')
-            if tokens.accept(")"):
+            if tokens.word == ")":
                 break
         kind, text, start = tokens.token
         if kind == "string":
@@ -67,6 +68,7 @@ def parse_label_names(tokens: Tokens) -> tuple[str, ...]:
             tokens.advance()
         else:
             tokens.unexpected(_GROUPING, "label")
+    tokens.advance()
     return tuple(names)
 
 
