@@ -44,6 +44,17 @@ class KeptRequest(NamedTuple):
     done: bool  # the sender was told so, at once
 
 
+class RawRequest(NamedTuple):
+    """A request as it came, and the status that answered it, 0 for none."""
+
+    method: str
+    headers: dict[str, str]
+    body: bytes
+    began_s: float  # monotonic
+    ended_s: float
+    status: int
+
+
 class FaultReceiver:
     """Answers the next requests by `faults`, one each, and all others by 204, or as `behind` answers.
 
@@ -64,6 +75,7 @@ class FaultReceiver:
         self.refuses: Callable[[ReadRequest], bool] = lambda content: False  # such requests are answered by 500
         self.knows_v2 = False
         self.requests: list[KeptRequest] = []
+        self.raw: list[RawRequest] = []  # all of them
         self.refused = 0
         self.violations: list[Violation] = []
         self._lock = threading.Lock()
@@ -122,7 +134,7 @@ class FaultReceiver:
             raise self.violations[0]
 
     def _answer(self, handler: BaseHTTPRequestHandler) -> None:
-        body = handler.rfile.read(int(handler.headers["Content-Length"]))
+        body, began_s = handler.rfile.read(int(handler.headers["Content-Length"])), time.monotonic()
         with self._lock:
             fault = self.always or (self.faults.pop(0) if self.faults else None)
             if fault is None and self._refuses(handler, body):
@@ -139,6 +151,8 @@ class FaultReceiver:
                 self.refused += 1
         if answer.after_s:
             time.sleep(answer.after_s)
+        headers = dict(handler.headers.items())
+        self.raw.append(RawRequest(handler.command, headers, body, began_s, time.monotonic(), answer.status))
         if not answer.status:
             handler.close_connection = True
             return
