@@ -46,6 +46,15 @@ LAYOUTS = [
     ("x*on(a)group_left y", "x * on (a) group_left () y"),
     ("x>bool ignoring(a,b)group_right(c)y", "x > bool ignoring (a, b) group_right (c) y"),
     ("x # of a kind\n+ y", "x + y"),
+    ("x[5m*2+1]", "x[5m * 2 + 1]"),
+    ("x[(5m+step())/2:range()]offset -(1m+30s)@start()", "x[(5m + step()) / 2:range()] @ start() offset -(1m + 30s)"),
+    ("x offset MAX_OF(step(),-1m)", "x offset max_of(step(), -1m)"),
+    ("x offset(5m)", "x offset 5m"),
+    ("rate(x[5m]offset 1m anchored)", "rate(x[5m] anchored offset 1m)"),
+    ("x smoothed@3", "x smoothed @ 3.000"),
+    ("x+fill(0)y", "x + fill (0) y"),
+    ("x/on(a)group_left fill_right(2)fill_left(-1)y", "x / on (a) group_left () fill_left (-1) fill_right (2) y"),
+    ("STEP()+min_of(start(),end())", "step() + min_of(start(), end())"),
     (f"{LONG} > 0.123456789", f"{LONG} > 0.123456789"),
     (f"rate({LONG}[5m]) / rate({LONG}[5m])", f"  rate({LONG}[5m])\n/\n  rate({LONG}[5m])"),
     (
@@ -115,6 +124,9 @@ TREES = [
         ),
     ),
     ('{"x"}', selector(name="")),
+    ("x smoothed", selector(smoothed=True)),
+    ("x[1m + 30s] anchored", selector("matrixSelector", range=90_000, anchored=True)),
+    ("x offset step()", selector(offset=0)),
     (
         "rate(x[5m])",
         {"type": "call", "func": RATE, "args": [selector("matrixSelector", range=300_000)]},
@@ -167,6 +179,7 @@ TREES = [
             ("x + x", "+", matching("one-to-one")),
             ("x or x", "or", matching("many-to-many")),
             ("x / on (a) group_left (b) x", "/", matching("many-to-one", on=True, labels=["a"], include=["b"])),
+            ("x + fill_left (1) x", "+", matching("one-to-one", fillValues={"lhs": 1.0, "rhs": None})),
             ("x ^ ignoring (a) group_right x", "^", matching("one-to-many", labels=["a"])),
         )
     ),
