@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.chromium import Chromium
+from tests.support.waiting import DEADLINE_S
 
 MIB = 1 << 20
 SHARD_MIB = 250
@@ -48,7 +49,7 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
         [*argv, "--", sys.executable, "-c", PROGRAM, str(truth)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=DEADLINE_S,
         env={**os.environ, "TMPDIR": str(folder)},
     )
     assert done.returncode == 7, done.stderr
@@ -120,7 +121,7 @@ def test_a_report_that_cannot_be_written_costs_nothing_else(tmp_path: Path) -> N
     path = tmp_path / "none" / "run.html"
     argv = [sys.executable, "-m", "prom_probe", "run", *LISTEN, f"--report={path}", "--run.keep=0", "--", "false"]
     done = subprocess.run(
-        argv, capture_output=True, text=True, timeout=120, env={**os.environ, "TMPDIR": str(tmp_path)}
+        argv, capture_output=True, text=True, timeout=DEADLINE_S, env={**os.environ, "TMPDIR": str(tmp_path)}
     )
     assert done.returncode == 1
     assert f"{path}: No such file or directory" in done.stderr

@@ -70,7 +70,7 @@ def test_a_run_shows_none(given_by: str, peers: tuple[Peer, Peer], tmp_path: Pat
         flags += [f"--scrape={target}" for target in targets[3:]]
     env = {"PROM_PROBE_SCRAPE": ",".join(targets)} if given_by == "variable" else {}
     with Sidecar(flags=flags, env=env) as sidecar:
-        wait_for("failures", lambda: "down" in sidecar.stderr and "redirect to nowhere" in sidecar.stderr, 20)
+        wait_for("failures", lambda: "down" in sidecar.stderr and "redirect to nowhere" in sidecar.stderr)
         seen = {path: sidecar.get(path)[1] for path in PATHS}
         assert b"<secret>@" in seen["/api/v1/status/flags"]
         pids = [sidecar.process.pid, *children(sidecar.process.pid)]

@@ -21,12 +21,13 @@ def hang(path: Path) -> None:
     os.mkfifo(path)
 
 
-def appear(machine: FakeMachine, hanging: Path) -> None:
-    """A process that is there at once, with all its files, of which one may hang; or else another file does."""
+def appear(machine: FakeMachine, pid: int, name: str, hanging: Path | None = None) -> None:
+    """A child of 7 that is there at once, with all its files, of which one may hang; or else another file does."""
     elsewhere = FakeProc(machine.root / "elsewhere")
-    elsewhere.process(8, 7, b"child", cgroup="0::/app.slice/app\n", utime=50, cmdline="child --serve")
-    hang(elsewhere.root / "8" / hanging.name if hanging.parent.name == "8" else hanging)
-    (elsewhere.root / "8").rename(machine.proc.root / "8")
+    elsewhere.process(pid, 7, name.encode(), cgroup="0::/app.slice/app\n", utime=50, cmdline=f"{name} --serve")
+    if hanging is not None:
+        hang(elsewhere.root / str(pid) / hanging.name if hanging.parent.name == str(pid) else hanging)
+    (elsewhere.root / str(pid)).rename(machine.proc.root / str(pid))
 
 
 @pytest.mark.parametrize(
@@ -48,16 +49,13 @@ def test_a_file_that_never_answers_costs_only_itself(tmp_path: Path, worker: str
     with Sidecar("--watch=serve=cmdline:--serve", "--watch=app=pid:7", flags=flags) as sidecar:
         wait_for("the tree", lambda: sidecar.metric("proctree_processes", tree="app") == 1)
         if worker == "process":
-            appear(machine, tmp_path / file)
-        wait_for(
-            "the watchdog",
-            lambda: sidecar.metric("prom_probe_worker_stuck", worker=worker, source=source) == 1,
-            30,
-        )
+            appear(machine, 8, "child", tmp_path / file)
+        stuck = {"worker": worker, "source": source}
+        wait_for("the watchdog", lambda: sidecar.metric("prom_probe_worker_stuck", **stuck) == 1)
         restarts = "prom_probe_worker_restarts_total"
-        wait_for("its successor", lambda: sidecar.metric(restarts, worker=worker) == 1, 30)
+        wait_for("its successor", lambda: sidecar.metric(restarts, worker=worker) == 1)
         machine.proc.process(7, 1, b"app", cgroup="0::/app.slice/app\n", utime=300)
-        wait_for("the tree's CPU", lambda: cpu(sidecar) == (3 if worker == "system" else 3.5), 30)
+        wait_for("the tree's CPU", lambda: cpu(sidecar) == (3 if worker == "system" else 3.5))
         assert sidecar.value("resets(proctree_cpu_seconds_total{tree='app',mode='user'}[5m])") == 0
         assert sidecar.metric("system_load1") is not None
         log = sidecar.stderr
@@ -74,10 +72,10 @@ def test_a_command_line_that_never_answers_costs_only_itself(tmp_path: Path, wat
     tree = watch.partition("=")[0]
     with Sidecar(f"--watch={watch}", flags=flags) as sidecar:
         wait_for("the tree", lambda: sidecar.metric("proctree_processes", tree=tree) == 1)
-        appear(machine, machine.proc.root / "8/cmdline")
+        appear(machine, 8, "child", machine.proc.root / "8/cmdline")
         kind = {"worker": "process", "source": "/proc/PID/cmdline"}
-        wait_for("its kind", lambda: sidecar.metric("prom_probe_worker_stuck", **kind) == 1, 30)
-        machine.proc.process(9, 7, b"late", cmdline="late --serve")
+        wait_for("its kind", lambda: sidecar.metric("prom_probe_worker_stuck", **kind) == 1)
+        appear(machine, 9, "late")
         wait_for("another process", lambda: sidecar.value('proctree_process_info{cmdline="late --serve"}') == 1)
         assert sidecar.metric("prom_probe_worker_restarts_total", worker="process") == 0
         assert str(machine.proc.root / "8/cmdline") in sidecar.stderr
@@ -97,7 +95,7 @@ def test_the_end_waits_for_no_file(tmp_path: Path) -> None:
         wait_for("the tree", lambda: sidecar.metric("proctree_processes", tree="app") == 1)
         hang(machine.proc.root / "7/status")
         failed = {"collector": "process"}
-        wait_for("missed beats", lambda: sidecar.metric("prom_probe_collector_success", **failed) == 0, 30)
+        wait_for("missed beats", lambda: sidecar.metric("prom_probe_collector_success", **failed) == 0)
         sidecar.process.send_signal(signal.SIGTERM)
         assert sidecar.wait(GRACE_S) == 0  # not even one worker's grace was waited for
         assert "worker did not end in time" in sidecar.stderr

@@ -11,6 +11,7 @@ import pytest
 
 from prom_probe.web.page.static import FOLDER
 from tests.support.programs import program
+from tests.support.waiting import DEADLINE_S
 
 HERE = Path(__file__).with_name("page")
 
@@ -32,7 +33,7 @@ def test_modules(folder: Path, name: str) -> None:
         [program("node"), "--test", str(folder / "tests" / name)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=DEADLINE_S,
         env={**os.environ, "TZ": "Asia/Kolkata"},
     )
     assert done.returncode == 0, done.stdout
