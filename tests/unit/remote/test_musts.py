@@ -20,10 +20,10 @@ from prom_probe.config.remote_write import parse_destination
 from prom_probe.model.labels import Labels
 from prom_probe.model.sample import STALE_BYTES
 from tests.support.fault_receiver import Fault, FaultReceiver, RawRequest
+from tests.support.sender_machine import START_MS, V2, SenderMachine, destination_json
 from tests.support.tsdb_tools import row
 from tests.support.waiting import wait_for
 from tests.support.write_reader import TYPE_V2, Bits, fields, must, read_request
-from tests.unit.remote.test_sender import START_MS, V2, Machine, json
 
 Sent = list[RawRequest]
 
@@ -44,13 +44,13 @@ FAULTS: Mapping[str, list[Fault]] = {
 @cache
 def run(name: str) -> tuple[RawRequest, ...]:
     """All requests of a sender of three series over ten rows, of which one ends before the last two."""
-    machine = Machine()
+    machine = SenderMachine()
     newer = name in ("2.0", "1.0 only", "silent")
     more = f', "queue_config": {{"min_backoff": "{round(1000 * MIN_BACKOFF_S)}ms", "max_backoff": "1s"}}{V2 * newer}'
     try:
         with FaultReceiver(FAULTS[name]) as receiver:
             receiver.knows_v2 = name == "2.0"
-            text = json(receiver.url).partition(', "queue_config"')[0] + more + "}"
+            text = destination_json(receiver.url).partition(', "queue_config"')[0] + more + "}"
             sender = machine.sender(text)
             thread = threading.Thread(target=sender.run)
             thread.start()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import ssl
 import threading
 import time
@@ -14,21 +13,16 @@ from typing import Any
 
 import pytest
 
-from prom_probe.config.remote_write import ExternalLabel, parse_destination
-from prom_probe.log import Log
 from prom_probe.model.labels import make_labels
-from prom_probe.model.sample import STALE_BYTES
-from prom_probe.remote.batch import SentLabels
 from prom_probe.remote.feed import SampleFeed, SeriesChoice
 from prom_probe.remote.feed_client import FeedClient
-from prom_probe.remote.feed_protocol import FeedSockets
 from prom_probe.remote.sender import Sender
-from prom_probe.remote.sender_state import SLOT_BYTES, SendCounts, StateKeeper, read_slot
-from prom_probe.remote.sending import make_message
+from prom_probe.remote.sender_state import SLOT_BYTES
 from prom_probe.remote.verdict import Verdict, judge, retry_after_s
 from prom_probe.ring.slot import Slot
 from prom_probe.tsdb.store import Store
 from tests.support.fault_receiver import Fault, FaultReceiver
+from tests.support.sender_machine import START_MS, V2, SenderMachine, destination_json
 from tests.support.tls import Authority
 from tests.support.tsdb_tools import bits, gauges, row
 from tests.support.waiting import wait_for
@@ -39,78 +33,9 @@ def _holds(receiver: FaultReceiver, expected: dict[Any, list[tuple[int, bytes]]]
     return receiver.samples() == expected
 
 
-START_MS = 1_700_000_000_000
-OWN = make_labels("", {"job": "prom_probe", "instance": "host"})
-
-
-class Machine:
-    """A store, its feed in a thread that stands for the aggregator's loop, and what a sender leaves."""
-
-    def __init__(self, rows: int = 10, series: int = 3) -> None:
-        self.store = Store()
-        self.store.announce("c", 0, 0, gauges(series))
-        for i in range(rows):
-            self.store.append_row("c", 0, START_MS + 1000 * i, row([i + 0.5 * n for n in range(series)]))
-        self.slot = Slot(SLOT_BYTES)
-        self.sockets = FeedSockets()
-        self.feed = SampleFeed(self.store, [SeriesChoice(1, [], 0)])
-        self.log: list[tuple[str, str, dict[str, object]]] = []
-        self._ended = threading.Event()
-        self._loop = threading.Thread(target=self._serve, daemon=True)
-        self._loop.start()
-
-    def _serve(self) -> None:
-        while not self._ended.is_set():
-            if select.select([self.sockets.aggregator], [], [], 0.02)[0]:
-                self.feed.serve(self.sockets.aggregator)
-
-    def close(self) -> None:
-        self._ended.set()
-        self._loop.join()
-        self.sockets.aggregator.close()
-        self.sockets.sender.close()
-
-    def sender(self, destination: str, *, folder: Path | None = None, external: dict[str, str] | None = None) -> Sender:
-        """As the worker makes it; retries come at once."""
-        found = parse_destination(destination)
-
-        class Noted(Log):
-            def __call__(log, level: str, message: str, **fields: object) -> None:
-                self.log.append((level, message, fields))
-
-        keeper = StateKeeper(self.slot, str(folder) if folder else None, lambda level, text: None)
-        given = [ExternalLabel(*pair) for pair in (external or {}).items()]
-        labels = SentLabels(found, OWN, given, make_message(found))
-        return Sender(
-            0,
-            found,
-            labels,
-            FeedClient(self.sockets.sender),
-            keeper,
-            start_ms=0,
-            poll_s=0.02,
-            log=Noted(),
-        )
-
-    @property
-    def counts(self) -> SendCounts:
-        (state,) = read_slot(self.slot).destinations.values()
-        return state.counts
-
-    def expected(self, *, marked: bool = True) -> dict[Any, list[tuple[int, bytes]]]:
-        """What the receiver has when all was sent, and the run has ended."""
-        newest = self.store.newest()[0].t_ms
-        found = {}
-        for n in range(len(self.store.newest()[0].columns)):
-            labels = make_labels("g", {"i": str(n), **dict(OWN)})
-            samples = [(START_MS + 1000 * i, bits(i + 0.5 * n)) for i in range((newest - START_MS) // 1000 + 1)]
-            found[labels] = [*samples, *([(newest + 1, STALE_BYTES)] if marked else [])]
-        return found
-
-
 @pytest.fixture
-def machine() -> Iterator[Machine]:
-    machine = Machine()
+def machine() -> Iterator[SenderMachine]:
+    machine = SenderMachine()
     yield machine
     machine.close()
 
@@ -132,14 +57,9 @@ def running(sender: Sender) -> Iterator[Callable[[], None]]:
         thread.join()
 
 
-def json(url: str, more: str = "") -> str:
-    queue = '"queue_config": {"min_backoff": "10ms", "max_backoff": "10ms"}'
-    return f'{{"url": "{url}", "name": "r", {queue}{more}}}'
-
-
-def test_all_is_sent_and_ended(machine: Machine) -> None:
+def test_all_is_sent_and_ended(machine: SenderMachine) -> None:
     """Each sample once, markers at the end, metadata, and over one connection."""
-    with FaultReceiver() as receiver, running(machine.sender(json(receiver.url))) as end:
+    with FaultReceiver() as receiver, running(machine.sender(destination_json(receiver.url))) as end:
         wait_for("its samples", receiver.samples)
         end()
         assert receiver.samples() == machine.expected()
@@ -161,12 +81,12 @@ FAULTS = [
 ]
 
 
-def test_what_fails_is_repeated_until_it_is_stored(machine: Machine) -> None:
+def test_what_fails_is_repeated_until_it_is_stored(machine: SenderMachine) -> None:
     """5xx, 429, closed connections and redirects; the same samples come at last, once.
 
     A kept connection that is closed is no failure: the request goes over another one.
     """
-    with FaultReceiver(FAULTS) as receiver, running(machine.sender(json(receiver.url))) as end:
+    with FaultReceiver(FAULTS) as receiver, running(machine.sender(destination_json(receiver.url))) as end:
         wait_for("its samples", receiver.samples)
         end()
         assert receiver.samples() == machine.expected()
@@ -177,10 +97,13 @@ def test_what_fails_is_repeated_until_it_is_stored(machine: Machine) -> None:
     assert not counts.dropped
 
 
-def test_a_timeout_is_repeated(machine: Machine) -> None:
+def test_a_timeout_is_repeated(machine: SenderMachine) -> None:
     """With the same bytes: whoever stored them already knows them."""
     faults = [Fault(204, after_s=1.5, stored=True)]
-    with FaultReceiver(faults) as receiver, running(machine.sender(json(receiver.url, ', "remote_timeout": "500ms"'))):
+    with (
+        FaultReceiver(faults) as receiver,
+        running(machine.sender(destination_json(receiver.url, ', "remote_timeout": "500ms"'))),
+    ):
         wait_for("both", lambda: len(receiver.requests) == 2)
         first, second = receiver.requests
         assert first.content == second.content
@@ -188,10 +111,10 @@ def test_a_timeout_is_repeated(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 422])
-def test_what_is_refused_for_good_is_dropped(machine: Machine, status: int) -> None:
+def test_what_is_refused_for_good_is_dropped(machine: SenderMachine, status: int) -> None:
     """It is counted, logged with the receiver's words, printable, and what follows is sent."""
     refusal = Fault(status, "out of\x1b[31m order\nsample")
-    with FaultReceiver([refusal]) as receiver, running(machine.sender(json(receiver.url))) as end:
+    with FaultReceiver([refusal]) as receiver, running(machine.sender(destination_json(receiver.url))) as end:
         wait_for("the drop", lambda: machine.counts.dropped)
         machine.store.append_row("c", 0, START_MS + 10_000, row([10.0, 10.5, 11.0]))
         end()
@@ -202,10 +125,10 @@ def test_what_is_refused_for_good_is_dropped(machine: Machine, status: int) -> N
     assert fields["answer"] == rf"{status} out of\x1b[31m order sample"
 
 
-def test_failures_that_come_again_and_again_are_logged_once_a_minute(machine: Machine) -> None:
+def test_failures_that_come_again_and_again_are_logged_once_a_minute(machine: SenderMachine) -> None:
     """A series that is always refused must not fill the log."""
     values = row([1.0, 2.0, 3.0])
-    with FaultReceiver([Fault(400, "no")]) as receiver, running(machine.sender(json(receiver.url))):
+    with FaultReceiver([Fault(400, "no")]) as receiver, running(machine.sender(destination_json(receiver.url))):
         for i in range(1, 6):
             wait_for("a drop", lambda drops=i: machine.counts.failed.get("http_400") == drops)  # type: ignore[misc]
             machine.store.append_row("c", 0, START_MS + 20_000 * i, values)
@@ -215,10 +138,10 @@ def test_failures_that_come_again_and_again_are_logged_once_a_minute(machine: Ma
     assert [level for level, _, _ in machine.log] == ["warn", "info"]
 
 
-def test_a_400_to_a_repeated_request_means_stored(machine: Machine) -> None:
+def test_a_400_to_a_repeated_request_means_stored(machine: SenderMachine) -> None:
     """The first answer was lost, so the second one says that it is there."""
     faults = [Fault(0, stored=True), Fault(400, "out of order")]
-    with FaultReceiver(faults) as receiver, running(machine.sender(json(receiver.url))) as end:
+    with FaultReceiver(faults) as receiver, running(machine.sender(destination_json(receiver.url))) as end:
         wait_for("the drop", lambda: machine.counts.dropped)
         end()
         assert receiver.samples() == machine.expected()
@@ -227,10 +150,10 @@ def test_a_400_to_a_repeated_request_means_stored(machine: Machine) -> None:
 
 def test_413_halves_the_requests() -> None:
     """Down to what the receiver takes; nothing is lost or sent twice."""
-    machine = Machine(rows=1000, series=3)
+    machine = SenderMachine(rows=1000, series=3)
     try:
         faults = [Fault(413), Fault(413)]
-        with FaultReceiver(faults) as receiver, running(machine.sender(json(receiver.url))) as end:
+        with FaultReceiver(faults) as receiver, running(machine.sender(destination_json(receiver.url))) as end:
             wait_for("a request", lambda: receiver.requests)
             end()
             assert receiver.samples() == machine.expected()
@@ -240,20 +163,23 @@ def test_413_halves_the_requests() -> None:
         machine.close()
 
 
-def test_413_for_the_smallest_request_drops_it(machine: Machine) -> None:
+def test_413_for_the_smallest_request_drops_it(machine: SenderMachine) -> None:
     """Else it would be repeated for ever."""
     with FaultReceiver() as receiver:
         receiver.always = Fault(413)
-        with running(machine.sender(json(receiver.url, ', "metadata_config": {"send": false}'))):
+        with running(machine.sender(destination_json(receiver.url, ', "metadata_config": {"send": false}'))):
             wait_for("the drop", lambda: machine.counts.dropped == {"http_413": 30})
 
 
 def test_requests_are_bounded_by_count_and_bytes() -> None:
     """2,000 samples and 512 KiB decoded, and each series' samples in one request follow each other."""
-    machine = Machine(rows=200, series=200)
+    machine = SenderMachine(rows=200, series=200)
     try:
         external = {"long": "x" * 2_000}
-        with FaultReceiver() as receiver, running(machine.sender(json(receiver.url), external=external)) as end:
+        with (
+            FaultReceiver() as receiver,
+            running(machine.sender(destination_json(receiver.url), external=external)) as end,
+        ):
             end()
             assert sum(request.samples for request in receiver.requests) == 200 * 201
             assert max(request.samples for request in receiver.requests) <= 2_000
@@ -263,13 +189,13 @@ def test_requests_are_bounded_by_count_and_bytes() -> None:
         machine.close()
 
 
-def test_a_killed_sender_goes_on_where_it_was(machine: Machine, tmp_path: Path) -> None:
+def test_a_killed_sender_goes_on_where_it_was(machine: SenderMachine, tmp_path: Path) -> None:
     """Its successor has the cursors from shared memory; after a restart of all, from the disk."""
     with FaultReceiver() as receiver:
         for other_slot in (False, True):
             if other_slot:
                 machine.slot = Slot(SLOT_BYTES)
-            with running(machine.sender(json(receiver.url), folder=tmp_path)):
+            with running(machine.sender(destination_json(receiver.url), folder=tmp_path)):
                 newest = machine.store.newest()[0].t_ms + 1000
                 i = (newest - START_MS) // 1000
                 machine.store.append_row("c", 0, newest, row([i + 0.5 * n for n in range(3)]))
@@ -278,17 +204,17 @@ def test_a_killed_sender_goes_on_where_it_was(machine: Machine, tmp_path: Path) 
             assert receiver.samples() == expected
 
 
-def test_a_killed_sender_repeats_its_request_before_anything_newer(machine: Machine, tmp_path: Path) -> None:
+def test_a_killed_sender_repeats_its_request_before_anything_newer(machine: SenderMachine, tmp_path: Path) -> None:
     """A receiver that has it refuses it as a whole, and would refuse with it what is new."""
     with FaultReceiver() as receiver:
         receiver.always = Fault(500, stored=True)
-        with running(machine.sender(json(receiver.url), folder=tmp_path)):
+        with running(machine.sender(destination_json(receiver.url), folder=tmp_path)):
             wait_for("a request", lambda: receiver.requests)
         stored = len(receiver.requests)
         machine.store.append_row("c", 0, START_MS + 10_000, row([10.0, 10.5, 11.0]))
         machine.slot = Slot(SLOT_BYTES)
         receiver.always, receiver.faults = None, [Fault(400, "out of order", stored=True)]
-        with running(machine.sender(json(receiver.url), folder=tmp_path)) as end:
+        with running(machine.sender(destination_json(receiver.url), folder=tmp_path)) as end:
             wait_for("the new row", lambda: len(receiver.requests) == stored + 2)
             end()
         first, again, new = receiver.requests[0], *receiver.requests[stored : stored + 2]
@@ -300,7 +226,7 @@ def test_a_killed_sender_repeats_its_request_before_anything_newer(machine: Mach
 NEWEST_FIRST = ', "send": {"newest_first": true}'
 
 
-def _append(machine: Machine, rows: range) -> None:
+def _append(machine: SenderMachine, rows: range) -> None:
     for i in rows:
         machine.store.append_row("c", 0, START_MS + 1000 * i, row([i + 0.5 * n for n in range(3)]))
 
@@ -314,9 +240,9 @@ def _times(receiver: FaultReceiver) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("killed", [False, True])
-def test_the_newest_first(machine: Machine, tmp_path: Path, killed: bool) -> None:
+def test_the_newest_first(machine: SenderMachine, tmp_path: Path, killed: bool) -> None:
     """After an outage the newest sample goes first; the gap is filled behind it, by a successor too."""
-    text = json("URL", NEWEST_FIRST)
+    text = destination_json("URL", NEWEST_FIRST)
     with FaultReceiver() as receiver:
         destination = text.replace("URL", receiver.url)
         receiver.always = Fault(503)
@@ -340,11 +266,11 @@ def test_the_newest_first(machine: Machine, tmp_path: Path, killed: bool) -> Non
     assert not machine.counts.dropped and not machine.counts.lost_s
 
 
-def test_a_gap_that_is_refused_does_not_keep_the_newest(machine: Machine) -> None:
+def test_a_gap_that_is_refused_does_not_keep_the_newest(machine: SenderMachine) -> None:
     """A receiver may want what is too old for it again and again: after a few times it is dropped, and counted."""
     with FaultReceiver() as receiver:
         receiver.always = Fault(503)
-        with running(machine.sender(json(receiver.url, NEWEST_FIRST))) as end:
+        with running(machine.sender(destination_json(receiver.url, NEWEST_FIRST))) as end:
             wait_for("a failure", lambda: machine.counts.failed)
             _append(machine, range(10, 100))
             receiver.refuses = lambda content: any(
@@ -358,9 +284,9 @@ def test_a_gap_that_is_refused_does_not_keep_the_newest(machine: Machine) -> Non
             end()
 
 
-def test_another_aggregator(machine: Machine) -> None:
+def test_another_aggregator(machine: SenderMachine) -> None:
     """Its refs are others: labels are learned anew, and none is given to another series."""
-    with FaultReceiver() as receiver, running(machine.sender(json(receiver.url))):
+    with FaultReceiver() as receiver, running(machine.sender(destination_json(receiver.url))):
         wait_for("its samples", receiver.samples)
         store = Store()
         store.announce("c", 0, 0, gauges(3)[::-1])
@@ -376,7 +302,7 @@ def test_another_aggregator(machine: Machine) -> None:
 
 def test_another_aggregator_in_the_middle_of_a_request() -> None:
     """What was gathered is asked for again, and the labels that came with the first new answer are known."""
-    machine = Machine(rows=200, series=12)
+    machine = SenderMachine(rows=200, series=12)
     try:
         feeds = [machine.feed, SampleFeed(machine.store, [SeriesChoice(1, [], 0)])]
         served = 0
@@ -389,7 +315,7 @@ def test_another_aggregator_in_the_middle_of_a_request() -> None:
         for feed in feeds:  # one series an answer, several answers a request
             feed._clock = iter(range(100_000)).__next__
         machine.feed.serve = serve  # type: ignore[method-assign]
-        with FaultReceiver() as receiver, running(machine.sender(json(receiver.url))) as end:
+        with FaultReceiver() as receiver, running(machine.sender(destination_json(receiver.url))) as end:
             end()
             assert receiver.samples() == machine.expected()
         assert machine.counts.dropped == {}
@@ -397,11 +323,11 @@ def test_another_aggregator_in_the_middle_of_a_request() -> None:
         machine.close()
 
 
-def test_an_aggregator_that_is_gone_for_a_while(machine: Machine) -> None:
+def test_an_aggregator_that_is_gone_for_a_while(machine: SenderMachine) -> None:
     """The sender asks again, and a late answer is not taken for another question's."""
     feed = machine.feed
     with FaultReceiver() as receiver:
-        sender = machine.sender(json(receiver.url))
+        sender = machine.sender(destination_json(receiver.url))
         lost = iter(range(2))
 
         def serve(sock: Any) -> None:
@@ -422,20 +348,20 @@ def test_an_aggregator_that_is_gone_for_a_while(machine: Machine) -> None:
 
 def test_a_receiver_that_is_down_does_not_keep_the_end() -> None:
     """The flush gives up when its time is over."""
-    machine = Machine()
+    machine = SenderMachine()
     try:
-        with running(machine.sender(json("http://127.0.0.1:1/"))):
+        with running(machine.sender(destination_json("http://127.0.0.1:1/"))):
             wait_for("a failure", lambda: machine.counts.failed.get("connection"))
     finally:
         machine.close()
 
 
-def test_headers_passwords_and_files(machine: Machine, tmp_path: Path) -> None:
+def test_headers_passwords_and_files(machine: SenderMachine, tmp_path: Path) -> None:
     """The user's headers come with each request, files are read anew, and nothing replaces what the request says."""
     token = tmp_path / "token"
     token.write_text("one\n")
     more = f', "headers": {{"X-Scope-OrgID": "me"}}, "authorization": {{"credentials_file": "{token}"}}'
-    with FaultReceiver() as receiver, running(machine.sender(json(receiver.url, more))) as end:
+    with FaultReceiver() as receiver, running(machine.sender(destination_json(receiver.url, more))) as end:
         wait_for("its samples", receiver.samples)
         token.write_text("two\n")
         end()
@@ -446,54 +372,62 @@ def test_headers_passwords_and_files(machine: Machine, tmp_path: Path) -> None:
     with FaultReceiver() as receiver:
         url = receiver.url.replace("://", "://me:p%40ss@")
         machine.slot = Slot(SLOT_BYTES)
-        with running(machine.sender(json(url))):
+        with running(machine.sender(destination_json(url))):
             wait_for("its samples", receiver.samples)
         assert receiver.requests[0].headers["Authorization"] == "Basic bWU6cEBzcw=="
 
 
-def test_a_missing_secret_file_is_a_failure(machine: Machine, tmp_path: Path) -> None:
+def test_a_missing_secret_file_is_a_failure(machine: SenderMachine, tmp_path: Path) -> None:
     """It is told with its name, and tried again."""
     token = tmp_path / "token"
     more = f', "authorization": {{"credentials_file": "{token}"}}'
-    with FaultReceiver() as receiver, running(machine.sender(json(receiver.url, more))):
+    with FaultReceiver() as receiver, running(machine.sender(destination_json(receiver.url, more))):
         wait_for("a failure", lambda: machine.counts.failed)
         assert machine.log[0][2]["answer"] == f"{token}: No such file or directory"
         token.write_text("now")
         wait_for("its samples", receiver.samples)
 
 
-def test_a_unix_socket(machine: Machine, tmp_path: Path) -> None:
+def test_a_unix_socket(machine: SenderMachine, tmp_path: Path) -> None:
     """As a sidecar's neighbour has it."""
-    with FaultReceiver(unix=tmp_path / "sock") as receiver, running(machine.sender(json(receiver.url))) as end:
+    with (
+        FaultReceiver(unix=tmp_path / "sock") as receiver,
+        running(machine.sender(destination_json(receiver.url))) as end,
+    ):
         wait_for("its samples", receiver.samples)
         end()
         assert receiver.samples() == machine.expected()
 
 
-def test_tls(machine: Machine, tmp_path: Path) -> None:
+def test_tls(machine: SenderMachine, tmp_path: Path) -> None:
     """By the CA that is given; without it the receiver is not trusted, and nothing is sent."""
     Authority(tmp_path).issue("server")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "server.crt", tmp_path / "server.key")
     with FaultReceiver(tls=context) as receiver:
-        with running(machine.sender(json(receiver.url))):
+        with running(machine.sender(destination_json(receiver.url))):
             wait_for("a failure", lambda: machine.counts.failed)
             assert "certificate verify failed" in str(machine.log[0][2]["answer"])
         machine.slot = Slot(SLOT_BYTES)
-        with running(machine.sender(json(receiver.url, f', "tls_config": {{"ca_file": "{tmp_path}/ca.crt"}}'))) as end:
+        with running(
+            machine.sender(destination_json(receiver.url, f', "tls_config": {{"ca_file": "{tmp_path}/ca.crt"}}'))
+        ) as end:
             wait_for("its samples", receiver.samples)
             end()
             assert receiver.samples() == machine.expected()
 
 
-def test_external_labels_and_relabelling(machine: Machine) -> None:
+def test_external_labels_and_relabelling(machine: SenderMachine) -> None:
     """A series' own labels win; external ones win over job and instance; what rules drop is counted."""
     rules = (
         ', "write_relabel_configs": [{"source_labels": ["i"], "regex": "1", "action": "drop"},'
         ' {"regex": "instance", "action": "labeldrop"}]'
     )
     external = {"cluster": "c", "i": "no", "job": "mine"}
-    with FaultReceiver() as receiver, running(machine.sender(json(receiver.url, rules), external=external)) as end:
+    with (
+        FaultReceiver() as receiver,
+        running(machine.sender(destination_json(receiver.url, rules), external=external)) as end,
+    ):
         end()
         assert list(receiver.samples()) == [
             make_labels("g", {"i": n, "cluster": "c", "job": "mine"}) for n in ("0", "2")
@@ -501,14 +435,11 @@ def test_external_labels_and_relabelling(machine: Machine) -> None:
     assert machine.counts.dropped == {"relabel": 11}
 
 
-V2 = ', "protobuf_message": "io.prometheus.write.v2.Request"'
-
-
-def test_the_newer_message(machine: Machine) -> None:
+def test_the_newer_message(machine: SenderMachine) -> None:
     """2.0 where it is asked for, to a receiver that confirms it; metadata comes with each series."""
     with FaultReceiver() as receiver:
         receiver.knows_v2 = True
-        with running(machine.sender(json(receiver.url, V2))) as end:
+        with running(machine.sender(destination_json(receiver.url, V2))) as end:
             wait_for("its samples", receiver.samples)
             end()
         assert receiver.samples() == machine.expected()
@@ -517,9 +448,12 @@ def test_the_newer_message(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("fault", [None, Fault(415, "unsupported")])
-def test_the_newer_message_falls_back(machine: Machine, fault: Fault | None) -> None:
+def test_the_newer_message_falls_back(machine: SenderMachine, fault: Fault | None) -> None:
     """To 1.0, where the receiver says 415, or 2xx without a word of what it has written; nothing is lost."""
-    with FaultReceiver([fault] if fault else []) as receiver, running(machine.sender(json(receiver.url, V2))) as end:
+    with (
+        FaultReceiver([fault] if fault else []) as receiver,
+        running(machine.sender(destination_json(receiver.url, V2))) as end,
+    ):
         wait_for("its samples", receiver.samples)
         end()
         assert receiver.samples() == machine.expected()
