@@ -13,7 +13,7 @@ from prom_probe.tsdb.block import Block
 from prom_probe.tsdb.disk import file_ops, wal
 from prom_probe.tsdb.store import AppendOutcome, StorageError, Store, StoreOptions
 from tests.support.disk_tools import stored
-from tests.support.tsdb_tools import drain, gauges, local, row, samples_of
+from tests.support.tsdb_tools import bits, drain, gauges, local, row, samples_of
 
 
 @pytest.fixture
@@ -74,9 +74,9 @@ def test_a_series_goes_on_after_a_restart(path: Path) -> None:
     again.announce("c", 7, 0, [*reversed(gauges(3))])
     again.append_row("c", 7, 10_000, row([30.0, 20.0, 10.0]))
     assert again.stats().series == 3
-    (group,) = again.snapshot().select(0, 20_000, [])
-    assert group.timestamps.tolist() == [beat * 1000 for beat in range(11)]
-    assert [line[-1] for line in group.values.tolist()] == [10.0, 20.0, 30.0]
+    found = samples_of(again.snapshot())
+    assert [[time for time, _ in line] for line in found.values()] == [[*range(0, 10_001, 1000)]] * 2 + [[10_000]]
+    assert [line[-1][1] for line in found.values()] == [bits(value) for value in (10.0, 20.0, 30.0)]
     again.close()
 
 
