@@ -357,10 +357,9 @@ class Parser:
     def aggregate(self, name: Token, op: str) -> Aggregate:
         tokens = self.tokens
         tokens.open_aggregations += 1
-        labels, without = self.grouping() if tokens.word != "(" else ((), False)
+        grouping = self.maybe_grouping()
         args, starts = self.arguments()
-        if not labels and not without and tokens.word in ("by", "without"):
-            labels, without = self.grouping()
+        labels, without = grouping or self.maybe_grouping() or ((), False)
         tokens.open_aggregations -= 1
         if not args:
             tokens.fail(name.start, "no arguments for aggregate expression provided")
@@ -375,13 +374,13 @@ class Parser:
         self.checks.aggregate(op, args[-1], starts[-1], param, starts[0])
         return Aggregate(op, args[-1], param, labels, without, name.start)
 
-    def grouping(self) -> tuple[tuple[str, ...], bool]:
-        """`by` or `without` with its labels: these, and whether it is `without`."""
-        without = self.tokens.word == "without"
-        if not without and self.tokens.word != "by":
-            self.tokens.unexpected()
+    def maybe_grouping(self) -> tuple[tuple[str, ...], bool] | None:
+        """`by` or `without` with its labels, if it comes next: these, and whether it is `without`."""
+        word = self.tokens.word
+        if word not in ("by", "without"):
+            return None
         self.tokens.advance()
-        return parse_label_names(self.tokens), without
+        return parse_label_names(self.tokens), word == "without"
 
     # -- binary operators
 

@@ -93,6 +93,9 @@ ERRORS = [
     ("sum(x y)", '1:7: parse error: unexpected identifier "y" in aggregation'),
     ("x == on(a) bool y", "1:12: parse error: unexpected <bool>"),
     ("x by (y)", "1:3: parse error: unexpected <by>"),
+    ("sum by () (x) by (a)", "1:15: parse error: unexpected <by>"),
+    ("info(x, sum(y))", "1:9: parse error: expected label selectors only"),
+    ("info(x, y)", "1:9: parse error: expected label selectors only, got vector selector instead"),
     ("x sum", "1:3: parse error: unexpected <aggr:sum>"),
     (
         "(x) offset 5m",
