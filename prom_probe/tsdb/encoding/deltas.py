@@ -21,7 +21,8 @@ _INT64 = 1 << 63
 _LOOK = 1024
 _NOISE = [0.93 * 256 * (1 - exp(-n / 256)) for n in range(_LOOK + 1)]
 
-# Deflate is used if it is shorter than the other codings by this factor: they are decoded in half the time.
+# Deflate is used if the whole body is shorter than in the other codings by this factor: they are decoded in half the
+# time.
 _SHORTER = 1.25
 
 _ONE = bytes([0] + 255 * [1])
@@ -86,12 +87,11 @@ def _write(deltas: list[int], width: int, bits: int) -> tuple[int, int, bytes]:
     while raw < width and len(set(planes[raw][:_LOOK])) > limit:
         raw += 1
     rest = b"".join(planes[raw:])
-    # The highest bits above nothing but noise are noise too, unless many are zero.
-    if rest and (raw == 0 or raw < width - 1 or 8 * zeros[-1] > rows):
+    if rest and raw * rows * _SHORTER < length:
         # Run lengths and Huffman codes; small windows and tables are cheap to set up for each column.
         deflate = zlib.compressobj(1, zlib.DEFLATED, -9, 4, zlib.Z_RLE)
         small = deflate.compress(rest) + deflate.flush()
-        if len(small) * _SHORTER < length - raw * rows:
+        if (raw * rows + len(small)) * _SHORTER < length:
             return DEFLATED, raw, b"".join(planes[:raw]) + small
     if sparse:
         return SPARSE, 0, pack(_any(planes), 1) + _bytes(array(_WORDS[width], values), width)
