@@ -33,6 +33,10 @@ _KEEPING_FUNCTIONS = re.compile(
     r"(max|min|avg|last|first|quantile|stddev|mad)_over_time|increase|i?delta|abs|ceil|floor|round|clamp(_min|_max)?|"
     r"sort(_by_label)?(_desc)?|label_(replace|join)|scalar|vector"
 )
+_OF_TIMES: dict[str, Unit] = {
+    **dict.fromkeys(("time", "start", "end"), "time"),
+    **dict.fromkeys(("step", "range"), "seconds"),
+}
 _RATES = frozenset({"rate", "irate", "deriv"})
 _OF_RATES: dict[Unit, Unit] = {"bytes": "bytes/s"}
 
@@ -73,8 +77,8 @@ def _unit(node: Node) -> Unit:
 
 
 def _unit_of_call(call: Call) -> Unit:
-    if call.name == "time":
-        return "time"
+    if call.name in _OF_TIMES:
+        return _OF_TIMES[call.name]
     units: list[Unit] = [_unit(each) for each in call.args if each.type in (Type.VECTOR, Type.MATRIX)]
     inner = units[0] if units else ""
     if _KEEPING_FUNCTIONS.fullmatch(call.name):

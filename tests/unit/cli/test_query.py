@@ -191,6 +191,8 @@ def test_what_is_not_an_answer_is_an_error(answer: bytes) -> None:
         ("m_bytes or n_seconds", ""),
         ("m_bytes and on () up", "bytes"),
         ("time() - process_start_time_seconds", "seconds"),
+        ("end() - start()", "seconds"),
+        ("range()", "seconds"),
         ("{a='b'}", ""),
         ("m_bytes{", ""),
     ],
