@@ -94,7 +94,7 @@ def test_its_peak_is_the_kernel_s(page: Chromium, reported: tuple[Path, dict[str
     """That of the child, within a hundredth of VmHWM; in the facts, and in the data."""
     _, truth = reported
     facts = page.text(".facts")
-    shown = float(facts.split(f"(PID {truth['pid']}): ")[1].split(" MiB")[0])
+    shown = float(facts.split(f"shard-2 {truth['pid']}: ")[1].split(" MiB")[0])
     assert shown * MIB == pytest.approx(truth["peak"], rel=0.01)
     assert "exit status 7" in facts
 
