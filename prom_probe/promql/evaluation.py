@@ -28,7 +28,7 @@ from prom_probe.promql.ast import (
 )
 from prom_probe.promql.binary import binary
 from prom_probe.promql.functions import FUNCTIONS
-from prom_probe.promql.functions.extended import check_extension, smoothed_selector
+from prom_probe.promql.functions.extended import check_extension, extended_samples, smoothed_selector
 from prom_probe.promql.query import MAX_BATCH, Batch, Query
 from prom_probe.promql.sample_counts import SampleCounts
 from prom_probe.promql.values import (
@@ -97,6 +97,8 @@ class Evaluator:
                     return Scalar(-value.values)
                 assert isinstance(value, Vector)
                 return self.query.unnamed(value.replace(self.mapped(value.values, np.negative)))
+            case Matrix() if node.selector.extension:
+                return extended_samples(self, node)
             case Matrix() | Subquery():
                 return self._samples(node)
             case Wrapped():

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
+from prom_probe.model.labels import Labels
 from prom_probe.promql.ast import Call, Extension, Matrix, Selector
 from prom_probe.promql.query import Evaluation
 from prom_probe.promql.result import QueryError
-from prom_probe.promql.values import Bools, Floats, Ints, Vector, VectorBuilder
+from prom_probe.promql.values import Bools, Floats, Ints, Samples, Vector, VectorBuilder, empty
 
 # (a series, the windows' starts, exclusive, and ends, the lookback) -> the value at each step and whether there is one
 Compute: TypeAlias = "Callable[[_Series, Ints, Ints, int], tuple[Floats, Bools]]"
 
 
 class _Series:
-    """The samples of one series, in order of time, none of them stale."""
+    """The samples of one of `of` series, in order of time, none of them stale."""
 
-    def __init__(self, times: Ints, values: Floats) -> None:
+    def __init__(self, times: Ints, values: Floats, of: int) -> None:
         self.times = times
         self.values = values
+        self.of = of
 
     def at(self, index: Ints) -> Floats:
         """The values at `index`, arbitrary outside of the samples."""
@@ -82,12 +84,22 @@ def _anchored_count(
     return series.between(events, first, last), present
 
 
-def _smoothed_change(
-    series: _Series, starts: Ints, ends: Ints, lookback_ms: int, *, counter: bool
-) -> tuple[Floats, Bools]:
-    """The change from the value at the start to that at the end, both on the lines between samples."""
+class _Smoothed(NamedTuple):
+    """The values at a window's start and end, on the lines between samples, and the samples that are inside of it.
+
+    `inside`, `stop`: the indexes of the first sample inside and of the first one at the end or later.
+    """
+
+    left: Floats
+    right: Floats
+    inside: Ints
+    stop: Ints
+    present: Bools
+
+
+def _smoothed(series: _Series, starts: Ints, ends: Ints, lookback_ms: int, *, counter: bool) -> _Smoothed:
     lowest, highest = series.first_after(starts - lookback_ms), series.first_after(ends + lookback_ms) - 1
-    inside, stop = series.first_after(starts), series.first_after(ends - 1)  # samples at the end are not inside
+    inside, stop = series.first_after(starts), series.first_after(ends - 1)
     first = np.where(inside > lowest, inside - 1, lowest)
     last = np.minimum(stop, highest)
     present = (highest >= lowest) & (series.when(last) > starts) & (series.when(first) <= ends)
@@ -97,12 +109,18 @@ def _smoothed_change(
         series.interpolated(last - 1, ends, counter=counter),
         series.at(last),
     )
+    return _Smoothed(left, right, inside, stop, present)
+
+
+def _smoothed_change(
+    series: _Series, starts: Ints, ends: Ints, lookback_ms: int, *, counter: bool
+) -> tuple[Floats, Bools]:
+    left, right, inside, stop, present = _smoothed(series, starts, ends, lookback_ms, counter=counter)
     change = right - left
     if counter:
         enters, leaves = series.at(inside), series.at(stop - 1)
-        lost = (
-            np.where(enters < left, left, 0.0) + series.lost(inside, stop - 1) + np.where(right < leaves, leaves, 0.0)
-        )
+        lost = series.lost(inside, stop - 1)
+        lost += np.where(enters < left, left, 0.0) + np.where(right < leaves, leaves, 0.0)
         change += np.where(stop > inside, lost, np.where(right < left, left, 0.0))
     return change, present
 
@@ -153,19 +171,47 @@ def smoothed_selector(ev: Evaluation, node: Selector) -> Vector:
     return _computed(ev, node, 0, _smoothed_value)
 
 
+def extended_samples(ev: Evaluation, matrix: Matrix) -> Samples:
+    """The samples of an anchored or smoothed range at the only step, and their values at its start and end."""
+    found = Samples([], [])
+    for labels, series, starts, ends in _each(ev, matrix.selector, matrix.range_ms):
+        if matrix.selector.extension == "anchored":
+            first, last, present = _anchored_edges(series, starts, ends, ev.query.lookback_ms)
+            left, right = series.at(first), series.at(last)
+        else:
+            left, right, _, _, present = _smoothed(series, starts, ends, ev.query.lookback_ms, counter=False)
+        if present[0]:
+            inside = (series.times > starts) & (series.times < ends)
+            found.labels.append(labels)
+            found.samples.append(
+                (
+                    np.concatenate((starts, series.times[inside], ends)),
+                    np.concatenate((left, series.values[inside], right)),
+                )
+            )
+    return found
+
+
 def _computed(ev: Evaluation, selector: Selector, range_ms: int, compute: Compute) -> Vector:
-    lookback_ms, budget = ev.query.lookback_ms, ev.query.budget
+    rows: VectorBuilder | None = None
+    for labels, series, starts, ends in _each(ev, selector, range_ms):
+        found, present = compute(series, starts, ends, ev.query.lookback_ms)
+        rows = rows or VectorBuilder(series.of, ev.steps, ev.query.budget.hold)
+        rows.add([labels], [False], found[np.newaxis], present[np.newaxis])
+    vector = rows.vector() if rows else empty(ev.steps)
+    return vector.sorted() if ev.steps == 1 else vector
+
+
+def _each(ev: Evaluation, selector: Selector, range_ms: int) -> Iterator[tuple[Labels, _Series, Ints, Ints]]:
+    """Each series, with the windows' starts and ends."""
+    lookback_ms = ev.query.lookback_ms
     ends = ev.ends(selector.at, selector.offset_ms)
     starts = ends - range_ms
     ahead_ms = lookback_ms if selector.extension == "smoothed" else 0
     samples = ev.samples_between(selector.matchers, int(starts[0]) - lookback_ms, int(ends[-1]) + ahead_ms)
-    rows = VectorBuilder(len(samples.labels), ev.steps, budget.hold)
     for labels, (times, values) in zip(samples.labels, samples.samples, strict=True):
-        budget.check()
-        series = _Series(times, values)
-        found, present = compute(series, starts, ends, lookback_ms)
+        ev.query.budget.check()
+        series = _Series(times, values, len(samples.labels))
         if ev.counts is not None:
             ev.counts.add_samples(series.first_after(starts - lookback_ms), series.first_after(ends + ahead_ms))
-        rows.add([labels], [False], found[np.newaxis], present[np.newaxis])
-    vector = rows.vector()
-    return vector.sorted() if ev.steps == 1 else vector
+        yield labels, series, starts, ends
