@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from prom_probe.cli.main import cli
 from prom_probe.cli.metrics_doc import OWN
 from prom_probe.collectors.catalogue import DEFINITIONS
 from prom_probe.collectors.scrape.families import REPORT
@@ -92,8 +93,7 @@ def _known_flags() -> set[str]:
     found: set[str] = set()
     own = ", run, once, query, top, runs, runs remove, compare, doctor, serve, check-config, completion"
     for command in own.split(", "):
-        argv = [sys.executable, "-m", "prom_probe", *command.split(), "--help"]
-        found |= set(re.findall(r"--[a-z][a-z.-]+", subprocess.run(argv, capture_output=True, text=True).stdout))
+        found |= set(re.findall(r"--[a-z][a-z.-]+", CliRunner().invoke(cli, [*command.split(), "--help"]).output))
     return found
 
 

@@ -161,18 +161,6 @@ def test_an_initialisation_that_fails_is_tried_again(library: Path, state: State
         assert sidecar.metric("prom_probe_worker_restarts_total", worker="gpu") == 0
 
 
-@pytest.mark.parametrize(
-    ("number", "code", "advice"),
-    [(4, "NO_PERMISSION", "/dev/nvidiactl"), (18, "LIB_RM_VERSION_MISMATCH", "different versions")],
-)
-def test_a_failure_says_what_to_do(library: Path, state: State, number: int, code: str, advice: str) -> None:
-    """In the log line of its first attempt."""
-    state.set("code nvmlInitWithFlags -1", number)
-    with run(library, state) as sidecar:
-        wait_for("an attempt", lambda: errors(sidecar, "nvmlInitWithFlags", code) >= 1)
-        assert advice in sidecar.stderr
-
-
 def test_no_library(tmp_path: Path, state: State) -> None:
     """A driver's files without the library, as in a container that was not given the GPU."""
     with run(tmp_path, state) as sidecar:
@@ -305,32 +293,6 @@ def test_xids_are_counted_through_a_restart(library: Path, state: State) -> None
         wait_for("a restart", lambda: sidecar.metric("prom_probe_worker_restarts_total", worker="gpu") == 1)
         wait_for("the GPU", lambda: up(sidecar) == 1)
         assert sidecar.metric("gpu_xid_errors_total", uuid="GPU-fake-0", xid="79") == 2
-
-
-def test_wrapping_counters_are_unwrapped(library: Path, state: State) -> None:
-    """At 2^32, and from where the counter stood when the sidecar found it."""
-    state.set("field 197 0", 1, (1 << 32) - 100)
-    labels = {"uuid": "GPU-fake-0", "direction": "transmit"}
-    with run(library, state) as sidecar:
-        wait_for("the first", lambda: sidecar.metric("gpu_pcie_bytes_total", **labels) == (1 << 32) - 100)
-        state.set("field 197 0", 1, 50)
-        wait_for("the next", lambda: sidecar.metric("gpu_pcie_bytes_total", **labels) == (1 << 32) + 50)
-        state.set("field 197 0", 1, 70)
-        wait_for("the last", lambda: sidecar.metric("gpu_pcie_bytes_total", **labels) == (1 << 32) + 70)
-
-
-@pytest.mark.parametrize("how", ["zero", "unsupported"])
-def test_unified_memory_has_no_series(library: Path, state: State, how: str) -> None:
-    """The machine's memory is not the GPU's: no series, no zero, no error."""
-    if how == "zero":
-        state.set("value memory_total 0", 0)
-    else:
-        state.set("code nvmlDeviceGetMemoryInfo_v2 0", 3)
-    with run(library, state) as sidecar:
-        wait_for("the GPU", lambda: up(sidecar) == 1)
-        assert not any(name.startswith(("gpu_memory_t", "gpu_memory_u")) for name in names(sidecar))
-        assert sidecar.metric("gpu_power_watts", uuid="GPU-fake-0") == 250
-        assert "gpu_errors_total" not in names(sidecar)
 
 
 def test_no_device_then_one(library: Path, state: State) -> None:
