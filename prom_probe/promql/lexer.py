@@ -117,6 +117,8 @@ def _why_no_token(text: str, at: int, inside: str) -> str:
         return "unclosed left bracket" if begun else "unexpected end of input in duration expression"
     char, where = text[at], " inside braces" if inside == "{" else ""
     if char in "\"'`" and inside != "[":
+        if char != "`" and (len(text) - len(text.rstrip("\\"))) % 2:
+            return "escape sequence not terminated"
         return f"unterminated {'raw' if char == '`' else 'quoted'} string"
     if inside != "{" and (bad := _BAD_NUMBER.match(text, at)):
         return f"bad number or duration syntax: {quote(bad[0])}"

@@ -88,6 +88,8 @@ ERRORS = [
     ("x offset", "1:9: parse error: unexpected end of input in offset, expected number, duration, step(), or range()"),
     ("x @ y", '1:5: parse error: unexpected identifier "y" in @, expected timestamp'),
     ('"\\x4."', "1:1: parse error: illegal character U+002E '.' in escape sequence"),
+    ('"a\\', "1:1: parse error: escape sequence not terminated"),
+    ('"a\\\\', "1:1: parse error: unterminated quoted string"),
     ('x{a="\udcff"}', "1:5: parse error: invalid UTF-8 rune"),
     ('"é" y', '1:6: parse error: unexpected identifier "y"'),
     ("sum(x y)", '1:7: parse error: unexpected identifier "y" in aggregation'),
