@@ -86,7 +86,7 @@ def _extreme(choose: Any) -> Callable[[Windows], tuple[Floats, Bools]]:
     """The minimum or maximum of each window (NaN only where all are), by `choose`: np.fmin or np.fmax.
 
     A window of 2^k to 2^(k+1) - 1 samples is covered by two runs of 2^k, whose extremes are those of pairs of shorter
-    runs.
+    runs. Fewer windows than there are such k are looked through one by one.
     """
 
     def kernel(windows: Windows) -> tuple[Floats, Bools]:
@@ -94,6 +94,12 @@ def _extreme(choose: Any) -> Callable[[Windows], tuple[Floats, Bools]]:
         run, size = windows.values, 1
         counts = windows.count
         most = int(counts.max(initial=0))
+        if len(counts) == 1 and counts.shape[1] < most.bit_length():
+            for step, (first, end) in enumerate(zip(windows.first[0].tolist(), windows.end[0].tolist(), strict=True)):
+                windows.check()
+                if first < end:
+                    out[:, step] = choose.reduce(run[:, first:end], axis=1)
+            return out, windows.having(1)
         while size <= most:
             level = np.broadcast_to((counts >= size) & (counts < 2 * size), out.shape)
             if level.any():
