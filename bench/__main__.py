@@ -38,6 +38,7 @@ class Benchmark(NamedTuple):
 BENCHES = {
     "footprint": Benchmark(),
     "footprint, an hour": Benchmark(("--seconds", "5", "--hours", "1"), module="footprint"),
+    "guest": Benchmark(minutes=8),
     "collect": Benchmark(),
     "system calls": Benchmark(("--syscalls",), module="collect"),
     "exporters": Benchmark(),

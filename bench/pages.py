@@ -18,6 +18,7 @@ BEGIN, END = "<!-- written by python -m bench -->\n", "<!-- until here -->\n"
 _TITLES = {
     "footprint": "Memory and CPU of the sidecar, around 50 processes",
     "footprint, an hour": "The same with an hour of 600 more series",
+    "guest": "What a wrapped program notices",
     "collect": "One collection, beside psutil",
     "system calls": "System calls of a collection",
     "exporters": "A scrape, beside node_exporter and process-exporter",
