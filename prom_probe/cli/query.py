@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +12,7 @@ import click
 from prom_probe.cli import source as sources
 from prom_probe.cli.error import ClientError
 from prom_probe.config.variables import URL
+from prom_probe.model.feature import Feature
 from prom_probe.model.printable import printable, printable_json
 
 if TYPE_CHECKING:
@@ -38,6 +40,13 @@ _TIMES = "14:03:07, a time ago (-5m), now, RFC 3339 or Unix seconds"
 )
 @click.option("--storage.tsdb.path", "path", metavar="DIR", help="Query what a run has stored in DIR, not an API.")
 @click.option(
+    "--enable-feature",
+    "features",
+    type=click.Choice([feature.value for feature in Feature]),
+    multiple=True,
+    help="A feature of PromQL that is off by default, for what a run has stored.",
+)
+@click.option(
     "--format",
     "form",
     type=click.Choice(["table", "csv", "json"]),
@@ -58,6 +67,7 @@ def query(
     source_text: str | None,
     url: str,
     path: str | None,
+    features: tuple[str, ...],
     form: str,
     as_json: bool,
     plot: bool,
@@ -77,6 +87,7 @@ def query(
     from prom_probe.cli.span import parse_span
 
     source = _source(source_text, path, url)
+    _enable(source, features)
     span = parse_span(start, end, step, source.now_s(), last=last, utc=utc)
     if plot and (span.start_s is None or as_json or form != "table"):
         raise ClientError("--plot needs a range, --last or --start, and no --format", 2)
@@ -120,6 +131,16 @@ def _source(text: str | None, path: str | None, url: str) -> Source:
     from prom_probe.cli.client import ApiSource
 
     return ApiSource(url)
+
+
+def _enable(source: Source, features: Sequence[str]) -> None:
+    from prom_probe.cli.stored import StoredSource
+
+    if not features:
+        return
+    if not isinstance(source, StoredSource):
+        raise ClientError("--enable-feature is for what a run has stored; a running one has its own", 2)
+    source.features = frozenset(map(Feature, features))
 
 
 def _thinned(expr: str, span: Span) -> str:

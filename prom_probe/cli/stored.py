@@ -19,6 +19,7 @@ from prom_probe.model.printable import printable
 if TYPE_CHECKING:
     from prom_probe.history.process_record import ProcessRecord
     from prom_probe.history.run_info import RunInfo
+    from prom_probe.model.feature import Feature
     from prom_probe.model.run_event import RunEvent
     from prom_probe.promql.engine import Engine
     from prom_probe.promql.result import Result
@@ -43,10 +44,14 @@ def _warn(level: str, text: str) -> None:
 
 
 class StoredSource:
-    """The directory of a run that has ended; see `Source`. Raises ConfigError if it cannot be read."""
+    """The directory of a run that has ended; see `Source`. Raises ConfigError if it cannot be read.
+
+    `features` are those of `--enable-feature` that queries may use.
+    """
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.features: frozenset[Feature] = frozenset()
         self.store = open_stored(path)
         self._history = StoredHistory(self.store).shot()
 
@@ -62,10 +67,10 @@ class StoredSource:
 
     def query(self, expr: str, time_s: float) -> bytes:
         at_ms = _ms(time_s)
-        return _answer(self.store, lambda engine, snapshot: engine.instant(snapshot, expr, at_ms))
+        return _answer(self.store, lambda engine, snapshot: engine.instant(snapshot, expr, at_ms), self.features)
 
     def query_range(self, expr: str, start_s: float, end_s: float, step_s: float) -> bytes:
-        return evaluate_range(self.store, expr, start_s, end_s, step_s)
+        return evaluate_range(self.store, expr, start_s, end_s, step_s, self.features)
 
     def metric_names(self) -> list[str]:
         return self.store.snapshot().label_values(METRIC_NAME, *_ALWAYS, ())
@@ -90,19 +95,22 @@ def _bounds(start_s: float | None, end_s: float | None) -> tuple[float, float]:
     return -math.inf if start_s is None else start_s, math.inf if end_s is None else end_s
 
 
-def evaluate_range(store: Store, expr: str, start_s: float, end_s: float, step_s: float) -> bytes:
+def evaluate_range(
+    store: Store, expr: str, start_s: float, end_s: float, step_s: float, features: frozenset[Feature] = frozenset()
+) -> bytes:
     """The query API's JSON for a range query over a store. Raises ClientError."""
     start_ms, end_ms, step_ms = _ms(start_s), _ms(end_s), _ms(step_s)
-    return _answer(store, lambda engine, snapshot: engine.range(snapshot, expr, start_ms, end_ms, step_ms))
+    return _answer(store, lambda engine, snapshot: engine.range(snapshot, expr, start_ms, end_ms, step_ms), features)
 
 
-def _answer(store: Store, evaluate: Callable[[Engine, Snapshot], Result]) -> bytes:
+def _answer(store: Store, evaluate: Callable[[Engine, Snapshot], Result], features: frozenset[Feature]) -> bytes:
     from prom_probe.promql.engine import Engine
+    from prom_probe.promql.limits import QueryLimits
     from prom_probe.promql.result import QueryError
     from prom_probe.web.api.json_result import result_json
 
     try:
-        return b"".join(result_json(evaluate(Engine(), store.snapshot())))
+        return b"".join(result_json(evaluate(Engine(QueryLimits(features=features)), store.snapshot())))
     except QueryError as error:
         raise ClientError(f"{error.kind}: {error}") from None
 

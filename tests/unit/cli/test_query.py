@@ -250,6 +250,10 @@ def query(stored_run: str, *args: str) -> Result:
         (["m_bytes", "--raw"], ['m_bytes{tree="app"}  629145600']),
         (["sum(m_bytes)", "--end=22:13:00"], ["{}  580 MiB"]),
         (
+            ["limitk(1, m_bytes)", "--enable-feature=promql-experimental-functions"],
+            ['m_bytes{tree="app"}  600 MiB'],
+        ),
+        (
             ["m_bytes", "--last=2s"],
             [
                 'm_bytes{tree="app"}',
@@ -303,6 +307,7 @@ def test_no_data_is_explained(stored_run: str, expr: str, said: list[str]) -> No
         (["--source=@9999"], "@9999: "),
         (["--source=@last", "--storage.tsdb.path=/x"], "--source and --storage.tsdb.path exclude each other"),
         (["--source=http://h:port"], "not a URL: 'http://h:port'"),
+        (["--source=http://h", "--enable-feature=promql-experimental-functions"], "--enable-feature is for what a run"),
         (["--plot"], "--plot needs a range, --last or --start, and no --format"),
         (["--plot", "--last=1m", "--format=csv"], "--plot needs a range"),
     ],
