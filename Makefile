@@ -33,7 +33,7 @@ run: $(STAMP) ## Watch a small demo workload: /metrics on :19990, the query API 
 
 # Unit tests compute; of all tests many wait for other processes. WORKERS=N for another number.
 quick: WORKERS ?= 2
-test: WORKERS ?= 4
+test: WORKERS ?= 6
 # Each test file is rewritten by pytest once, not by each worker in each run.
 export PYTHONDONTWRITEBYTECODE :=
 # A file's tests stay with one worker: they share what the file starts. RANDOM=SEED shuffles files and tests.
