@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 import time
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from typing import Any
 
 from prom_probe.history.history import History
 from prom_probe.history.run_info import RunInfo
-from prom_probe.model.family import Column, Family
+from prom_probe.model.family import Column, Family, column
 from prom_probe.model.labels import Labels
 from prom_probe.model.matcher import Matcher
 from prom_probe.model.meter import Meter
@@ -171,8 +172,8 @@ class Site:
     def value(self, name: str, **labels: str) -> float:
         """The value of one of our own metrics, 0 where there is none."""
         want = dict(labels)
-        for column, value in zip(self.meter.layout.columns, self.meter.layout.row, strict=False):
-            found = dict(column.labels)
+        for one, value in zip(self.meter.layout.columns, self.meter.layout.row, strict=False):
+            found = dict(one.labels)
             if found.pop("__name__") == name and found == want:
                 return value
         return 0.0
@@ -276,6 +277,15 @@ def stored(*series: tuple[Labels, Sequence[tuple[int, float]]]) -> Store:
         for t_ms, value in samples:
             store.append(labels, t_ms, value)
     return store
+
+
+MEMORY = Family("proctree_resident_memory_bytes", "gauge", "Resident memory.", "bytes")
+
+
+def rows(count: int = 1) -> list[Newest]:
+    """Exposed series of this number."""
+    columns = [column(MEMORY, tree=f"t{i}") for i in range(count)]
+    return [Newest("process", 0, columns, 1000, array("d", range(1, count + 1)).tobytes())]
 
 
 class FakeStore:

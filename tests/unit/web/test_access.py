@@ -4,19 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from prom_probe.model.family import Family, column
-from prom_probe.model.series import Newest
-from tests.support.web_harness import FakeStore, serving, stored
-
-MEMORY = Family("proctree_resident_memory_bytes", "gauge", "Resident memory.", "bytes")
-
-
-def rows(count: int = 1) -> list[Newest]:
-    """Exposed series of this number."""
-    from array import array
-
-    columns = [column(MEMORY, tree=f"t{i}") for i in range(count)]
-    return [Newest("process", 0, columns, 1000, array("d", range(1, count + 1)).tobytes())]
+from tests.support.web_harness import FakeStore, rows, serving, stored
 
 
 @pytest.fixture(scope="module")

@@ -11,22 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from prom_probe.model.family import Family, column
-from prom_probe.model.series import Newest
 from prom_probe.web.context import About
 from prom_probe.web.http.limits import HttpLimits
 from tests.support.waiting import DEADLINE_S
-from tests.support.web_harness import Client, FakeStore, Site, request, serving, wait_for
-
-MEMORY = Family("proctree_resident_memory_bytes", "gauge", "Resident memory.", "bytes")
-
-
-def rows(count: int = 1) -> list[Newest]:
-    """Exposed series of this number."""
-    from array import array
-
-    columns = [column(MEMORY, tree=f"t{i}") for i in range(count)]
-    return [Newest("process", 0, columns, 1000, array("d", range(1, count + 1)).tobytes())]
+from tests.support.web_harness import Client, FakeStore, Site, request, rows, serving, wait_for
 
 
 @pytest.fixture(scope="module")
