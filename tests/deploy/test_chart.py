@@ -209,6 +209,17 @@ def test_kinds_that_the_cluster_lacks_are_left_out(kinds: tuple[str, ...]) -> No
     assert {one["kind"] for one in service} == {"Service", "ServiceMonitor"} | (set(kinds) & {"PrometheusRule"})
 
 
+def test_the_service_monitor_finds_its_service_alone() -> None:
+    """By label and port; the API's Service is no target."""
+    resources = helm("serviceMonitor.enabled=true", "api.enabled=true")
+    monitor = first(resources, "ServiceMonitor")["spec"]
+    wanted = monitor["selector"]["matchLabels"].items()
+    services = [one for one in resources if one["kind"] == "Service"]
+    (found,) = (one for one in services if wanted <= one["metadata"]["labels"].items())
+    assert [port["name"] for port in found["spec"]["ports"]] == [one["port"] for one in monitor["endpoints"]]
+    assert found["spec"]["ports"][0]["targetPort"] == 19990
+
+
 def test_two_releases_in_one_namespace() -> None:
     """No name of theirs is the same, and neither selects the other's pods."""
     switches = [f"{name}.enabled=true" for name in (*EVERYTHING, "injection")]

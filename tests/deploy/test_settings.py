@@ -15,7 +15,7 @@ from prom_probe.config.variables import CONFIG_FILE
 from tests.deploy.tools import DEPLOY, KUSTOMIZE, parse, run
 from tests.support.programs import program
 
-TEXTS = [file for file in sorted(DEPLOY.rglob("*")) if file.is_file()]
+TEXTS = [file for file in sorted(DEPLOY.rglob("*")) if file.is_file() and file.suffix != ".pyc"]
 _VARIABLE = re.compile(r"\bPROM_PROBE_[A-Z_]+[A-Z]\b")
 _FLAG = re.compile(r"(?<![\w-])--([a-z]+(?:[.-][a-z]+)*\.[a-z.-]+[a-z])")  # other programs' have no dot
 NOT_AN_OPTION = {"config.file"}  # names the file that the others are read from
