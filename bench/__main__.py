@@ -47,6 +47,7 @@ BENCHES = {
     "store": Benchmark(minutes=8),
     "day": Benchmark(minutes=10),
     "query": Benchmark(minutes=20),
+    "dashboards": Benchmark(minutes=12),
     "beside": Benchmark(),
     "remote_write": Benchmark(),
     "remote": Benchmark(),

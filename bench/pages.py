@@ -27,6 +27,7 @@ _TITLES = {
     "store": "The store: bytes, ingest, one series' hour, beside tinyflux",
     "day": "A day in fast motion, with an hour of a fork storm",
     "query": "Queries, beside Prometheus and VictoriaMetrics",
+    "dashboards": "Refreshes of a dashboard, beside Prometheus",
     "beside": "Scrapes beside a looping heavy query",
     "remote_write": "Remote writes",
     "remote": "Sending by remote write, beside vmagent",

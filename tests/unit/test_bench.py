@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import pytest
 
 from bench.__main__ import BENCHES
+from bench.grafana import Board
 from bench.pages import PAGE, README, RESULTS, cell, page_text, parse_output, readme_text, with_section
 from bench.plots import PLOTS, number
 from bench.report import format_table
@@ -17,7 +19,19 @@ from tests.support.peers import Peer
 from tests.support.waiting import wait_for
 
 # What the benchmarks share, and what runs them.
-HELPERS = {"__init__", "__main__", "dataset", "pages", "peers", "plots", "record", "report", "syscalls"}
+HELPERS = {
+    "__init__",
+    "__main__",
+    "dataset",
+    "grafana",
+    "pages",
+    "peers",
+    "plots",
+    "record",
+    "recorded_tree",
+    "report",
+    "syscalls",
+}
 
 
 def test_tables_and_lines_are_read_back() -> None:
@@ -79,3 +93,24 @@ def test_a_server_that_ends_is_not_waited_for(tmp_path: Path) -> None:
     peer.__exit__(None, error, None)
     assert error.__notes__ == ["two said (3): no room\n"]
     assert not folder.exists()
+
+
+def test_a_refresh_is_what_grafana_asks_for() -> None:
+    """Times are aligned but for instant queries, every variable is filled in, and a rate's window has four scrapes."""
+    board = Board(ROOT / "grafana" / "dashboards" / "process-tree.json")
+    refresh = board.refresh(100_000.7, 3600, 15)
+    forms = [parse_qs(ask.form) for ask in refresh.queries]
+    ranges = [form for form in forms if "step" in form]
+    assert {tuple(form["step"]) for form in ranges} == {("15",), ("30",)}  # panels, annotations
+    assert {(form["start"][0], form["end"][0]) for form in ranges if form["step"] == ["15"]} == {("96390", "99990")}
+    assert {form["time"][0] for form in forms if "time" in form} == {"100000.7"}
+    assert not any("$" in ask.expr for ask in refresh.queries)
+    assert not any("%24" in ask.path for ask in refresh.variables)
+    assert 'sum(rate(proctree_cpu_seconds_total{job=~".*", instance=~".*", tree=~".*"}[16s]))' in {
+        ask.expr for ask in refresh.queries
+    }
+    narrow = board.refresh(100_000.7, 900, 1)
+    assert any("[4s]" in ask.expr for ask in narrow.queries)
+    assert [ask.path.split("?")[0] for ask in narrow.variables] == [
+        f"/api/v1/label/{label}/values" for label in ("job", "instance", "tree")
+    ]
