@@ -11,6 +11,7 @@ import json
 import random
 import time
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 from urllib.parse import urlencode
 
 from bench.report import Row, percentile, print_table
@@ -18,33 +19,48 @@ from prom_probe.model.labels import Labels
 from tests.support.dataset import SHAPES, counters, gauges
 from tests.support.peers import Peer, encode_write, prom_probe, prometheus, victoria_metrics
 
-STEP_S = 15
 TURNS, WARM_UP = 5, 2  # that each peer has of each query, and requests at the beginning of each that are not counted
 THINK_S = (0.02, 0.05)  # between two requests
 CHUNK = 100  # samples of a series in one remote write request
 JITTER_MS = 20  # of a target's timestamps
 
-# The shapes of values, each second; and those of "ticks" again, each instance with timestamps of its own.
-DATA = (*SHAPES, "targets")
+
+class Data(NamedTuple):
+    """So many counters and as many gauges of a shape, one sample a second, and how they are asked for."""
+
+    shape: str
+    series: int = 500
+    samples: int = 3600  # under a window
+    step_s: int = 15
+    jitter_ms: int = 0  # of the timestamps of each instance
+    letters: str = "abcdefg"
+
+
+DATA = {
+    **{shape: Data(shape) for shape in SHAPES},
+    "targets": Data("ticks", jitter_ms=JITTER_MS),
+    "wide": Data("ticks", series=10_000, samples=300, letters="df"),
+    "long": Data("lognormal", series=100, samples=6 * 3600, step_s=60, letters="abde"),
+}
 
 # name, PromQL, whether over a range; the letters are those of the design's budgets.
 QUERIES = {
     "a": ("one series", 'x{job="job-1",instance="host-003:9100"}', True),
     "b": ("rate, one series", 'rate(x{job="job-1",instance="host-003:9100"}[1m])', True),
-    "c": ("rate, 100 series", 'rate(x{job=~"job-[12]"}[1m])', True),
-    "d": ("sum by job of rate, 500 series", "sum by (job) (rate(x[1m]))", True),
-    "e": ("quantile_over_time 5m, 100 series", 'quantile_over_time(0.99, g{job=~"job-[12]"}[5m])', True),
-    "f": ("instant topk, 500 series", "topk(5, g)", False),
+    "c": ("rate, a fifth of the series", 'rate(x{job=~"job-[12]"}[1m])', True),
+    "d": ("sum by job of rate, all series", "sum by (job) (rate(x[1m]))", True),
+    "e": ("quantile_over_time 5m, a fifth", 'quantile_over_time(0.99, g{job=~"job-[12]"}[5m])', True),
+    "f": ("instant topk, all series", "topk(5, g)", False),
     "g": ("instant, 3,600 raw points", 'g{job="job-1",instance="host-003:9100"}[1h]', False),
 }
 
 Series = list[tuple[Labels, Sequence[float]]]
 
 
-def draw(data: str, count: int, samples: int, seed: int) -> Series:
-    """So many counters and gauges of one of DATA."""
-    shape = data if data in SHAPES else "ticks"
-    return [*counters(count, samples, seed, shape), *gauges(count, samples, seed + 1, shape)]
+def draw(data: Data, more: int, seed: int) -> Series:
+    """The series, with so many samples more than are under a window."""
+    size = data.series, data.samples + more
+    return [*counters(*size, seed, data.shape), *gauges(*size, seed + 1, data.shape)]
 
 
 def write_requests(series: Series, start_ms: int, jitter_ms: int = 0) -> Iterator[bytes]:
@@ -74,10 +90,10 @@ def load(peer: Peer, requests: Sequence[bytes]) -> float:
     return time.perf_counter() - begun
 
 
-def path(peer: Peer, expr: str, over_range: bool, start_s: float, end_s: float) -> str:
-    """The URL of a query."""
-    if over_range:
-        form = {"query": expr, "start": start_s, "end": end_s, "step": STEP_S, "nocache": 1}
+def path(peer: Peer, expr: str, end_s: float, start_s: float | None = None, step_s: int = 0) -> str:
+    """The URL of a query; over a range if there is a start."""
+    if start_s is not None:
+        form = {"query": expr, "start": start_s, "end": end_s, "step": step_s, "nocache": 1}
         return f"{peer.query_prefix}/query_range?{urlencode(form)}"
     return f"{peer.query_prefix}/query?{urlencode({'query': expr, 'time': end_s, 'nocache': 1})}"
 
@@ -100,7 +116,7 @@ def wait_until_searchable(peer: Peer, series: int, end_s: float) -> None:
     deadline = time.monotonic() + 30
     count = 0.0
     while time.monotonic() < deadline:
-        _, body = peer.get(path(peer, 'count({__name__=~"x|g"})', False, 0, end_s))
+        _, body = peer.get(path(peer, 'count({__name__=~"x|g"})', end_s))
         result = json.loads(body)["data"]["result"]
         count = float(result[0]["value"][1]) if result else 0
         if count == series:
@@ -114,20 +130,18 @@ def wait_until_settled(peer: Peer) -> None:
     before, since = -1.0, time.monotonic()
     while time.monotonic() - since < 4:
         time.sleep(0.5)
-        _, body = peer.get(path(peer, "prom_probe_tsdb_storage_bytes", False, 0, time.time()))
+        _, body = peer.get(path(peer, "prom_probe_tsdb_storage_bytes", time.time()))
         now = float(json.loads(body)["data"]["result"][0]["value"][1])
         if abs(now - before) > 100_000:
             before, since = now, time.monotonic()
 
 
-def beside(
-    data: str, count: int, samples: int, runs: int, letters: str, seed: int
-) -> dict[str, dict[str, list[float]]]:
-    """Seconds of each request by query and peer, over so many counters and gauges."""
+def beside(data: Data, runs: int, only: str, seed: int) -> dict[str, dict[str, list[float]]]:
+    """Seconds of each request by query and peer."""
     each = WARM_UP + -(-runs // TURNS)
-    series = draw(data, count, samples + TURNS * each, seed)
+    series = draw(data, TURNS * each, seed)
     start_s = int(time.time()) - len(series[0][1])
-    requests = list(write_requests(series, start_s * 1000, JITTER_MS if data == "targets" else 0))
+    requests = list(write_requests(series, start_s * 1000, data.jitter_ms))
     times: dict[str, dict[str, list[float]]] = {}
     with prom_probe(True) as warm, prom_probe(False) as cold, prometheus() as prom, victoria_metrics() as victoria:
         peers: Sequence[Peer] = (warm, cold, prom, victoria)
@@ -139,12 +153,17 @@ def beside(
             wait_until_searchable(peer, len(series), start_s + len(series[0][1]))
         for peer in (warm, cold):
             wait_until_settled(peer)
-        for letter in letters:
+        for letter in data.letters:
+            if letter not in only:
+                continue
             _, expr, over_range = QUERIES[letter]
             for turn in range(TURNS):  # so that a noisy moment falls on all
                 begins = [start_s + turn * each + i for i in range(each)]
                 for peer in peers:  # one after the other, so that none is timed beside another
-                    urls = [path(peer, expr, over_range, begin, begin + samples) for begin in begins]
+                    urls = [
+                        path(peer, expr, begin + data.samples, begin if over_range else None, data.step_s)
+                        for begin in begins
+                    ]
                     found = measure(peer, urls)[WARM_UP:]
                     times.setdefault(letter, {}).setdefault(peer.name, []).extend(found)
     return times
@@ -152,16 +171,15 @@ def beside(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default=",".join(DATA), help="what the samples are like")
+    parser.add_argument("--data", default=",".join(DATA), help="which data sets")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32), help="of the samples, anew if not given")
-    parser.add_argument("--series", type=int, default=500, help="counters, and as many gauges")
-    parser.add_argument("--samples", type=int, default=3600, help="of each series under a window, one a second")
     parser.add_argument("--runs", type=int, default=40, help="of each query, at least")
     parser.add_argument("--only", default="".join(QUERIES), help="letters of the queries to run")
     args = parser.parse_args()
-    for data in args.data.split(","):
-        print(f"\n{data}, seed {args.seed}")
-        times = beside(data, args.series, args.samples, args.runs, args.only, args.seed)
+    for name in args.data.split(","):
+        data = DATA[name]
+        print(f"\n{name}: {data.series} series of each kind, {data.samples} s, seed {args.seed}")
+        times = beside(data, args.runs, args.only, args.seed)
         rows: list[Row] = []
         for letter, by_peer in times.items():
             cells = [f"{percentile(t, 0.5) * 1e3:.2f}/{percentile(t, 0.9) * 1e3:.2f}" for t in by_peer.values()]

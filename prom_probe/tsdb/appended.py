@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from struct import pack
 from typing import TYPE_CHECKING
 
-from prom_probe.model.sample import STALE_BITS
+from prom_probe.model.sample import STALE_BYTES
 from prom_probe.tsdb.block import Block
 from prom_probe.tsdb.encoding.record import BlockError
 from prom_probe.tsdb.index import IndexedSeries
@@ -147,13 +147,13 @@ class AppendedHeadView:
     def part(self, refs: Sequence[int], lo: int, hi: int, cache: Cache) -> DecodedRows:
         import numpy as np
 
-        out = np.empty((len(refs), hi - lo), np.uint64)
-        for row, ref in zip(out, refs, strict=True):
+        found = []
+        for ref in refs:
             slot = self._buffers.slots[ref]
-            values = self._buffers.values[slot][lo : min(hi, self._counts[slot])]
-            row[: len(values)] = np.frombuffer(values.tobytes(), np.uint64)
-            row[len(values) :] = STALE_BITS
-        return DecodedRows(out)
+            values = self._buffers.values[slot][lo : min(hi, self._counts[slot])]  # a copy
+            values.frombytes(STALE_BYTES * (hi - lo - len(values)))
+            found.append(values)
+        return DecodedRows(np.frombuffer(b"".join(found), np.uint64).reshape(len(refs), hi - lo))
 
 
 class AppendedStream(SampleStream[AppendedHead]):

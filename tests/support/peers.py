@@ -173,7 +173,12 @@ def prom_probe(cache: bool) -> Peer:
     """Ourselves, watching nothing, with the remote write receiver; without the decode cache where asked."""
     port = free_port()
     flags = ["--web.listen-address=", f"--api.listen-address=127.0.0.1:{port}", "--web.enable-remote-write-receiver"]
-    flags += ["--storage.tsdb.retention.size=512MB", "--storage.tsdb.retention.time=1d", "--interval.system=1h"]
+    flags += [
+        "--storage.tsdb.max-series=30000",
+        "--storage.tsdb.retention.size=512MB",
+        "--storage.tsdb.retention.time=1d",
+        "--interval.system=1h",
+    ]
     if not cache:
         flags.append("--storage.tsdb.decode-cache-size=0B")
     argv = [sys.executable, "-m", "prom_probe", "run", *flags]
