@@ -14,7 +14,7 @@ from prom_probe.history.history import PROCESS_COLLECTOR, History
 from prom_probe.model.family import Column
 from prom_probe.model.meter import Cell, Histogram, Meter, RareCell
 from prom_probe.model.run_event import RunEvent
-from prom_probe.ring.codec import Announce, Batch, CodecError, Frame, Happened, Reaped, decode
+from prom_probe.ring.codec import Announce, Batch, CodecError, Frame, Happened, Reaped, Stamped, decode
 from prom_probe.ring.consumer import Consumer
 from prom_probe.tsdb.store import AppendOutcome, LayoutError, Store
 
@@ -26,6 +26,9 @@ STALE_BEATS = 3
 
 # How many batches of a collector may wait for its announcement; older ones are dropped and counted.
 _MAX_HELD = 64
+
+# How far ahead of the clock a page's own timestamp may be.
+_MAX_AHEAD_MS = 600_000
 
 DELAY_BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
 LATENCY_BOUNDS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0)
@@ -148,6 +151,9 @@ class Aggregator:
                     cpu_seconds=frame.cpu_seconds,
                 )
             return
+        if isinstance(frame, Stamped):
+            self._append_stamped(frame)
+            return
         state = self._state(frame.collector)
         if isinstance(frame, Batch):
             self._append(state, frame)
@@ -183,6 +189,15 @@ class Aggregator:
         state.duration.set(batch.took_ns / 1e9)
         state.last_s = self._now_s()
         state.alive = True
+
+    def _append_stamped(self, frame: Stamped) -> None:
+        """Append samples one by one; those too far in the future are refused, as Prometheus does."""
+        most_ms = time.time_ns() // 1_000_000 + _MAX_AHEAD_MS
+        for labels, t_ms, value in frame.samples:
+            if t_ms > most_ms:
+                self._store.reject("too_far_ahead", 1)
+            else:
+                self._store.append(labels, t_ms, value)
 
     def _note_gap(self, state: CollectorState, batch: Batch) -> None:
         """A gap begins at the last row before it."""

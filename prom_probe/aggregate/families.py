@@ -58,7 +58,7 @@ TSDB_MERGED_BLOCKS = define("prom_probe_tsdb_merged_blocks_total", "counter", ""
 TSDB_REJECTED_SAMPLES = define("prom_probe_tsdb_rejected_samples_total", "counter", "",
     "Samples refused by the store, by reason.", labels="reason", source=_STORE,
     definition="Count of samples that could not be stored: `duplicate`, `conflict`, `out_of_order`, `too_old`, "
-    "`unknown_layout`, `malformed`, `series_limit`, `unannounced`.", platforms="all", essential=True)
+    "`unknown_layout`, `malformed`, `series_limit`, `unannounced`, `too_far_ahead`.", platforms="all", essential=True)
 TSDB_PERSISTENT = define("prom_probe_tsdb_persistent", "gauge", "", "Whether what is appended now goes to the disk.",
     source=_STORE, definition="1 while samples go to --storage.tsdb.path; 0 after an error, while the path leads to "
     "another directory or to none, and if it could not be used at the start; absent without the flag.",

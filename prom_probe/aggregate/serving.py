@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from prom_probe import __version__
 from prom_probe.aggregate.reloads import Reloads
+from prom_probe.config.planned_target import plan_targets
 from prom_probe.config.settings import Config, shown_settings
 from prom_probe.config.units import format_duration, format_size
 from prom_probe.history.history import HistorySource, StoredHistory
@@ -23,7 +24,7 @@ from prom_probe.ring.doorbell import Doorbell
 from prom_probe.threads import share_heap
 from prom_probe.tsdb.store import Store
 from prom_probe.web.app import App
-from prom_probe.web.context import About
+from prom_probe.web.context import About, ServedTarget
 from prom_probe.web.http.limits import HttpLimits, free_descriptors
 from prom_probe.web.http.server import Server
 
@@ -99,12 +100,22 @@ def make_about(
         ready=ready,
         flags=lambda: shown_settings(config()),
         config_yaml=lambda: "".join(f"{key}: {value!r}\n" for key, value in shown_settings(config()).items()),
+        targets=lambda: _served_targets(config()),
         reload_succeeded=lambda: reloads is None or reloads.successful,
         reload=request_reload if reloads is not None and config().web_enable_lifecycle else None,
         storage_retention=retention,
         start_time_s=time.time() - (time.monotonic() - started_s),
         page_url=page_url,
     )
+
+
+def _served_targets(config: Config) -> dict[str, ServedTarget]:
+    return {
+        target.collector: ServedTarget(
+            target.labels, target.shown_url, format_duration(target.interval_s), format_duration(target.timeout_s)
+        )
+        for target in plan_targets(config)
+    }
 
 
 def make_app(

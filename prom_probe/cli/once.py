@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from prom_probe.cli.settings_flags import read_settings, settings_flags, settings_source
+from prom_probe.config.planned_target import plan_targets
 from prom_probe.config.settings import Config
 from prom_probe.config.units import human_value
 from prom_probe.log import Log, describe_error
@@ -93,7 +94,7 @@ def _make_collectors(config: Config, log: Log) -> list[Collector]:
 
 
 def _make_targets(config: Config, log: Log) -> Sequence[Collector]:
-    if not config.scrape:
+    if not plan_targets(config):
         return ()
     from prom_probe.probe.scraper import make_collectors
 

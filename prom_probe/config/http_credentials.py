@@ -18,12 +18,12 @@ def authorization_header(basic: BasicAuth | None, other: Authorization | None) -
     Raises OSError or UnicodeDecodeError for a file that cannot be read.
     """
     if basic is not None:
-        user = basic.username or _read_secret(basic.username_file)
-        password = basic.password.reveal() if basic.password is not None else _read_secret(basic.password_file)
+        user = basic.username or read_secret(basic.username_file)
+        password = basic.password.reveal() if basic.password is not None else read_secret(basic.password_file)
         return basic_header(user, password)
     if other is not None:
         credentials = other.credentials
-        text = credentials.reveal() if credentials is not None else _read_secret(other.credentials_file)
+        text = credentials.reveal() if credentials is not None else read_secret(other.credentials_file)
         return f"{other.type} {text}"
     return None
 
@@ -68,7 +68,8 @@ def _state(path: str) -> tuple[int, int]:
     return there.st_mtime_ns, there.st_ino
 
 
-def _read_secret(path: str) -> str:
+def read_secret(path: str) -> str:
+    """What a file has, "" without one. Raises OSError or UnicodeDecodeError."""
     if not path:
         return ""
     with open(path, encoding="utf-8") as stream:

@@ -19,6 +19,7 @@ from prom_probe.config.remote_write import (
     parse_external_label,
     parse_url,
 )
+from prom_probe.config.scrape_configs import ScrapeConfig, check_scrape_configs, parse_scrape_config
 from prom_probe.config.target import URL_HELP, ScrapeTarget, check_targets, parse_sample_limit, parse_target
 from prom_probe.config.units import format_duration, format_size, parse_duration, parse_interval, parse_size
 from prom_probe.config.values import one_of, parse_count, parse_regex, parse_switch, parse_whole
@@ -232,6 +233,38 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "scrape.sample-limit", parse_sample_limit, "N", "Maximum number of samples of a scraped page.", restart=True
         ),
     ] = 10_000
+    scrape_label_limit: Annotated[
+        int,
+        Option("scrape.label-limit", parse_whole, "N", "Maximum number of labels of a scraped series; 0 for none."),
+    ] = 0
+    scrape_label_name_length_limit: Annotated[
+        int,
+        Option(
+            "scrape.label-name-length-limit", parse_whole, "N", "Maximum bytes of their labels' names; 0 for no limit."
+        ),
+    ] = 0
+    scrape_label_value_length_limit: Annotated[
+        int,
+        Option(
+            "scrape.label-value-length-limit",
+            parse_whole,
+            "N",
+            "Maximum bytes of their labels' values; 0 for no limit.",
+        ),
+    ] = 0
+    scrape_configs: Annotated[
+        tuple[ScrapeConfig, ...],
+        Option(
+            "scrape_configs",
+            parse_scrape_config,
+            "",
+            "Jobs to scrape, with intervals, passwords, TLS, limits and relabelling of their own, as in Prometheus.",
+            True,
+            False,
+            check_scrape_configs,
+            file_only=True,
+        ),
+    ] = ()
     expose_per_process: Annotated[
         bool, Option("expose.per-process", parse_switch, "", "Show every process on /metrics too.")
     ] = False

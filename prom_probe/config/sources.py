@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from prom_probe.config.error import ConfigError
+from prom_probe.config.planned_target import find_target_fault
 from prom_probe.config.remote_write import check_destinations
 from prom_probe.config.secret import without_secrets
 from prom_probe.config.settings import OPTIONS, Config, Option
@@ -47,6 +48,8 @@ def find_config(
         check_destinations(config.destinations)
     except ValueError as error:
         faults.append(f"--remote-write.url and remote_write: {error}")
+    if fault := find_target_fault(config):
+        faults.append(f"--scrape and scrape_configs: {fault}")
     return config, faults
 
 

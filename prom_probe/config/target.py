@@ -9,12 +9,12 @@ from urllib.parse import unquote
 from prom_probe.config.secret import Secret, without_any_secrets, without_secrets
 from prom_probe.config.values import parse_count
 
-_MAX_TARGETS = 50  # each has a thread
 _MAX_SAMPLES = 1_000_000
 URL_HELP = "NAME=http://HOST:PORT/PAGE, NAME=https://… or NAME=unix:PATH[:/PAGE]"
 _URL = re.compile(
     r"https?://(?:[^/?#@\s]*@)?(?:\[[0-9a-fA-F:.%]+\]|[^:/?#@\[\]\s]+)(?::([0-9]{1,5}))?(?:[/?][^\s#]*)?|unix:[^\s:].*"
 )
+_HOST = re.compile(r"(https?)://(\[[^\]]*\]|[^:/?#]*)(?::([0-9]+))?")
 _USER = re.compile(r"(https?://)([^/?#@]*)@(.*)", re.DOTALL)
 
 
@@ -33,6 +33,16 @@ class ScrapeTarget(NamedTuple):
         """The URL without its user. Its parameters may be secret."""
         found = _USER.fullmatch(self.whole_url.reveal())
         return found[1] + found[3] if found is not None else self.whole_url.reveal()
+
+    @property
+    def instance(self) -> str:
+        """Its label `instance`: `HOST:PORT`, or the socket's path."""
+        url = self.endpoint
+        found = _HOST.match(url)
+        if found is None:
+            path, colon, _ = url.removeprefix("unix:").rpartition(":/")
+            return path if colon and path else url.removeprefix("unix:")
+        return f"{found[2]}:{int(found[3] or (443 if found[1] == 'https' else 80))}"
 
     @property
     def authorization(self) -> Secret | None:
@@ -54,9 +64,7 @@ def parse_target(text: str) -> ScrapeTarget:
 
 
 def check_targets(targets: Sequence[ScrapeTarget]) -> None:
-    """Raise ValueError if two targets share a name, or if there are too many."""
-    if len(targets) > _MAX_TARGETS:
-        raise ValueError(f"{len(targets)} targets, at most {_MAX_TARGETS} are allowed")
+    """Raise ValueError if two targets share a name."""
     names = [target.name for target in targets]
     for i, name in enumerate(names):
         if name in names[:i]:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from prom_probe import __version__
 from prom_probe.collectors.scrape.collector import HEADERS, ScrapeCollector, Target
 from prom_probe.collectors.scrape.exposed import Exposed
-from prom_probe.collectors.scrape.page import PageLimits
-from prom_probe.collectors.scrape.target_labels import TargetLabels
+from prom_probe.collectors.scrape.page import PageLimits, StampedSample
+from prom_probe.collectors.scrape.target_labels import LabelLimits, TargetLabels
+from prom_probe.config.http_credentials import ClientTls, authorization_header, read_secret
+from prom_probe.config.planned_target import PlannedTarget, plan_targets
+from prom_probe.model.relabel import Relabeller
 from prom_probe.probe.loop import Probe
+from prom_probe.ring.codec import encode_stamped
 from prom_probe.ring.doorbell import Doorbell
 from prom_probe.ring.producer import Producer
 from prom_probe.ring.slot import Slot
@@ -22,11 +27,6 @@ from prom_probe.worker_threads import WorkerThreads
 if TYPE_CHECKING:
     from prom_probe.collectors.base import Collector
     from prom_probe.config.settings import Config
-    from prom_probe.config.target import ScrapeTarget
-
-# The part of an interval that a scrape may take: a target that hangs must not cost the next beat too.
-_SCRAPE_PART = 0.9
-_MAX_SCRAPE_S = 10.0
 
 # How long to wait for scrapes in progress at the end.
 _END_S = 1.0
@@ -34,29 +34,87 @@ _END_S = 1.0
 _STACK_BYTES = 1 << 20
 
 
-def timeout_s(config: Config) -> float:
-    """Maximum time of a scrape."""
-    return min(_SCRAPE_PART * (config.interval_scrape or config.interval), _MAX_SCRAPE_S)
-
-
-def make_source(config: Config, target: ScrapeTarget) -> HttpPage:
+def make_source(config: Config, target: PlannedTarget) -> HttpPage:
     """The source of a target's pages."""
     headers = {**HEADERS, "User-Agent": f"prom_probe/{__version__}"}
-    authorization = target.authorization
-    secret = [] if authorization is None else [("Authorization", authorization.reveal())]
-    access = PageAccess(lambda: secret)
-    return HttpPage(parse_endpoint(target.endpoint), headers, config.scrape_body_size_limit, access)
+    settings, tls = target.settings, ClientTls(target.settings.tls_config)
+    access = PageAccess(
+        partial(_secret_headers, target),
+        tls.get,
+        settings.tls_config.server_name,
+        follow_redirects=settings.follow_redirects,
+    )
+    most_bytes = settings.body_bytes or config.scrape_body_size_limit
+    return HttpPage(parse_endpoint(target.address.reveal()), headers, most_bytes, access)
 
 
-def make_collectors(config: Config, log: Callable[[str, str], None]) -> list[ScrapeCollector]:
-    """A collector for each target."""
-    limits, exposed = PageLimits(samples=config.scrape_sample_limit), Exposed(config.scrape_expose)
+def _secret_headers(target: PlannedTarget) -> list[tuple[str, str]]:
+    """The headers that are meant for the target alone; their files are read."""
+    settings = target.settings
+    authorization = authorization_header(settings.basic_auth, settings.authorization)
+    if target.authorization is not None:
+        authorization = target.authorization.reveal()
+    found = [] if authorization is None else [("Authorization", authorization)]
+    for name, header in settings.http_headers.items():
+        values = [*header.values, *(secret.reveal() for secret in header.secrets), *map(read_secret, header.files)]
+        found += [(name, value) for value in values]
+    return found
+
+
+def make_target(config: Config, planned: PlannedTarget) -> Target:
+    """What the collector is told of a target. A job's own limits come before those of all; none is above the ring's."""
+    settings = planned.settings
+    limits = LabelLimits(
+        settings.label_limit or config.scrape_label_limit,
+        settings.label_name_length_limit or config.scrape_label_name_length_limit,
+        settings.label_value_length_limit or config.scrape_label_value_length_limit,
+    )
+    rules = settings.metric_relabel_configs
+    labels = TargetLabels(
+        planned.labels,
+        honor_labels=settings.honor_labels,
+        relabeller=Relabeller(rules) if rules else None,
+        limits=limits,
+    )
+    most = config.scrape_sample_limit
+    samples = min(settings.sample_limit or most, most)
+    page = PageLimits(samples=samples, lines=10 * most + 1000)
+    return Target(planned.name, labels, planned.timeout_s, page, settings.honor_timestamps)
+
+
+def make_collectors(
+    config: Config, log: Callable[[str, str], None], producer: Producer | None = None
+) -> list[ScrapeCollector]:
+    """A collector for each target. Samples with timestamps of their own go to `producer`."""
+    exposed = Exposed(config.scrape_expose)
     collectors = []
-    for scraped in config.scrape:
-        labels = TargetLabels({"job": scraped.name, "instance": parse_endpoint(scraped.endpoint).instance})
-        target = Target(scraped.name, labels, timeout_s(config), limits)
-        collectors.append(ScrapeCollector(target, make_source(config, scraped), exposed, log))
+    for planned in plan_targets(config):
+        stamped = StampedChannel(planned.collector, producer).send if producer is not None else _forget
+        source = make_source(config, planned)
+        collectors.append(ScrapeCollector(make_target(config, planned), source, exposed, log, stamped))
     return collectors
+
+
+def _forget(samples: Sequence[StampedSample]) -> None: ...
+
+
+class StampedChannel:
+    """Sends one target's samples that have timestamps of their own, but for those that the page before had too."""
+
+    def __init__(self, collector: str, producer: Producer) -> None:
+        self._collector = collector
+        self._producer = producer
+        self._generation = -1
+        self._sent: frozenset[StampedSample] = frozenset()
+
+    def send(self, samples: Sequence[StampedSample]) -> None:
+        """Push what is new. What the ring has no room for is counted there as dropped."""
+        if self._producer.generation != self._generation:
+            self._generation, self._sent = self._producer.generation, frozenset()
+        new = [sample for sample in samples if sample not in self._sent]
+        self._sent = frozenset(samples)
+        for payload in encode_stamped(self._collector, new, self._producer.max_payload):
+            self._producer.push(payload)
 
 
 class SharedProducer(Producer):
@@ -82,15 +140,14 @@ class SharedProducer(Producer):
 
 
 class Scraper:
-    """Runs each collector on a beat of its own until `stop` or the end of the supervisor.
+    """Runs each collector on a beat of its own, in its interval in seconds, until `stop` or the end of the supervisor.
 
     `wake` and `lifeline` as for a `Probe`. Threads that hang end with the process.
     """
 
     def __init__(
         self,
-        collectors: Sequence[Collector],
-        interval_s: float,
+        collectors: Sequence[tuple[Collector, float]],
         producer: SharedProducer,
         *,
         wake: Doorbell,
@@ -100,7 +157,7 @@ class Scraper:
         self._wakes = [Doorbell() for _ in collectors]
         self._probes = [
             Probe([collector], interval_s, producer, Slot(64), wake=bell, lifeline=lifeline, log=log)
-            for collector, bell in zip(collectors, self._wakes, strict=True)
+            for (collector, interval_s), bell in zip(collectors, self._wakes, strict=True)
         ]
         self._wake = wake
         self._lifeline = lifeline

@@ -99,7 +99,14 @@ class Reaped(msgspec.Struct, frozen=True, array_like=True, tag=_TAG | 5):
     cpu_seconds: float = 0.0
 
 
-Frame = Announce | Batch | Event | Happened | Reaped
+class Stamped(msgspec.Struct, frozen=True, array_like=True, tag=_TAG | 6):
+    """Samples of a collector that have timestamps of their own: labels, wall clock in milliseconds, value."""
+
+    collector: str
+    samples: tuple[tuple[Labels, int, float], ...]
+
+
+Frame = Announce | Batch | Event | Happened | Reaped | Stamped
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
@@ -137,6 +144,18 @@ def encode_announcements(
             continue
         start = min(start + step, len(columns))
         yield start, payload
+
+
+def encode_stamped(collector: str, samples: Sequence[tuple[Labels, int, float]], max_bytes: int) -> Iterator[bytes]:
+    """Frames of these samples, each of at most `max_bytes` where a single sample allows that."""
+    start, step = 0, max(1, min(_MOST_COLUMNS, len(samples)))
+    while start < len(samples):
+        payload = encode(Stamped(collector, tuple(samples[start : start + step])))
+        if len(payload) > max_bytes and step > 1:
+            step //= 2
+            continue
+        start += step
+        yield payload
 
 
 def _announce(collector: str, layout: int, columns: Sequence[Column], start: int, end: int) -> Announce:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from prom_probe.config.planned_target import plan_targets
 from prom_probe.config.settings import Config
 from prom_probe.run.supervisor import GRACE_S
 from prom_probe.sources.gpu_detect import detect_gpus
@@ -17,7 +18,7 @@ GPU_GRACE_S = 10.0
 
 
 class ProbeKind(NamedTuple):
-    """A probe worker: its collectors, its interval in seconds, its ring's size.
+    """A probe worker: its collectors, its (longest) interval in seconds, its ring's size.
 
     `grace_s` and `max_crashes`: see `Worker`.
     """
@@ -65,7 +66,10 @@ PROBES = {
     ),
     # It has a collector for each target: see `collector_names`.
     SCRAPE: ProbeKind(
-        (), lambda c: c.interval_scrape or c.interval, _scrape_ring_bytes, enabled=lambda c: bool(c.scrape)
+        (),
+        lambda c: max((target.interval_s for target in plan_targets(c)), default=c.interval),
+        _scrape_ring_bytes,
+        enabled=lambda c: bool(plan_targets(c)),
     ),
 }
 
@@ -77,7 +81,7 @@ def enabled_probes(config: Config) -> dict[str, ProbeKind]:
 
 def collector_names(name: str, config: Config) -> tuple[str, ...]:
     """The names of a probe worker's collectors."""
-    return tuple(f"scrape:{target.name}" for target in config.scrape) if name == SCRAPE else PROBES[name].collectors
+    return tuple(target.collector for target in plan_targets(config)) if name == SCRAPE else PROBES[name].collectors
 
 
 def active_collectors(config: Config) -> list[str]:
@@ -88,7 +92,10 @@ def active_collectors(config: Config) -> list[str]:
 
 def collector_intervals(config: Config) -> dict[str, dict[str, float]]:
     """Seconds between two collections: by probe, by collector."""
-    return {
+    found = {
         name: dict.fromkeys(collector_names(name, config), kind.interval(config))
         for name, kind in enabled_probes(config).items()
     }
+    if SCRAPE in found:
+        found[SCRAPE] = {target.collector: target.interval_s for target in plan_targets(config)}
+    return found

@@ -17,7 +17,7 @@ from prom_probe.run.probes import PROBES
 from prom_probe.run.shared import AGGREGATOR, Shared
 
 # Probe workers use the settings of these sections; they are replaced when one of them has changed.
-_PROBE_SECTIONS = ("watch", "interval", "expose", "collect", "gpu", "scrape", "log")
+_PROBE_SECTIONS = ("watch", "interval", "expose", "collect", "gpu", "scrape", "scrape_configs", "log")
 
 
 class Reload:

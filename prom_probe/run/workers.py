@@ -67,10 +67,12 @@ def run_scraper(shared: Shared, name: str, lifeline: int) -> None:
     from prom_probe.probe.scraper import Scraper, SharedProducer, make_collectors
 
     log = _begin(shared, name)
+    producer = SharedProducer(shared.rings[name], shared.bell)
+    intervals = collector_intervals(shared.config)[name]
+    collectors = make_collectors(shared.config, log, producer)
     scraper = Scraper(
-        make_collectors(shared.config, log),
-        PROBES[name].interval(shared.config),
-        SharedProducer(shared.rings[name], shared.bell),
+        [(collector, intervals[collector.name]) for collector in collectors],
+        producer,
         wake=shared.wakes[name],
         lifeline=lifeline,
         log=log,

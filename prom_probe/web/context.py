@@ -6,7 +6,7 @@ from asyncio import Future
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from prom_probe.exposition.formats import Format
 from prom_probe.exposition.text import Exposition
@@ -59,6 +59,15 @@ class ServedStore(Protocol):
         """The newest one, likewise."""
 
 
+class ServedTarget(NamedTuple):
+    """A target of the scrape worker, as `/api/v1/targets` tells it; `labels` have its job."""
+
+    labels: Mapping[str, str]
+    url: str  # without secrets
+    interval: str
+    timeout: str
+
+
 @dataclass(frozen=True)
 class About:
     """What the status pages say about the process; the functions are called for each request."""
@@ -67,6 +76,7 @@ class About:
     ready: Callable[[], bool] = lambda: True  # whether the first samples are stored
     config_yaml: Callable[[], str] = str  # without secrets
     flags: Callable[[], Mapping[str, str]] = dict
+    targets: Callable[[], Mapping[str, ServedTarget]] = dict  # by collector
     reload_succeeded: Callable[[], bool] = lambda: True
     reload: Callable[[], Future[str]] | None = None  # starts one; gives its error, "" for none. None: not allowed
     storage_retention: Callable[[], str] = str  # "6h or 32MiB"

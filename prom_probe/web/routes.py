@@ -71,7 +71,7 @@ ROUTES: tuple[Route, ...] = (
     Route(_GET, "/api/v1/alerts", api_status.constant({"alerts": []})),
     Route(_GET, "/api/v1/alertmanagers", api_status.constant({"activeAlertmanagers": [], "droppedAlertmanagers": []})),
     Route(_GET, "/api/v1/notifications", api_status.constant([])),
-    Route(_GET, "/api/v1/scrape_pools", api_status.constant({"scrapePools": [api_status.POOL]})),
+    Route(_GET, "/api/v1/scrape_pools", api_status.scrape_pools),
     Route(_GET, "/api/v1/targets", api_status.targets),
     Route(_GET, "/api/v1/targets/metadata", api_status.targets_metadata),
     Route(_GET, "/api/v1/features", api_features.features),

@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "promql": "model",
     "exposition": "model",
     "collectors": "model sources",
-    "probe": "collectors config ring sources worker_threads",
+    "probe": "collectors config model ring sources worker_threads",
     "remote": "config log model ring threads tsdb worker_threads",
     "web": "exposition history log model promql remote threads tsdb",
     "aggregate": "config history log model promql remote ring threads tsdb web",

@@ -7,7 +7,7 @@ import re
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from prom_probe.model.labels import METRIC_NAME, label_value
 from prom_probe.model.matcher import Matcher
@@ -16,7 +16,7 @@ from prom_probe.model.series import Newest
 from prom_probe.web.api.labels import metadata_limit, selector_of
 from prom_probe.web.api.params import MAX_TIME_MS, MIN_TIME_MS, parameters_of
 from prom_probe.web.api.reply import ApiError, encode, success
-from prom_probe.web.context import AppContext
+from prom_probe.web.context import AppContext, ServedTarget
 from prom_probe.web.http.message import JSON, Answer, Request, Response
 
 # The Prometheus release whose API and PromQL this is: clients decide by it what to ask for; ours would look ancient.
@@ -123,49 +123,91 @@ def _top(counts: Counter[str], limit: int) -> list[dict[str, object]]:
     return [{"name": name, "value": count} for name, count in counts.most_common(limit)]
 
 
+def scrape_pools(context: AppContext, request: Request) -> Response:
+    """The jobs of the targets, and one for our own collectors."""
+    return success({"scrapePools": sorted({POOL, *(target.labels["job"] for target in _scraped(context).values())})})
+
+
 def targets(context: AppContext, request: Request) -> Response:
-    """Our collectors as scrape targets, up if the last collection succeeded: `state`, `scrapePool`."""
+    """Our collectors and what they scrape as targets: `state`, `scrapePool`.
+
+    A target is up if its last scrape succeeded, a collector of ours if its last collection did.
+    """
     params = parameters_of(request)
-    state = params.get("state").lower()
-    wanted = (not state or state in ("any", "active")) and params.get("scrapePool") in ("", POOL)
-    rows = context.store.newest() if wanted else ()
+    state, pool = params.get("state").lower(), params.get("scrapePool")
+    scraped = _scraped(context)
+    rows = context.store.newest() if not state or state in ("any", "active") else ()
     health = _collector_values(rows, "prom_probe_collector_success")
     seconds = _collector_values(rows, "prom_probe_collector_duration_seconds")
     active = []
     for row in rows:
-        up = health.get(row.collector)
+        target = scraped.get(row.collector)
+        up, failed = health.get(row.collector), "the last collection failed"
+        if target is not None:
+            up, failed = _up(row), "the last scrape failed: the log and prom_probe_target_scrape_failures_total say why"
         active.append(
-            {
-                "discoveredLabels": {"__address__": row.collector, "job": POOL},
-                "labels": _target(row),
-                "scrapePool": POOL,
-                "scrapeUrl": "",
-                "globalUrl": "",
-                "lastError": "" if up != 0.0 else "the last collection failed",
+            _told(row.collector, target)
+            | {
+                "lastError": "" if up != 0.0 else failed,
                 "lastScrape": rfc3339(row.t_ms / 1000),
                 "lastScrapeDuration": seconds.get(row.collector, 0.0),
                 "health": "unknown" if up is None else "up" if up else "down",
             }
         )
+    active = [one for one in active if pool in ("", one["scrapePool"])]
     return success({"activeTargets": active, "droppedTargets": [], "droppedTargetCounts": {POOL: 0}})
 
 
-def _target(row: Newest) -> dict[str, str]:
+def _scraped(context: AppContext) -> Mapping[str, ServedTarget]:
+    return context.about.targets()
+
+
+def _told(collector: str, target: ServedTarget | None) -> dict[str, object]:
+    """What does not change from one collection to the next."""
+    if target is None:
+        return {
+            "discoveredLabels": {"__address__": collector, "job": POOL},
+            "labels": {"instance": collector, "job": POOL},
+            "scrapePool": POOL,
+            "scrapeUrl": "",
+            "globalUrl": "",
+        }
+    return {
+        "discoveredLabels": {"__address__": target.labels["instance"], **target.labels},
+        "labels": dict(target.labels),
+        "scrapePool": target.labels["job"],
+        "scrapeUrl": target.url,
+        "globalUrl": target.url,
+        "scrapeInterval": target.interval,
+        "scrapeTimeout": target.timeout,
+    }
+
+
+def _up(row: Newest) -> float | None:
+    """Whether the scrape that made this row succeeded."""
+    for column, value in zip(row.columns, memoryview(row.payload).cast("d"), strict=False):
+        if column.family.name == "up" and not column.exposed:
+            return None if is_stale(value) else value
+    return None
+
+
+def _target(row: Newest, scraped: Mapping[str, ServedTarget]) -> Mapping[str, str]:
     """The labels of a collector as a target."""
-    return {"instance": row.collector, "job": POOL}
+    target = scraped.get(row.collector)
+    return {"instance": row.collector, "job": POOL} if target is None else target.labels
 
 
 def targets_metadata(context: AppContext, request: Request) -> Answer:
     """Type, help and unit of the metrics of each collector: `match_target`, `metric`, `limit`."""
     params = parameters_of(request)
     limit, wanted, selector = metadata_limit(params, "limit"), params.get("metric"), params.get("match_target")
-    rows = context.store.newest()
+    rows, scraped = context.store.newest(), _scraped(context)
 
     def job(deadline: float) -> Iterable[bytes]:
         matchers = selector_of("match_target", selector) if selector else []
         data: list[dict[str, object]] = []
         for row in rows:
-            target = _target(row)
+            target = _target(row, scraped)
             if not all(_matches(matcher, target.get(matcher.name, ""), deadline) for matcher in matchers):
                 continue
             for family in dict.fromkeys(column.family for column in row.columns):

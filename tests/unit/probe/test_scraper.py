@@ -57,8 +57,7 @@ class Running:
         self.batches: Counter[str] = Counter()
         self.error: BaseException | None = None
         self.scraper = Scraper(
-            targets,
-            0.02,
+            [(target, 0.02) for target in targets],
             SharedProducer(ring, bell),
             wake=self.wake,
             lifeline=self.lifeline,
