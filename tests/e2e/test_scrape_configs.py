@@ -272,7 +272,7 @@ def test_targets_are_told_and_a_reload_changes_them(tmp_path: Path) -> None:
             pools = json.loads(sidecar.get("/api/v1/scrape_pools")[1])["data"]["scrapePools"]
             assert pools == ["one", "prom_probe", "two"]
             wait_for("both are shown", lambda: sidecar.metric("n", job="two") == 1)
-            assert sidecar.metric("n", job="one", team="blue") == 1
+            wait_for("the first too", lambda: sidecar.metric("n", job="one", team="blue") == 1)
             status, config = sidecar.get("/api/v1/status/config")
             assert status == 200 and re.search(rb"scrape_configs.*job_name.*one.*scrape_interval.*300ms", config)
             (tmp_path / "c.yml").write_text("scrape_configs: [{job_name: one, ec2_sd_configs: []}]\n")

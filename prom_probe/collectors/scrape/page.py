@@ -291,7 +291,9 @@ class _PageReader:
                     continue
                 text, value, stamp = found
                 if text not in known and text not in meanings and self.samples - self.dropped <= self._limits.samples:
-                    meanings[text] = self._unused[text] if text in self._unused else self._meaning(text)
+                    meaning = self._unused[text] if text in self._unused else self._meaning(text)
+                    if meaning is None or self.samples - self.dropped < self._limits.samples:
+                        meanings[text] = meaning  # what is beyond the limit counts, and is no series
                 number = self._number(value, stamp)
             texts.append(text)
             self.numbers.append(number)
