@@ -55,10 +55,9 @@ HEAVY = (
 )
 
 
-@pytest.fixture(scope="module")
-def manifest() -> Resource:
-    """The chart's Deployment."""
-    (found,) = (one for one in helm("demo.enabled=true") if one["kind"] == "Deployment")
+def deployment(*values: str) -> Resource:
+    """The chart's, with these values."""
+    (found,) = (one for one in helm("demo.enabled=true", *values) if one["kind"] == "Deployment")
     return found
 
 
@@ -66,7 +65,8 @@ class InPod(Sidecar):
     """The sidecar of the manifest, started in a pod; what is asked of it as of any other."""
 
     def __init__(self, pod: Pod, image: Path, manifest: Resource) -> None:
-        container, security = sidecar_of(manifest), pod_spec(manifest)["securityContext"]
+        container = sidecar_of(manifest)
+        security = {**pod_spec(manifest)["securityContext"], **container["securityContext"]}
         # What Pod gives every container; a manifest that asks for less would be tested with more.
         assert container["securityContext"]["readOnlyRootFilesystem"] is True
         assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
@@ -98,10 +98,10 @@ class InPod(Sidecar):
 
 
 @pytest.fixture
-def sidecar(image: Path, manifest: Resource, tmp_path: Path) -> Iterator[InPod]:
+def sidecar(image: Path, tmp_path: Path) -> Iterator[InPod]:
     pod = Pod(tmp_path)
     with pod:
-        yield InPod(pod, image, manifest)
+        yield InPod(pod, image, deployment())
 
 
 def start_app(pod: Pod, user: tuple[int, int], folder: Path) -> int:
@@ -141,6 +141,22 @@ def test_an_application_is_killed_and_comes_back(sidecar: InPod, tmp_path: Path)
         wait_for("the next one in Prometheus", lambda: (value(again) or 0) > begun)
         assert sidecar.lives()
         assert value("up") == 1
+
+
+def test_beside_root_it_has_a_user_of_its_own(image: Path, tmp_path: Path) -> None:
+    """As the chart's README says for pods that run as root: it sees the application, and says what it may not read."""
+    values = [f"sidecar.securityContext.{field}=65532" for field in ("runAsUser", "runAsGroup")]
+    pod, tree = Pod(tmp_path), "report-server"
+    with pod:
+        sidecar = InPod(pod, image, deployment(*values))
+        assert sidecar.user == (65532, 65532)
+        start_app(pod, (0, 0), tmp_path)
+        wait_for("the application", lambda: sidecar.metric("proctree_processes", tree=tree) == 1)
+        assert sidecar.metric("proctree_resident_memory_bytes", tree=tree)
+        for name in ("proctree_io_read_bytes_total", "cgroup_memory_limit_bytes"):
+            assert sidecar.metric(name, tree=tree) is None
+        wait_for("what it may not read", lambda: sidecar.metric("prom_probe_sources_unreadable"))
+        assert sidecar.lives()
 
 
 SERIES, HOUR = 150, 3600  # counters, and as many gauges, one sample a second
