@@ -22,7 +22,15 @@ from tests.support.paths import ROOT
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what the pages show is Linux's")
 
 # Ours, and of the kernel, that look like metrics.
-NO_METRICS = ("prom_probe", "gpu_metrics", "gpu_nvidia", "gpu_instance", "gpu_processes", "scrape_pools")
+NO_METRICS = (
+    "prom_probe",
+    "gpu_metrics",
+    "gpu_nvidia",
+    "gpu_instance",
+    "gpu_processes",
+    "scrape_pools",
+    "scrape_configs",
+)
 
 WITH_COMMANDS = [path for path in PAGES if any(True for block in read(path).blocks for _ in commands(block))]
 
