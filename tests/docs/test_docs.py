@@ -29,7 +29,7 @@ NO_METRICS = (
     "gpu_instance",
     "gpu_processes",
     "scrape_pools",
-    "scrape_configs",
+    *(f"scrape_{key}" for key in ("configs", "interval", "timeout", "protocols")),  # Prometheus's keys
 )
 
 WITH_COMMANDS = [path for path in PAGES if any(True for block in read(path).blocks for _ in commands(block))]
