@@ -51,6 +51,7 @@ BENCHES = {
     "beside": Benchmark(),
     "remote_write": Benchmark(),
     "remote": Benchmark(),
+    "fleet": Benchmark(),
     "serve": Benchmark(minutes=8),
     "scrape": Benchmark(),
     "gpu": Benchmark(),

@@ -1,4 +1,4 @@
-"""What sending by remote write costs: memory, CPU a sample beside vmagent, lag; and a catch-up of an hour."""
+"""What sending by remote write costs: memory, CPU a sample beside two agents, lag; and a catch-up of an hour."""
 
 from __future__ import annotations
 
@@ -31,6 +31,9 @@ from tests.support.waiting import wait_for
 FIFTY_PROCESSES = ("--", sys.executable, "-c", FIFTY)
 SENT = "prom_probe_remote_write_samples_sent_total"
 CATCH_UP_SERIES = 300
+# How many samples an agent has sent, as it counts them.
+_AGENT_SENT = "prometheus_remote_storage_samples_total"
+_VMAGENT_SENT = "vmagent_remotewrite_global_rows_pushed_before_relabel_total"
 
 
 @contextmanager
@@ -82,19 +85,36 @@ def vmagent(interval_s: int, seconds: float) -> Row:
         args = ["vmagent", "-promscrape.config=scrape.yml", f"-httpListenAddr=127.0.0.1:{port}"]
         args += [f"-remoteWrite.url={store.url}/api/v1/write", "-remoteWrite.tmpDataPath=queue"]
         with VictoriaMetrics("vmagent", args, port, folder) as agent:
-            wait_for("rows", lambda: pushed(agent) > 0)
-            before, samples = cpu_seconds(agent.pid), pushed(agent)
-            time.sleep(max(seconds, 2 * interval_s))
-            used, sent = cpu_seconds(agent.pid) - before, pushed(agent) - samples
-            return (f"vmagent, {interval_s} s", f"{pss_kib(agent.pid) / 1024:.1f}", f"{used / sent * 1e6:.1f}", "", "")
+            return _agent_row(f"vmagent, {interval_s} s", agent, _VMAGENT_SENT, interval_s, seconds)
 
 
-def pushed(agent: Peer) -> float:
-    """How many samples vmagent has sent."""
+def prometheus_agent(interval_s: int, seconds: float) -> Row:
+    """A row: Debian's Prometheus as an agent, which does the same."""
+    with Sidecar(*FIFTY_PROCESSES) as sidecar, victoria_metrics() as store:
+        folder, port = Path(tempfile.mkdtemp()), free_port()
+        target = sidecar.web.removeprefix("http://")
+        (folder / "agent.yml").write_text(
+            f"global: {{scrape_interval: {interval_s}s}}\n"
+            f"scrape_configs: [{{job_name: a, static_configs: [{{targets: ['{target}']}}]}}]\n"
+            f"remote_write: [{{url: '{store.url}/api/v1/write'}}]\n"
+        )
+        args = ["prometheus", "--enable-feature=agent", "--config.file=agent.yml", "--storage.agent.path=wal"]
+        with Peer("agent", [*args, f"--web.listen-address=127.0.0.1:{port}"], port, folder) as agent:
+            return _agent_row(f"Prometheus agent, {interval_s} s", agent, _AGENT_SENT, interval_s, seconds)
+
+
+def _agent_row(title: str, agent: Peer, counter: str, interval_s: int, seconds: float) -> Row:
+    wait_for("rows", lambda: counted(agent, counter) > 0)
+    before, samples = cpu_seconds(agent.pid), counted(agent, counter)
+    time.sleep(max(seconds, 2 * interval_s))
+    used, sent = cpu_seconds(agent.pid) - before, counted(agent, counter) - samples
+    return (title, f"{pss_kib(agent.pid) / 1024:.1f}", f"{used / sent * 1e6:.1f}", "", "")
+
+
+def counted(agent: Peer, counter: str) -> float:
+    """The sum of a counter's series on an agent's own /metrics."""
     lines = agent.get("/metrics")[1].decode().splitlines()
-    rows = [line for line in lines if line.startswith("vmagent_remotewrite_global_rows_pushed_before_relabel_total")]
-    rows = rows or [line for line in lines if line.startswith("vm_promscrape_scraped_samples_sum")]
-    return sum(float(line.rpartition(" ")[2]) for line in rows)
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(counter))
 
 
 def catch_up(seconds: int) -> Row:
@@ -141,6 +161,7 @@ def main() -> None:
         sending(1, args.seconds, tls=True),
         sending(15, args.seconds),
         vmagent(1, args.seconds),
+        prometheus_agent(1, args.seconds),
     ]
     print("A page of 50 processes, sent at an interval. Lag: from a sample's timestamp to its arrival, p99.\n")
     print_table(("sender", "PSS MiB", "CPU us a sample", "bytes a sample", "lag s"), rows)
