@@ -29,7 +29,7 @@ ALL = '{__name__=~"x|g"}'
 QUERIES = {
     "rate": ("sum by (job) (rate(x[1m]))", 1),
     "quantile": ("quantile_over_time(0.5, g[5m])", 15),
-    "deviation": (f"sum(stddev_over_time({ALL}[5m]))", 5),
+    "deviation": ("sum(stddev_over_time(x[5m])) + sum(stddev_over_time(g[5m]))", 5),
     "topk": (f"topk(5, {ALL})", 5),
     "points": ("g", 5),
     "names": ('count_values("v", clamp(round(g), 0, 50))', 5),
