@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from prom_probe.model.family import Family
 from prom_probe.model.labels import METRIC_NAME, Labels, escape_value
+from prom_probe.model.written_names import CREATED, ENDINGS
 
 _LEGACY_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LEGACY_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -162,34 +163,66 @@ def _float(text: str) -> str:
 
 # -- which family a series is listed under
 
-_CREATED = "_created"
 WITH_CREATED = ("counter", "histogram", "summary")
 
+# What the samples of a type add to the family's name in OpenMetrics, where no other family may have these names.
+_OPENMETRICS_ENDINGS: dict[str, tuple[str, ...]] = {
+    "counter": ("_total", CREATED),
+    "info": ("_info",),
+    **{kind: (*endings, CREATED) for kind, endings in ENDINGS.items()},
+}
 
-def _untyped(family: Family) -> Family:
+
+def untyped(family: Family) -> Family:
+    """The family without a type; so it has its full name in OpenMetrics too."""
     return Family(family.name, "unknown", family.help, family.unit)
+
+
+def _reserved(form: Format, family: Family) -> list[str]:
+    """The names that no other family may have beside this one."""
+    name = form.name(family)
+    kind = _openmetrics_name(family)[0] if form.whole else family.type
+    endings = (_OPENMETRICS_ENDINGS if form.whole else ENDINGS).get(kind, ())
+    return [name, *(name + ending for ending in endings)]
 
 
 def headings(form: Format, families: Iterable[Family]) -> dict[str, tuple[str, Family]]:
     """For each family's name: the name that its series are listed under, and the family whose header is written there.
 
-    Where `form` would give two families the same name, a counter or an info keeps its full name, with type unknown;
-    families that still have the same name share a header.
+    A counter or an info whose names in OpenMetrics another family has keeps its full name, with type unknown. Families
+    that have the same name where it is escaped share a header, if their samples may stand under one; those that cannot
+    be written beside the others are left out.
     """
     found: dict[str, tuple[str, Family]] = {}
     headers: dict[str, Family] = {}
-    for family in sorted(families, key=lambda family: family.name):
-        name = form.name(family)
-        if name in headers and form.name(_untyped(family)) != form.name(_untyped(headers[name])):
-            family = _untyped(family)
-            name = form.name(family)
-        found[family.name] = name, headers.setdefault(name, family)
-    if form.whole:
-        for key, (name, family) in found.items():
-            base = headers.get(name.removesuffix(_CREATED))
-            if name.endswith(_CREATED) and family.type == "gauge" and base is not None and base.type in WITH_CREATED:
-                found[key] = name.removesuffix(_CREATED), base
-    return found
+    owners: dict[str, str] = {}  # a written name -> the name that its family is listed under
+
+    def take(key: str, family: Family) -> bool:
+        name, names = form.name(family), _reserved(form, family)
+        if any(owners.get(one, name) != name for one in names):
+            return False
+        shared = headers.get(name, family)
+        if shared.type != family.type and (shared.type in ENDINGS or family.type in ENDINGS):
+            return False
+        if form.name(untyped(shared)) != form.name(untyped(family)):
+            return False
+        headers[name] = shared if shared.type == family.type else untyped(shared)
+        owners.update(dict.fromkeys(names, name))
+        found[key] = name, family
+        return True
+
+    ordered = sorted(families, key=lambda family: (family.type in ("counter", "info"), family.name))
+    created = [one for one in ordered if form.whole and one.type == "gauge" and one.name.endswith(CREATED)]
+    for family in ordered:
+        if family not in created and not take(family.name, family):
+            take(family.name, untyped(family))
+    for family in created:  # they belong to the metric whose time they tell
+        name = form.name(family).removesuffix(CREATED)
+        if name in headers and _openmetrics_name(headers[name])[0] in WITH_CREATED:
+            found[family.name] = name, headers[name]
+        else:
+            take(family.name, family)
+    return {key: (name, headers[name]) for key, (name, _) in found.items()}
 
 
 # -- negotiation

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from prom_probe.exposition.formats import TEXT, WITH_CREATED, Format, headings
+from prom_probe.exposition.formats import TEXT, WITH_CREATED, Format, headings, untyped
 from prom_probe.model.family import Column, Family
 from prom_probe.model.labels import METRIC_NAME, Labels, label_value
 from prom_probe.model.sample import STALE, is_stale
@@ -146,11 +146,13 @@ def _output_lines(collectors: Sequence[_CollectorColumns], form: Format, names: 
             lines.pop(start, None)
             if names is None or column.family.name in names or label_value(labels, METRIC_NAME) in names:
                 family = families.setdefault(column.family.name, column.family)
+                if family.type != column.family.type:  # of two targets: one header is true of both
+                    family = families[family.name] = untyped(family)
                 lines[start] = (family.name, position, start, family, labels)
             position += 1
     shown = headings(form, families.values())
-    if any(name != heading for name, (heading, _) in shown.items()):
-        ordered = [(shown[line[0]][0], *line[1:]) for line in lines.values()]
+    if len(shown) < len(families) or any(name != heading for name, (heading, _) in shown.items()):
+        ordered = [(shown[line[0]][0], *line[1:]) for line in lines.values() if line[0] in shown]
     else:
         ordered = list(lines.values())
     ordered.sort(key=itemgetter(0, 1))
