@@ -214,7 +214,7 @@ def headings(form: Format, families: Iterable[Family]) -> dict[str, tuple[str, F
     ordered = sorted(families, key=lambda family: (family.type in ("counter", "info"), family.name))
     created = [one for one in ordered if form.whole and one.type == "gauge" and one.name.endswith(CREATED)]
     for family in ordered:
-        if family not in created and not take(family.name, family):
+        if family not in created and not take(family.name, family) and family.type not in ENDINGS:
             take(family.name, untyped(family))
     for family in created:  # they belong to the metric whose time they tell
         name = form.name(family).removesuffix(CREATED)

@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 from prom_probe.model.family import Family, MetricType
 
-# Endings that a sample's name adds to its family's: the types of such families, and whether one has several names.
-_ENDINGS: dict[str, tuple[tuple[MetricType, ...], bool]] = {
-    "_bucket": (("histogram",), True),
-    "_sum": (("histogram", "summary"), True),
-    "_count": (("histogram", "summary"), True),
-    "_total": (("counter",), False),
-    "_info": (("info",), False),
+# Endings that a sample's name adds to its family's: of the families that have several names, with their types; of those
+# whose only name has the ending in the text format.
+_PARTS: dict[str, tuple[MetricType, ...]] = {
+    "_bucket": ("histogram",),
+    "_sum": ("histogram", "summary"),
+    "_count": ("histogram", "summary"),
 }
+_ENDINGS: dict[str, MetricType] = {"_total": "counter", "_info": "info"}
 
 
 class FamilyText(NamedTuple):
@@ -35,14 +35,17 @@ def family_of(name: str, final_name: str, families: Mapping[str, FamilyText]) ->
 
 
 def _described(name: str, families: Mapping[str, FamilyText]) -> Family:
+    for ending, types in _PARTS.items():  # a part of a histogram is one even if it has a type of its own
+        base = name.removesuffix(ending)
+        found = families.get(base)
+        if base != name and found is not None and found.type in types:
+            return Family(base, *found)
     found = families.get(name)
     if found is not None:
         return Family(name, *found)
-    for ending, (types, many) in _ENDINGS.items():
-        if name.endswith(ending):
-            base = name[: -len(ending)]
-            found = families.get(base)
-            if found is not None and found.type in types:
-                return Family(base if many else name, *found)
+    for ending, kind in _ENDINGS.items():
+        found = families.get(name.removesuffix(ending))
+        if found is not None and found.type == kind:
+            return Family(name, *found)
     found = families.get(name.removesuffix("_created"))
     return Family(name, "gauge", found.help) if found is not None else Family(name, "unknown", "")
