@@ -218,7 +218,7 @@ class HttpPage:
         if endpoint.path:
             return self._connect_to(socket.AF_UNIX, endpoint.path, deadline_s)
         refusal: OSError = OSError("no address")
-        for family, _, _, _, address in socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM):
+        for family, address in _addresses(endpoint):
             if redirected:
                 check_redirect(endpoint, str(address[0]), self._address)
             try:
@@ -264,6 +264,15 @@ class HttpPage:
         except OSError:
             sock.close()
             raise
+
+
+def _addresses(endpoint: Endpoint) -> list[tuple[int, tuple[object, ...]]]:
+    """The families and addresses of the endpoint's host. Raises OSError, for what cannot be a host's name too."""
+    try:
+        found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+    except UnicodeError:
+        raise OSError(f"not a host name: {endpoint.host[:100]!r}") from None
+    return [(family, address) for family, _, _, _, address in found]
 
 
 def _reason(error: OSError | UnicodeDecodeError) -> str:

@@ -116,6 +116,7 @@ def test_a_page_comes_whole(answer: bytes | Answer, body: bytes, peer: Callable[
             "http",
             "redirect to a Unix socket",
         ),
+        (b"HTTP/1.1 302 Found\r\nLocation: http://a..b/\r\nContent-Length: 0\r\n\r\n", "connect", "not a host name"),
         (b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", "http", "302"),
     ],
 )
