@@ -47,7 +47,10 @@ class LineFormat(NamedTuple):
 
     def timestamp_ms(self, text: str) -> int:
         """A sample's own time. Raises ValueError where it is beyond what Prometheus can have."""
-        t_ms = int(float(text) * 1000) if self.strict else int(text)
+        try:
+            t_ms = int(float(text) * 1000) if self.strict else int(text)
+        except (OverflowError, ValueError):  # an infinity, or more digits than int() reads
+            t_ms = _MAX_MS + 1
         if abs(t_ms) > _MAX_MS:
             raise ValueError(f"not a timestamp: {text[:100]!r}")
         return t_ms

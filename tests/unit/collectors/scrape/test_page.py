@@ -303,6 +303,7 @@ def test_what_prometheus_3_takes(text: str, openmetrics: bool, series: str) -> N
         ("a 1 99999999999999999999\n", False),
         ('a{x="1" y="2"} 1\n# EOF\n', True),
         ("a 1 1e300\n# EOF\n", True),
+        ("a 1 1e999\n# EOF\n", True),
         ('a 1 # {x="1",,} 2\n# EOF\n', True),
         ('a 1 # {"x"} 2\n# EOF\n', True),
     ],
