@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -282,3 +283,27 @@ def test_targets_are_told_and_a_reload_changes_them(tmp_path: Path) -> None:
             assert sidecar.value("sum(up)") == 2
     finally:
         peer.close()
+
+
+def test_promtool_takes_what_is_shown_of_targets_that_contradict_each_other() -> None:
+    """A histogram beside its parts without a type, a summary beside a sample of a part's name."""
+    texts = (
+        '# TYPE h histogram\nh_bucket{le="1"} 1\nh_bucket{le="+Inf"} 2\nh_sum 3\nh_count 2\ns_count 5\n',
+        'h_bucket{le="1"} 10\nh_bucket{le="+Inf"} 20\nh_sum 30\nh_count 20\n',
+        '# TYPE s summary\ns{quantile="0.5"} 1\ns_sum 3\ns_count 5\n',
+    )
+    peers = [Peer(http_answer(text)) for text in texts]
+    flags = ["--interval=200ms", "--scrape.expose=.*", "--expose.self=full"]
+    flags += [f"--scrape=t{i}={peer.url}" for i, peer in enumerate(peers)]
+    try:
+        with Sidecar(flags=flags) as sidecar:
+            wait_for("all are up", lambda: sidecar.value("sum(up)") == 3)
+            name = "prom_probe_target_unexposed_series"
+            wait_for("what is left out", lambda: sum(v for (n, _), v in sidecar.metrics().items() if n == name) >= 4)
+            text = sidecar.get("/metrics")[1]
+        done = subprocess.run([program("promtool"), "check", "metrics"], input=text, capture_output=True, timeout=60)
+        assert done.returncode in (0, 3), done.stderr  # 3: style
+        assert b"error while linting" not in done.stderr, done.stderr
+    finally:
+        for peer in peers:
+            peer.close()

@@ -56,6 +56,16 @@ def test_what_answers_is_ok(body: bytes, content_type: str, detail: str) -> None
     [
         (answer(b"", "404 Not Found"), "the status is 404 Not Found", "path"),
         (answer(b"<html>\n"), "line 1: neither a sample nor a comment: '<html>'", "path"),
+        (
+            answer(b"\x0c\n\x01a", content_type="application/vnd.google.protobuf; encoding=delimited"),
+            "protocol buffers, which are not read (Content-Type application/vnd.google.protobuf)",
+            "have it answer in the text format",
+        ),
+        (
+            answer(b"\x0c\n\x01a"),
+            "protocol buffers, which are not read (Content-Type text/plain)",
+            "have it answer in the text format",
+        ),
         (answer(b"a 1\nb 2\nc 3\n"), "3 samples, more than 2", "--scrape.sample-limit"),
         (answer(b"a 1\n" * 300), "the body has more than 1000 bytes", "--scrape.body-size-limit"),
         (say_nothing, "the deadline passed before the page was complete", "--interval.scrape"),
