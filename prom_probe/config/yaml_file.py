@@ -35,6 +35,8 @@ def read_yaml_file(path: str, sections: Collection[str]) -> tuple[dict[str, Give
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}:" if mark else ""
         return {}, [f"{path}:{line} {getattr(error, 'problem', None) or ' '.join(str(error).split())}"]
+    except RecursionError:
+        return {}, [f"{path}: lists and mappings are nested too deeply"]
     found: dict[str, GivenSetting] = {}
     faults: list[str] = []
     if isinstance(document, yaml.MappingNode):
