@@ -4,6 +4,7 @@ import re
 
 _DURATION_MS = {"y": 31_536_000_000, "w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
 _DURATION = re.compile(r"(?=.)" + "".join(rf"(?:([0-9]+){unit})?" for unit in _DURATION_MS))
+_MAX_S = ((1 << 63) - 1) / 1e9  # of nanoseconds that fit into 64 bits, as in Prometheus
 _SIZE = re.compile(r"([0-9]+)(?:([KMGTPE])i?)?B")
 
 
@@ -14,7 +15,10 @@ def parse_duration(text: str) -> float:
     match = _DURATION.fullmatch(text)
     if match is None:
         raise ValueError(f"not a duration such as 500ms, 1s or 1m30s: {text!r}")
-    return sum(int(n) * ms for n, ms in zip(match.groups(), _DURATION_MS.values(), strict=True) if n) / 1000
+    seconds = sum(float(n) * ms for n, ms in zip(match.groups(), _DURATION_MS.values(), strict=True) if n) / 1000
+    if seconds > _MAX_S:
+        raise ValueError(f"a duration must be at most 292y, not {text[:100]!r}")
+    return seconds
 
 
 def format_duration(seconds: float) -> str:

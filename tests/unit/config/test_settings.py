@@ -35,6 +35,14 @@ def test_other_durations_are_refused(text: str) -> None:
         parse_duration(text)
 
 
+def test_a_duration_has_at_most_64_bits_of_nanoseconds() -> None:
+    """As in Prometheus; longer ones are more than the kernel's clocks can wait."""
+    assert parse_duration("292y") == 292 * 31_536_000
+    for text in ("293y", "292y100w", f"{'9' * 5000}ms"):
+        with pytest.raises(ValueError, match="must be at most 292y"):
+            parse_duration(text)
+
+
 @given(st.integers(0, 10**12))
 def test_a_formatted_duration_reads_back(ms: int) -> None:
     """format_duration and parse_duration agree to the millisecond."""
@@ -173,6 +181,8 @@ def test_flags_win_over_the_environment_over_the_file_over_defaults(tmp_path: Pa
         ("a: [", "line 1: expected the node content"),
         ("log.level: warn\nlog:\n  level: info", "line 3: log.level: given twice"),
         ("query: &a {timeout: *a}", "mappings are nested too deeply"),
+        ("a: " + "[" * 3000, "lists and mappings are nested too deeply"),
+        ("interval: 293y", "interval: a duration must be at most 292y, not '293y'"),
         ("interval: soon\nquery.timeout: x\nfoo: 1", "(and 2 more)"),
     ],
 )
