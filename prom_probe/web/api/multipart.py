@@ -11,8 +11,15 @@ MULTIPART = "multipart/form-data"
 _MOST_PARTS = 1000
 
 
-def form_fields(content_type: str, body: bytes) -> Iterator[tuple[str, str]]:
+def form_fields(content_type: str, body: bytes) -> list[tuple[str, str]]:
     """(name, value) of each part that is not a file. Raises ApiError where the body is malformed."""
+    try:
+        return list(_fields(content_type, body))
+    except (IndexError, RecursionError):  # what `email` raises for a parameter cut short, and for parts nested deeply
+        raise ApiError("bad_data", f"error parsing form values: malformed {MULTIPART}") from None
+
+
+def _fields(content_type: str, body: bytes) -> Iterator[tuple[str, str]]:
     from email.parser import BytesParser
     from email.policy import HTTP
 

@@ -136,10 +136,13 @@ def test_multipart_forms() -> None:
     assert found.all("match[]") == ["a", "b"]
 
 
+NESTED = b"".join(b"--%d\r\nContent-Type: multipart/mixed; boundary=%d\r\n\r\n" % (i, i + 1) for i in range(1500))
 BAD_MULTIPART = [
     (b"x", "multipart/form-data", "malformed multipart/form-data"),
     (b"query=up", MULTIPART["content-type"], "malformed multipart/form-data"),
     (_part("query", b"up"), MULTIPART["content-type"], "malformed multipart/form-data"),
+    (_part("a", b"1", "; name*") + b"--x y--\r\n", MULTIPART["content-type"], "malformed multipart/form-data"),
+    (NESTED, "multipart/form-data; boundary=0", "malformed multipart/form-data"),
     (_part("query", b"\xff") + b"--x y--\r\n", MULTIPART["content-type"], "invalid UTF-8"),
     (_part("a", b"1") * 1001 + b"--x y--\r\n", MULTIPART["content-type"], "more than 1000 parts"),
 ]
@@ -147,7 +150,7 @@ BAD_MULTIPART = [
 
 @pytest.mark.parametrize(("body", "content_type", "message"), BAD_MULTIPART)
 def test_bad_multipart_forms(body: bytes, content_type: str, message: str) -> None:
-    """Without a boundary, an end or text; too many parts."""
+    """Without a boundary, an end or text; with a parameter cut short; nested too deeply; too many parts."""
     with pytest.raises(ApiError, match=message):
         parameters_of(Request("POST", "/", b"", {"content-type": content_type}, body))
 
