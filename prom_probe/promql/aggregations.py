@@ -94,7 +94,7 @@ def aggregate(ev: Evaluation, node: Aggregate) -> Vector:
     if node.op == "count_values":
         return _count_values(ev, node)
     param = ev.scalar(node.param) if node.param is not None else None
-    vector = ev.vector(node.expr)
+    vector = ev.vector(node.expr).found()
     if param is not None and node.op in _CHOICES:
         return _choose(ev, node, param, vector)
     if param is not None:
@@ -326,7 +326,7 @@ def _count_values(ev: Evaluation, node: Aggregate) -> Vector:
     label = node.param.value
     if not is_label_name(label):
         raise QueryError("execution", f"invalid label name {quote(label)}")
-    vector = ev.vector(node.expr)
+    vector = ev.vector(node.expr).found()
     grouping = node.grouping if node.without else (*node.grouping, label)
     key = group_key(grouping, node.without)
     rows: dict[Labels, Ints] = {}

@@ -52,6 +52,11 @@ class Vector:
             return self
         return self.rows(sorted(range(len(self.labels)), key=self.labels.__getitem__))
 
+    def found(self) -> Vector:
+        """The series that have a sample at some step: a group's first series, and its place, are one of these."""
+        there = self.present.any(axis=1)
+        return self if there.all() else self.rows(np.flatnonzero(there))
+
     def rows(self, index: Sequence[int] | Ints) -> Vector:
         """The series in these rows."""
         return Vector(
