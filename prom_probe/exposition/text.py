@@ -15,6 +15,7 @@ from prom_probe.model.family import Column, Family
 from prom_probe.model.labels import METRIC_NAME, Labels, label_value
 from prom_probe.model.sample import STALE, is_stale
 from prom_probe.model.series import Newest
+from prom_probe.model.written_names import CREATED
 
 _encode = msgspec.json.Encoder().encode
 
@@ -177,11 +178,18 @@ _PARTS = (METRIC_NAME, "le", "quantile")  # the labels in which the series of on
 
 
 def _metric_by_metric(lines: Sequence[_Line]) -> list[_Line]:
-    """A family's lines with those of one metric together, at the place of the first of them."""
+    """A family's lines with those of one metric together, at the place of the first of them.
+
+    The time at which a metric was created is left out where the family has no such metric: parsers refuse it.
+    """
     metrics: dict[Labels, list[_Line]] = {}
     for line in lines:
         metrics.setdefault(tuple(pair for pair in line[4] if pair[0] not in _PARTS), []).append(line)
-    return [line for metric in metrics.values() for line in metric]
+    return [line for metric in metrics.values() if not all(map(_is_created, metric)) for line in metric]
+
+
+def _is_created(line: _Line) -> bool:
+    return line[3].type == "gauge" and line[3].name.endswith(CREATED)
 
 
 def _taker(indices: Sequence[int]) -> Callable[[Sequence[float]], Sequence[float]]:

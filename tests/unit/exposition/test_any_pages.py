@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
@@ -122,7 +122,8 @@ def sample(name: str, label: str, value: int) -> str:
     return f"{name}{{{label}}} {value}"
 
 
-@given(pages(), pages())
+@example(first=TYPED, second='# TYPE h_created gauge\nh_created{x="1"} 0\n')
+@given(first=pages(), second=pages())
 @settings(max_examples=150, deadline=None)
 def test_any_two_pages_make_a_valid_one(first: str, second: str) -> None:
     """In each format prometheus_client's strict parsers read every line, once, under one type."""
