@@ -155,6 +155,9 @@ def _headlines(results: dict[str, Any]) -> Iterator[Row]:
     )
     yield "Bytes a sample, mixed data, bit-exact", of("store", "bytes a sample, mixed", "measured"), ""
     yield "Bytes a sample, our own probes", of("store", "bytes a sample, our own", "measured"), ""
+    for span in ("15 min", "60 min", "360 min"):
+        ours, theirs = (of("dashboards", span, column).partition("/")[0] for column in ("ours, ms", "Prometheus"))
+        yield f"A dashboard's 34 queries, {span}", f"{ours} ms", f"Prometheus {theirs} ms"
     for letter in ("b", "d", "e"):
         ours, _, theirs, victoria = (
             of("query", f"{letter}:", column).partition("/")[0]
