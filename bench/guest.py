@@ -1,7 +1,8 @@
 """What a wrapped program notices: its wall time, CPU time and peak memory, bare and in `prom-probe run`.
 
 The program takes its own time, from its first line to its last: neither start counts. Budgets: wall and CPU time
-within 1 %, of a program that forks a lot within 3 %. Twenty pairs of each take four minutes.
+within 1 %, of a program that forks a lot within 3 %. Each is run bare twice as often as wrapped, which tells what a
+difference between equal runs is worth. Twenty runs of each kind take five minutes.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from operator import attrgetter
 from statistics import median
 from typing import NamedTuple
 
@@ -72,52 +74,55 @@ def run(guest: Guest, wrapper: list[str], folder: str) -> Use:
     return Use(**json.loads(done.stdout))
 
 
-def pairs(guest: Guest, runs: int, folder: str) -> tuple[list[Use], list[Use]]:
-    """So many runs bare and wrapped; each is as often the first of its pair."""
+def turns(guest: Guest, runs: int, folder: str) -> tuple[list[Use], list[Use], list[Use]]:
+    """So many runs each: bare, wrapped, and bare again. Each is as often the first of its three as the last."""
     wrapper = [sys.executable, "-m", "prom_probe", "run"]
     wrapper += ["--web.listen-address=127.0.0.1:0", "--api.listen-address=127.0.0.1:0", "--"]
     bare: list[Use] = []
     wrapped: list[Use] = []
+    again: list[Use] = []
     for number in range(runs):
-        turns = [(bare, []), (wrapped, wrapper)]
-        for uses, words in turns if number % 2 else reversed(turns):
+        turn = [(bare, []), (wrapped, wrapper), (again, [])]
+        for uses, words in turn if number % 2 else reversed(turn):
             uses.append(run(guest, words, folder))
-    return bare, wrapped
+    return bare, wrapped, again
 
 
-def compare(bare: list[Use], wrapped: list[Use], of: Callable[[Use], float]) -> tuple[float, float, float]:
-    """The medians, and the second over the first."""
-    before, after = median(map(of, bare)), median(map(of, wrapped))
-    return before, after, after / before
+def row(name: str, guest: Guest, bare: list[Use], wrapped: list[Use], again: list[Use]) -> Row:
+    def more(of: Callable[[Use], float], uses: list[Use]) -> float:
+        """By what part the median is above that of all bare runs."""
+        return median(map(of, uses)) / median(map(of, bare + again)) - 1
 
+    def noise(of: Callable[[Use], float]) -> float:
+        return abs(median(map(of, again)) / median(map(of, bare)) - 1)
 
-def row(name: str, guest: Guest, bare: list[Use], wrapped: list[Use]) -> Row:
-    wall = compare(bare, wrapped, lambda use: use.wall)
-    cpu = compare(bare, wrapped, lambda use: use.cpu)
-    peak = compare(bare, wrapped, lambda use: use.peak)
-    within = max(wall[2], cpu[2]) <= 1 + guest.within
+    wall, cpu = more(_wall, wrapped), more(_cpu, wrapped)
+    within = max(wall, cpu) <= guest.within
     return (
         name,
-        f"{wall[0]:.3f} / {wall[1]:.3f}",
-        f"{100 * (wall[2] - 1):+.1f} %",
-        f"{cpu[0]:.3f} / {cpu[1]:.3f}",
-        f"{100 * (cpu[2] - 1):+.1f} %",
-        f"{100 * (peak[2] - 1):+.1f} %",
+        f"{median(map(_wall, bare + again)):.3f} / {median(map(_cpu, bare + again)):.3f}",
+        f"{100 * wall:+.1f} % (±{100 * noise(_wall):.1f})",
+        f"{100 * cpu:+.1f} % (±{100 * noise(_cpu):.1f})",
+        f"{100 * more(_peak, wrapped):+.1f} %",
         f"{'yes' if within else 'no'} ({100 * guest.within:.0f} %)",
     )
 
 
-HEAD = ("Program", "Wall, bare / wrapped (s)", "Wall", "CPU, bare / wrapped (s)", "CPU", "Peak memory", "Within budget")
+_wall: Callable[[Use], float] = attrgetter("wall")
+_cpu: Callable[[Use], float] = attrgetter("cpu")
+_peak: Callable[[Use], float] = attrgetter("peak")
+
+HEAD = ("Program", "Bare, wall / CPU (s)", "Wrapped: wall", "CPU", "Peak memory", "Within budget")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=20, help="pairs of each program")
+    parser.add_argument("--runs", type=int, default=20, help="runs of each kind")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        rows = [row(name, guest, *pairs(guest, args.runs, folder)) for name, guest in GUESTS.items()]
+        rows = [row(name, guest, *turns(guest, args.runs, folder)) for name, guest in GUESTS.items()]
     print_table(HEAD, rows)
-    print(f"\nMedians of {args.runs} runs each, alternating.")
+    print(f"\nMedians of {args.runs} runs bare, wrapped, and bare again, in turn; ±: the two bare ones apart.")
 
 
 if __name__ == "__main__":

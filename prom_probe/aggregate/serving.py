@@ -31,6 +31,9 @@ from prom_probe.web.http.server import Server
 if TYPE_CHECKING:
     from prom_probe.web.http.security import Security
 
+# What ends a server.
+ENDS = (signal.SIGTERM, signal.SIGINT)
+
 # How long open connections may take to end.
 DRAIN_CONNECTIONS_S = 2.0
 
@@ -48,7 +51,7 @@ class ServingSocket(NamedTuple):
 
 
 async def serve_store(config: Config, store: Store, sockets: Sequence[ServingSocket], log: Log) -> None:
-    """Serve `store` until SIGTERM or SIGINT."""
+    """Serve `store` until one of `ENDS`, which may be blocked before."""
     share_heap()
     security, meter = maybe_security(config, log), Meter()
     about = make_about(lambda: config, time.monotonic(), lambda: True, page_url=find_page_url(sockets, security))
@@ -56,8 +59,9 @@ async def serve_store(config: Config, store: Store, sockets: Sequence[ServingSoc
     app = make_app(config, store, StoredHistory(store), meter, about, log, security)
     server = Server(app, limits, security)
     stopped = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ENDS:
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDS)
     start_sockets(server, sockets)
     await stopped.wait()
     await server.drain(DRAIN_CONNECTIONS_S)

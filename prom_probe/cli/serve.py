@@ -38,7 +38,7 @@ def serve_stored(config: Config) -> None:
             raise ConfigError(str(error), 1) from None
     import asyncio
 
-    from prom_probe.aggregate.serving import ServingSocket, serve_store
+    from prom_probe.aggregate.serving import ENDS, ServingSocket, serve_store
     from prom_probe.cli.stored import open_stored
     from prom_probe.log import Log
     from prom_probe.run.listening import close, listen
@@ -47,7 +47,7 @@ def serve_stored(config: Config) -> None:
     config = msgspec.structs.replace(config, web_enable_remote_write_receiver=False)  # the store is read-only
     log = Log(config.log_level, config.log_format, "serve")
     listeners = [listen(address, api=False) for address in config.web_listen_address]
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # until the server itself waits for it
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)  # until the server itself waits for them
     try:
         listeners += [listen(address, api=True) for address in config.api_listen_address]
         for listener in listeners:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 _MAX_DEPTH = 10  # of nested mappings
@@ -68,6 +68,13 @@ def _take_sections(
         if not all(isinstance(item, MappingNode) for item in items):
             faults.append(f"{place}: not a list of mappings")
             continue
+        twice = [
+            f"{path}: line {one.start_mark.line + 1}: {key.value}: {one.value}: given twice"
+            for one in _given_twice(value, set())
+        ]
+        if twice:
+            faults += twice
+            continue
         try:
             texts = [msgspec.json.encode(SafeLoader("").construct_document(item)).decode() for item in items]
         except (ConstructorError, TypeError, ValueError, RecursionError) as error:
@@ -75,6 +82,26 @@ def _take_sections(
             continue
         found[key.value] = GivenSetting(texts, place, tuple(item.start_mark.line + 1 for item in items))
     document.value = others
+
+
+def _given_twice(node: Any, seen: set[int]) -> Iterator[Any]:
+    """The keys within a YAML node that their mapping has already. `seen`: a node with aliases is looked at once."""
+    from yaml import MappingNode, ScalarNode, SequenceNode
+
+    if isinstance(node, ScalarNode) or id(node) in seen:
+        return
+    seen.add(id(node))
+    if isinstance(node, SequenceNode):
+        for item in node.value:
+            yield from _given_twice(item, seen)
+    elif isinstance(node, MappingNode):
+        keys = set()
+        for key, value in node.value:
+            if isinstance(key, ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in keys:
+                    yield key
+                keys.add(key.value)
+            yield from _given_twice(value, seen)
 
 
 def _flatten(node: Any, prefix: str, path: str, found: dict[str, GivenSetting], faults: list[str]) -> None:

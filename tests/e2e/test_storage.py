@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from prom_probe.tsdb.store import Store, StoreOptions
 from tests.support.sidecar import FREE, Sidecar, command
 from tests.support.waiting import DEADLINE_S, wait_for
 
@@ -66,6 +67,29 @@ def test_a_finished_run_is_studied_afterwards(tmp_path: Path) -> None:
         finally:
             server.kill()
     assert {entry.name: entry.stat().st_mtime_ns for entry in os.scandir(path)} == before
+
+
+_ENDED_EARLY = """
+import os, signal, sys
+from prom_probe.aggregate import serving
+from prom_probe.cli.main import main
+number = signal.Signals[sys.argv.pop(1)]
+serving.share_heap = lambda: os.kill(os.getpid(), number)  # the first that the server's loop does
+main()
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_serve_can_be_ended_before_it_serves(tmp_path: Path, name: str) -> None:
+    """After "listening" is logged, but before its loop waits for signals."""
+    path = str(tmp_path / "run")
+    Store(StoreOptions(path=path)).close()
+    args = [name, "serve", "--web.listen-address=", f"--api.listen-address={FREE}", f"--storage.tsdb.path={path}"]
+    done = subprocess.run(
+        [sys.executable, "-c", _ENDED_EARLY, *args], capture_output=True, text=True, timeout=DEADLINE_S
+    )
+    assert done.returncode == 0, done.stderr
+    assert [line.split(" ")[0][:3] for line in done.stderr.splitlines()] == ["ts="]
 
 
 def test_serve_tells_of_what_it_heeds() -> None:

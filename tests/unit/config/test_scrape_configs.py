@@ -138,6 +138,11 @@ def test_a_fault_names_its_place(job: str, fault: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
+        ("scrape_configs:\n- job_name: a\n  job_name: b", "line 3: scrape_configs: job_name: given twice"),
+        (
+            "scrape_configs:\n- &a {job_name: a, basic_auth: {username: x,\n username: y}}\n- *a",
+            "line 3: scrape_configs: username: given twice",
+        ),
         ("scrape_configs: [{job_name: a}, {job_name: a}]", "line 1: scrape_configs: two jobs are called 'a'"),
         ("scrape: a=http://h\nscrape_configs: [{job_name: a}]", "--scrape and a job of scrape_configs are both called"),
         ("scrape_configs: [{job_name: a, static_configs: [{targets: [h, h]}]}]", "the target 'a/h' is there twice"),
