@@ -431,7 +431,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "query.max-concurrency",
             parse_count,
             "N",
-            "Maximum number of queries that run at once; others wait.",
+            "Maximum number of queries that run at once; others wait, also for those that end within a second.",
             restart=True,
         ),
     ] = 4

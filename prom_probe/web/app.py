@@ -70,7 +70,7 @@ class App:
         self._access = HostRules(allowed_hosts, cors_origin)
         self._checking: set[asyncio.Task[None]] = set()
         self._codes: dict[tuple[str, int], Cell] = {}
-        self._queries = Queries(limits.max_concurrency, log)
+        self._queries = Queries(limits.max_concurrency, limits.alone_s, log)
         self._context = AppContext(
             store=store,
             history=history,

@@ -260,7 +260,7 @@ def serving(
         assert ready.wait(DEADLINE_S)
         yield made[0]
         queries = made[0].app._queries
-        wait_for(lambda: queries._free == queries._max and not queries._waiting)  # each place is given back once
+        wait_for(lambda: not queries._running and not queries._waiting)  # each place is given back
     finally:
         stop.set()
         thread.join(DEADLINE_S)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -31,13 +32,18 @@ Job: TypeAlias = Callable[[float], Iterable[bytes]]
 
 
 class Queries:
-    """Runs jobs, at most `max_concurrency` at once beside the loop. Owned by the loop's thread."""
+    """Runs jobs beside the loop: one by one, and beside those that take long, at most `max_concurrency` at once.
 
-    def __init__(self, max_concurrency: int, log: Callable[[str, str], None]) -> None:
-        self._free = max_concurrency
+    Owned by the loop's thread. `alone_s`: for how long a job has no other beside it.
+    """
+
+    def __init__(self, max_concurrency: int, alone_s: float, log: Callable[[str, str], None]) -> None:
         self._max = max_concurrency
         self._log = log
+        self._alone_s = alone_s
+        self._running: set[_QueuedJob] = set()
         self._waiting: deque[_QueuedJob] = deque()
+        self._next: asyncio.TimerHandle | None = None  # for what waits until the running ones take long
         self._pool: ThreadPoolExecutor | None = None
         self._trimming: asyncio.TimerHandle | None = None
 
@@ -50,18 +56,17 @@ class Queries:
             body, _, status = self._call(job, deadline, None)
             return Response(status, body, content_type if status == 200 else JSON)
         item = _QueuedJob(job, deadline, content_type)
-        if self._free:
-            self._start(item)
-        else:
-            item.answer.queued = True
-            item.timer = item.answer.get_loop().call_later(timeout_s, self._expire, item)
-            self._waiting.append(item)
+        item.answer.queued = True
+        item.timer = item.answer.get_loop().call_later(timeout_s, self._expire, item)
+        self._waiting.append(item)
+        self._start_waiting()
         return item.answer
 
     def close(self) -> None:
         """Accept no more work; running queries are left to end by their deadlines."""
-        if self._trimming is not None:
-            self._trimming.cancel()
+        for timer in (self._trimming, self._next):
+            if timer is not None:
+                timer.cancel()
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
@@ -75,9 +80,29 @@ class Queries:
             self._pool = ThreadPoolExecutor(self._max + 1, "query")
         self._pool.submit(work, *args)
 
+    def _start_waiting(self) -> None:
+        """Start what may run now; look again once the running ones have been alone for long enough."""
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+        while self._waiting and len(self._running) < self._max:
+            left_s = self._alone_until_s() - time.monotonic()
+            if left_s > 0:
+                self._next = asyncio.get_running_loop().call_later(left_s, self._start_waiting)
+                return
+            item = self._waiting.popleft()
+            if item.timer is not None:
+                item.timer.cancel()
+            if not item.answer.done():
+                self._start(item)
+
+    def _alone_until_s(self) -> float:
+        return max((item.started_s for item in self._running), default=-math.inf) + self._alone_s
+
     def _start(self, item: _QueuedJob) -> None:
-        self._free -= 1
+        item.started_s = time.monotonic()
         item.answer.queued = False
+        self._running.add(item)
         self.submit(self._work, item)
 
     def _work(self, item: _QueuedJob) -> None:
@@ -110,29 +135,20 @@ class Queries:
         return failure(ApiError("internal", f"the query failed: {type(error).__name__}"))
 
     def _finish(self, item: _QueuedJob, body: bytes, rest: Iterator[bytes] | None, status: int) -> None:
-        self._release()
+        self._running.remove(item)
+        self._start_waiting()
+        if not self._running and self._trimming is None:
+            self._trimming = asyncio.get_running_loop().call_later(_TRIM_S, self._trim)
         if item.answer.done():  # cancelled: the client is gone
             return
         content_type = item.content_type if status == 200 else JSON
         stream = None if rest is None else _QueryBody(self.submit, body, rest)
         item.answer.set_result(Response(status, b"" if stream else body, content_type, stream=stream))
 
-    def _release(self) -> None:
-        """Start the next query, as one has ended."""
-        self._free += 1
-        while self._waiting and self._free:
-            item = self._waiting.popleft()
-            if item.timer is not None:
-                item.timer.cancel()
-            if not item.answer.done():
-                self._start(item)
-        if self._free == self._max and self._trimming is None:
-            self._trimming = asyncio.get_running_loop().call_later(_TRIM_S, self._trim)
-
     def _trim(self) -> None:
         """Have a thread trim the heap, unless a query is running: its end schedules this again."""
         self._trimming = None
-        if self._free == self._max:
+        if not self._running:
             self.submit(trim_heap)
 
     def _expire(self, item: _QueuedJob) -> None:
@@ -144,7 +160,7 @@ class Queries:
 class _QueuedJob:
     """A queued or running job."""
 
-    __slots__ = ("answer", "content_type", "deadline", "job", "timer")
+    __slots__ = ("answer", "content_type", "deadline", "job", "started_s", "timer")
 
     def __init__(self, job: Job, deadline: float, content_type: str) -> None:
         self.job = job
@@ -152,6 +168,7 @@ class _QueuedJob:
         self.content_type = content_type
         self.answer = Pending()
         self.timer: asyncio.TimerHandle | None = None
+        self.started_s = 0.0
 
 
 class _QueryBody:

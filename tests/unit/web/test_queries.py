@@ -52,7 +52,7 @@ class GatedStore(FakeStore):
 def gated() -> Iterator[tuple[GatedStore, Site]]:
     """Two queries at once."""
     store = GatedStore()
-    with serving(store, limits=QueryLimits(max_concurrency=2)) as site:
+    with serving(store, limits=QueryLimits(max_concurrency=2, alone_s=0)) as site:
         try:
             yield store, site
         finally:
@@ -82,6 +82,22 @@ def test_no_more_than_allowed_run_at_once(gated: tuple[GatedStore, Site]) -> Non
     store.gate.set()
     assert [client.read().json["data"] for client in clients] == [["a"]] * 5
     assert store.entered == 5
+
+
+def test_a_query_has_no_other_beside_it_until_it_takes_long() -> None:
+    """Of four that may run at once, the second begins when the first has been alone for its time, or has ended."""
+    store = GatedStore()
+    with serving(store, limits=QueryLimits(alone_s=DEADLINE_S)) as site:
+        clients = asking(site, 3)
+        wait_for(lambda: store.entered == 1 and waiting(site) == 2)
+        store.gate.set()
+        assert [client.read().status for client in clients] == [200] * 3
+    store = GatedStore()
+    with serving(store, limits=QueryLimits(alone_s=0.05)) as site:
+        clients = asking(site, 5)
+        wait_for(lambda: store.entered == 4 and waiting(site) == 1)
+        store.gate.set()
+        assert [client.read().status for client in clients] == [200] * 5
 
 
 def test_a_query_that_waits_too_long_is_timed_out() -> None:
@@ -393,10 +409,10 @@ def test_memory_goes_back_once_queries_have_ended(
     store, site = gated
     monkeypatch.setattr("prom_probe.web.api.queries._TRIM_S", 0.01)
     trimmed: list[int] = []
-    monkeypatch.setattr("prom_probe.web.api.queries.trim_heap", lambda: trimmed.append(site.app._queries._free))
+    monkeypatch.setattr("prom_probe.web.api.queries.trim_heap", lambda: trimmed.append(len(site.app._queries._running)))
     clients = asking(site, 2)
     wait_for(lambda: store.entered == 2)
     store.gate.set()
     assert [client.read().status for client in clients] == [200, 200]
     wait_for(lambda: trimmed)
-    assert trimmed == [2]
+    assert trimmed == [0]
