@@ -240,13 +240,13 @@ PERMITTED = ("storage_tsdb_retention_size", "storage_tsdb_decode_cache_size", "q
 @pytest.mark.parametrize(
     ("values", "own", "request_mib", "limit_mib"),
     [
-        ((), 54, 64, 192),
-        (("gpu.enabled=true",), 74, 96, 224),
-        (("remoteWrite.url=http://r/write",), 66, 96, 224),
-        (("sidecar.settings.PROM_PROBE_REMOTE_WRITE_URL=http://r/write",), 66, 96, 224),
-        (("sidecar.settings.PROM_PROBE_STORAGE_TSDB_RETENTION_SIZE=1GB",), 54, 64, 1408),
-        (("sidecar.settings.PROM_PROBE_QUERY_MAX_MEMORY=524288KB", "tls.existingSecret=s"), 58, 64, 736),
-        (("sidecar.settings.PROM_PROBE_QUERY_MAX_MEMORY=null",), 54, 64, 192),
+        ((), 56, 64, 192),
+        (("gpu.enabled=true",), 76, 96, 224),
+        (("remoteWrite.url=http://r/write",), 68, 96, 224),
+        (("sidecar.settings.PROM_PROBE_REMOTE_WRITE_URL=http://r/write",), 68, 96, 224),
+        (("sidecar.settings.PROM_PROBE_STORAGE_TSDB_RETENTION_SIZE=1GB",), 56, 64, 1408),
+        (("sidecar.settings.PROM_PROBE_QUERY_MAX_MEMORY=524288KB", "tls.existingSecret=s"), 60, 96, 736),
+        (("sidecar.settings.PROM_PROBE_QUERY_MAX_MEMORY=null",), 56, 64, 192),
     ],
 )
 def test_the_memory_limit_follows_from_the_settings(
