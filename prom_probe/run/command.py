@@ -18,7 +18,7 @@ from typing import NamedTuple, NoReturn
 from prom_probe.log import Log
 from prom_probe.run.canary import Canary, read_state
 from prom_probe.run.execvp import execvp
-from prom_probe.run.inheritance import Inheritance
+from prom_probe.run.inheritance import Inheritance, take_over_environment
 from prom_probe.run.prctl import die_with_parent, leave_no_core
 from prom_probe.run.terminal import give_terminal
 from prom_probe.run.zombie import read_maxrss
@@ -107,6 +107,7 @@ class Command:
             die_with_parent(signal.SIGKILL)
             if os.getppid() == supervisor and os.read(gate, 1):
                 self._inherited.restore()
+                take_over_environment(supervisor)
                 os.write(failure, str(execvp(self.argv)).encode())
         finally:
             os._exit(_NOT_FOUND)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 
 # A folder of PATH where this happens does not have the program.
-_NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
+_NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENODEV, errno.ESTALE, errno.ETIMEDOUT})
 
 
 def execvp(argv: Sequence[str]) -> int:
@@ -19,16 +19,22 @@ def execvp(argv: Sequence[str]) -> int:
     name = argv[0]
     if not name:
         return errno.ENOENT
+    if "/" in name:
+        return _execute_or_interpret(name, argv)
     failure = errno.ENOENT
     # Not os.get_exec_path, which imports a module: there may be no descriptor left for that.
-    for folder in [""] if "/" in name else os.environ.get("PATH", os.defpath).split(os.pathsep):
-        path = os.path.join(folder, name)
-        number = _execute(path, list(argv))
-        if number == errno.ENOEXEC:
-            number = _execute("/bin/sh", ["sh", path, *argv[1:]])
-        if number not in _NOT_THERE:
+    for folder in os.environ.get("PATH", os.defpath).split(os.pathsep):
+        number = _execute_or_interpret(os.path.join(folder, name), argv)
+        if number == errno.EACCES:
             failure = number
+        elif number not in _NOT_THERE:
+            return number
     return failure
+
+
+def _execute_or_interpret(path: str, argv: Sequence[str]) -> int:
+    number = _execute(path, list(argv))
+    return _execute("/bin/sh", ["sh", path, *argv[1:]]) if number == errno.ENOEXEC else number
 
 
 def _execute(path: str, argv: list[str]) -> int:

@@ -15,6 +15,12 @@ _IGNORED_BY_PYTHON = {signal.SIGPIPE, signal.SIGXFSZ}
 
 _STANDARD_STREAMS = 3
 
+# A service manager's variables that name the process they are meant for: sd_listen_fds(3), sd_watchdog_enabled(3).
+_MEANT_FOR = ("LISTEN_PID", "WATCHDOG_PID")
+
+# What stands beside LISTEN_PID in newer versions and names the process in another way. It may be missing.
+_LISTEN_PIDFDID = "LISTEN_PIDFDID"
+
 
 class Inheritance(NamedTuple):
     """The signals that were blocked, and those that were ignored."""
@@ -62,6 +68,14 @@ def restore_environment(path: str = "/proc/self/environ") -> None:
         del os.environ["LC_CTYPE"]
     elif inherited != os.environb[b"LC_CTYPE"]:
         os.environb[b"LC_CTYPE"] = inherited
+
+
+def take_over_environment(process: int) -> None:
+    """What the environment has for `process` is for this process, which becomes the program that was to be started."""
+    for name in _MEANT_FOR:
+        if os.environ.get(name) == str(process):
+            os.environ[name] = str(os.getpid())
+            os.environ.pop(_LISTEN_PIDFDID, None)
 
 
 def fill_standard_streams() -> None:

@@ -253,7 +253,8 @@ def main() -> None:
     fill_standard_streams()
     given = take(int(sys.argv[1]))
     argv = tuple(sys.argv[len(sys.argv) - given.arguments :])
-    sys.exit(run_or_explain(given.config, given.source, argv, given.blocked))
+    # Not sys.exit: with PYTHONINSPECT in the environment, which is COMMAND's, Python would go on with a prompt.
+    os._exit(run_or_explain(given.config, given.source, argv, given.blocked))
 
 
 if __name__ == "__main__":

@@ -34,6 +34,14 @@ LINES: list[tuple[str, str, str, str]] = [
         "$W env | grep -v -e '^_=' -e '^W=' -e ^MARK= -e ^HOME= -e ^INPUTRC= -e PWD= | sort",
         "sh",
     ),
+    (
+        "in-listen-pid",
+        "a service manager's variables that name COMMAND's process",
+        "LISTEN_PID=1 sh manager.sh $W sh -c '[ $WATCHDOG_PID = $$ ]; echo $? $LISTEN_PID'; "
+        "export LISTEN_PIDFDID=7; sh manager.sh $W sh -c '[ $LISTEN_PID = $$ ]; echo $?'",
+        "sh",
+    ),
+    ("in-inspect", "Python's variables are COMMAND's", "PYTHONINSPECT=1 $W sh -c 'exit 4' <text; echo $?", "bash"),
     ("in-cwd", "working directory and umask", "cd sub; umask 027; $W sh -c 'pwd -P; umask'", "sh"),
     (
         "in-nice",
@@ -77,8 +85,8 @@ LINES: list[tuple[str, str, str, str]] = [
     ),
     (
         "run-not-executable",
-        "not executable, a folder: 126",
-        "$W ./noexec 2>/dev/null; echo $?; $W ./sub 2>/dev/null; echo $?",
+        "not executable, a folder, below a file: 126",
+        "for x in ./noexec ./sub ./noexec/x; do $W $x 2>/dev/null; echo $?; done",
         "bash",
     ),
     ("run-empty", "an empty name: 127", "$W '' 2>/dev/null; echo $?", "bash"),

@@ -58,6 +58,7 @@ print("got", len(seen))
     "noexec": "echo no\n",
     "nointerp": "#!/no/such/interpreter\n",
     "text": "".join(f"line {i}\n" for i in range(200)),
+    "manager.sh": 'export WATCHDOG_PID=$$; [ "$LISTEN_PID" ] || export LISTEN_PID=$$; exec "$@"\n',
     "loop.sh": "for i in 1 2 3; do $W sh -c 'echo go-$0; sleep 6' $i; done\necho after\n",
     "trap.sh": "trap 'echo caught' INT\n$W sh -c 'echo go; sleep 60'\necho after $?\n",
     "Makefile": "all: a b\na b:\n\t@$(W) sh -c 'echo made $@'\nlong:\n\t@$(W) sh -c 'echo go; sleep 60'\n"

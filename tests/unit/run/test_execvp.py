@@ -56,11 +56,16 @@ def test_the_next_folder_of_path_is_tried_after_one_that_may_not_be_executed(tmp
         ("./nosuch", errno.ENOENT),
         (".", errno.EACCES),
         ("./", errno.EACCES),
+        ("text/below", errno.ENOTDIR),
+        ("loop", errno.ELOOP),
+        ("x" * 256, errno.ENAMETOOLONG),
     ],
 )
 def test_what_cannot_be_executed(tmp_path: Path, name: str, number: int) -> None:
     """The error number is the C library's."""
-    assert become(tmp_path, name) == f"error {number}"
+    script(tmp_path / "text", "")
+    (tmp_path / "loop").symlink_to("loop")
+    assert become(tmp_path, name, path=f"{tmp_path}:/usr/bin") == f"error {number}"
 
 
 def test_an_interpreter_that_is_not_there(tmp_path: Path) -> None:
