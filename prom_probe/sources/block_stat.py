@@ -28,12 +28,16 @@ def read_device_name(sysfs: str, number: str) -> str | None:
         return None
 
 
-def parse_block_stat(data: bytes) -> list[int]:
-    """All fields, eleven at least. Raises ParseError."""
+# Old kernels let the requests in flight fall below zero, and write that as an unsigned number of 32 bits.
+_MOST_IN_FLIGHT = (1 << 31) - 1
+
+
+def parse_block_stat(data: bytes) -> list[int | None]:
+    """All fields, eleven at least; None for a negative IO_NOW. Raises ParseError."""
     try:
         fields = list(map(number, data.split()))
     except ValueError:
         raise ParseError(SOURCE, data) from None
     if len(fields) < 11:
         raise ParseError(SOURCE, data)
-    return fields
+    return [None if i == IO_NOW and field > _MOST_IN_FLIGHT else field for i, field in enumerate(fields)]

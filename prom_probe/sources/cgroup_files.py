@@ -1,21 +1,23 @@
 """The formats of cgroup files: flat keyed, single values, and those of block IO (admin-guide/cgroup-v2.rst)."""
 
 from prom_probe.sources.errors import ParseError
-from prom_probe.sources.text import Odd, fields, ignore, number, rows
+from prom_probe.sources.text import UNSIGNED, Odd, fields, ignore, number, rows
 
 # Version 1 writes "no limit" as the largest number of pages, in bytes.
 _NO_LIMIT = 1 << 62
-_TOO_MUCH = 1 << 64
 _IO_KEYS = frozenset({b"rbytes", b"wbytes", b"rios", b"wios", b"dbytes", b"dios"})
 _TOTAL = b"Total"
 
 
 def parse_flat_keyed(data: bytes, source: str, odd: Odd = ignore) -> dict[bytes, int]:
-    """cpu.stat, memory.stat, memory.events: a key and a number on each row. Raises ParseError if no row is good."""
+    """cpu.stat, memory.stat, memory.events: a key and a number on each row, up to `UNSIGNED`.
+
+    Raises ParseError if no row is good.
+    """
     words = data.split()
     try:
         found = dict(zip(words[::2], map(int, words[1::2]), strict=True))
-        if not found or (min(found.values()) >= 0 and max(found.values()) < _TOO_MUCH):
+        if not found or (min(found.values()) >= 0 and max(found.values()) <= UNSIGNED):
             return found
     except ValueError:
         pass
@@ -23,7 +25,7 @@ def parse_flat_keyed(data: bytes, source: str, odd: Odd = ignore) -> dict[bytes,
     for row in rows(data):
         try:
             key, value, *_ = fields(row)
-            found.setdefault(key, number(value))
+            found.setdefault(key, number(value, UNSIGNED))
         except ValueError:
             odd(row)
     if not found:
@@ -34,7 +36,7 @@ def parse_flat_keyed(data: bytes, source: str, odd: Odd = ignore) -> dict[bytes,
 def parse_limit(data: bytes, source: str) -> int | None:
     """A number, or None for no limit. Raises ParseError."""
     try:
-        limit = None if data.strip() == b"max" else number(data.strip())
+        limit = None if data.strip() == b"max" else number(data.strip(), UNSIGNED)
     except ValueError:
         raise ParseError(source, data) from None
     return None if limit is None or limit >= _NO_LIMIT else limit

@@ -1,5 +1,6 @@
 """cgroup.procs: the processes of a cgroup and of the cgroups below it, orphans included (cgroups(7))."""
 
+import errno
 import os
 
 from prom_probe.sources.descriptors import Descriptors, KeptFile, read_once
@@ -83,7 +84,9 @@ class CgroupProcs:
                 pids += parse_cgroup_procs(file.read() if self._kept else read_once(file.path))
             except PermissionError:
                 raise
-            except OSError:  # ENOENT, ENODEV: removed; EOPNOTSUPP: a threaded cgroup's processes are its parent's
+            except OSError as error:
+                if error.errno == errno.EOPNOTSUPP:  # a threaded cgroup's processes are its parent's
+                    continue
                 del self._files[directory]
                 self._links.pop(directory, None)
                 self._lost = True

@@ -14,10 +14,18 @@ _V1 = ("/cpu", "/cpu,cpuacct")
 
 def parse_cpu_max(data: bytes) -> float | None:
     """CPUs that version 2's quota allows, None for no limit. Raises ParseError."""
+    quota = parse_cpu_quota(data)
+    return None if quota is None else quota[0] / quota[1]
+
+
+def parse_cpu_quota(data: bytes) -> tuple[int, int] | None:
+    """(quota, period) in microseconds, None for no limit; some kernels add the burst. Raises ParseError."""
     try:
-        quota, period = data.split()
-        return None if quota == b"max" else number(quota) / number(period)
-    except (ValueError, ZeroDivisionError):
+        quota, period, *_ = data.split()
+        if number(period) == 0:
+            raise ValueError(data)
+        return None if quota == b"max" else (number(quota), number(period))
+    except ValueError:
         raise ParseError("cpu.max", data) from None
 
 

@@ -9,8 +9,9 @@ from prom_probe.sources.text import Odd, ignore
 # Types without space of their own: kernel interfaces, read-only images, views of other filesystems.
 _PSEUDO = frozenset(
     b"autofs binder binfmt_misc bpf cgroup cgroup2 configfs cpuset debugfs devpts devtmpfs efivarfs erofs "
-    b"fuse.gvfsd-fuse fuse.lxcfs fuse.portal fusectl hugetlbfs iso9660 mqueue nfsd nsfs proc pstore ramfs resctrl "
-    b"rootfs rpc_pipefs securityfs selinuxfs smackfs squashfs sysfs tracefs".split()
+    b"fuse.gvfsd-fuse fuse.lxcfs fuse.portal fuse.snapfuse fuse.squashfuse fuse.squashfuse_ll fusectl hugetlbfs "
+    b"iso9660 mqueue nfsd nsfs proc pstore ramfs resctrl rootfs rpc_pipefs securityfs selinuxfs smackfs squashfs "
+    b"sysfs tracefs".split()
 )
 # A container's root is an overlay; a node has another one for each container.
 _ROOT_ONLY = frozenset({b"overlay", b"fuse.fuse-overlayfs"})

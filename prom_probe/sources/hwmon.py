@@ -24,11 +24,12 @@ def list_sensors(sysfs: str) -> list[Sensor]:
         chips.add(kind)
         for number in _temperatures(chip):
             label = _word(f"{chip}/temp{number}_label") or f"temp{number}"
-            _add(found, f"{kind} {label}", _device(chip), f"{chip}/temp{number}_input")
+            places = (_device(chip), f"{os.path.basename(chip)} temp{number}")
+            _add(found, f"{kind} {label}", places, f"{chip}/temp{number}_input")
     for zone in _entries(f"{sysfs}/class/thermal", "thermal_zone"):
         kind = _word(f"{zone}/type") or os.path.basename(zone)
         if kind not in chips:
-            _add(found, kind, os.path.basename(zone), f"{zone}/temp")
+            _add(found, kind, (os.path.basename(zone),), f"{zone}/temp")
     if not found:
         raise FileNotFoundError(2, "no temperature is shown", f"{sysfs}/class/hwmon")
     return [Sensor(name, path) for name, path in found.items()]
@@ -47,11 +48,10 @@ def parse_temperature(data: bytes) -> int:
         raise ParseError(SOURCE, data) from None
 
 
-def _add(found: dict[str, str], name: str, place: str, path: str) -> None:
-    """Add a sensor; where its name is taken, with its place."""
-    if name in found:
-        name = f"{name} {place}"
-    found.setdefault(name, path)
+def _add(found: dict[str, str], name: str, places: tuple[str, ...], path: str) -> None:
+    """Add a sensor; where its name is taken, with the first of its places that makes another one of it."""
+    names = (name, *(f"{name} {place}" for place in places))
+    found.setdefault(next((each for each in names if each not in found), name), path)
 
 
 def _entries(directory: str, prefix: str) -> Iterator[str]:

@@ -18,7 +18,7 @@ class ProcLoadavg(NamedTuple):
 def parse_proc_loadavg(data: bytes) -> ProcLoadavg:
     """Raises ParseError."""
     try:
-        load1, load5, load15, tasks, _ = data.split()
+        load1, load5, load15, tasks, _, *_ = data.split()
         _, threads = tasks.split(b"/")
         return ProcLoadavg(float(load1), float(load5), float(load15), number(threads))
     except ValueError:

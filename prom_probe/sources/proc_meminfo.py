@@ -27,4 +27,4 @@ def parse_proc_meminfo(data: bytes, keys: Sequence[bytes], odd: Odd = ignore) ->
 @lru_cache(maxsize=4)
 def _pattern(keys: tuple[bytes, ...]) -> re.Pattern[bytes]:
     """Matches if all keys are present in this order, with any rows between them, and their numbers are in range."""
-    return re.compile(b"".join(rb"(?:(?!%b).*\n)*?%b +(\d{1,19}) kB\n" % (key, key) for key in map(re.escape, keys)))
+    return re.compile(b"".join(rb"(?:(?!%b).*\n)*?%b +(\d{1,15}) kB\n" % (key, key) for key in map(re.escape, keys)))

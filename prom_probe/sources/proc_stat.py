@@ -3,11 +3,13 @@
 from typing import NamedTuple
 
 from prom_probe.sources.errors import ParseError
-from prom_probe.sources.text import Odd, find_number, find_row, ignore, number
+from prom_probe.sources.text import UNSIGNED, Odd, find_number, find_row, ignore, number
 
 SOURCE = "/proc/stat"
 
 _MODES = 8
+# The kernel counts nanoseconds in 64 bits, and makes of them ticks of a millisecond or more.
+_MOST_TICKS = UNSIGNED // 1_000_000
 _COUNTS = (b"ctxt ", b"btime ", b"processes ", b"procs_running ", b"procs_blocked ")
 _KEYS = [key.strip() for key in _COUNTS]
 
@@ -54,7 +56,7 @@ def _cpu(row: bytes | None, odd: Odd) -> tuple[int, ...] | None:
         return None
     try:
         ticks = tuple(map(int, row.split()[:_MODES]))
-        if len(ticks) < _MODES or min(ticks) < 0:
+        if len(ticks) < _MODES or min(ticks) < 0 or max(ticks) > _MOST_TICKS:
             raise ValueError(row)
     except ValueError:
         odd(b"cpu " + row)

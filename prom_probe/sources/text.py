@@ -11,9 +11,12 @@ from typing import TypeAlias
 # Takes an odd row, as it was read.
 Odd: TypeAlias = Callable[[bytes], None]
 
-# The kernel's counters are unsigned and have 64 bits.
-MOST = (1 << 64) - 1
-_DIGITS = len(str(MOST))
+# The kernel writes a negative number as an unsigned one of 64 bits: what has the highest bit is negative.
+MOST = (1 << 63) - 1
+# The largest that it writes; some kernels write it for "no limit".
+UNSIGNED = (1 << 64) - 1
+_DIGITS = len(str(UNSIGNED))
+_KIB = b" kB"
 
 
 def ignore(row: bytes) -> None:
@@ -33,9 +36,9 @@ def fields(row: bytes) -> list[bytes]:
     return [field for field in row.replace(b"\t", b" ").split(b" ") if field]
 
 
-def number(text: bytes) -> int:
-    """Digits alone, up to 2^64 - 1. Raises ValueError: for a negative number too."""
-    if not text.isdigit() or len(text) > _DIGITS or (value := int(text)) > MOST:
+def number(text: bytes, most: int = MOST) -> int:
+    """Digits alone, up to `most`. Raises ValueError: for a negative number too."""
+    if not text.isdigit() or len(text) > _DIGITS or (value := int(text)) > most:
         raise ValueError(text)
     return value
 
@@ -50,11 +53,12 @@ def find_number(data: bytes, key: bytes, odd: Odd, unit: bytes = b"") -> int | N
 
     `unit` is what follows the number, " kB".
     """
+    most = MOST >> 10 if unit == _KIB else MOST  # in bytes it must be in range too
     for rest in _find_rows(data, key):
         try:
             if not rest.endswith(unit):
                 raise ValueError(rest)
-            return number(rest[: len(rest) - len(unit)].strip(b" \t"))
+            return number(rest[: len(rest) - len(unit)].strip(b" \t"), most)
         except ValueError:
             odd(key + rest)
     return None

@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Callable, Iterable
 
 from prom_probe.collectors.base import Context
+from prom_probe.collectors.cgroup.device_sum import DeviceSum
 from prom_probe.collectors.cgroup.families import FAMILIES, IO_DEVICE
 from prom_probe.collectors.cgroup.files import FILES, INACTIVE_FILE, IO_FILES, CgroupFile, IoFile, cpu_limits
 from prom_probe.collectors.cgroup.incidents import CgroupIncidents
@@ -177,6 +178,7 @@ class _Cgroup:
         self.group: Group | None = None
         self.devices: Devices | None = None
         self.io: dict[str, dict[str, float]] = {}  # by device and short name; after a removal, the last values
+        self._io_sums = _new_sums()
         self.problems: list[str | None] = []  # of the newest readings; None for what is an odd row, which is logged
         self._present: list[CgroupFile | IoFile] = []
         self._files: list[tuple[KeptFile, CgroupFile]] = []
@@ -250,7 +252,8 @@ class _Cgroup:
     def _read_io(self, values: dict[str, float]) -> None:
         """Fill `io`, and the sums over devices. A cgroup that has done no IO has an empty file.
 
-        Where a row is odd, a device that has none keeps its last numbers: the sums are counters and must not fall.
+        Where a row is odd, a device that has none keeps its last numbers. The sums are counters and must not fall when
+        a device is taken away.
         """
         io: dict[str, dict[str, float]] = {}
         for file, reading in self._io:
@@ -266,7 +269,7 @@ class _Cgroup:
                     numbers = io.setdefault(device, {})
                     for name in last.keys() & set(names.values()) - numbers.keys():
                         numbers[name] = last[name]
-                return [(name, sum(numbers.get(name, 0.0) for numbers in io.values())) for name in names.values()]
+                return [(name, self._io_sums[name].add_up(io)) for name in names.values()]
 
             self._take(values, file, take)
         self.io = io
@@ -300,22 +303,30 @@ class _Cgroup:
             pass  # a kernel without quotas
         except ParseError as error:
             self.problems.append(str(error))
-        try:
-            cpus = read_effective_cpus(directories, context.procfs, context.sysfs, self.pid)
-            if cpus is not None:
-                limits["cpus_effective"] = cpus
-            memory = read_effective_memory(directories)
-            if memory is not None:
-                limits["memory_limit_effective"] = memory
-        except (OSError, ParseError) as error:
-            self.problems.append(str(error))
+        effective: dict[str, Callable[[], float | None]] = {
+            "cpus_effective": lambda: read_effective_cpus(directories, context.procfs, context.sysfs, self.pid),
+            "memory_limit_effective": lambda: read_effective_memory(directories),
+        }
+        for name, read in effective.items():
+            try:
+                limit = read()
+            except (OSError, ParseError) as error:
+                self.problems.append(str(error))
+                continue
+            if limit is not None:
+                limits[name] = limit
 
     def close(self) -> None:
         for file, _ in (*self._files, *self._seldom, *self._io):
             file.close()
         self._files, self._seldom, self._io = [], [], []
+        self._io_sums = _new_sums()
         self.directories = {}
         self.incidents.forget()
+
+
+def _new_sums() -> dict[str, DeviceSum]:
+    return {name: DeviceSum(name) for name in IO_DEVICE}
 
 
 def _is_counter(name: str) -> bool:

@@ -4,6 +4,7 @@ from prom_probe.model.definition import Definition, define
 from prom_probe.model.family import MetricType
 
 _WHOSE = "Of the cgroup that the tree's oldest process is in (for a cgroup watch: the one watched), and of those below."
+_SUMMED = "Summed over devices, those that are gone too."
 
 
 def _cgroup(name: str, type: MetricType, unit: str, help: str, source: str, definition: str = "") -> Definition:
@@ -112,13 +113,13 @@ FAMILIES: dict[str, Definition] = {
     "oom_kills": _cgroup("cgroup_oom_kills_total", "counter", "", "Processes killed for want of memory.",
         "memory.events oom_kill; memory.oom_control oom_kill"),
     "io_read": _cgroup("cgroup_io_read_bytes_total", "counter", "bytes", "Bytes read from block devices.",
-        "io.stat rbytes; blkio.throttle.io_service_bytes_recursive Read", "Summed over devices."),
+        "io.stat rbytes; blkio.throttle.io_service_bytes_recursive Read", _SUMMED),
     "io_write": _cgroup("cgroup_io_write_bytes_total", "counter", "bytes", "Bytes written to block devices.",
-        "io.stat wbytes; blkio.throttle.io_service_bytes_recursive Write", "Summed over devices."),
+        "io.stat wbytes; blkio.throttle.io_service_bytes_recursive Write", _SUMMED),
     "io_reads": _cgroup("cgroup_io_reads_total", "counter", "", "Reads from block devices.",
-        "io.stat rios; blkio.throttle.io_serviced_recursive Read", "Summed over devices."),
+        "io.stat rios; blkio.throttle.io_serviced_recursive Read", _SUMMED),
     "io_writes": _cgroup("cgroup_io_writes_total", "counter", "", "Writes to block devices.",
-        "io.stat wios; blkio.throttle.io_serviced_recursive Write", "Summed over devices."),
+        "io.stat wios; blkio.throttle.io_serviced_recursive Write", _SUMMED),
     "pids": _cgroup("cgroup_pids", "gauge", "", "Processes and threads in the cgroup.", "pids.current"),
     "pids_limit": _cgroup("cgroup_pids_limit", "gauge", "", "Processes and threads that the cgroup may have.",
         "pids.max", "Absent where there is no limit. Read every 5 s."),

@@ -11,9 +11,9 @@ from prom_probe.sources.cgroup_files import (
     parse_limit,
     parse_number,
 )
-from prom_probe.sources.cpu_limit import parse_cpu_max
+from prom_probe.sources.cpu_limit import parse_cpu_quota
 from prom_probe.sources.proc_pressure import parse_pressure
-from prom_probe.sources.text import Odd
+from prom_probe.sources.text import MOST, Odd
 
 # Not a metric itself: the working set is computed from it.
 INACTIVE_FILE = "inactive_file"
@@ -44,7 +44,14 @@ def _keyed(source: str, names: Mapping[bytes, tuple[str, float]]) -> Callable[[b
 
     def take(data: bytes, odd: Odd) -> Values:
         numbers = parse_flat_keyed(data, source, odd)
-        return ((name, numbers[key] / unit) for key, (name, unit) in names.items() if key in numbers)
+        for key, (name, unit) in names.items():
+            number = numbers.get(key)
+            if number is None:
+                continue
+            if number > MOST:
+                odd(b"%b %d" % (key, number))
+            else:
+                yield name, number / unit
 
     return take
 
@@ -62,10 +69,9 @@ def _limit(source: str, name: str) -> Callable[[bytes, Odd], Values]:
 
 
 def _cpu_max(data: bytes, odd: Odd) -> Values:
-    limit = parse_cpu_max(data)
-    if limit is not None:
-        quota, period = map(int, data.split())
-        yield from cpu_limits(quota, period)
+    quota = parse_cpu_quota(data)
+    if quota is not None:
+        yield from cpu_limits(*quota)
 
 
 def cpu_limits(quota_us: int, period_us: int) -> Values:

@@ -1,5 +1,7 @@
 """The system collector: the sections that make up the whole machine, each read at its own interval."""
 
+import msgspec
+
 from prom_probe.collectors.base import Context
 from prom_probe.collectors.odd_rows import OddRowColumns
 from prom_probe.collectors.system import families, kernel
@@ -26,8 +28,9 @@ class SystemCollector:
         self._context = context
         self._descriptors = context.descriptors
         self._host = host = Host(context, self.layout)
+        self._stat = kernel.Stat(host)
         self._sections: list[Section] = [
-            kernel.Stat(host),
+            self._stat,
             kernel.Load(host),
             kernel.Meminfo(host),
             *(kernel.Pressure(host, resource, rows) for resource, rows in families.PRESSURE),
@@ -64,10 +67,7 @@ class SystemCollector:
             except (OSError, ParseError, OverflowError) as error:  # OverflowError: a number too large for a float
                 section.end()
                 readable = False
-                if isinstance(error, ParseError):
-                    section.odd(error.text)
-                elif not (section.optional and isinstance(error, FileNotFoundError)):
-                    self._host.say(str(error))
+                section.fail(error)
             row[readable_start + number] = readable
         self._odd_rows.write()
         self._begun = True
@@ -79,10 +79,15 @@ class SystemCollector:
         return every_s + shift - _EARLY_S
 
     def checkpoint(self) -> bytes:
-        return self._odd_rows.save()  # all other counters are the kernel's
+        return msgspec.msgpack.encode((self._odd_rows.save(), self._stat.cpu.save()))
 
     def restore(self, state: bytes) -> None:
-        self._odd_rows.restore(state)
+        try:
+            odd_rows, cpu = msgspec.msgpack.decode(state, type=tuple[bytes, object])
+        except msgspec.DecodeError:
+            return
+        self._odd_rows.restore(odd_rows)
+        self._stat.cpu.restore(cpu)
 
     def close(self) -> None:
         for section in self._sections:

@@ -11,7 +11,8 @@ CPU_MODES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "stea
 # fmt: off
 CPU = define("system_cpu_seconds_total", "counter", "seconds", "Time that the CPUs spent, by mode, summed over CPUs.",
     labels="mode", source="/proc/stat cpu",
-    definition="As the kernel counts it; guests' time is in user and nice. macOS has user, nice, system and idle.",
+    definition="As the kernel counts it. Where its number falls by less than 3 s the counter waits; after a larger "
+    "fall it goes on from where it was. Guests' time is in user and nice. macOS has user, nice, system and idle.",
     platforms=_ANY)
 CPUS = define("system_cpus", "gauge", "", "CPUs online.", source="sysconf(_SC_NPROCESSORS_ONLN)",
     definition="Count of CPUs that are online, whatever a cgroup or an affinity mask allows.", platforms=_ANY)

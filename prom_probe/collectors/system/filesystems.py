@@ -9,6 +9,7 @@ from prom_probe.collectors.system.section import Host
 from prom_probe.model.sample import STALE
 from prom_probe.sources.descriptors import read_once
 from prom_probe.sources.filesystems import Mount, parse_filesystems
+from prom_probe.sources.text import MOST, UNSIGNED
 
 _EVERY_S = 15.0
 
@@ -45,7 +46,13 @@ def _key(mount: Mount) -> str:
 
 
 def _values(mount: Mount, answer: os.statvfs_result) -> tuple[float, ...]:
-    """In the order of the families. Filesystems that allocate inodes on demand have no count of them."""
+    """In the order of the families. Filesystems that allocate inodes on demand have no count of them, or say 2^64 - 1;
+    where root has used what is reserved for it, some have less than nothing for others."""
     unit = answer.f_frsize
-    files = (answer.f_files, answer.f_ffree) if answer.f_files else (STALE, STALE)
-    return answer.f_blocks * unit, answer.f_bfree * unit, answer.f_bavail * unit, *files, mount.readonly
+    blocks = (answer.f_blocks, answer.f_bfree, answer.f_bavail)
+    files = (answer.f_files, answer.f_ffree) if answer.f_files else (UNSIGNED, UNSIGNED)
+    return (
+        *(STALE if count > MOST else count * unit for count in blocks),
+        *(STALE if count > MOST else count for count in files),
+        mount.readonly,
+    )

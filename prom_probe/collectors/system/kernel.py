@@ -1,10 +1,12 @@
 """The system collector's sections that read one or two small files of /proc."""
 
 from prom_probe.collectors.system import families
+from prom_probe.collectors.system.rising_counters import RisingCounters
 from prom_probe.collectors.system.section import FileSection, Host, Section
 from prom_probe.model.definition import Definition
 from prom_probe.sources.cpu_limit import read_cpu_limit
 from prom_probe.sources.descriptors import read_once, read_records
+from prom_probe.sources.errors import ParseError
 from prom_probe.sources.proc_loadavg import parse_proc_loadavg
 from prom_probe.sources.proc_meminfo import parse_proc_meminfo
 from prom_probe.sources.proc_pid_cgroup import parse_proc_pid_cgroup
@@ -13,6 +15,9 @@ from prom_probe.sources.proc_sockstat import parse_proc_sockstat, parse_proc_soc
 from prom_probe.sources.proc_stat import parse_proc_stat
 from prom_probe.sources.proc_sys import parse_file_nr, parse_sysctl
 from prom_probe.sources.proc_vmstat import parse_proc_vmstat
+
+# The idle time of a CPU falls by less than this while it is rounded otherwise, by more once the CPU is offline.
+_MOST_BACK_S = 3
 
 
 class Stat(FileSection):
@@ -33,10 +38,11 @@ class Stat(FileSection):
             )
         )
         self._group = host.layout.add(columns)
+        self.cpu = RisingCounters(len(families.CPU_MODES), _MOST_BACK_S * self._hz)
 
     def collect(self) -> None:
         cpu, *counts = parse_proc_stat(self._file.read(), self.odd)
-        modes = [None] * len(families.CPU_MODES) if cpu is None else [ticks / self._hz for ticks in cpu]
+        modes = [None] * len(families.CPU_MODES) if cpu is None else [n / self._hz for n in self.cpu.read(cpu)]
         self.write_known([*modes, *counts])
 
 
@@ -115,6 +121,7 @@ class Sockets(FileSection):
 
     def collect(self) -> None:
         sockets = parse_proc_sockstat(self._file.read(), self.odd)
+        self.complete = True
         tcp6: int | None = 0
         udp6: int | None = 0
         if not self._without6:
@@ -122,6 +129,9 @@ class Sockets(FileSection):
                 tcp6, udp6 = parse_proc_sockstat6(self._file6.read(), self.odd)
             except FileNotFoundError:
                 self._without6 = True  # a kernel without IPv6
+            except (OSError, ParseError) as error:
+                self.complete, tcp6, udp6 = False, None, None
+                self.fail(error)
         self.write_known(
             (
                 sockets.used,
@@ -195,9 +205,16 @@ class Cpus(Section):
     def collect(self) -> None:
         context = self._host.context
         online, allowed = context.online_cpus(), float(context.allowed_cpus())
-        memberships = parse_proc_pid_cgroup(read_once(f"{context.procfs}/self/cgroup"), self.odd)
-        limit = read_cpu_limit(context.cgroupfs, memberships)
-        self.write((online, allowed if limit is None else min(allowed, limit)))
+        effective = None
+        self.complete = True
+        try:
+            memberships = parse_proc_pid_cgroup(read_once(f"{context.procfs}/self/cgroup"), self.odd)
+            limit = read_cpu_limit(context.cgroupfs, memberships)
+            effective = allowed if limit is None else min(allowed, limit)
+        except (OSError, ParseError) as error:
+            self.complete = False
+            self.fail(error)
+        self.write_known((online, effective))
 
 
 def _sum(first: int | None, second: int | None) -> int | None:

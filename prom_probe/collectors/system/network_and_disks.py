@@ -5,6 +5,7 @@ import os
 from prom_probe.collectors.system import device_families as families
 from prom_probe.collectors.system.devices import Devices, choose_devices
 from prom_probe.collectors.system.section import FileSection, Host, Section
+from prom_probe.model.sample import STALE
 from prom_probe.sources.block_stat import list_block_devices, parse_block_stat
 from prom_probe.sources.descriptors import KeptFile, read_once, read_records
 from prom_probe.sources.errors import ParseError
@@ -34,7 +35,7 @@ class Network(FileSection):
         chosen = choose_devices(devices, self._is_hardware)
         self._devices.keep(chosen)
         for name in chosen:
-            self._devices.write(name, devices[name])
+            self._devices.write(name, [STALE if number is None else number for number in devices[name]])
         self._host.dropped.write("network", len(devices) - len(chosen))
 
     def _is_hardware(self, name: str) -> bool:
@@ -78,9 +79,13 @@ class Disk(Section):
                 continue
             except ParseError as error:
                 self.odd(error.text)
-                self._forget(name)
+                self._written.pop(name, None)
+                self._devices.keep(self._written)
                 continue
-            self._devices.write(name, [fields[field] / divisor for field, divisor in self._rows])
+            numbers = [fields[field] for field, _ in self._rows]
+            self._devices.write(
+                name, [STALE if n is None else n / unit for n, (_, unit) in zip(numbers, self._rows, strict=True)]
+            )
             self._written[name] = data
 
     def _list(self) -> None:
@@ -107,7 +112,7 @@ class Disk(Section):
     def _forget(self, name: str) -> None:
         self._files.pop(name).close()
         self._written.pop(name, None)
-        self._devices.keep(self._files)
+        self._devices.keep(self._written)
 
     def end(self) -> None:
         self.close()

@@ -11,6 +11,7 @@ from prom_probe.model.family import Column, column
 from prom_probe.model.layout import Group, Layout
 from prom_probe.model.sample import STALE
 from prom_probe.sources.descriptors import KeptFile, read_first
+from prom_probe.sources.errors import ParseError
 
 
 class Host:
@@ -71,6 +72,13 @@ class Section:
     def odd(self, row: bytes) -> None:
         """Count a row of the source that is skipped."""
         self._host.context.odd_rows.count(self.source, row)
+
+    def fail(self, error: Exception) -> None:
+        """Something could not be read: count a text that is odd, log anything else."""
+        if isinstance(error, ParseError):
+            self.odd(error.text)
+        elif not (self.optional and isinstance(error, FileNotFoundError)):
+            self._host.say(str(error))
 
     def end(self) -> None:
         """End the series: the source cannot be read."""

@@ -267,6 +267,7 @@ GOOD: list[tuple[Callable[[bytes], object], bytes, object]] = [
     (_flat, b"", {}),
     (_limit, b"max\n", None),
     (_limit, b"9223372036854771712\n", None),
+    (_limit, b"18446744073709551615\n", None),  # performancecopilot/pcp#85
     (_limit, b"536870912\n", 536870912),
     (_number, b"77\n", 77),
     (

@@ -151,6 +151,26 @@ def test_a_removed_cgroup_is_forgotten(tmp_path: Path) -> None:
     assert descriptors.used == 0
 
 
+def test_a_threaded_cgroup_is_not_taken_for_a_removed_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its processes are in its parent's list; if it counted as lost, the next collection would walk all of them."""
+    for name, pids in (("a", "1\n"), ("a/threads", "")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "cgroup.procs").write_text(pids)
+    (tmp_path / "a/cgroup.controllers").touch()
+    read = KeptFile.read
+
+    def fail(file: KeptFile) -> bytes:
+        if "threads" in file.path:
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP), file.path)
+        return read(file)
+
+    monkeypatch.setattr(KeptFile, "read", fail)
+    procs = CgroupProcs(str(tmp_path / "a"), Descriptors(0))
+    procs.walk()
+    assert procs.read() == [1]
+    assert procs.is_complete()
+
+
 @pytest.mark.parametrize(
     ("path", "found"),
     [("/app", "app"), ("app/", "app"), ("{root}/app", "app"), ("{root}/none", None), ("/other", "memory/other")],

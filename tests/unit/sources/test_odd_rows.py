@@ -37,7 +37,7 @@ from prom_probe.sources.proc_pressure import parse_pressure
 from prom_probe.sources.proc_sockstat import parse_proc_sockstat, parse_proc_sockstat6
 from prom_probe.sources.proc_stat import parse_proc_stat
 from prom_probe.sources.proc_vmstat import parse_proc_vmstat
-from prom_probe.sources.text import fields, number, rows
+from prom_probe.sources.text import UNSIGNED, fields, number, rows
 
 Values = dict[str, object]
 
@@ -204,8 +204,8 @@ PARSERS = {
 }
 # Those of files that are one record, which is odd as a whole: `tests/unit/sources/test_parsers.py` has their texts.
 RECORDS = {
-    "block_stat", "cfs_quota", "cpu_cfs", "cpu_list", "cpu_max", "cpufreq", "endpoint", "energy", "file_nr",
-    "is_thread", "last_pid", "limit", "number", "proc_loadavg", "proc_pid_cmdline", "proc_pid_schedstat",
+    "block_stat", "cfs_quota", "cpu_cfs", "cpu_list", "cpu_max", "cpu_quota", "cpufreq", "endpoint", "energy",
+    "file_nr", "is_thread", "last_pid", "limit", "number", "proc_loadavg", "proc_pid_cmdline", "proc_pid_schedstat",
     "proc_pid_stat", "proc_pid_statm", "sysctl", "temperature",
 }  # fmt: skip
 
@@ -310,7 +310,31 @@ ODD: list[tuple[Callable[..., object], bytes, object, list[bytes]]] = [
         ((1, 2, 3, 4, 5, 6, 7, 8), None, 5, None, None, None, None),
         [b"intr x 1", b"processes -2049562273"],
     ),
+    (  # lxc/lxcfs#311
+        parse_proc_stat,
+        b"cpu  13337485 0 0 8317131874320235395 0 0 0 0 0 0\nctxt 5\n",
+        (None, None, 5, None, None, None, None),
+        [b"cpu  13337485 0 0 8317131874320235395 0 0 0 0 0 0"],
+    ),
+    (  # lxc/lxcfs#115
+        partial(parse_proc_meminfo, keys=(b"SwapTotal:", b"SwapFree:")),
+        b"SwapTotal:             0 kB\nSwapFree:       18446744073709551488 kB\n",
+        [0, None],
+        [b"SwapFree:       18446744073709551488 kB"],
+    ),
+    (
+        partial(parse_proc_meminfo, keys=(b"SwapTotal:", b"SwapFree:")),
+        b"SwapTotal:       9007199254740991 kB\nSwapFree:       9007199254740992 kB\n",
+        [2**53 - 1, None],
+        [b"SwapFree:       9007199254740992 kB"],
+    ),
     (parse_proc_net_dev, b"Inter-|\n lo: 1 2\n", {}, [b" lo: 1 2"]),
+    (
+        parse_proc_net_dev,
+        b"bond0: 1 2 3 18446744073709551615 0 0 0 0 5 6 -7 8 0 0 0 0\n",
+        {"bond0": [1, 2, 3, None, 5, 6, None, 8]},
+        [b"bond0: 1 2 3 18446744073709551615 0 0 0 0 5 6 -7 8 0 0 0 0"],
+    ),
     (parse_proc_pid_io, b"read_bytes: -1\nwrite_bytes: 2\n", (None, 2), [b"read_bytes: -1"]),
     (parse_cgroup_procs, b"1\nx\n2\n", [1, 2], [b"x"]),
     (parse_pressure, b"some total=x\nfull avg10=0 total=7\n", (None, 7), [b"some total=x"]),
@@ -358,13 +382,14 @@ def test_a_mount_point_need_not_be_absolute() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"-1", b"+1", b"1_0", b" 1", b"1.0", b"18446744073709551616", b"9" * 5000, "٣".encode()]
+    "text", [b"", b"-1", b"+1", b"1_0", b" 1", b"1.0", b"9223372036854775808", b"9" * 5000, "٣".encode()]
 )
 def test_a_number_is_digits_in_range(text: bytes) -> None:
     """int() takes more."""
     with pytest.raises(ValueError, match=re.escape(str(text))):
         number(text)
-    assert number(b"18446744073709551615") == 2**64 - 1
+    assert number(b"9223372036854775807") == 2**63 - 1
+    assert number(b"18446744073709551615", UNSIGNED) == 2**64 - 1
 
 
 def test_only_newlines_end_rows_and_only_spaces_and_tabs_part_fields() -> None:

@@ -71,6 +71,7 @@ MOUNTINFO = b"""21 28 0:20 / /proc rw - proc proc rw
 26 25 0:24 / /dev/shm ro,relatime - tmpfs other rw
 27 1 0:50 / / rw - overlay overlay rw,lowerdir=/l
 32 27 0:51 / /var/lib/docker/overlay2/x/merged rw - overlay overlay rw
+34 27 0:53 / /snap/core/7713 rw - fuse.snapfuse snapfuse ro
 33 27 0:52 / /bad\xff rw master:2 - fuse.sshfs me@there: rw
 """
 
@@ -142,11 +143,14 @@ GOOD: list[tuple[Callable[[bytes], object], bytes, object]] = [
         [(("name=systemd",), "/"), (("cpu", "cpuacct"), "/a:b"), ((), "/..")],
     ),
     (parse_proc_loadavg, b"0.10 1.20 12.30 1/74 5365\n", (0.1, 1.2, 12.3, 74)),
+    (parse_proc_loadavg, b"0.10 1.20 12.30 1/74 5365 new\n", (0.1, 1.2, 12.3, 74)),
     (parse_last_pid, b"0.10 1.20 12.30 1/74 5365\n", 5365),
     (parse_cgroup_procs, b"1\n0\n77\n", [1, 0, 77]),
     (parse_cgroup_procs, b"", []),
     (parse_cpu_max, b"max 100000\n", None),
     (parse_cpu_max, b"150000 100000\n", 1.5),
+    (parse_cpu_max, b"max 100000 0\n", None),  # kata-containers/cgroups-rs#151
+    (parse_cpu_max, b"150000 100000 0\n", 1.5),
     (meminfo, MEMINFO, [24684092, 61692, None]),
     (meminfo_in_order, MEMINFO, [24684092, 24363764, 61692]),
     (vmstat, VMSTAT, [99, 1233, None]),
@@ -155,6 +159,7 @@ GOOD: list[tuple[Callable[[bytes], object], bytes, object]] = [
     (parse_sysctl, b"256\n", 256),
     (parse_file_nr, b"5312\t12\t2466170\n", (5300, 2466170)),
     (parse_file_nr, b"5312\t0\t9223372036854775807\n", (5312, None)),
+    (parse_file_nr, b"5312\t0\t18446744073709551615\t1\n", (5312, None)),
     (parse_temperature, b"-5500\n", -5500),
     (policy, b"1800000\n", (2, 1800000, 4200000)),
     (
@@ -185,6 +190,7 @@ GOOD: list[tuple[Callable[[bytes], object], bytes, object]] = [
         (123, 45),
     ),
     (parse_block_stat, b" 1 2 3 4 5 6 7 8 9 10 11\n", [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]),
+    (parse_block_stat, b" 1 2 3 4 5 6 7 8 4294967295 10 11\n", [1, 2, 3, 4, 5, 6, 7, 8, None, 10, 11]),
 ]
 
 

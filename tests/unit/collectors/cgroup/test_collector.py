@@ -483,8 +483,44 @@ def test_devices_have_names_and_come_and_go(cgroups: Cgroups, tmp_path: Path) ->
     assert row["io_read_bytes_total"] == 4106
     (cgroups.root / "app/io.stat").write_text("")
     row = cgroups.collect(collector)
-    assert row["io_read_bytes_total"] == 0
+    assert row["io_read_bytes_total"] == 4106
     assert not any(name.startswith("io_device") for name in row)
+
+
+def test_a_device_that_is_taken_away_leaves_what_it_had_in_the_sums(cgroups: Cgroups) -> None:
+    """They are counters. One that is back goes on; another one by its number begins at 0; another cgroup's are its."""
+    cgroups.v2(V2)
+    collector = cgroups.make()
+    sums = []
+    for text in (
+        "8:0 rbytes=100\n7:0 rbytes=5\n",
+        "8:0 rbytes=110\n7:0 \n",  # green-coding-solutions/green-metrics-tool#1837
+        "8:0 rbytes=120\n7:0 rbytes=7\n",
+        "7:0 rbytes=8\n",
+        "8:0 rbytes=30\n7:0 rbytes=8\n",
+    ):
+        (cgroups.root / "app/io.stat").write_text(text)
+        sums.append(cgroups.collect(collector)["io_read_bytes_total"])
+    assert sums == [105, 115, 127, 128, 158]
+    cgroups.make_v2("other", V2 | {"io.stat": "8:0 rbytes=1\n"})
+    cgroups.mount("/other", "v2")
+    assert cgroups.collect(collector, 31)["io_read_bytes_total"] == 1
+
+
+def test_a_negative_number_is_no_series(cgroups: Cgroups) -> None:
+    """google/cadvisor#254; old kernels write it as an unsigned one."""
+    cgroups.v2(V2 | {"memory.stat": "anon 18446744073709547520\nfile -4096\nshmem 11\n"})
+    row = cgroups.collect(cgroups.make())
+    assert row["memory_shared_bytes"] == 11
+    assert not row.keys() & {"memory_anonymous_bytes", "memory_file_bytes"}
+
+
+def test_an_odd_cpuset_costs_no_other_limit(cgroups: Cgroups) -> None:
+    """Each of the limits that take several files is by itself."""
+    cgroups.v2(V2 | {"cpuset.cpus.effective": "(null)\n"})
+    row = cgroups.collect(cgroups.make())
+    assert "cpus_effective" not in row
+    assert row["memory_limit_effective_bytes"] == 512 * MIB
 
 
 POD = "pod0b5a4c2e_9c6b_4f3e_8a77_1f2d3c4b5a69"

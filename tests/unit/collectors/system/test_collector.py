@@ -235,6 +235,74 @@ def test_a_disk_begins_with_its_first_use_and_ends_when_it_is_unplugged(host: Pa
     assert series not in collect(collector)
 
 
+def test_an_odd_reading_of_a_disk_costs_that_reading(host: Path) -> None:
+    """And a count of requests below zero costs that count."""
+    collector = make(host, descriptors=Descriptors(0))
+    stat, read = host / "sys/block/sda/stat", 'system_disk_read_bytes_total{device="sda"}'
+    sense = stat.read_text()
+    before = collect(collector)
+    stat.write_text(sense.replace(sense.split()[0], "-1", 1))
+    assert read not in collect(collector)
+    stat.write_text(sense)
+    assert collect(collector)[read] == before[read]
+    fields = sense.split()
+    stat.write_text(" ".join([*fields[:8], "4294967295", *fields[9:]]) + "\n")
+    row = collect(collector)
+    assert row[read] == before[read]
+    assert 'system_disk_io_now{device="sda"}' not in row
+
+
+def test_the_time_of_cpus_never_falls(host: Path) -> None:
+    """By a tick (prometheus/node_exporter#1372), and by hours where a CPU goes offline, also over a restart."""
+    collector = make(host, descriptors=Descriptors(0))
+
+    def iowait(ticks: int) -> float:
+        (host / "proc/stat").write_text(f"cpu  1 2 3 {10 * ticks} {ticks} 6 7 8 9 10\nctxt 5\n")
+        return collect(collector)['system_cpu_seconds_total{mode="iowait"}']
+
+    assert [iowait(ticks) for ticks in (548_281, 548_282, 548_281, 548_282, 548_284)] == [
+        5482.81, 5482.82, 5482.82, 5482.82, 5482.84,
+    ]  # fmt: skip
+    assert [iowait(ticks) for ticks in (10_000, 10_001, 10_003)] == [5482.84, 5482.85, 5482.87]
+    state, collector = collector.checkpoint(), make(host, descriptors=Descriptors(0))
+    collector.restore(state)
+    assert [iowait(ticks) for ticks in (10_001, 10_004)] == [5482.87, 5482.88]
+
+
+@pytest.mark.parametrize("state", [b"", b"\x80", b"\x92\xc4\x00\x91\x01", b"\x92\xc4\x00\x92\x91\x01\x91\x01"])
+def test_another_state_than_its_own_is_left_alone(host: Path, state: bytes) -> None:
+    """Then the counters are the kernel's."""
+    collector = make(host)
+    expected = collect(collector)['system_cpu_seconds_total{mode="idle"}']
+    collector = make(host)
+    collector.restore(state)
+    assert collect(collector)['system_cpu_seconds_total{mode="idle"}'] == expected
+
+
+@pytest.mark.parametrize("text", [None, "nonsense\n"])
+def test_what_cgroup_we_are_in_says_nothing_of_the_cpus(host: Path, text: str | None) -> None:
+    """A kernel without cgroups has CPUs too."""
+    path = host / "proc/self/cgroup"
+    expected = collect(make(host))["system_cpus"]
+    path.unlink()
+    if text is not None:
+        path.write_text(text)
+    row = collect(make(host))
+    assert row["system_cpus"] == expected
+    assert "system_cpus_effective" not in row
+    assert row['prom_probe_source_readable{source="cpu_limits"}'] == 0
+
+
+def test_the_sockets_of_ipv6_cost_those_of_all_none(host: Path) -> None:
+    """Each file its own series."""
+    (host / "proc/net/sockstat6").write_text("nonsense\n")
+    row = collect(make(host))
+    assert "system_tcp_sockets_in_use" not in row
+    assert row["system_tcp_sockets_time_wait"] >= 0
+    assert row['prom_probe_source_readable{source="proc_net_sockstat"}'] == 0
+    assert row['prom_probe_source_odd_rows_total{source="proc_net_sockstat"}'] > 0
+
+
 def test_a_changed_quota_is_noticed(host: Path) -> None:
     """Containers are resized in place."""
     collector = make(host)
@@ -375,6 +443,42 @@ def test_an_unmounted_filesystem_ends_quietly(host: Path) -> None:
     assert NFS not in row
     assert row[STATVFS] == 1
     assert log == []
+
+
+def test_what_a_filesystem_does_not_know_is_absent(host: Path) -> None:
+    """2^64 - 1 inodes, or less than no space: both are numbers with the highest bit (toolkits/nux#11)."""
+    odd = os.statvfs_result((4096, 4096, 100, 50, 2**64 - 7, 2**64 - 1, 2**64 - 1, 0, 0, 255))
+    row = collect(make(host, statvfs=lambda path: odd if path == "/fixture" else statvfs(path)))
+    of = {series.partition("{")[0]: value for series, value in row.items() if 'mountpoint="/fixture"' in series}
+    assert of == {
+        "system_filesystem_size_bytes": 409_600,
+        "system_filesystem_free_bytes": 204_800,
+        "system_filesystem_readonly": 0,
+    }
+
+
+def test_sensors_that_share_a_label_are_told_apart(host: Path) -> None:
+    """Of one chip (prometheus/node_exporter#406), and of two chips of one device (prometheus/node_exporter#3673)."""
+    device = host / "sys/devices/dell"
+    device.mkdir(parents=True)
+    for chip in ("hwmon20", "hwmon21"):
+        directory = host / "sys/class/hwmon" / chip
+        directory.mkdir()
+        (directory / "name").write_text("dell_smm\n")
+        (directory / "device").symlink_to(device)
+        for number in (1, 2, 3):
+            (directory / f"temp{number}_label").write_text("Other\n")
+            (directory / f"temp{number}_input").write_text(f"{number}000\n")
+    row = collect(make(host))
+    sensors = {series.split('"')[1]: value for series, value in row.items() if "dell_smm" in series}
+    assert sensors == {
+        "dell_smm Other": 1,
+        "dell_smm Other dell": 2,
+        "dell_smm Other hwmon20 temp3": 3,
+        "dell_smm Other hwmon21 temp1": 1,
+        "dell_smm Other hwmon21 temp2": 2,
+        "dell_smm Other hwmon21 temp3": 3,
+    }
 
 
 def test_a_sensor_of_what_sleeps_is_absent(host: Path) -> None:
