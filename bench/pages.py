@@ -124,7 +124,7 @@ def readme_text(results: dict[str, Any]) -> str:
 def _machines(results: dict[str, Any]) -> str:
     """On what the headlines were measured."""
     by_cpu: dict[str, list[str]] = {}
-    for name in ("footprint", "exporters", "collect", "store", "query"):
+    for name in ("footprint", "exporters", "collect", "guest", "store", "query"):
         by_cpu.setdefault(results["benches"][name]["cpu"], []).append(name)
     if len(by_cpu) == 1:
         return f"On {next(iter(by_cpu))}"
@@ -143,6 +143,12 @@ def _headlines(results: dict[str, Any]) -> Iterator[Row]:
     )
     yield "CPU at one sample a second", f"{of('footprint', 'total', 'CPU')} of a core", ""
     yield (
+        "CPU in 15 s with one scrape",
+        f"{of('exporters', 'prom_probe', 'CPU ms in')} ms",
+        f"node_exporter {of('exporters', 'node_exporter', 'CPU ms in')}, "
+        f"process-exporter {of('exporters', 'process-exporter', 'CPU ms in')} ms",
+    )
+    yield (
         "A scrape, CPU",
         f"{of('exporters', 'prom_probe', 'CPU ms a')} ms",
         f"node_exporter {of('exporters', 'node_exporter', 'CPU ms a')}, "
@@ -153,6 +159,8 @@ def _headlines(results: dict[str, Any]) -> Iterator[Row]:
         f"{of('collect', 'tree of 50, awake', 'ours')} µs",
         f"psutil {of('collect', 'tree of 50, awake', 'psutil median')} µs",
     )
+    for program, row in (("computes", "CPU"), ("only forks", "fork"), ("only writes and reads", "4 KiB")):
+        yield f"Time of a program that {program}, wrapped", of("guest", row, "Wrapped: wall"), "the same program alone"
     yield "Bytes a sample, mixed data, bit-exact", of("store", "bytes a sample, mixed", "measured"), ""
     yield "Bytes a sample, our own probes", of("store", "bytes a sample, our own", "measured"), ""
     for span in ("15 min", "60 min", "360 min"):
