@@ -57,6 +57,8 @@ def remove(names: tuple[str, ...], everything: bool) -> None:
     failed = [run.name for run in dict.fromkeys(chosen) if not kept.remove(run.path)]
     for name in failed:
         click.echo(printable(f"prom-probe: {name}: not removed: it still runs, or is being read"), err=True)
+    if everything and (parent := kept.runs_folder()) is not None:
+        kept.remove_folders(parent)
     if failed:
         sys.exit(1)
 

@@ -198,3 +198,12 @@ def remove(path: str) -> bool:
     finally:
         locked.close()
     return True
+
+
+def remove_folders(parent: str) -> None:
+    """Remove the folder of kept runs, and ours around it, as far as they are empty. Nothing is raised."""
+    for path in (parent, os.path.dirname(parent)):
+        try:
+            os.rmdir(path)
+        except OSError:
+            return

@@ -67,6 +67,7 @@ def test_the_oldest_run_goes_and_the_rest_can_be_removed(state: dict[str, str]) 
     assert [run["name"] for run in kept(state)] == [runs[0]["name"], runs[2]["name"]]
     assert command("runs", "remove", "@3", **state).stderr.startswith("prom-probe: no kept run is called '@3'")
     assert command("runs", "remove", "--all", **state).returncode == 0
+    assert not list(Path(state["XDG_STATE_HOME"]).iterdir())
     assert command("runs", **state).stdout.startswith("no run is kept")
 
 
