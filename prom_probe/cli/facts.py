@@ -21,10 +21,10 @@ _MOST_PROCESSES = 5
 
 
 class LargeProcess(msgspec.Struct):
-    """One of the largest processes. Times are Unix seconds."""
+    """One of the largest processes, under its names at its peak. Times are Unix seconds."""
 
     pid: int
-    comm: str  # its last name
+    comm: str
     cmdline: str | None
     start: float
     end: float | None
@@ -112,10 +112,11 @@ def _whole(value: float | None) -> int | None:
 
 
 def _large(process: ProcessRecord) -> LargeProcess:
+    comm, cmdline = process.names_at_peak
     return LargeProcess(
         pid=process.pid,
-        comm=process.comm[-1] if process.comm else "",
-        cmdline=process.cmdline,
+        comm=comm,
+        cmdline=cmdline,
         start=process.start,
         end=process.end,
         memory_peak_bytes=process.memory_peak_bytes,

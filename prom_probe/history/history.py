@@ -262,7 +262,9 @@ def end_at(record: ProcessRecord, newest_ms: int | None) -> None:
 
 
 def _events_of(record: ProcessRecord) -> Iterable[RunEvent]:
-    yield RunEvent(record.start, "process_start", record.tree, record.pid, record.cmdline or record.comm[0])
+    yield RunEvent(
+        record.start, "process_start", record.tree, record.pid, record.first_cmdline or record.cmdline or record.comm[0]
+    )
     if record.end is not None:
         yield RunEvent(record.end, "process_end", record.tree, record.pid, f"{record.comm[-1]} {record.how_it_ended}")
 

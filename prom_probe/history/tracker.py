@@ -132,6 +132,8 @@ class ProcessTracker:
         values = array("d", payload)
         values.extend([_NO_VALUE] * (self._known + 1 - len(values)))
         taken = self._seat_fresh(t, values, len(payload) // 8) if self._fresh else set()
+        if self._infos:
+            self._take_infos()
         gone = []
         for seat in self._seats:
             record, start = seat.record, values[seat.start]
@@ -152,8 +154,6 @@ class ProcessTracker:
                 if values[seat.start] != values[seat.start]:
                     seat.record = None
             self._seats = [seat for seat in self._seats if seat.record is not None]
-        if self._infos:
-            self._take_infos()
 
     def reaped(self, pid: int, t: float, exit_status: int | None, signal: int | None) -> None:
         """The process has ended, and this is how."""
@@ -220,8 +220,8 @@ class ProcessTracker:
                 record.end = None
         if record is None:
             record = ProcessRecord(seat.tree, seat.pid, 0, [seat.comm], None, start, t, t)
-        elif record.comm[-1] != seat.comm:
-            record.comm.append(seat.comm)
+        else:
+            record.rename(seat.comm)
         self.lives[key] = record
         self._changed[id(record)] = record
         return record
@@ -242,7 +242,8 @@ class ProcessTracker:
             record = self.lives.get((info.tree, info.pid))
             if record is not None:
                 record.ppid = record.ppid or info.ppid
-                record.cmdline = info.cmdline or record.cmdline
+                if info.cmdline:
+                    record.change_cmdline(info.cmdline)
         self._infos = []
 
 
@@ -255,7 +256,7 @@ def _update(record: ProcessRecord, seat: Seat, t: float, start: float, values: a
         record.cpu_seconds = round(cpu, 6)
     for most in (values[seat.peak], values[seat.resident]):
         if most > record.memory_peak_bytes:
-            record.memory_peak_bytes, record.memory_peak_time = int(most), t
+            record.note_peak(int(most), t)
 
 
 def _is_same(record: ProcessRecord, start: float) -> bool:

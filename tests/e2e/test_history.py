@@ -80,6 +80,10 @@ def test_a_shell_that_becomes_another_program_is_one_process(answers: dict[str, 
     assert shell["cmdline"] == "sleep 1.5"
     (event,) = [one for one in answers["live"]["events"] if one["type"] == "exec" and one["pid"] == shell["pid"]]
     assert (event["tree"], event["text"]) == (shell["tree"], "sleep 1.5")
+    (start,) = [one for one in answers["live"]["events"] if one["t"] == shell["start"] and one["pid"] == shell["pid"]]
+    assert start["text"] == shell["first_cmdline"]
+    assert start["text"].startswith("sh -c")
+    assert shell["memory_peak_comm"] in (None, "sh")  # which of them has more is the system's business
 
 
 def test_events_tell_starts_and_ends(answers: dict[str, Any]) -> None:

@@ -34,10 +34,35 @@ def test_fork_then_exec_is_one_record_with_two_names() -> None:
     tracker.announce(6, columns_of(7, "python", cmdline="python x"))
     tracker.row(101.0, row_of(None, Values(99.5, resident=40)))
     (record,) = tracker.lives.values()
-    assert (record.comm, record.cmdline, record.memory_peak_bytes) == (["sh", "python"], "python x", 90)
+    assert (record.comm, record.cmdline, record.first_cmdline) == (["sh", "python"], "python x", "sh -c x")
     assert not ended(tracker)
     tracker.row(102.0, row_of(None, None))
     assert ended(tracker) == [record]
+
+
+def test_the_peak_keeps_the_names_of_its_time() -> None:
+    """Through an exec, another name and an exec under the same name, until there is a higher one."""
+    tracker = ProcessTracker()
+    tracker.announce(0, columns_of(7, "big", cmdline="big -x"))
+    tracker.row(100.0, row_of(Values(99.5, resident=90)))
+    record = tracker.lives["app", 7]
+    assert (record.names_at_peak, record.memory_peak_comm) == (("big", "big -x"), None)
+    tracker.announce(6, columns_of(7, "small", cmdline="small"))
+    tracker.row(101.0, row_of(None, Values(99.5, resident=10)))
+    assert (record.names_at_peak, record.memory_peak_time) == (("big", "big -x"), 100.0)
+    tracker.announce(12, columns_of(7, "renamed", cmdline="small"))
+    tracker.row(102.0, row_of(None, None, Values(99.5, resident=20)))
+    assert (record.names_at_peak, record.comm) == (("big", "big -x"), ["big", "small", "renamed"])
+    tracker.row(103.0, row_of(None, None, Values(99.5, resident=200)))
+    assert (record.names_at_peak, record.memory_peak_comm) == (("renamed", "small"), None)
+    info = [column for column in columns_of(7, "renamed", cmdline="renamed -y") if column.family.name.endswith("info")]
+    tracker.announce(18, info)
+    tracker.row(104.0, row_of(None, None, Values(99.5, resident=20)) + b"\0" * 8)
+    assert (record.names_at_peak, record.cmdline, record.first_cmdline) == (
+        ("renamed", "small"),
+        "renamed -y",
+        "big -x",
+    )
 
 
 def test_a_reused_pid_is_another_record() -> None:

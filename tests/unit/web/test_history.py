@@ -28,6 +28,9 @@ PROCESS = {
     "cpu_seconds": 1.5,
     "exit_status": None,
     "signal": None,
+    "memory_peak_comm": None,
+    "memory_peak_cmdline": None,
+    "first_cmdline": None,
 }
 
 
