@@ -22,6 +22,7 @@ from prom_probe.run.inheritance import Inheritance, take_over_environment
 from prom_probe.run.prctl import die_with_parent, leave_no_core
 from prom_probe.run.terminal import give_terminal
 from prom_probe.run.zombie import read_maxrss
+from prom_probe.sources.proc_pid_status import parse_proc_pid_status
 
 # As a shell has them.
 _NOT_FOUND, _NOT_EXECUTABLE, _OF_A_SIGNAL = 127, 126, 128
@@ -253,10 +254,23 @@ def _stop_with(number: int) -> None:
 
 
 def _peak_bytes(maxrss: int) -> int:
-    """`ru_maxrss` in bytes. It includes our own image before the exec, so below our own peak it says nothing."""
-    if maxrss <= resource.getrusage(resource.RUSAGE_SELF).ru_maxrss:
+    """`ru_maxrss` in bytes. It includes our own image before the exec, so below our image's peak it says nothing."""
+    if maxrss <= _image_peak():
         return 0
     return maxrss if sys.platform == "darwin" else maxrss * 1024
+
+
+def _image_peak() -> int:
+    """The most memory that our image has had, in the unit of `ru_maxrss`.
+
+    Not our own `ru_maxrss`: that includes the image of the process that started us, which may be larger than COMMAND.
+    """
+    try:
+        with open("/proc/self/status", "rb") as status:
+            peak = parse_proc_pid_status(status.read()).peak
+    except OSError:
+        peak = None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss if peak is None else peak
 
 
 def _shown(argument: str) -> str:

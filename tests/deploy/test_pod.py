@@ -81,8 +81,9 @@ class InPod(Sidecar):
         mounts = [bind(str(image), str(image)), SHM]
         pod.start("sidecar", args, *self.user, mounts, env=environ, memory=self.limit)
         self.pod = pod
-        urls = wait_for("listening", lambda: re.findall(r"serves=(?:metrics|api) url=(\S+)", pod.log("sidecar"))[:2])
-        self.web, self.api = urls
+        listening = re.compile(r"serves=metrics url=(\S+).*?serves=api url=(\S+)", re.DOTALL)
+        found = wait_for("both listeners", lambda: listening.search(pod.log("sidecar")))
+        self.web, self.api = found.groups()
         wait_for("ready", lambda: self.get("/-/ready", self.web)[0] == 200)
 
     def memory(self, *names: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from tests.support.sidecar import Sidecar
 from tests.support.waiting import wait_for
 
 MIB = 1 << 20
+NO_LISTENERS = ["--web.listen-address=", "--api.listen-address="]
 PEAK = "import re\ndef peak(): return int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]) << 10\n"
 
 # Its child has its memory for five seconds, as between a vfork and a slow exec. clone(2): VM, VFORK, SIGCHLD.
@@ -199,6 +201,10 @@ def test_an_orphan_of_the_command_is_in_its_tree(tmp_path: Path) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
+# Prints ru_maxrss of a command. It is a small process, since ru_maxrss has the image of the parent too.
+_BARE_PEAK = "import os, sys; print(os.wait4(os.spawnv(os.P_NOWAIT, sys.argv[1], sys.argv[1:]), 0)[2].ru_maxrss)"
+
+
 @pytest.mark.parametrize(
     "source",
     [
@@ -210,10 +216,19 @@ def test_an_orphan_of_the_command_is_in_its_tree(tmp_path: Path) -> None:
 def test_a_peak_at_the_commands_end_is_in_the_store(tmp_path: Path, source: str) -> None:
     """Nobody sees it but wait4(2), whose ru_maxrss of a bare run is the authority."""
     argv = [sys.executable, "-S", "-c", source]
-    bare = subprocess.Popen(argv)
-    peak = os.wait4(bare.pid, 0)[2].ru_maxrss << 10
+    peak = int(subprocess.check_output([sys.executable, "-S", "-c", _BARE_PEAK, *argv])) << 10
     store = f"--storage.tsdb.path={tmp_path / 'store'}"
     with Sidecar("--", *argv, flags=[store, "--interval=200ms", "--run.linger=60s"]) as sidecar:
         for name in ("proctree_largest_process_memory_peak_bytes", "proctree_resident_memory_max_bytes"):
             expr = f"{name} > 300 * 1024 * 1024"
             assert wait_for(name, lambda expr=expr: sidecar.value(expr)) == pytest.approx(peak, rel=0.05)  # type: ignore[misc]
+
+
+def test_a_peak_at_the_commands_end_is_known_to_a_large_process_too() -> None:
+    """One larger than COMMAND starts us, so that its image is in our own ru_maxrss."""
+    source = "import time; time.sleep(0.5)\nx = bytearray(b'x') * (100 << 20)"
+    run = [sys.executable, "-m", "prom_probe", "run", *NO_LISTENERS, "--", sys.executable, "-S", "-c", source]
+    start = "import subprocess, sys; x = bytearray(b'x') * (300 << 20); sys.exit(subprocess.call(sys.argv[1:]))"
+    done = subprocess.run([sys.executable, "-S", "-c", start, *run], capture_output=True, text=True, check=True)
+    shown = re.search(r"peak memory ([\d.]+) MiB", done.stderr)
+    assert shown and 100 < float(shown[1]) < 150, done.stderr

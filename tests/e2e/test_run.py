@@ -6,7 +6,6 @@ import json
 import os
 import pty
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -88,14 +87,12 @@ raise SystemExit(5)
 
 def test_a_peak_between_two_collections_is_in_the_summary() -> None:
     """The kernel remembers the memory of a process that lived for less than an interval."""
-    # What we start counts the peak of this process before it is another program: the block must be larger.
-    size = (100 << 20) + resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    size = 100 << 20
     code = f"block = bytearray({size}); block[::4096] = b'x' * len(block[::4096])"
     with Sidecar(*python(code), flags=["--interval=1m"]) as sidecar:
         assert sidecar.wait() == 0
-        match = re.search(r"peak memory ([\d.]+) (MiB|GiB)", sidecar.stderr)
-    assert match, sidecar.stderr
-    assert float(match[1]) * (1 << 20 if match[2] == "MiB" else 1 << 30) > 0.99 * size
+        match = re.search(r"peak memory ([\d.]+) MiB", sidecar.stderr)
+    assert match and float(match[1]) > 99, sidecar.stderr
 
 
 @pytest.mark.parametrize("to_group", [False, True], ids=["to us", "to our group"])

@@ -100,6 +100,10 @@ class TopApp(App[None]):
         self.set_interval(_TITLE_S, self._show_title)
         self._tick()
 
+    def _is_shown(self) -> bool:
+        """Whether the widgets are there: timers and messages go on while the application closes."""
+        return bool(self.query(TopTable))
+
     def on_resize(self) -> None:
         self.call_after_refresh(self._show)
 
@@ -147,6 +151,8 @@ class TopApp(App[None]):
 
     def _show(self) -> None:
         reading = self._reading
+        if not self._is_shown():
+            return
         self._show_title()
         if reading is None:
             return
@@ -157,6 +163,8 @@ class TopApp(App[None]):
         self._show_detail()
 
     def _show_title(self) -> None:
+        if not self._is_shown():
+            return
         waiting = 0.0 if self._asked is None else self._clock() - self._asked_at
         problem = self._problem or (f"no answer for {human_duration(round(waiting))}" if waiting > _PATIENCE_S else "")
         if self._reading is None:
