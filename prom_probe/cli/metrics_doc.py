@@ -84,10 +84,10 @@ def render(definitions: Iterable[Definition]) -> str:
                 family.type,
                 family.unit or "-",
                 ", ".join(f"`{label}`" for label in definition.labels) or "-",
-                _DETAIL if family.detail else section.shown,
+                "local" if definition.local else _DETAIL if family.detail else section.shown,
                 definition.platforms,
                 definition.source,
-                f"{family.help} {definition.definition}",
+                f"{family.help} {definition.definition}{_since(definition)}",
             )
         )
     parts = [_HEAD]
@@ -100,6 +100,12 @@ def render(definitions: Iterable[Definition]) -> str:
                 *lines,
             ]
     return "".join(parts)
+
+
+def _since(definition: Definition) -> str:
+    """What tells when a counter began."""
+    start = definition.family.start
+    return f" Since `{start.gauge}`." if start is not None else ""
 
 
 def _row(*cells: str) -> str:

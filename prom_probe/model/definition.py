@@ -2,19 +2,20 @@
 
 from typing import NamedTuple
 
-from prom_probe.model.family import Family, MetricType
+from prom_probe.model.family import CounterStart, Family, MetricType
 
 SELF_PREFIX = "prom_probe_"
 
 
 class Definition(NamedTuple):
-    """A metric family, where it is read, and what exactly is read there."""
+    """A metric family, where it is read, and what exactly is read there. `local`: never on `/metrics`."""
 
     family: Family
     labels: tuple[str, ...]
     source: str
     definition: str
     platforms: str
+    local: bool = False
 
 
 def define(
@@ -28,11 +29,19 @@ def define(
     definition: str,
     platforms: str = "Linux",
     essential: bool = False,
+    since: Definition | None = None,
+    local: bool = False,
 ) -> Definition:
-    """`labels`: names separated by spaces. Of our own metrics, /metrics shows the `essential` ones by default."""
+    """`labels`: names separated by spaces. Of our own metrics, /metrics shows the `essential` ones by default.
+
+    `since`: the gauge of the same collector that tells when the counter was at zero.
+    """
     detail = name.startswith(SELF_PREFIX) and not essential
-    family = Family(name, type, help, unit, detail)
-    return Definition(family, tuple(labels.split()), source, definition, platforms)
+    names = tuple(labels.split())
+    start = None
+    if since is not None:
+        start = CounterStart(since.family.name, tuple(label for label in names if label not in since.labels))
+    return Definition(Family(name, type, help, unit, detail, start), names, source, definition, platforms, local)
 
 
 READABLE = define(

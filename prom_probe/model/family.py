@@ -1,6 +1,6 @@
 """Metric families, and columns: the series of a collector, with their labels and whether `/metrics` shows them."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -9,10 +9,21 @@ from prom_probe.model.labels import EMPTY, Labels, make_labels
 MetricType = Literal["counter", "gauge", "histogram", "summary", "info", "unknown"]
 
 
+class CounterStart(NamedTuple):
+    """The gauge that tells when a counter was at zero, unix time in seconds.
+
+    Its series stands in the counter's row and has the counter's labels but those in `without`.
+    """
+
+    gauge: str
+    without: tuple[str, ...] = ()
+
+
 class Family(msgspec.Struct, frozen=True, array_like=True):
     """A metric family. `unit` is the OpenMetrics unit ("seconds", "bytes", "ratio") or "" if there is none.
 
-    `detail`: of what we tell of ourselves, it is not among the few series that a fleet needs.
+    `detail`: of what we tell of ourselves, it is not among the few series that a fleet needs. `start`: of a counter,
+    None where nothing tells when it began.
     """
 
     name: str
@@ -20,6 +31,7 @@ class Family(msgspec.Struct, frozen=True, array_like=True):
     help: str
     unit: str = ""
     detail: bool = False
+    start: CounterStart | None = None
 
 
 class Column(msgspec.Struct, frozen=True, array_like=True):

@@ -1,6 +1,7 @@
 """The names that a family's samples are written under, by which two families on one page clash."""
 
 import re
+from collections.abc import Mapping
 
 from prom_probe.model.family import Family
 
@@ -8,6 +9,7 @@ CREATED = "_created"
 
 # What a family's samples add to its name. No other family may have these names, or its own.
 ENDINGS: dict[str, tuple[str, ...]] = {"histogram": ("_bucket", "_sum", "_count"), "summary": ("_sum", "_count")}
+_PARTS = tuple(dict.fromkeys(ending for endings in ENDINGS.values() for ending in endings))
 
 _UNCLASSIC = re.compile(r"[^a-zA-Z0-9_:]|^[0-9]")
 
@@ -20,3 +22,11 @@ def underscored(name: str) -> str:
 def written_names(family: Family) -> tuple[str, ...]:
     """All names that the text format reserves for a family."""
     return (family.name, *(family.name + ending for ending in ENDINGS.get(family.type, ())))
+
+
+def find_family(name: str, families: Mapping[str, Family]) -> Family | None:
+    """The family of a series with this name, which may be that of a part."""
+    found = families.get(name)
+    for part in _PARTS:
+        found = found or families.get(name.removesuffix(part))
+    return found

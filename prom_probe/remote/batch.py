@@ -15,7 +15,7 @@ from prom_probe.remote.message import Run
 # Of a request, decoded.
 MAX_BODY_BYTES = 512 << 10
 
-_SAMPLE_BYTES = 18
+_SAMPLE_BYTES, _START_BYTES = 18, 7
 
 
 class WriteMessage(Protocol):
@@ -79,7 +79,7 @@ class SendBatch:
         return self.samples + more <= samples and self.bytes + self._size(answer) <= MAX_BODY_BYTES
 
     def _size(self, answer: FeedAnswer) -> int:
-        size = 0
+        size = _START_BYTES * sum(map(len, answer.starts.values()))
         for ref, times, _ in answer.series:
             size += _SAMPLE_BYTES * len(times)
             if ref not in self._runs:
@@ -91,7 +91,7 @@ class SendBatch:
         """Take the answer's samples."""
         self.bytes += self._size(answer)
         self.lost_ms = max(self.lost_ms, answer.lost_ms)
-        for ref, times, values in answer.series:
+        for number, (ref, times, values) in enumerate(answer.series):
             known = self._labels.get(ref)
             if known is None:
                 self.unknown += len(times)
@@ -99,7 +99,7 @@ class SendBatch:
             if not known[1]:
                 self.relabelled += len(times)
                 continue
-            self._runs.setdefault(ref, []).append(Run(times, values))
+            self._runs.setdefault(ref, []).append(Run(times, values, answer.starts.get(number, ())))
             self.samples += len(times)
             self.oldest_ms = times[0] if self.oldest_ms is None else min(self.oldest_ms, times[0])
             self.newest_ms = max(self.newest_ms, times[-1])

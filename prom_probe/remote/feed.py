@@ -28,6 +28,7 @@ from prom_probe.remote.feed_protocol import (
     decode_request,
     encode,
 )
+from prom_probe.remote.starts import CounterStarts, sample_starts
 from prom_probe.tsdb.collector_stream import CollectorStream
 from prom_probe.tsdb.index import IndexedSeries
 from prom_probe.tsdb.tail import Cursor, PlaceOf, StreamTail, TailSeries, TailWindow, behind
@@ -35,9 +36,9 @@ from prom_probe.tsdb.tail import Cursor, PlaceOf, StreamTail, TailSeries, TailWi
 # How long the loop is kept by one request.
 SLICE_S = 0.002
 
-# What a sample, and a pair of labels besides its texts, takes in an answer at most, and when an answer is full: one
-# more series must fit.
-_SAMPLE_BYTES, _PAIR_BYTES = 20, 8
+# What a sample, a counter's start, and a pair of labels besides its texts, takes in an answer at most, and when an
+# answer is full: one more series must fit.
+_SAMPLE_BYTES, _START_BYTES, _PAIR_BYTES = 20, 9, 8
 _ROOM_BYTES = MAX_ANSWER_BYTES // 2
 
 # Whether a row is wanted, by its predecessor's timestamp, None for the first, and its own.
@@ -55,6 +56,9 @@ class Followed(Protocol):
 
     def find_series(self, ref: int) -> IndexedSeries | None:
         """The series with this ref; None if it has left the index."""
+
+    def find_labels(self, labels: Labels) -> IndexedSeries | None:
+        """The series with these labels, if it is in the index."""
 
     def families(self) -> Iterable[Family]:
         """The families of all collectors."""
@@ -131,6 +135,7 @@ class SampleFeed:
         self._known: list[dict[int, tuple[str, int]]] = [{} for _ in choices]  # by destination, by ref: kind and place
         self._sessions = [-1 for _ in choices]
         self._told: list[set[int]] = [set() for _ in choices]
+        self.starts = CounterStarts(store)
 
     def serve(self, sock: socket.socket) -> None:
         """Answer one request that waits in `sock`; what is no request is ignored."""
@@ -153,6 +158,8 @@ class SampleFeed:
         if request.session != self._sessions[request.destination]:
             self._sessions[request.destination] = request.session
             self._told[request.destination].clear()
+        if request.starts:
+            self.starts.refresh()
         return self._slice(request, until_s)
 
     def tails(self, destination: int, lane: int, kind: str) -> Iterator[StreamTail]:
@@ -226,6 +233,7 @@ class _Slice:
         self._labels: list[tuple[int, Labels]] = []
         self._cursors: dict[str, CursorFields] = {}
         self._skipped: dict[str, tuple[CursorFields, CursorFields]] = {}
+        self._starts: dict[int, list[int]] = {}
         self._samples = self._bytes = self._lost_ms = 0
         self._full = False
 
@@ -279,7 +287,7 @@ class _Slice:
         if cursor.until == cursor.after:
             self._count_lost(follow)
         for passed, series in window.series(follow.place_of):
-            if series is not None and not self._add(series):
+            if series is not None and not self._add(series, window):
                 return
             follow.cursor = passed
             self._full = self._full or self._late()
@@ -310,8 +318,8 @@ class _Slice:
             cursor = Cursor(cursor.after, t_ms, place)
         return Cursor.at(t_ms)
 
-    def _add(self, series: TailSeries) -> bool:
-        """Take a series' samples, if there is room for them."""
+    def _add(self, series: TailSeries, window: TailWindow | None = None) -> bool:
+        """Take a series' samples, those of a window's rows, if there is room for them."""
         samples = len(series.times)
         if self._samples and self._samples + samples > self._request.samples:
             self._full = True
@@ -320,11 +328,22 @@ class _Slice:
         if labels is not None:
             self._labels.append((series.ref, labels))
             self._bytes += sum(_PAIR_BYTES + len(name) + 4 * len(value) for name, value in labels)
+        if window is not None and self._request.starts:
+            self._add_starts(series, window)
         self._series.append((series.ref, series.times, series.values))
         self._samples += samples
         self._bytes += _SAMPLE_BYTES * samples
         self._full = self._samples >= self._request.samples or self._bytes >= _ROOM_BYTES
         return True
+
+    def _add_starts(self, series: TailSeries, window: TailWindow) -> None:
+        gauge = self._feed.starts.maybe_gauge(series.ref)
+        if gauge is None:
+            return
+        starts = sample_starts(series.times, window.beside(gauge, series.times))
+        if any(starts):
+            self._starts[len(self._series)] = starts
+            self._bytes += _START_BYTES * len(starts)
 
     def answer(self, feed: int, families: list[Family]) -> FeedAnswer:
         """All that was read."""
@@ -338,4 +357,5 @@ class _Slice:
             self._lost_ms,
             families,
             self._skipped,
+            self._starts,
         )

@@ -44,13 +44,25 @@ class FeedClient:
         limits: dict[str, CursorFields] | None = None,
         skip: bool = False,
         lane: int = 0,
+        starts: bool = False,
         patience_s: float = ANSWER_S,
     ) -> FeedAnswer | None:
         """See `FeedRequest`. None if there is no answer in time."""
         with self._lock:
             self._number += 1
             request = FeedRequest(
-                self._number, session, destination, cursors, start_ms, samples, last, families, limits or {}, skip, lane
+                self._number,
+                session,
+                destination,
+                cursors,
+                start_ms,
+                samples,
+                last,
+                families,
+                limits or {},
+                skip,
+                lane,
+                starts,
             )
             try:
                 self._sock.send(encode(request))

@@ -27,7 +27,8 @@ class FeedRequest(msgspec.Struct, frozen=True, array_like=True):
     not among them is read from `start_ms` on. `last`: the run ends, so the newest row is wanted, and the markers
     that end the series. `families`: tell the metric families too. `limits`: read these streams alone, and nothing
     behind these cursors; all streams to their ends if there are none. `skip`: where more was missed than a moment, go
-    on with the newest. `lane`: requests with other cursors, one after the other, are told apart by it.
+    on with the newest. `lane`: requests with other cursors, one after the other, are told apart by it. `starts`: tell
+    when counters began.
     """
 
     number: int
@@ -41,6 +42,7 @@ class FeedRequest(msgspec.Struct, frozen=True, array_like=True):
     limits: dict[str, CursorFields] = {}
     skip: bool = False
     lane: int = 0
+    starts: bool = False
 
 
 class FeedAnswer(msgspec.Struct, frozen=True, array_like=True):
@@ -49,6 +51,8 @@ class FeedAnswer(msgspec.Struct, frozen=True, array_like=True):
     `series`: ref, timestamps in ms, values as packed float64. `labels` are of refs that this session was not told
     before. `more`: there was no room or time for all. `lost_ms`: so much of the time after the cursors has been
     dropped by retention. `skipped`: what lies between these cursors of a stream, the request's and a later one.
+    `starts`: for each sample of the nth of `series`, when its counter began, in ms, 0 where nothing tells; only of
+    series with such samples.
     """
 
     number: int
@@ -60,6 +64,7 @@ class FeedAnswer(msgspec.Struct, frozen=True, array_like=True):
     lost_ms: int
     families: list[Family] = []
     skipped: dict[str, tuple[CursorFields, CursorFields]] = {}
+    starts: dict[int, list[int]] = {}
 
 
 encode = msgspec.msgpack.Encoder().encode

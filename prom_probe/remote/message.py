@@ -25,14 +25,18 @@ METRIC_TYPES: dict[MetricType, int] = {
 _TIMESERIES, _METADATA = key(1, LEN), key(3, LEN)
 _LABEL, _SAMPLE = key(1, LEN), key(2, LEN)
 _NAME, _VALUE = key(1, LEN), key(2, LEN)
-_SAMPLE_VALUE, _SAMPLE_TIME = key(1, I64), key(2, VARINT)
+_SAMPLE_VALUE, _SAMPLE_TIME, _SAMPLE_START = key(1, I64), key(2, VARINT), key(3, VARINT)
 
 
 class Run(NamedTuple):
-    """Samples of one series in time order: timestamps in ms, and the values as packed little-endian float64."""
+    """Samples of one series in time order: timestamps in ms, and the values as packed little-endian float64.
+
+    `starts`: when the counter began, in ms, of each sample, 0 where that is not known; empty if of none.
+    """
 
     times: Sequence[int]
     values: bytes
+    starts: Sequence[int] = ()
 
 
 class Message1:
@@ -52,7 +56,7 @@ class Message1:
 
     def encode(self, series: Iterable[tuple[bytes, Sequence[Run]]], families: Sequence[Family]) -> bytes:
         """The message, not compressed: series, sorted, which compresses best, then the metadata of `families`."""
-        samples = SampleEncoder()
+        samples = SampleEncoder(starts=False)
         parts: list[bytes] = []
         for labels, runs in sorted(series, key=lambda one: one[0]):
             body = labels + samples.encode(runs)
@@ -63,24 +67,36 @@ class Message1:
 class SampleEncoder:
     """Encodes samples; a request has few different timestamps, so their bytes are remembered for its length."""
 
-    def __init__(self) -> None:
-        self._ends: dict[int, bytes] = {}  # by timestamp: the sample's last field
-        self._starts: dict[int, bytes] = {}  # by that field's length: what precedes the value
+    def __init__(self, *, starts: bool) -> None:
+        """`starts`: whether the message says when counters began."""
+        self._with_starts = starts
+        self._times: dict[int, bytes] = {}
+        self._starts: dict[int, bytes] = {}
+        self._heads: dict[int, bytes] = {}  # by the length of the fields behind the value: what precedes it
 
     def encode(self, runs: Iterable[Run]) -> bytes:
-        """The sample fields of a TimeSeries, which are the same in both messages."""
+        """The sample fields of a TimeSeries, which are the same in both messages but for the starts."""
         parts: list[bytes] = []
-        for times, values in runs:
+        for times, values, starts in runs:
+            told = starts if self._with_starts else ()
             for i, t_ms in enumerate(times):
-                end = self._ends.get(t_ms)
+                end = self._times.get(t_ms)
                 if end is None:
-                    end = self._ends[t_ms] = _SAMPLE_TIME + varint(t_ms)
-                start = self._starts.get(len(end))
-                if start is None:
+                    end = self._times[t_ms] = _SAMPLE_TIME + varint(t_ms)
+                if told and told[i]:
+                    end += self._start(told[i])
+                head = self._heads.get(len(end))
+                if head is None:
                     length = len(_SAMPLE_VALUE) + 8 + len(end)
-                    start = self._starts[len(end)] = _SAMPLE + varint(length) + _SAMPLE_VALUE
-                parts += (start, values[8 * i : 8 * i + 8], end)
+                    head = self._heads[len(end)] = _SAMPLE + varint(length) + _SAMPLE_VALUE
+                parts += (head, values[8 * i : 8 * i + 8], end)
         return b"".join(parts)
+
+    def _start(self, start_ms: int) -> bytes:
+        found = self._starts.get(start_ms)
+        if found is None:
+            found = self._starts[start_ms] = _SAMPLE_START + varint(start_ms)
+        return found
 
 
 def encode_labels(labels: Labels) -> bytes:

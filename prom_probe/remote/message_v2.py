@@ -2,10 +2,11 @@
 
     Request     4 symbols (repeated), 5 timeseries (repeated)
     TimeSeries  1 labels_refs (packed: name, value, name, …), 2 samples (repeated), 5 metadata
-    Sample      1 value: double, 2 timestamp: int64, ms
+    Sample      1 value: double, 2 timestamp: int64, ms, 3 start_timestamp: int64, ms (0 if it is not known)
     Metadata    1 type, 3 help_ref, 4 unit_ref
 
-The first symbol is empty, so that a reference of 0 is none.
+The first symbol is empty, so that a reference of 0 is none. `start_timestamp` is of release candidate 4, which
+Prometheus 3.8 reads; those before it had field 6 of TimeSeries in its place, which nothing may write any more.
 """
 
 from __future__ import annotations
@@ -15,15 +16,13 @@ from typing import ClassVar
 
 from prom_probe.model.family import Family
 from prom_probe.model.labels import Labels, label_value
+from prom_probe.model.written_names import find_family
 from prom_probe.remote.message import METRIC_TYPES, Run, SampleEncoder
 from prom_probe.remote.protobuf import LEN, VARINT, key, varint
 
 _SYMBOL, _TIMESERIES = key(4, LEN), key(5, LEN)
 _LABELS_REFS, _METADATA = key(1, LEN), key(5, LEN)
 _TYPE, _HELP, _UNIT = key(1, VARINT), key(3, VARINT), key(4, VARINT)
-
-# The names of a histogram's or summary's parts, as they end.
-_PARTS = ("_bucket", "_sum", "_count")
 
 
 class Message2:
@@ -44,7 +43,7 @@ class Message2:
     def encode(self, series: Iterable[tuple[Labels, Sequence[Run]]], families: Sequence[Family]) -> bytes:
         self._families |= {family.name: family for family in families}
         symbols: dict[str, int] = {"": 0}
-        samples = SampleEncoder()
+        samples = SampleEncoder(starts=True)
         parts: list[bytes] = []
         for labels, runs in sorted(series, key=lambda one: one[0]):
             refs = b"".join([varint(_ref(symbols, text)) for pair in labels for text in pair])
@@ -54,10 +53,7 @@ class Message2:
         return b"".join([*_symbols(symbols), *parts])
 
     def _metadata(self, labels: Labels, symbols: dict[str, int]) -> bytes:
-        name = label_value(labels, "__name__")
-        family = self._families.get(name)
-        for part in _PARTS:
-            family = family or self._families.get(name.removesuffix(part))
+        family = find_family(label_value(labels, "__name__"), self._families)
         if family is None:
             return b""
         fields = (

@@ -201,6 +201,7 @@ class Sender:
             limits=limits,
             skip=self._newest_first and len(self._state.gaps) < MOST_GAPS,
             lane=lane,
+            starts=self._newer,
             patience_s=min(ANSWER_S, self._end_s - time.monotonic()),
         )
         self._answered = answer is not None

@@ -40,7 +40,8 @@ class Announce(msgspec.Struct, frozen=True, array_like=True, tag=_TAG | 1):
     def full_columns(self) -> list[Column]:
         """The columns with their families; equal strings are one object. CodecError for a family out of range."""
         families = [
-            Family(sys.intern(f.name), f.type, sys.intern(f.help), sys.intern(f.unit), f.detail) for f in self.families
+            Family(sys.intern(f.name), f.type, sys.intern(f.help), sys.intern(f.unit), f.detail, f.start)
+            for f in self.families
         ]
         try:
             return [

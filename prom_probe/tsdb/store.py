@@ -334,6 +334,10 @@ class Store:
         place = bisect_left(series, ref, key=attrgetter("ref"))
         return series[place] if place < len(series) and series[place].ref == ref else None
 
+    def find_labels(self, labels: Labels) -> IndexedSeries | None:
+        """The series with these labels, if it is in the index."""
+        return self._by_labels.get(labels)
+
     def newest_ms(self) -> int | None:
         """The newest sample's timestamp; None if nothing is stored."""
         if self._stored_until_ms is not None:

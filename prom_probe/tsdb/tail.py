@@ -10,6 +10,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from struct import unpack
 from sys import byteorder
 from typing import NamedTuple, TypeAlias
 
@@ -269,6 +270,11 @@ class TailWindow:
             place, ref = refs[number]
             cursor = self.end() if number == stop - 1 else Cursor(self.cursor.after, self.until, place)
             yield cursor, self._maybe_series(ref)
+
+    def beside(self, ref: int, times: Sequence[int]) -> list[float]:
+        """The values of another series at some of the window's times, NaN where it has none."""
+        values = dict(zip(self._times, unpack(f"<{len(self._times)}d", self._read(ref)), strict=True))
+        return [values[t_ms] for t_ms in times]
 
     def end(self) -> Cursor:
         """The cursor behind the whole window, or behind what the limit leaves of it."""

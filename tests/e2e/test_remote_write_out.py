@@ -14,7 +14,7 @@ import pytest
 from msgspec.msgpack import encode
 
 from prom_probe.model.family import column
-from prom_probe.model.labels import Labels, make_labels
+from prom_probe.model.labels import Labels, label_value, make_labels
 from prom_probe.model.sample import STALE_BYTES
 from prom_probe.remote.sender_state import FILE_NAME, DestinationState, SenderState
 from prom_probe.tsdb.store import Store, StoreOptions
@@ -23,7 +23,7 @@ from tests.support.outages import compare, differences, receivers, report, run, 
 from tests.support.peers import Peer, prometheus, victoria_metrics
 from tests.support.programs import program
 from tests.support.prometheus import value_of
-from tests.support.sidecar import Sidecar, command
+from tests.support.sidecar import Sidecar, children, command, read_comm
 from tests.support.tsdb_tools import GAUGE, row
 from tests.support.waiting import wait_for
 
@@ -48,6 +48,7 @@ def test_outages_and_kills(tmp_path: Path) -> None:
         assert trial.status == -signal.SIGTERM
 
 
+V2 = "io.prometheus.write.v2.Request"
 OUT_OF_ORDER = "storage: {tsdb: {out_of_order_time_window: 4h}}"
 
 
@@ -157,6 +158,82 @@ def test_what_a_scrape_would_show() -> None:
             wait_for("all of the page", lambda: before <= set(receiver.samples()))
             assert set(receiver.samples()) <= page()
             assert receiver.requests[0].content.metadata
+
+
+def test_when_counters_began(tmp_path: Path) -> None:
+    """As the kernel says it of COMMAND, of its child, of the machine; of cgroups and of the aggregator nothing."""
+    config = tmp_path / "config.yml"
+    with FaultReceiver() as receiver:
+        receiver.knows_v2 = True
+        send = "protobuf_message: " + V2 + ", send: {match: ['{__name__=~\".+\"}']}"
+        config.write_text(f"remote_write: [{{name: r, url: '{receiver.url}', {send}}}]")
+        flags = [f"--config.file={config}", "--interval=200ms", "--collect.context-switches"]
+        with Sidecar("--", "sh", "-c", "sleep 1000 & exec sleep 1001", flags=flags) as sidecar:
+
+            def starts() -> dict[tuple[str, str], set[int]]:
+                found: dict[tuple[str, str], set[int]] = {}
+                for request in list(receiver.requests):
+                    for labels, samples in request.content.series:
+                        told = request.content.starts.get(labels, {})
+                        key = label_value(labels, "__name__"), label_value(labels, "pid")
+                        times = [t_ms for t_ms, value in samples if value != STALE_BYTES]
+                        found.setdefault(key, set()).update(told.get(t_ms, 0) for t_ms in times)
+                return found
+
+            parent = wait_for("COMMAND", lambda: next(filter(_is_sleep, children(sidecar.process.pid)), 0))
+            child = wait_for("its child", lambda: list(children(parent)))[0]
+            name = "proctree_process_cpu_seconds_total"
+            wait_for("its counters", lambda: {(name, str(parent)), (name, str(child))} <= starts().keys())
+            wait_for("all other counters", lambda: ("prom_probe_tsdb_appended_samples_total", "") in starts())
+            found = starts()
+            command_ms, child_ms, own_ms = (_start_ms(pid) for pid in (parent, child, sidecar.process.pid))
+    lines = Path("/proc/stat").read_text().splitlines()
+    booted_ms = 1000 * next(int(line[6:]) for line in lines if line.startswith("btime "))
+    one_ms = {key: next(iter(told)) for key, told in found.items() if len(told) == 1}
+    for key, expected_ms in (
+        ((name, str(parent)), command_ms),
+        ((name, str(child)), child_ms),
+        (("proctree_process_context_switches_total", str(child)), child_ms),
+        (("proctree_cpu_seconds_total", ""), command_ms),
+        (("system_cpu_seconds_total", ""), booted_ms),
+        (("system_page_faults_total", ""), booted_ms),
+        (("prom_probe_worker_cpu_seconds_total", ""), own_ms),
+    ):
+        assert one_ms[key] == pytest.approx(expected_ms, abs=60), key
+    silent = {metric for (metric, _), told in found.items() if told == {0}}
+    assert {"prom_probe_tsdb_appended_samples_total", "proctree_processes", "system_time_seconds"} <= silent
+    told = {metric for (metric, _), starts_ms in found.items() if starts_ms != {0}}
+    assert not {metric for metric in told if metric.startswith("cgroup_") or not metric.endswith("_total")}
+
+
+@pytest.mark.parametrize("make", [prometheus, victoria_metrics])
+def test_a_receiver_that_does_not_know_the_newer_message(make: Callable[[], Peer], tmp_path: Path) -> None:
+    """It gets the older one, from the first sample on: a Prometheus and a VictoriaMetrics as packaged."""
+    program("prometheus")
+    program("victoria-metrics")
+    config, path, metric = tmp_path / "config.yml", tmp_path / "run", "proctree_processes"
+    with make() as peer:
+        more = f"protobuf_message: {V2}, send: {{match: [{metric}]}}"
+        config.write_text(f"remote_write: [{{name: r, url: '{peer.url}/api/v1/write', {more}}}]")
+        flags = [f"--config.file={config}", f"--storage.tsdb.path={path}", "--interval=200ms"]
+        with Sidecar("--", "sleep", "1000", flags=[*flags, "--remote-write.interval=1s"]) as sidecar:
+            sent = "prom_probe_remote_write_samples_sent_total"
+            wait_for("samples", lambda: (sidecar.metric(sent, destination="r") or 0) > 300)
+            sidecar.process.terminate()
+            sidecar.wait()
+        (expected,) = (len(some) for labels, some in stored(path).items() if label_value(labels, "__name__") == metric)
+        wait_for("all of them", lambda: value_of(peer, f"count_over_time({metric}[10m])") == expected)
+
+
+def _is_sleep(pid: int) -> bool:
+    return read_comm(pid) == "sleep"
+
+
+def _start_ms(pid: int) -> float:
+    """When a process started, in Unix time."""
+    ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    since_boot_s = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    return 1000 * (time.time() - since_boot_s)
 
 
 def _quiet(url: str) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import cramjam
 
 from prom_probe.model.labels import Labels
+from prom_probe.model.sample import STALE_BYTES
 
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -22,10 +23,14 @@ class Violation(AssertionError):
 
 
 class ReadRequest(NamedTuple):
-    """Each series' samples, the values as their eight bytes; and the metadata, (type, name, help, unit)."""
+    """Each series' samples, the values as their eight bytes; and the metadata, (type, name, help, unit).
+
+    `starts`: by series and timestamp, when the counter began, of the samples that say so.
+    """
 
     series: list[tuple[Labels, Bits]]
     metadata: list[tuple[int, str, str, str]]
+    starts: dict[Labels, dict[int, int]]
 
 
 def must(holds: object, what: str) -> None:
@@ -69,7 +74,7 @@ def _read_v1(message: bytes) -> ReadRequest:
             metadata.append((found.get(1, 0), *(found.get(n, b"").decode() for n in (2, 4, 5))))
         else:
             must(False, f"field {number} of a WriteRequest")
-    return ReadRequest(series, metadata)
+    return ReadRequest(series, metadata, {})
 
 
 def _read_v2(message: bytes) -> ReadRequest:
@@ -78,19 +83,25 @@ def _read_v2(message: bytes) -> ReadRequest:
     symbols = [value.decode() for number, value in all_fields if number == 4]
     must(symbols[:1] == [""], "an empty first symbol")
     must(len(set(symbols)) == len(symbols), "each symbol once")
-    series, metadata = [], []
+    series, metadata, starts = [], [], {}
     for number, value in all_fields:
         must(number in (4, 5), f"field {number} of a Request")
         if number != 5:
             continue
         refs, samples = b"", []
+        begun: dict[int, int] = {}
         about: dict[int, int] = {}
         for inner, content in fields(value):
             must(inner in (1, 2, 5), f"field {inner} of a TimeSeries")
             if inner == 1:
                 refs = content
             elif inner == 2:
-                samples.append(_sample(content))
+                samples.append(_sample(content, (1, 2, 3)))
+                start_ms = _signed(dict(fields(content)).get(3, 0))
+                if start_ms:
+                    must(start_ms < samples[-1][0], f"a start before the sample: {start_ms}, {samples[-1][0]}")
+                    must(samples[-1][1] != STALE_BYTES, "no start with a marker")
+                    begun[samples[-1][0]] = start_ms
             else:
                 about = dict(fields(content))
         texts = [_symbol(symbols, ref) for ref in _packed(refs)]
@@ -98,9 +109,11 @@ def _read_v2(message: bytes) -> ReadRequest:
         pairs = list(zip(texts[::2], texts[1::2], strict=True))
         check_series(pairs, samples)
         series.append((tuple(pairs), samples))
+        if begun:
+            starts[tuple(pairs)] = begun
         help_text, unit = (_symbol(symbols, about.get(n, 0)) for n in (3, 4))
         metadata.append((about.get(1, 0), dict(pairs)["__name__"], help_text, unit))
-    return ReadRequest(series, metadata)
+    return ReadRequest(series, metadata, starts)
 
 
 def _symbol(symbols: list[str], ref: int) -> str:
@@ -115,8 +128,9 @@ def _packed(data: bytes) -> Iterator[int]:
         yield value
 
 
-def _sample(data: bytes) -> tuple[int, bytes]:
+def _sample(data: bytes, known: tuple[int, ...]) -> tuple[int, bytes]:
     found = dict(fields(data))
+    must(set(found) <= set(known), f"fields {set(found)} of a Sample")
     return _signed(found.get(2, 0)), found.get(1, bytes(8))
 
 
@@ -127,7 +141,7 @@ def _series(data: bytes) -> tuple[Labels, Bits]:
             found = dict(fields(value))
             pairs.append((found.get(1, b"").decode(), found.get(2, b"").decode()))
         elif number == 2:
-            samples.append(_sample(value))
+            samples.append(_sample(value, (1, 2)))
         else:
             must(False, f"field {number} of a TimeSeries")
     check_series(pairs, samples)

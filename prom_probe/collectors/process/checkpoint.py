@@ -38,6 +38,7 @@ class TreeState(msgspec.Struct, array_like=True):
     orphans: list[tuple[int, int]] = []
     # (pid, start time, read, written bytes) to subtract from a process's IO: that of reaped children with series.
     absorbed_io: list[tuple[int, int, int, int]] = []
+    earliest: int = 0  # see `Tree`
 
 
 class ProcessCheckpoint(msgspec.Struct, array_like=True, tag="process2"):

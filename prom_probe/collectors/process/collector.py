@@ -239,7 +239,8 @@ class ProcessCollector:
     def _tree_values(self, watched: Watched, now_s: float) -> list[float]:
         unattributed = watched.unattributed
         over = unattributed.whole or not watched.tree.processes
-        return self._columns.tree(watched.tree, watched.maxima, now_s, unattributed.seconds if over else None)
+        since = self._wall(watched.tree.earliest)
+        return self._columns.tree(watched.tree, watched.maxima, now_s, unattributed.seconds if over else None, since)
 
     def _process_values(self, process: Process) -> list[float]:
         return self._columns.process(process)
@@ -300,6 +301,7 @@ class ProcessCollector:
             root_start,
             [],
             [],
+            tree.earliest,
         )
 
     def restore(self, state: bytes) -> None:
@@ -314,6 +316,7 @@ class ProcessCollector:
             tree.peak_resident = summary.peak_resident_bytes // self._context.page_bytes
             tree.peak_process = saved.peak_process
             tree.scanned = saved.scanned
+            tree.earliest = saved.earliest
             if saved.window_s == self._context.max_window_s:
                 watched.maxima.restore(saved.maxima)
             watched.unattributed.seconds = saved.unattributed_s

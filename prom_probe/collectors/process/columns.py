@@ -38,6 +38,7 @@ TREE = (
     *(Spec(f.FAULTS, type) for type in _FAULTS),
     Spec(f.WAITED),
     Spec(f.PEAK),
+    Spec(f.COUNTERS_START),
     Spec(f.RESIDENT_MAX),
     Spec(f.ANONYMOUS_MAX),
     Spec(f.PROCESSES_MAX),
@@ -117,8 +118,8 @@ class TreeColumns:
         ppid, cmdline = process.info
         return _columns([PROCESS_INFO], {**own, "ppid": str(ppid), "cmdline": cmdline}, self._exposed, process.lasting)
 
-    def tree(self, tree: Tree, maxima: Maxima, now_s: float, unattributed_s: float | None) -> list[float]:
-        """In the order of `tree_specs`."""
+    def tree(self, tree: Tree, maxima: Maxima, now_s: float, unattributed_s: float | None, since: float) -> list[float]:
+        """In the order of `tree_specs`. `since`: when the counters were at zero, unix time."""
         sums = tree.sums
         values: list[float] = [tree.processes]
         if (
@@ -128,9 +129,10 @@ class TreeColumns:
             io = (STALE, STALE) if sums.denied_io else (read, write)
             delay = STALE if sums.denied_waited else waited / 1e9
             values += (user / self._hz, system / self._hz, *io, minor, major, delay, tree.peak_process * 1024 or STALE)
+            values.append(since)
         else:
             voluntary = nonvoluntary = 0
-            values += (STALE,) * 8
+            values += (STALE,) * 9
         values += [STALE if value is None else value for value in maxima.read(now_s)]
         values.append(STALE if unattributed_s is None else unattributed_s)
         alive = tree.processes > 0
@@ -198,4 +200,4 @@ def _columns(specs: Iterable[Spec], own: Mapping[str, str], exposed: bool, lasti
     for spec in specs:
         family = spec.definition.family
         labels = make_labels(family.name, {**own, **spec.labels})
-        yield Column(family, labels, exposed, lasting=lasting and spec.lasting)
+        yield Column(family, labels, exposed and not spec.definition.local, lasting=lasting and spec.lasting)

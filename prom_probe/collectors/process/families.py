@@ -9,6 +9,14 @@ _REAPED = (
 )
 
 # fmt: off
+PROCESS_START_TIME = define("proctree_process_start_time_seconds", "gauge", "seconds",
+    "When the process started, unix time.", labels="tree pid comm", source="/proc/PID/stat starttime",
+    definition="Boot time plus the start time.", platforms=_ANY)
+COUNTERS_START = define("proctree_counters_start_time_seconds", "gauge", "seconds",
+    "When the tree's counters were at zero, unix time: they count what its processes did since.", labels="tree",
+    source="/proc/PID/stat starttime",
+    definition="Boot time plus the smallest start time of all processes that the tree has had, ended ones too.",
+    platforms=_ANY, local=True)
 PROCESSES = define("proctree_processes", "gauge", "", "Processes of the tree, zombies included.", labels="tree",
     source="/proc",
     definition="Count of processes that belong to the tree, our own left out; 0 while a watch matches none.",
@@ -18,7 +26,7 @@ THREADS = define("proctree_threads", "gauge", "", "Threads of the tree's process
     platforms=_ANY)
 CPU = define("proctree_cpu_seconds_total", "counter", "seconds", "CPU time used by the tree.", labels="tree mode",
     source="/proc/PID/stat utime + cutime, stime + cstime",
-    definition=f'User (mode="user") and system (mode="system") time {_REAPED}.')
+    definition=f'User (mode="user") and system (mode="system") time {_REAPED}.', since=COUNTERS_START)
 RESIDENT = define("proctree_resident_memory_bytes", "gauge", "bytes",
     "Resident memory of the tree; pages that processes share count once for each.", labels="tree",
     source="/proc/PID/statm resident",
@@ -32,10 +40,11 @@ OPEN_FDS = define("proctree_open_fds", "gauge", "", "Open file descriptors of th
     platforms=_ANY)
 IO_READ = define("proctree_io_read_bytes_total", "counter", "bytes", "Bytes that the tree read from storage.",
     labels="tree", source="/proc/PID/io read_bytes",
-    definition=f"Bytes fetched from storage (not from the page cache) {_REAPED}; absent while a process denies it.")
+    definition=f"Bytes fetched from storage (not from the page cache) {_REAPED}; absent while a process denies it.",
+    since=COUNTERS_START)
 IO_WRITE = define("proctree_io_write_bytes_total", "counter", "bytes", "Bytes that the tree sent to storage.",
     labels="tree", source="/proc/PID/io write_bytes",
-    definition=f"Bytes dirtied for storage {_REAPED}; absent while a process denies it.")
+    definition=f"Bytes dirtied for storage {_REAPED}; absent while a process denies it.", since=COUNTERS_START)
 ANONYMOUS = define("proctree_anonymous_memory_bytes", "gauge", "bytes",
     "Resident memory of the tree that no file backs: heaps, stacks, private copies.", labels="tree",
     source="/proc/PID/statm resident - shared",
@@ -72,18 +81,19 @@ WITHOUT_PSS = define("proctree_processes_without_pss", "gauge", "",
     "their turn yet. With --collect.pss-interval.")
 FAULTS = define("proctree_page_faults_total", "counter", "", "Page faults of the tree.", labels="tree type",
     source="/proc/PID/stat minflt + cminflt, majflt + cmajflt",
-    definition=f'Without IO (type="minor") and with IO (type="major"), {_REAPED}.')
+    definition=f'Without IO (type="minor") and with IO (type="major"), {_REAPED}.', since=COUNTERS_START)
 WAITED = define("proctree_cpu_waiting_seconds_total", "counter", "seconds",
     "Time that the tree was ready to run and waited for a CPU.", labels="tree",
     source="/proc/PID/schedstat; with --collect.context-switches /proc/PID/task/TID/schedstat",
     definition="Run-queue delay of the main threads of the tree's processes; of all their threads with "
     "--collect.context-switches. What a process or thread had waited by its last reading stays counted after its end; "
-    "those that live for less than a collection are left out. Absent where the kernel keeps no such account.")
+    "those that live for less than a collection are left out. Absent where the kernel keeps no such account.",
+    since=COUNTERS_START)
 CONTEXT_SWITCHES = define("proctree_context_switches_total", "counter", "", "Context switches of the tree's threads.",
     labels="tree type", source="/proc/PID/task/TID/status voluntary_ctxt_switches, nonvoluntary_ctxt_switches",
     definition='Because the thread waited for something (type="voluntary") or its time was up (type="nonvoluntary"), '
     "over all threads of the tree's processes. What a thread had by its last reading stays counted after its end. "
-    "With --collect.context-switches.")
+    "With --collect.context-switches.", since=COUNTERS_START)
 STATE = define("proctree_processes_state", "gauge", "", "Processes of the tree by the state of their main thread.",
     labels="tree state", source="/proc/PID/stat state",
     definition="One of running (R: it runs or is ready to), sleeping (S, I), disk_sleep (D), stopped (T, t), zombie "
@@ -145,7 +155,7 @@ START_TIME = define("proctree_start_time_seconds", "gauge", "seconds",
 PROCESS_CPU = define("proctree_process_cpu_seconds_total", "counter", "seconds",
     "CPU time used by the process itself, reaped children left out.", labels="tree pid comm mode",
     source="/proc/PID/stat utime, stime", definition="User and system time of all its threads, dead ones included.",
-    platforms=_ANY)
+    platforms=_ANY, since=PROCESS_START_TIME)
 PROCESS_THREADS = define("proctree_process_threads", "gauge", "", "Threads of the process.", labels="tree pid comm",
     source="/proc/PID/stat num_threads", definition="As the kernel gives it.", platforms=_ANY)
 PROCESS_RESIDENT = define("proctree_process_resident_memory_bytes", "gauge", "bytes", "Resident memory of the process.",
@@ -157,13 +167,12 @@ PROCESS_OPEN_FDS = define("proctree_process_open_fds", "gauge", "", "Open file d
     labels="tree pid comm", source="/proc/PID/fd", definition="As the kernel counts them.", platforms=_ANY)
 PROCESS_IO_READ = define("proctree_process_io_read_bytes_total", "counter", "bytes",
     "Bytes that the process read from storage.", labels="tree pid comm", source="/proc/PID/io read_bytes",
-    definition="Bytes fetched from storage, less those of reaped children that had been sampled themselves.")
+    definition="Bytes fetched from storage, less those of reaped children that had been sampled themselves.",
+    since=PROCESS_START_TIME)
 PROCESS_IO_WRITE = define("proctree_process_io_write_bytes_total", "counter", "bytes",
     "Bytes that the process sent to storage.", labels="tree pid comm", source="/proc/PID/io write_bytes",
-    definition="Bytes dirtied for storage, less those of reaped children that had been sampled themselves.")
-PROCESS_START_TIME = define("proctree_process_start_time_seconds", "gauge", "seconds",
-    "When the process started, unix time.", labels="tree pid comm", source="/proc/PID/stat starttime",
-    definition="Boot time plus the start time.", platforms=_ANY)
+    definition="Bytes dirtied for storage, less those of reaped children that had been sampled themselves.",
+    since=PROCESS_START_TIME)
 PROCESS_INFO = define("proctree_process_info", "gauge", "",
     "What identifies the process: its parent, its name and its command line.", labels="tree pid ppid comm cmdline",
     source="/proc/PID/stat ppid, comm; /proc/PID/cmdline",
@@ -191,7 +200,7 @@ PROCESS_MAX_FDS = define("proctree_process_max_fds", "gauge", "", "How many desc
 PROCESS_FAULTS = define("proctree_process_page_faults_total", "counter", "",
     "Page faults of the process itself, reaped children left out.", labels="tree pid comm type",
     source="/proc/PID/stat minflt, majflt",
-    definition='Without IO (type="minor") and with IO (type="major"), of all its threads.')
+    definition='Without IO (type="minor") and with IO (type="major"), of all its threads.', since=PROCESS_START_TIME)
 PROCESS_PSS = define("proctree_process_pss_memory_bytes", "gauge", "bytes",
     "Resident memory of the process, shared pages divided among the processes that map them.", labels="tree pid comm",
     source="/proc/PID/smaps_rollup Pss",
@@ -203,4 +212,5 @@ PROCESS_USS = define("proctree_process_uss_memory_bytes", "gauge", "bytes",
 PROCESS_CONTEXT_SWITCHES = define("proctree_process_context_switches_total", "counter", "",
     "Context switches of the process's threads.", labels="tree pid comm type",
     source="/proc/PID/task/TID/status voluntary_ctxt_switches, nonvoluntary_ctxt_switches",
-    definition="As proctree_context_switches_total has them. With --collect.context-switches.")
+    definition="As proctree_context_switches_total has them. With --collect.context-switches.",
+    since=PROCESS_START_TIME)

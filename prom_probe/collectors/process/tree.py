@@ -30,6 +30,7 @@ class Tree:
         "brought",
         "brought_waited",
         "counters",
+        "earliest",
         "fds_ratio",
         "held",
         "members",
@@ -60,12 +61,14 @@ class Tree:
         self.peak_process = 0  # KiB, the largest of any one process
         self.fds_ratio = -1.0  # of the process nearest to its limit of descriptors; -1 where none has a limit
         self.start, self.oldest = 0.0, 0  # start (unix seconds) and PID of the oldest process
+        self.earliest = 0  # the smallest start of all members so far, ticks since boot; 0 before the first
         # What processes had used before they joined: CPU ticks, ns of waiting. `Maxima` sets them to 0.
         self.brought = self.brought_waited = 0
         self.scanned = False  # whether the threads of all processes have been read
 
     def join(self, process: Process) -> None:
         self.members[process.pid] = process
+        self.earliest = min(self.earliest or process.start, process.start)
 
     def leave(self, process: Process) -> None:
         """The process is gone; `settle` holds what its last reading had."""

@@ -9,11 +9,13 @@ _ANY = "Linux, macOS"
 CPU_MODES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
 
 # fmt: off
+BOOT_TIME = define("system_boot_time_seconds", "gauge", "seconds", "When the machine was booted, unix time.",
+    source="/proc/stat btime", definition="As the kernel gives it.", platforms=_ANY)
 CPU = define("system_cpu_seconds_total", "counter", "seconds", "Time that the CPUs spent, by mode, summed over CPUs.",
     labels="mode", source="/proc/stat cpu",
     definition="As the kernel counts it. Where its number falls by less than 3 s the counter waits; after a larger "
     "fall it goes on from where it was. Guests' time is in user and nice. macOS has user, nice, system and idle.",
-    platforms=_ANY)
+    platforms=_ANY, since=BOOT_TIME)
 CPUS = define("system_cpus", "gauge", "", "CPUs online.", source="sysconf(_SC_NPROCESSORS_ONLN)",
     definition="Count of CPUs that are online, whatever a cgroup or an affinity mask allows.", platforms=_ANY)
 CPUS_EFFECTIVE = define("system_cpus_effective", "gauge", "", "CPUs that can be used from here.",
@@ -87,14 +89,12 @@ MEMORY: dict[bytes, Definition] = dict((
 
 TIME = define("system_time_seconds", "gauge", "seconds", "The machine's clock, unix time.",
     source="clock_gettime(CLOCK_REALTIME)", definition="When the system's collection began.", platforms=_ANY)
-BOOT_TIME = define("system_boot_time_seconds", "gauge", "seconds", "When the machine was booted, unix time.",
-    source="/proc/stat btime", definition="As the kernel gives it.", platforms=_ANY)
 CONTEXT_SWITCHES = define("system_context_switches_total", "counter", "", "Context switches.", source="/proc/stat ctxt",
-    definition="Of all CPUs since boot.")
+    definition="Of all CPUs since boot.", since=BOOT_TIME)
 INTERRUPTS = define("system_interrupts_total", "counter", "", "Interrupts serviced.", source="/proc/stat intr",
-    definition="Of all CPUs since boot, softirqs left out.")
+    definition="Of all CPUs since boot, softirqs left out.", since=BOOT_TIME)
 FORKS = define("system_forks_total", "counter", "", "Processes and threads created.", source="/proc/stat processes",
-    definition="Since boot.")
+    definition="Since boot.", since=BOOT_TIME)
 RUNNING = define("system_threads_running", "gauge", "", "Threads that run or wait for a CPU.",
     source="/proc/stat procs_running", definition="As the kernel gives it.")
 BLOCKED = define("system_threads_blocked", "gauge", "", "Threads that wait for IO.", source="/proc/stat procs_blocked",
@@ -110,6 +110,7 @@ def _vmstat(key: str, counts: str, name: str, help: str, definition: str) -> tup
         help,
         source=f"/proc/vmstat {key}",
         definition=f"{definition} Read every 5 s.",
+        since=BOOT_TIME,
     )
     return key.encode(), (counts, family)
 
@@ -184,6 +185,7 @@ def _pressure(name: str, resource: str, kind: str, help: str) -> Definition:
         help,
         source=f"/proc/pressure/{resource} {kind}",
         definition=f"The kernel's {kind} total of pressure stall information; throttling by a CPU quota counts too.",
+        since=BOOT_TIME,
     )
 
 

@@ -3,15 +3,18 @@
 from prom_probe.model.definition import Definition, define
 
 # fmt: off
+START_TIME = define("prom_probe_start_time_seconds", "gauge", "seconds", "When prom_probe was started, unix time.",
+    source="/proc/PID/stat starttime", definition="Boot time plus the start time of the supervisor.")
 UP = define("prom_probe_worker_up", "gauge", "", "Whether the worker runs.", labels="worker", source="the supervisor",
     definition="1 while the supervisor has a process of the worker, 0 while it waits to restart it.",
     platforms="all", essential=True)
 RESTARTS = define("prom_probe_worker_restarts_total", "counter", "", "Restarts of the worker.", labels="worker",
     source="the supervisor", definition="Count of the worker's processes after the first.",
-    platforms="all", essential=True)
+    platforms="all", essential=True, since=START_TIME)
 CPU = define("prom_probe_worker_cpu_seconds_total", "counter", "seconds", "CPU time that the worker used.",
     labels="worker", source="/proc/PID/stat utime + stime",
-    definition="User and system time of the worker's processes one after the other.", essential=True)
+    definition="User and system time of the worker's processes one after the other.", essential=True,
+    since=START_TIME)
 RESIDENT = define("prom_probe_worker_resident_memory_bytes", "gauge", "bytes",
     "Resident memory of the worker; pages that our processes share count once for each.", labels="worker",
     source="/proc/PID/statm resident", definition="Resident pages times the page size.", essential=True)
@@ -34,7 +37,5 @@ STUCK = define(
     essential=True,
 )
 WORKER = (UP, RESTARTS, CPU, RESIDENT, PRIORITY)
-START_TIME = define("prom_probe_start_time_seconds", "gauge", "seconds", "When prom_probe was started, unix time.",
-    source="/proc/PID/stat starttime", definition="Boot time plus the start time of the supervisor.")
 
 DEFINITIONS: tuple[Definition, ...] = (*WORKER, STUCK, START_TIME)

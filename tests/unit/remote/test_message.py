@@ -153,6 +153,27 @@ def test_a_series_reads_back_in_2(pairs: dict[str, str], samples: dict[int, byte
     assert read_request("POST", AGENT_2, pack(encoded_2((labels, [run])))).series == [(labels, ordered)]
 
 
+def test_starts_in_2() -> None:
+    """Each sample's own; none where it is not known, and none in 1.0."""
+    run = Run([1000, 2000, 3000], bits(1, 2, 3), [500, 0, 2500])
+    found = read_request("POST", AGENT_2, pack(encoded_2((UP, [run, Run([4000], bits(4))]))))
+    assert found.starts == {UP: {1000: 500, 3000: 2500}}
+    assert found.series == [(UP, [(1000, bits(1)), (2000, bits(2)), (3000, bits(3)), (4000, bits(4))])]
+    assert encoded(UP, run) == encoded(UP, Run(run.times, run.values))
+
+
+def test_a_sample_with_its_start_takes_25_bytes() -> None:
+    """The published schema's: field 3 of the sample, a varint, behind the usual 18 bytes."""
+    body = encoded_2((UP, [Run([1_764_500_000_000], bits(1.5), [1_764_400_000_000])]))
+    value, time, start = (bytes.fromhex(text) for text in ("121709", "10", "18"))
+    six = {t: _varint(t) for t in (1_764_500_000_000, 1_764_400_000_000)}
+    assert value + bits(1.5) + time + six[1_764_500_000_000] + start + six[1_764_400_000_000] in body
+
+
+def _varint(number: int) -> bytes:
+    return bytes([number >> 7 * i & 0x7F | (0x80 if i < 5 else 0) for i in range(6)])
+
+
 def test_metadata_in_2() -> None:
     """With each series, a histogram's with each of its parts; none where nothing is known."""
     series = [(make_labels(name), [Run([1], bits(1))]) for name in ("a_seconds_total", "h_bucket", "unknown")]

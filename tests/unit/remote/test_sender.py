@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from prom_probe.model.family import CounterStart, Family, column
 from prom_probe.model.labels import make_labels
 from prom_probe.remote.feed import SampleFeed, SeriesChoice
 from prom_probe.remote.feed_client import FeedClient
@@ -445,6 +446,28 @@ def test_the_newer_message(machine: SenderMachine) -> None:
         assert receiver.samples() == machine.expected()
         assert {request.headers["Content-Type"] for request in receiver.requests} == {TYPE_V2}
         assert set(receiver.requests[-1].content.metadata) == {(2, "g", "A gauge.", "")}
+
+
+@pytest.mark.parametrize("knows_v2", [True, False])
+def test_starts_are_sent_with_the_newer_message(machine: SenderMachine, knows_v2: bool) -> None:
+    """To a receiver that takes it: each sample has what the gauge in its row says."""
+    counter = Family("c_total", "counter", "C.", start=CounterStart("since_seconds"))
+    machine.store.announce("d", 0, 0, [column(counter), column(Family("since_seconds", "gauge", "S."))])
+    for i in range(3):
+        machine.store.append_row("d", 0, START_MS + 1000 * i, row([i, START_MS / 1000 - 7]))
+    with FaultReceiver() as receiver:
+        receiver.knows_v2 = knows_v2
+        with running(machine.sender(destination_json(receiver.url, V2))) as end:
+            wait_for("its samples", receiver.samples)
+            end()
+        starts = {
+            (dict(labels)["__name__"], t_ms): start_ms
+            for request in receiver.requests
+            for labels, told in request.content.starts.items()
+            for t_ms, start_ms in told.items()
+        }
+    sent = {("c_total", START_MS + 1000 * i): START_MS - 7000 for i in range(3)}
+    assert starts == (sent if knows_v2 else {})
 
 
 @pytest.mark.parametrize("fault", [None, Fault(415, "unsupported")])

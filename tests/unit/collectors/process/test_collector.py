@@ -83,6 +83,7 @@ def test_a_tree_is_the_sum_of_its_processes_in_base_units(machine: Machine) -> N
         'proctree_virtual_memory_bytes{tree="job"}': 151 * 4096,
         'proctree_open_fds{tree="job"}': 6,
         'proctree_start_time_seconds{tree="job"}': 1_000_020,
+        'proctree_counters_start_time_seconds{tree="job"}': 1_000_020,
     }
 
 
@@ -121,8 +122,9 @@ def test_a_process_has_series_from_the_first_collection(machine: Machine) -> Non
     assert row[name] == 1
     assert row['proctree_process_start_time_seconds{comm="app", pid="100", tree="job"}'] == 1_000_005
     local = [column for column in collector.layout.columns if not column.exposed]
-    assert len(local) == 17
-    assert all(column.family.name.startswith("proctree_process_") for column in local)
+    assert len(local) == 18
+    names = {column.family.name for column in local if not column.family.name.startswith("proctree_process_")}
+    assert names == {"proctree_counters_start_time_seconds"}
     machine.proc.end(100)
     assert not any(series.startswith("proctree_process_") for series in machine.collect(collector))
 
@@ -132,7 +134,8 @@ def test_per_process_series_may_be_exposed(machine: Machine) -> None:
     machine.proc.process(100)
     collector = machine.make(ProcessCollector, PID, expose_per_process=True)
     machine.collect(collector, 3)
-    assert all(column.exposed for column in collector.layout.columns)
+    local = [column.family.name for column in collector.layout.columns if not column.exposed]
+    assert local == ["proctree_counters_start_time_seconds"]
 
 
 def test_only_so_many_processes_get_series(machine: Machine) -> None:
@@ -178,6 +181,7 @@ def test_a_gone_tree_keeps_its_counters_and_loses_its_gauges(machine: Machine) -
         'proctree_page_faults_total{tree="job", type="major"}': 0,
         'proctree_cpu_waiting_seconds_total{tree="job"}': 0,
         'proctree_largest_process_memory_peak_bytes{tree="job"}': 50 << 10,
+        'proctree_counters_start_time_seconds{tree="job"}': 1_000_001,
     }
     maxima = {
         'proctree_resident_memory_max_bytes{tree="job"}': 10 * 4096,
@@ -311,6 +315,25 @@ def test_a_successor_goes_on(machine: Machine) -> None:
     [tree] = read_summaries(_state(successor)).values()
     assert tree.cpu_user_s == pytest.approx(1.15)
     assert (tree.processes_seen, tree.peak_processes, tree.peak_resident_bytes) == (3, 3, 67 * 4096)
+
+
+def test_counters_began_with_the_first_process(machine: Machine) -> None:
+    """Also when it has ended, when none is left, in a successor, and with one that is older and joins later."""
+    began = 'proctree_counters_start_time_seconds{tree="job"}'
+    watch = Watch("job", "comm", "app")
+    machine.proc.process(200, start=900)
+    collector = machine.make(ProcessCollector, watch)
+    assert machine.collect(collector)[began] == 1_000_009
+    machine.proc.process(300, start=2000)
+    machine.proc.end(200)
+    row = machine.collect(collector)
+    assert (row[began], row['proctree_start_time_seconds{tree="job"}']) == (1_000_009, 1_000_020)
+    successor = machine.make(ProcessCollector, watch)
+    successor.restore(collector.checkpoint())
+    machine.proc.end(300)
+    assert machine.collect(successor)[began] == 1_000_009
+    machine.proc.process(100, start=500)
+    assert machine.collect(successor)[began] == 1_000_005
 
 
 def test_a_successor_does_not_take_a_reused_pid_for_its_root(machine: Machine) -> None:

@@ -166,6 +166,7 @@ def test_start_times_follow_a_step_of_the_clock_and_nothing_less(machine: Machin
     row = machine.collect(collector)
     assert row[name] == pytest.approx(996_405.1)
     assert row[name.replace("100", "101")] == pytest.approx(996_407.1)
+    assert row['proctree_counters_start_time_seconds{tree="job"}'] == pytest.approx(996_405.1)
 
 
 def test_a_command_whose_main_thread_ends_at_once_has_its_own_image(machine: Machine) -> None:
