@@ -136,7 +136,7 @@ def _prepare(config: Config, source: SettingsSource, argv: tuple[str, ...], inhe
     for flag, value in (("budget", config.budget), ("report", config.report)):
         if value and not argv:
             raise ConfigError(f"--{flag} needs a COMMAND")
-    preflight.check(config, log)
+    preflight.check(config, log, with_command=bool(argv))
     tls = preflight.has_tls(config)
     shared = Shared(config, log, source)
     shared.tls = tls

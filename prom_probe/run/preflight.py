@@ -17,11 +17,14 @@ RECEIVER_FLAG = "--web.enable-remote-write-receiver"
 SENDER_SETTING = "remote write"
 
 
-def check(config: Config, log: Log) -> None:
-    """Raise ConfigError for the first setting with which `run` cannot work; what else is missing is logged."""
+def check(config: Config, log: Log, *, with_command: bool) -> None:
+    """Raise ConfigError for the first setting with which `run` cannot work; what else is missing is logged.
+
+    `with_command`: only a wrong setting keeps COMMAND from starting.
+    """
     if missing := check_procfs(config):
         log("warn", f"{missing}: there are no series of it")
-    check_storage(config)
+    check_storage(config, with_command=with_command)
     check_remote(config)
 
 
@@ -42,15 +45,17 @@ def check_procfs(config: Config) -> str:
     return ""
 
 
-def check_storage(config: Config) -> None:
-    """ConfigError if the storage directory cannot be used."""
+def check_storage(config: Config, *, with_command: bool) -> None:
+    """ConfigError if the storage directory cannot be used; with a COMMAND, if it is the wrong one."""
     if config.storage_tsdb_path is not None:
         from prom_probe.tsdb.disk import folder
-        from prom_probe.tsdb.outcome import StorageError
+        from prom_probe.tsdb.outcome import StorageError, UnusableStoreError
 
         try:
             folder.check(config.storage_tsdb_path)
         except StorageError as error:
+            if with_command and isinstance(error, UnusableStoreError):
+                return  # the aggregator says it, and goes on in memory
             raise ConfigError(str(error), 1) from None
 
 

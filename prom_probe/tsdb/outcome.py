@@ -22,5 +22,9 @@ class StorageError(ValueError):
     """A directory that the store cannot use; the text is one line that says which and why."""
 
 
+class UnusableStoreError(StorageError):
+    """A directory that the store cannot use now: its disk is full or fails, or what is in it is not as it should be."""
+
+
 class LayoutError(ValueError):
     """An announcement that contradicts what is known of its collector; the text says where."""

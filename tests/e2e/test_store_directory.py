@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
@@ -15,7 +15,9 @@ from prom_probe.tsdb.disk import folder
 from prom_probe.tsdb.store import StorageError, Store, StoreOptions
 from tests.support.disk_tools import append_beats, open_store, stored, wait_for_disk
 from tests.support.paths import ROOT
+from tests.support.sidecar import Sidecar, command
 from tests.support.tsdb_tools import gauges, samples_of
+from tests.support.waiting import wait_for
 
 _HOLDER = """
 import sys
@@ -93,6 +95,47 @@ def test_a_full_disk(tmp_path: Path) -> None:
         shutil.copytree(small / "store", copy)
         store.close()
     assert stored(copy) == before
+
+
+def _full(path: Path) -> str:
+    with (path / "ballast").open("wb", buffering=0) as stream, pytest.raises(OSError, match="No space"):
+        while True:
+            stream.write(b"x" * 4096)
+    return "no space left"
+
+
+def _locked(path: Path) -> str:
+    (path / "store/lock").mkdir(parents=True)
+    return "it is a directory and no file"
+
+
+def _of_another_version(path: Path) -> str:
+    (path / "store").mkdir()
+    (path / "store/format").write_text("prom_probe store 9\n")
+    return "a store of another version"
+
+
+def _read_only(path: Path) -> str:
+    (path / "store").mkdir()
+    subprocess.run(["mount", "-o", "remount,ro", str(path)], check=True)
+    return "read-only"
+
+
+@pytest.mark.parametrize("spoil", [_full, _locked, _of_another_version, _read_only])
+def test_a_store_that_cannot_be_used_now_keeps_no_command_from_running(
+    tmp_path: Path, spoil: Callable[[Path], str]
+) -> None:
+    """It is said, and the samples are in memory; without a COMMAND it is an error."""
+    with _small_disk(tmp_path / "small") as small:
+        said, flag = spoil(small), f"--storage.tsdb.path={small}/store"
+        with Sidecar(flag, "--", "sleep", "60") as sidecar:
+            wait_for("COMMAND's tree", lambda: sidecar.value("proctree_processes"))
+            wait_for("our own series", lambda: sidecar.value("prom_probe_tsdb_persistent") == 0)
+            assert said in sidecar.stderr
+            assert "worker ended" not in sidecar.stderr
+        done = command("run", flag)
+        assert done.returncode == 1
+        assert said in done.stderr
 
 
 def test_a_disk_that_is_too_small_keeps_nothing_from_working(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from prom_probe.config.units import format_size
 from prom_probe.run.listening import ListeningSocket, close, listen
 from prom_probe.run.preflight import REMOTE_PACKAGE, has_tls, remote_features
 from prom_probe.tsdb.disk import folder
-from prom_probe.tsdb.outcome import StorageError
+from prom_probe.tsdb.outcome import StorageError, UnusableStoreError
 
 _TIMEOUT_S = 2.0
 _HEALTHY = b"prom_probe is healthy"
@@ -123,7 +123,7 @@ def check_storage(config: Config, access: Access = ACCESS) -> Iterator[Finding]:
     if path is None:
         return
     source = f"--storage.tsdb.path={path}"
-    without = "prom-probe run does not start"
+    without = "prom-probe run does not start; with a COMMAND, what is wrong with the disk keeps samples in memory alone"
     try:
         if os.path.lexists(path):
             folder.check(path)
@@ -134,9 +134,10 @@ def check_storage(config: Config, access: Access = ACCESS) -> Iterator[Finding]:
         if "in use by" in text:
             yield Finding("storage", source, "ok", text)
             return
-        change = (
-            f"give a directory that uid {os.geteuid()} may write to: a volume, with fsGroup in a pod's securityContext"
-        )
+        volume = "a volume, with fsGroup in a pod's securityContext"
+        change = f"give a directory that uid {os.geteuid()} may write to: {volume}"
+        if isinstance(error, UnusableStoreError):
+            change = "put that right, or give another directory"
         yield Finding("storage", source, "missing", "", text, change, without)
         return
     there = os.statvfs(path if os.path.isdir(path) else os.path.dirname(os.path.abspath(path)))

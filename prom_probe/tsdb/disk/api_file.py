@@ -14,10 +14,10 @@ def write(path: str, url: str) -> None:
     """Leave the API's URL, "" for none, in the folder; where that is impossible, do nothing."""
     try:
         fd = os.open(os.path.join(path, NAME), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _CAREFULLY, 0o600)
+        with open(fd, "w") as stream:
+            stream.write(f"{url}\n")
     except OSError:
-        return
-    with open(fd, "w") as stream:
-        stream.write(f"{url}\n")
+        pass
 
 
 def read(path: str) -> str:

@@ -68,7 +68,8 @@ def _write(folder: int, name: str, parts: Sequence[bytes | memoryview]) -> int:
 def _forget_old(folder: int) -> None:
     """Delete the oldest evidence beyond the limits; the newest stays, however large."""
     with os.scandir(folder) as entries:
-        found = [(entry.stat(follow_symlinks=False), entry.name) for entry in entries if entry.name.endswith(DAMAGED)]
+        files = [entry for entry in entries if not entry.is_dir(follow_symlinks=False)]
+        found = [(entry.stat(follow_symlinks=False), entry.name) for entry in files if entry.name.endswith(DAMAGED)]
     found.sort(key=lambda item: item[0].st_mtime_ns, reverse=True)
     total = 0
     for place, (stat, name) in enumerate(found):

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterable
 
 # macOS has no fdatasync.
@@ -13,6 +15,17 @@ _sync = getattr(os, "fdatasync", os.fsync)
 
 # A symbolic link is not followed, and a named pipe is not waited for.
 _CAREFULLY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+_KINDS = {stat.S_IFDIR: "a directory", stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a named pipe"}
+
+
+class NotAFileError(OSError):
+    """`name` is something else in a file's place; the text says what."""
+
+    def __init__(self, name: str, mode: int) -> None:
+        super().__init__(f"it is {_KINDS.get(stat.S_IFMT(mode), 'a device or a socket')} and no file")
+        self.name = name
 
 
 def make_folder(path: str) -> None:
@@ -34,8 +47,28 @@ def create(folder: int, name: str) -> int:
 
 
 def open_to_read(folder: int, name: str) -> int:
-    """Open the file for reading; returns its descriptor."""
-    return os.open(name, os.O_RDONLY | _CAREFULLY, dir_fd=folder)
+    """Open the file for reading; returns its descriptor. Raises NotAFileError for anything else."""
+    try:
+        fd = os.open(name, os.O_RDONLY | _CAREFULLY, dir_fd=folder)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise NotAFileError(name, os.lstat(name, dir_fd=folder).st_mode) from None
+        raise
+    mode = os.fstat(fd).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(fd)
+        raise NotAFileError(name, mode)
+    return fd
+
+
+def open_lock(folder: int, name: str) -> int:
+    """Open the file, or create it, to lock it and to write to it. Raises NotAFileError for anything else."""
+    try:
+        return os.open(name, os.O_RDWR | os.O_CREAT | _CAREFULLY, 0o600, dir_fd=folder)
+    except OSError as error:
+        if error.errno in (errno.EISDIR, errno.ELOOP):
+            os.close(open_to_read(folder, name))  # raises what it is
+        raise
 
 
 def read(fd: int, size: int, offset: int) -> bytes:

@@ -9,7 +9,7 @@ import re
 from typing import NamedTuple
 
 from prom_probe.tsdb.disk import api_file, file_ops
-from prom_probe.tsdb.outcome import StorageError
+from prom_probe.tsdb.outcome import StorageError, UnusableStoreError
 
 FORMAT = b"prom_probe store 1\n"
 _ANY_FORMAT = re.compile(rb"prom_probe store [0-9]+\n")
@@ -34,6 +34,8 @@ _REASONS = {
     errno.ENAMETOOLONG: "the name is too long",
     errno.ELOOP: "too many symbolic links",
 }
+# With these no disk is to blame, but the path: there is no such directory, or it is not ours.
+_WRONG_PATH = _REASONS.keys() - {errno.ENOSPC, errno.EDQUOT}
 
 # What a file system answers that cannot lock a folder.
 _NO_FOLDER_LOCKS = {errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
@@ -43,11 +45,12 @@ def reason(error: Exception) -> str:
     """What went wrong, in a few words."""
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
-    return str(error) if isinstance(error, DeletedError) else f"{type(error).__name__}: {error}"
+    plain = isinstance(error, DeletedError | file_ops.NotAFileError)
+    return str(error) if plain else f"{type(error).__name__}: {error}"
 
 
 class FolderListing(NamedTuple):
-    """The files of a store, in order of their names; `segments` by number."""
+    """The files of a store, and whatever else is in their places, in order of their names; `segments` by number."""
 
     segments: dict[int, str]
     blocks: list[tuple[int, int, str]]  # first head, last head, name
@@ -102,15 +105,15 @@ class Folder:
         listing = FolderListing({}, [], [])
         try:
             with os.scandir(self.fd) as entries:
-                names = sorted(entry.name for entry in entries if entry.is_file(follow_symlinks=False))
+                names = sorted((entry.name, entry.is_file(follow_symlinks=False)) for entry in entries)
         except OSError as error:
-            raise _refusal(self.path, error) from None
-        for name in names:
+            raise _unusable(self.path, error) from None
+        for name, is_file in names:
             if found := _LOG.fullmatch(name):
                 listing.segments[int(found[1], 16)] = name
             elif found := _BLOCK.fullmatch(name):
                 listing.blocks.append((int(found[1], 16), int(found[2], 16), name))
-            elif name.endswith(".tmp"):
+            elif is_file and name.endswith(".tmp"):
                 listing.unfinished.append(name)
         return listing
 
@@ -124,12 +127,12 @@ def open_to_write(path: str) -> Folder:
         raise _refusal(path, error) from None
     lock = -1
     try:
-        lock = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=fd)
+        lock = file_ops.open_lock(fd, "lock")
         _acquire(fd, lock, fcntl.LOCK_EX, path)
         _check_format(fd, path, make=True)
     except (OSError, StorageError) as error:
         _close(lock, fd)
-        raise _refusal(path, error) from None
+        raise _unusable(path, error) from None
     try:
         os.ftruncate(lock, 0)
         os.pwrite(lock, b"%d\n" % os.getpid(), 0)
@@ -147,7 +150,7 @@ def open_to_repair(path: str) -> Folder:
     try:
         fd = file_ops.open_folder(path)
         format_damage(fd, path)
-        lock = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=fd)
+        lock = file_ops.open_lock(fd, "lock")
         _acquire(fd, lock, fcntl.LOCK_EX, path)
     except (OSError, StorageError) as error:
         _close(lock, fd)
@@ -259,9 +262,9 @@ def _check_format(folder: int, path: str, *, make: bool) -> None:
         raise _other_version(path, found)
 
 
-def _other_version(path: str, found: bytes) -> StorageError:
+def _other_version(path: str, found: bytes) -> UnusableStoreError:
     text = found.split(b"\n")[0].decode("ascii", "replace")
-    return StorageError(f"{path}: a store of another version: {text!r} instead of {FORMAT.decode().strip()!r}")
+    return UnusableStoreError(f"{path}: a store of another version: {text!r} instead of {FORMAT.decode().strip()!r}")
 
 
 def _begin(folder: int, path: str, *, make: bool) -> None:
@@ -315,6 +318,16 @@ def restore_format(folder: int) -> None:
 
 
 def _refusal(path: str, error: OSError | StorageError) -> StorageError:
+    """The error for a path that could not be opened."""
+    if isinstance(error, OSError) and error.errno in _WRONG_PATH:
+        return StorageError(f"{path}: {_REASONS[error.errno]}")
+    return _unusable(path, error)
+
+
+def _unusable(path: str, error: OSError | StorageError) -> StorageError:
+    """The error for a directory that was opened, or for its disk."""
     if isinstance(error, StorageError):
         return error
-    return StorageError(f"{path}: {_REASONS.get(error.errno or 0) or reason(error)}")
+    if isinstance(error, file_ops.NotAFileError):
+        path = os.path.join(path, error.name)
+    return UnusableStoreError(f"{path}: {_REASONS.get(error.errno or 0) or reason(error)}")

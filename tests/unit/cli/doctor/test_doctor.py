@@ -191,6 +191,10 @@ def test_a_store_that_cannot_be_used_is_told(tmp_path: Path) -> None:
     assert "its parent does not exist" in storage(tmp_path / "no" / "where").reason
     assert "not a directory" in storage(tmp_path / "file").reason
     assert "not a prom_probe store" in storage(tmp_path / "other").reason
+    (tmp_path / "locked" / "lock").mkdir(parents=True)
+    finding = storage(tmp_path / "locked")
+    assert finding.reason == f"{tmp_path}/locked/lock: it is a directory and no file"
+    assert finding.change == "put that right, or give another directory"
     assert "are free" in storage(tmp_path / "new", storage_tsdb_retention_size=1 << 60).reason
     (finding,) = service.check_storage(Config(storage_tsdb_path=str(tmp_path / "new")), DeniedAccess())
     assert finding.status == "missing"

@@ -3,13 +3,17 @@
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
 
 from prom_probe.tsdb.disk import api_file, file_ops
+from prom_probe.tsdb.disk.verify import repair, verify
+from prom_probe.tsdb.outcome import UnusableStoreError
 from prom_probe.tsdb.store import StorageError, Store, StoreOptions
 from tests.support.disk_tools import small_pieces, stored
 from tests.support.tsdb_tools import drain, gauges, row, samples_of
@@ -118,7 +122,7 @@ def test_a_deleted_segment_is_written_again(tmp_path: Path) -> None:
 
 
 def test_a_named_pipe_in_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
-    """Nobody reads or writes it: the store goes on in memory, says so, and tries again."""
+    """Nobody reads or writes it: it is set aside, and said."""
     path = tmp_path / "run-1"
     run = _Run(path)
     run.beats(3)
@@ -128,12 +132,84 @@ def test_a_named_pipe_in_place_of_a_file_is_not_waited_for(tmp_path: Path) -> No
         os.mkfifo(path / name)
     api_file.write(str(path), "http://127.0.0.1:19991")
     assert api_file.read(str(path)) == ""
-    run = _Run(path, disk_required=False)
+    run = _Run(path)
     run.beats(3)
-    assert not run.persistent and run.samples() == 3
+    assert run.persistent and run.samples() == 3
     run.store.close()
-    assert "cannot write: No such device or address; going on in memory, trying again" in run.reports[0]
-    assert len(stored(path)[gauges(1)[0].labels]) == 3  # the next segment has another name
+    assert [text.split(".log: ")[1] for text in run.reports] == [
+        "set aside as 0000000000000001.log.damaged: it is a named pipe and no file"
+    ]
+    assert len(stored(path)[gauges(1)[0].labels]) == 3
+
+
+def _directory(path: Path) -> None:
+    path.mkdir()
+    (path / "something").touch()
+
+
+_STRANGERS: dict[str, Callable[[Path], None]] = {
+    "a directory": _directory,
+    "a symbolic link": lambda path: path.symlink_to("/etc/hostname"),
+    "a named pipe": os.mkfifo,
+    "a device or a socket": lambda path: os.mknod(path, stat.S_IFSOCK | 0o600),
+}
+
+
+@pytest.mark.parametrize("what", _STRANGERS)
+@pytest.mark.parametrize("name", [f"{7:016x}.log", f"{5:016x}-{9:016x}.block", "history", "run.json"])
+def test_what_is_in_a_files_place_is_told_and_set_aside(tmp_path: Path, name: str, what: str) -> None:
+    """By `verify` too, which changes nothing; the samples of all other files are there, and new ones are stored."""
+    path = tmp_path / "run-1"
+    run = _Run(path)
+    run.beats(3)
+    run.store.close()
+    (path / name).unlink(missing_ok=True)
+    _STRANGERS[what](path / name)
+    assert [(fault.name, fault.text) for fault in verify(str(path)).faults] == [(name, f"it is {what} and no file")]
+    run = _Run(path)
+    run.beats(4)
+    assert run.persistent and run.samples() == 7
+    run.store.close()
+    assert run.reports == [f"error storage: {path}/{name}: set aside as {name}.damaged: it is {what} and no file"]
+    assert os.path.lexists(path / f"{name}.damaged")
+    assert verify(str(path)).faults == []
+    assert len(stored(path)[gauges(1)[0].labels]) == 7
+
+
+@pytest.mark.parametrize("what", ["a directory", "a symbolic link"])
+@pytest.mark.parametrize("name", ["lock", "format"])
+def test_what_is_in_the_place_of_the_first_files_makes_the_store_unusable(tmp_path: Path, name: str, what: str) -> None:
+    """It is named, for a writer, a reader, `verify` and `repair`; an aggregator goes on in memory."""
+    path = tmp_path / "run-1"
+    _Run(path).store.close()
+    (path / name).unlink()
+    _STRANGERS[what](path / name)
+    uses: list[Callable[[str], object]] = [
+        lambda path: Store(StoreOptions(path=path)),
+        Store.open_read_only,
+        verify,
+        partial(repair, report=print),
+    ]
+    for use in uses:
+        with pytest.raises(UnusableStoreError) as caught:
+            use(str(path))
+        assert str(caught.value) == f"{path}/{name}: it is {what} and no file"
+    run = _Run(path, disk_required=False)
+    run.beats(4)
+    assert (run.persistent, run.samples()) == (False, 4)
+    run.store.close()
+
+
+def test_so_many_files_are_kept_as_evidence_that_directories_do_not_count(tmp_path: Path) -> None:
+    """One that was set aside is not for us to delete."""
+    path = tmp_path / "run-1"
+    _Run(path).store.close()
+    for number in range(100, 120):
+        _directory(path / f"{number:016x}.log")
+    run = _Run(path)
+    run.store.close()
+    assert sum(name.endswith(".log.damaged") for name in os.listdir(path)) == 20
+    assert not any("cannot repair" in text for text in run.reports)
 
 
 def test_a_directory_that_was_emptied_is_filled_again(tmp_path: Path) -> None:
