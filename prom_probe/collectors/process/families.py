@@ -176,9 +176,11 @@ PROCESS_IO_WRITE = define("proctree_process_io_write_bytes_total", "counter", "b
 PROCESS_INFO = define("proctree_process_info", "gauge", "",
     "What identifies the process: its parent, its name and its command line.", labels="tree pid ppid comm cmdline",
     source="/proc/PID/stat ppid, comm; /proc/PID/cmdline",
-    definition="1 while the process has series. Another parent, name or command line (after an exec) is another "
-    "series. cmdline, with --collect.cmdline: the arguments separated by spaces, at most 256 characters (... stands "
-    "for the middle of a longer one), bytes that are not UTF-8 as \\xNN, control characters escaped.", platforms=_ANY)
+    definition="1 while the process has series. Another parent, name or command line is another series. "
+    "cmdline, with --collect.cmdline: the arguments separated by spaces, at most 256 characters (... stands for the "
+    "middle of a longer one), bytes that are not UTF-8 as \\xNN, control characters escaped. Read after a start, an "
+    "exec and another name, and from there after 1, 2, 4, 8, ... collections, since programs write titles over it.",
+    platforms=_ANY)
 PROCESS_ANONYMOUS = define("proctree_process_anonymous_memory_bytes", "gauge", "bytes",
     "Resident memory of the process that no file backs.", labels="tree pid comm",
     source="/proc/PID/statm resident - shared",

@@ -96,6 +96,7 @@ class Process:
         "child_system",
         "child_user",
         "cmdline",
+        "cmdline_age",
         "cmdline_due",
         "comm",
         "cpu_ns",
@@ -176,6 +177,7 @@ class Process:
         self.info = 0, ""  # the parent and the command line in its labels
         self.cmdline = ""
         self.cmdline_due = True  # whether to read it, after its start or an exec
+        self.cmdline_age = 0  # collections since then
         self.stat_text = self.statm_text = self.io_text = b""  # as they were last read
         self.stack = 0  # where its stack begins: another place after each exec; 0 for not known
         self.executed = False  # another program, not yet told
@@ -247,6 +249,15 @@ class Process:
             self.child_faults, self.child_major = stat.cminflt, stat.cmajflt
         else:
             self.gained = []
+
+    def wants_cmdline(self) -> bool:
+        """Whether to read its command line in this collection, which is counted.
+
+        After its start, an exec and another name; and then ever more rarely, as it may write a title over it that the
+        kernel does not tell of (`postgres: writer`).
+        """
+        self.cmdline_age = 0 if self.cmdline_due else self.cmdline_age + 1
+        return self.cmdline_age & (self.cmdline_age - 1) == 0
 
     def count_io(self, read: int, write: int) -> None:
         """Take a reading of its IO; after it has reaped children, in the same collection as `count`."""

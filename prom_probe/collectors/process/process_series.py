@@ -129,7 +129,7 @@ class ProcessSeries:
     def _write(self, process: Process, group: Group) -> None:
         values = array("d", self._values(process))
         self._layout.row[group.start : group.start + len(values)] = values
-        if process.cmdline_due and self._context.cmdline:
+        if self._context.cmdline and process.wants_cmdline():
             read_cmdline(process, self._say)
         info = process.ppid, process.cmdline
         if process.info_group is None or process.info != info:

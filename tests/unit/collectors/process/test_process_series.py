@@ -149,13 +149,26 @@ def test_another_parent_name_or_command_line_is_another_series(machine: Machine)
 
     assert told() == ['{cmdline="python a", comm="python", pid="101", ppid="100", tree="job"}']
     assert told(ppid=1) == ['{cmdline="python a", comm="python", pid="101", ppid="1", tree="job"}']
-    assert told(cmdline="python b") == told(), "without an exec it is not read again"
     assert told(cmdline="python b", stack=8) == [
         '{cmdline="python b", comm="python", pid="101", ppid="100", tree="job"}'
     ]
     assert told(cmdline="sh", comm=b"sh", stack=9) == ['{cmdline="sh", comm="sh", pid="101", ppid="100", tree="job"}']
     machine.proc.end(101)
     assert infos(machine.collect(collector), 101) == []
+
+
+def test_a_title_that_is_written_over_the_command_line_is_read_ever_more_rarely(machine: Machine) -> None:
+    """After 1, 2, 4, … collections from the first one, and anew after an exec."""
+    collector = machine.make(ProcessCollector, PID, cmdline=True)
+    changed, last = [], ""
+    for number in range(20):
+        stack = 7 if number < 11 else 8
+        machine.proc.process(101, 100, b"postgres", start=200, stack=stack, cmdline=f"postgres: {number}")
+        (label,) = infos(machine.collect(collector), 101)
+        if label != last:
+            changed.append(number)
+            last = label
+    assert changed == [0, 1, 2, 4, 8, 11, 12, 13, 15, 19]
 
 
 @pytest.mark.parametrize(
