@@ -17,9 +17,9 @@ RETRIED_SAMPLES = define("prom_probe_remote_write_samples_retried_total", "count
     definition="Count of samples, once for each time that their request is repeated.", platforms="all")
 DROPPED_SAMPLES = define("prom_probe_remote_write_samples_dropped_total", "counter", "",
     "Samples that are not sent, or not again, by reason.", labels="destination reason", source=_SENDER,
-    definition="Count of samples: `http_STATUS` was refused for good, `repeated` is a 400 to a repeated request, which "
-    "mostly means that the first was stored; `relabel` was dropped by write_relabel_configs, `evicted` is of series "
-    "that the store gave up before.", platforms="all", essential=True)
+    definition="Count of samples: `http_STATUS` was refused for good, or with 5xx for as long as samples are kept; "
+    "`repeated` is a 400 to a repeated request, which mostly means that the first was stored; `relabel` was dropped by "
+    "write_relabel_configs, `evicted` is of series that the store gave up before.", platforms="all", essential=True)
 SENT_BYTES = define("prom_probe_remote_write_sent_bytes_total", "counter", "bytes",
     "Bytes of answered requests, compressed.", labels="destination", source=_SENDER,
     definition="Sum of the sizes of the bodies of all requests that were answered, whatever the answer.",

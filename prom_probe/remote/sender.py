@@ -65,9 +65,13 @@ class Sender:
         *,
         start_ms: int,
         poll_s: float,
+        retention_s: float,
         log: Log,
     ) -> None:
-        """`number`: which of the settings' destinations it is. `start_ms`: nothing older is sent to a new one."""
+        """`number`: which of the settings' destinations it is. `start_ms`: nothing older is sent to a new one.
+
+        `retention_s`: how long the receiver may refuse one request with 5xx before it is dropped.
+        """
         self._number = number
         self._destination = destination
         self._labels = labels
@@ -80,6 +84,7 @@ class Sender:
         self._resumed = dict(self._state.sending)
         self._connection = ReceiverConnection(destination)
         self._poll_s = poll_s
+        self._retention_s = retention_s
         self._log = log
         queue = destination.queue_config
         self._most = self._limit = max(queue.max_samples_per_send, _LEAST_SAMPLES)
@@ -264,17 +269,20 @@ class Sender:
         self._keeper.save(durable=True)
         backoff_s, most_s = self._backoff_s
         unsure = bool(self._resumed)  # whether the receiver may have it already
+        begun_s, tries = time.monotonic(), 0
         while True:
             self._measure_lag(batch)
+            tries += 1
             now_s, wait_s = time.time(), 0.0
             try:
                 answer = self._connection.post(body, self._labels.message.headers, self._time_left())
             except SendError as error:
                 unsure |= error.sent
-                self._failed("timeout" if "in time" in str(error) else "connection", str(error))
+                self._failed("timeout" if "in time" in str(error) else "connection", str(error), batch, tries)
             else:
                 unsure |= answer.repeated
-                if self._settled(outgoing, answer, len(body), unsure):
+                expired = time.monotonic() - begun_s > self._retention_s
+                if self._settled(outgoing, answer, len(body), tries, unsure=unsure, expired=expired):
                     return
                 unsure |= answer.status != 429
                 wait_s = retry_after_s(answer.headers, now_s)
@@ -286,8 +294,13 @@ class Sender:
             backoff_s = min(2 * backoff_s, most_s)
             self._counts.retried += batch.samples
 
-    def _settled(self, outgoing: Outgoing, answer: SendAnswer, size: int, unsure: bool) -> bool:
-        """Act on an answer. Whether that is the end of this request; else it is to be repeated."""
+    def _settled(
+        self, outgoing: Outgoing, answer: SendAnswer, size: int, tries: int, *, unsure: bool, expired: bool
+    ) -> bool:
+        """Act on an answer. Whether that is the end of this request; else it is to be repeated.
+
+        `unsure`: the receiver may have had it before. `expired`: it has been tried for as long as samples are kept.
+        """
         counts, batch = self._counts, outgoing.batch
         counts.requests += 1
         counts.bytes += size
@@ -296,7 +309,7 @@ class Sender:
             self._succeeded(outgoing)
             self._commit(outgoing)
             return True
-        self._failed(f"http_{answer.status}", self._words(answer))
+        self._failed(f"http_{answer.status}", self._words(answer), batch, tries)
         if verdict is Verdict.OTHER_MESSAGE and self._newer:
             self._use_older_message()
             return True
@@ -304,10 +317,10 @@ class Sender:
             self._make_smaller()
             return True
         if verdict is Verdict.RETRY:
-            if outgoing.lane == _LIVE or answer.status < 500:
+            if answer.status < 500:
                 return False
-            self._gap_failures += 1
-            if self._gap_failures < MOST_FAILURES:
+            self._gap_failures += outgoing.lane == _GAPS
+            if not expired and self._gap_failures < MOST_FAILURES:
                 return False
         # A request that may have been stored before it was repeated is refused as repeated.
         reason = "repeated" if unsure and answer.status == 400 else f"http_{answer.status}"
@@ -363,7 +376,7 @@ class Sender:
             self._log("info", f"remote write to {self._destination.label} works again")
             trim_heap()
 
-    def _failed(self, reason: str, words: str) -> None:
+    def _failed(self, reason: str, words: str, batch: SendBatch, tries: int) -> None:
         """Count a failure, and log it unless one was logged a short while ago."""
         counts = self._counts
         counts.failed[reason] = counts.failed.get(reason, 0) + 1
@@ -372,7 +385,9 @@ class Sender:
         if time.monotonic() >= self._quiet_until_s:
             self._quiet_until_s = time.monotonic() + _QUIET_S
             self._told = True
-            self._log("warn", f"remote write to {self._destination.label} failed", reason=reason, answer=words)
+            oldest = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime((batch.oldest_ms or 0) // 1000))
+            what = f"remote write to {self._destination.label} failed"
+            self._log("warn", what, reason=reason, answer=words, tries=tries, samples=batch.samples, oldest=oldest)
 
     @staticmethod
     def _words(answer: SendAnswer) -> str:

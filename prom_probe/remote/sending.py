@@ -65,6 +65,7 @@ def make_senders(config: Config, sock: socket.socket, slot: Slot, start_ms: int,
             keeper,
             start_ms=start_ms,
             poll_s=min(POLL_S, config.remote_write_interval),
+            retention_s=config.storage_tsdb_retention_time,
             log=log,
         )
         for number, destination in enumerate(config.destinations)

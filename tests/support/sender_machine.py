@@ -54,7 +54,14 @@ class SenderMachine:
         self.sockets.aggregator.close()
         self.sockets.sender.close()
 
-    def sender(self, destination: str, *, folder: Path | None = None, external: dict[str, str] | None = None) -> Sender:
+    def sender(
+        self,
+        destination: str,
+        *,
+        folder: Path | None = None,
+        external: dict[str, str] | None = None,
+        retention_s: float = 3600.0,
+    ) -> Sender:
         """As the worker makes it; retries come at once."""
         found = parse_destination(destination)
 
@@ -73,6 +80,7 @@ class SenderMachine:
             keeper,
             start_ms=0,
             poll_s=0.02,
+            retention_s=retention_s,
             log=Noted(),
         )
 

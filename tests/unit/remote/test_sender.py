@@ -285,6 +285,29 @@ def test_a_gap_that_is_refused_does_not_keep_the_newest(machine: SenderMachine) 
             end()
 
 
+def test_a_request_that_is_never_taken_is_dropped_at_last(machine: SenderMachine) -> None:
+    """After the retention's time: until then the log tells its samples and the receiver's words, and the lag grows."""
+    with FaultReceiver() as receiver:
+        receiver.refuses = lambda content: any(t_ms == START_MS for _, samples in content.series for t_ms, _ in samples)
+        with running(machine.sender(destination_json(receiver.url), retention_s=0.3)) as end:
+            wait_for("a failure", lambda: machine.counts.failed)
+            counts = machine.counts
+            assert not counts.up
+            assert counts.lag_s > 0.9 * (time.time() - START_MS / 1000)
+            assert not counts.dropped
+            _append(machine, range(10, 12))
+            wait_for("the drop", lambda: machine.counts.dropped == {"http_500": 30})
+            wait_for("what follows", receiver.samples)
+            end()
+        assert {t for some in _times(receiver) for t in some} == {10, 11}
+    assert machine.counts.failed["http_500"] > 1
+    level, message, fields = machine.log[0]
+    assert (level, message) == ("warn", "remote write to r failed")
+    told = {"tries": 1, "samples": 30, "oldest": "2023-11-14T22:13:20Z", "reason": "http_500"}
+    assert fields == {**told, "answer": "500 too old"}
+    assert [text for _, text, _ in machine.log] == [message, "remote write to r works again"]
+
+
 def test_another_aggregator(machine: SenderMachine) -> None:
     """Its refs are others: labels are learned anew, and none is given to another series."""
     with FaultReceiver() as receiver, running(machine.sender(destination_json(receiver.url))):
