@@ -19,7 +19,8 @@ from prom_probe.model.sample import STALE_BYTES
 from prom_probe.remote.sender_state import FILE_NAME, DestinationState, SenderState
 from prom_probe.tsdb.store import Store, StoreOptions
 from tests.support.fault_receiver import Fault, FaultReceiver
-from tests.support.outages import compare, differences, receivers, report, run, stored
+from tests.support.outage_trial import receivers, run
+from tests.support.outage_verdict import compare, differences, report, stored
 from tests.support.peers import Peer, prometheus, victoria_metrics
 from tests.support.programs import program
 from tests.support.prometheus import value_of
