@@ -42,7 +42,7 @@ def find_config(
                 values[option.field] = _items(option, source, faults) if option.file_only else _parsed(option, source)
             except ValueError as error:
                 faults.append(f"{source.place}: {without_secrets(str(error))}")
-    faults += [f"{given.place}: unknown key" for given in from_file.values()]
+    faults += [f"{given.place}: unknown key" for key, given in from_file.items() if given.value or not _is_group(key)]
     config = Config(**values)
     try:
         check_destinations(config.destinations)
@@ -72,6 +72,11 @@ class SettingsSource(NamedTuple):
     def read(self) -> Config:
         """The Config of these flags, the environment and the current file. Raises ConfigError as `make_config` does."""
         return make_config(self.flags, file=self.file)
+
+
+def _is_group(key: str) -> bool:
+    """Whether a mapping may follow the key; it may also be empty."""
+    return any(option.key.startswith(f"{key}.") for option in OPTIONS)
 
 
 def _texts(given: str | Iterable[str]) -> str | list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 _MAX_DEPTH = 10  # of nested mappings
+_NULL = "tag:yaml.org,2002:null"
 
 
 class GivenSetting(NamedTuple):
@@ -42,7 +43,7 @@ def read_yaml_file(path: str, sections: Collection[str]) -> tuple[dict[str, Give
     if isinstance(document, yaml.MappingNode):
         _take_sections(document, sections, path, found, faults)
         _flatten(document, "", path, found, faults)
-    elif document is not None and document.tag != "tag:yaml.org,2002:null":
+    elif document is not None and document.tag != _NULL:
         faults.append(f"{path}: not a mapping of keys to values")
     return found, faults
 
@@ -52,19 +53,19 @@ def _take_sections(
 ) -> None:
     """Move the sections from the document to `found`, what is wrong with them to `faults`."""
     import msgspec
-    from yaml import MappingNode, SafeLoader, SequenceNode
+    from yaml import MappingNode, SafeLoader, ScalarNode, SequenceNode
     from yaml.constructor import ConstructorError
 
     others = []
     for key, value in document.value:
-        if key.value not in sections:
+        if not isinstance(key, ScalarNode) or key.value not in sections:
             others.append((key, value))
             continue
         place = f"{path}: line {key.start_mark.line + 1}: {key.value}"
         if key.value in found:
             faults.append(f"{place}: given twice")
             continue
-        items = value.value if isinstance(value, SequenceNode) else [value]
+        items = value.value if isinstance(value, SequenceNode) else [] if value.tag == _NULL else [value]
         if not all(isinstance(item, MappingNode) for item in items):
             faults.append(f"{place}: not a list of mappings")
             continue
@@ -120,6 +121,8 @@ def _flatten(node: Any, prefix: str, path: str, found: dict[str, GivenSetting], 
             _flatten(value, f"{name}.", path, found, faults)
         elif not all(isinstance(item, ScalarNode) for item in items):
             faults.append(f"{place}: neither a value nor a list of values")
+        elif any("\0" in item.value for item in items):
+            faults.append(f"{place}: has a NUL character")
         elif isinstance(value, SequenceNode):
             found[name] = GivenSetting([_scalar(item) for item in items], place)
         else:
@@ -128,4 +131,4 @@ def _flatten(node: Any, prefix: str, path: str, found: dict[str, GivenSetting], 
 
 def _scalar(node: Any) -> str:
     """A scalar as it was written; empty for null."""
-    return "" if node.tag == "tag:yaml.org,2002:null" else str(node.value)
+    return "" if node.tag == _NULL else str(node.value)

@@ -211,6 +211,8 @@ class Connection(asyncio.BufferedProtocol):
             self._headers["host"] = authority
         if not is_host(self._headers.get("host", "")):
             self._reject(400, "not a Host")
+        if "," in self._headers.get("transfer-encoding", ""):  # the parser wants the last one to be chunked
+            self._reject(501, "of transfer codings only chunked is known")
         length = self._headers.get("content-length", "0")
         self._admit(int(length) if length.isascii() and length.isdigit() else self._limits.large_body_bytes + 1)
         expect = self._headers.get("expect")

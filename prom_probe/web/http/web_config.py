@@ -141,6 +141,12 @@ class _Document:
             mark = getattr(error, "problem_mark", None)
             line = f" line {mark.line + 1}:" if mark else ""
             raise WebConfigError(f"{path}:{line} {getattr(error, 'problem', None) or error}") from None
+        except WebConfigError:
+            raise
+        except RecursionError:
+            raise WebConfigError(f"{path}: lists and mappings are nested too deeply") from None
+        except ValueError as error:  # what looks like a date or a number, and is none
+            raise WebConfigError(f"{path}: {error}") from None
         if not isinstance(found, dict):
             raise WebConfigError(f"{path}: not a mapping of keys to values")
         self._found = found
@@ -154,6 +160,8 @@ class _Document:
         if isinstance(node, MappingNode) and depth < 4:
             for key, value in node.value:
                 name = f"{prefix}{key.value}"
+                if name in self._lines:
+                    raise WebConfigError(f"{self._path}: line {key.start_mark.line + 1}: {name}: given twice")
                 self._lines[name] = key.start_mark.line + 1
                 self._note(value, f"{name}.", depth + 1)
 
@@ -202,8 +210,8 @@ class _TlsSettings:
         try:
             with open(path, "rb") as stream:
                 stream.read(1)
-        except OSError as error:
-            self._fail(key, f"{path}: {error.strerror}")
+        except (OSError, ValueError) as error:
+            self._fail(key, f"{path}: {getattr(error, 'strerror', None) or error}")
         return path
 
     def version(self, key: str, default: str) -> str:

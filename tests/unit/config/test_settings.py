@@ -184,6 +184,11 @@ def test_flags_win_over_the_environment_over_the_file_over_defaults(tmp_path: Pa
         ("a: " + "[" * 3000, "lists and mappings are nested too deeply"),
         ("interval: 293y", "interval: a duration must be at most 292y, not '293y'"),
         ("interval: soon\nquery.timeout: x\nfoo: 1", "(and 2 more)"),
+        ("? [a]\n: b", "line 1: ?: unknown key"),
+        ("? {a: b}\n: {c: d}", "line 2: ?.c: unknown key"),
+        ('storage.tsdb.path: "a\\0"', "line 1: storage.tsdb.path: has a NUL character"),
+        ("storage: 5", "line 1: storage: unknown key"),
+        ("storag:", "line 1: storag: unknown key"),
     ],
 )
 def test_a_bad_file_is_one_line_that_names_the_key(tmp_path: Path, content: str, error: str) -> None:
@@ -195,6 +200,13 @@ def test_a_bad_file_is_one_line_that_names_the_key(tmp_path: Path, content: str,
     assert str(raised.value).startswith(f"{file}: ")
     assert error in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_an_empty_section_is_none(tmp_path: Path) -> None:
+    """All of its keys are commented out."""
+    file = tmp_path / "empty.yml"
+    file.write_text("storage:\n  tsdb:\n    # path: /data\nquery: ~\nscrape_configs:\nremote_write:\n")
+    assert make_config({}, {}, file=str(file)) == Config()
 
 
 def test_an_empty_address_means_no_listener() -> None:

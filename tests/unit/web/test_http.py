@@ -163,6 +163,7 @@ ok = "GET / HTTP/1.1\r\nHost: localhost\r\n"
         (ok + "Transfer-Encoding: gzip\r\n\r\n", 400),
         (ok + "Transfer-Encoding: chunked, gzip\r\n\r\n", 400),
         (ok + "Transfer-Encoding: xchunked\r\n\r\n", 400),
+        (ok + "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
         (ok + "Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
         (ok + "Transfer-Encoding: chunked\r\n\r\n-1\r\n", 400),
         (ok + "Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n", 400),
