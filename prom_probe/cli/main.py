@@ -40,7 +40,7 @@ _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 @click.group(context_settings=_SETTINGS)
 @click.version_option(__version__, message="prom-probe %(version)s", help="Print the version.")
 def cli() -> None:
-    """Samples a program every second from beside it, serves /metrics to Prometheus, answers PromQL itself.
+    """Samples a program every second from beside it, serves /metrics to Prometheus and answers PromQL itself.
 
     Every flag can also be given in the environment (--web.listen-address as PROM_PROBE_WEB_LISTEN_ADDRESS) and in the
     YAML file (web.listen-address, or web: and listen-address: below it).

@@ -19,7 +19,7 @@ def explain(source: Source, expr: str, *, utc: bool = False) -> list[str]:
     try:
         if span := source.stored_span():
             first, last = (format_time(each, utc=utc, milliseconds=False) for each in span)
-            lines.append(f"stored are samples from {first} to {last}")
+            lines.append(f"there are samples from {first} to {last}")
         lines += _unknown_names(expr, source.metric_names())
     except ClientError:
         pass  # an API that does not tell

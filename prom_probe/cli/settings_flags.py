@@ -42,7 +42,8 @@ def read_settings(source: SettingsSource) -> Config:
 
 
 def _click_settings(option: Option, hidden: bool) -> dict[str, Any]:
-    settings: dict[str, Any] = {"help": option.help, "default": None, "hidden": hidden}
+    several = " Repeatable." if option.many else ""
+    settings: dict[str, Any] = {"help": option.help + several, "default": None, "hidden": hidden}
     default = option.show(getattr(Config(), option.field))
     if default and default != "false":
         settings["help"] += f"  [default: {default}]"

@@ -72,7 +72,7 @@ class Option(NamedTuple):
 
 
 _Addresses = tuple[Address, ...]
-_ADDRESS_HELP = "(repeatable; unix:PATH for a socket; empty for none)"
+_ADDRESS_HELP = "(unix:PATH for a Unix socket; empty for none)"
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -106,7 +106,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "api.allowed-host",
             str,
             "HOST",
-            "Accept this Host header too on the query API's addresses (* for any).",
+            "Accept this host name too at the query API's addresses (* for any).",
             True,
         ),
     ] = ()
@@ -116,13 +116,19 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "web.enable-remote-write-receiver",
             parse_switch,
             "",
-            "Accept remote writes on the query API's addresses.",
+            "Accept remote writes at the query API's addresses.",
             restart=True,
         ),
     ] = False
     web_config_file: Annotated[
         str | None,
-        Option("web.config.file", str, "FILE", "TLS, users and headers, in exporter-toolkit's format.", restart=True),
+        Option(
+            "web.config.file",
+            str,
+            "FILE",
+            "A file with TLS, users and headers, in exporter-toolkit's format.",
+            restart=True,
+        ),
     ] = None
     web_cors_origin: Annotated[
         str | None,
@@ -134,7 +140,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "web.enable-lifecycle",
             parse_switch,
             "",
-            "Reload the settings on POST /-/reload to the query API's addresses.",
+            "Reload the settings on POST /-/reload at the query API's addresses.",
             restart=True,
         ),
     ] = False
@@ -144,13 +150,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = ()
     interval: Annotated[float, Option("interval", parse_interval, "DURATION", "Time between two collections.")] = 1.0
     interval_process: Annotated[
-        float | None, Option("interval.process", parse_interval, "DURATION", "The same, for process trees only.")
+        float | None,
+        Option("interval.process", parse_interval, "DURATION", "The same for process trees (default: --interval)."),
     ] = None
     interval_system: Annotated[
-        float | None, Option("interval.system", parse_interval, "DURATION", "The same, for the system only.")
+        float | None,
+        Option("interval.system", parse_interval, "DURATION", "The same for the system (default: --interval)."),
     ] = None
     interval_gpu: Annotated[
-        float | None, Option("interval.gpu", parse_interval, "DURATION", "The same, for GPUs only.")
+        float | None, Option("interval.gpu", parse_interval, "DURATION", "The same for GPUs (default: --interval).")
     ] = None
     collect_max_processes: Annotated[
         int, Option("collect.max-processes", parse_count, "N", "Maximum number of processes with series of their own.")
@@ -181,7 +189,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "expose.max-window",
             parse_interval,
             "DURATION",
-            "Window of the rolling maxima; longer than the scrape interval.",
+            "Window of the rolling maxima; it should be longer than the scrape interval.",
         ),
     ] = 120.0
     collect_priority: Annotated[
@@ -190,7 +198,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "collect.priority",
             one_of("normal", "high", "realtime"),
             "PRIORITY",
-            "Of the probe workers: normal, high (nice -10) or realtime (SCHED_RR 1); the last two need CAP_SYS_NICE.",
+            "Priority of the probe workers: normal, high (nice -10) or realtime (SCHED_RR 1); the last two need "
+            "CAP_SYS_NICE.",
         ),
     ] = "normal"
     gpu: Annotated[
@@ -216,7 +225,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = ()
     interval_scrape: Annotated[
         float | None,
-        Option("interval.scrape", parse_interval, "DURATION", "Time between two scrapes of these targets."),
+        Option(
+            "interval.scrape", parse_interval, "DURATION", "Time between two scrapes of a target (default: --interval)."
+        ),
     ] = None
     scrape_expose: Annotated[
         tuple[str, ...],
@@ -235,12 +246,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = 10_000
     scrape_label_limit: Annotated[
         int,
-        Option("scrape.label-limit", parse_whole, "N", "Maximum number of labels of a scraped series; 0 for none."),
+        Option("scrape.label-limit", parse_whole, "N", "Maximum number of labels of a scraped series; 0 for no limit."),
     ] = 0
     scrape_label_name_length_limit: Annotated[
         int,
         Option(
-            "scrape.label-name-length-limit", parse_whole, "N", "Maximum bytes of their labels' names; 0 for no limit."
+            "scrape.label-name-length-limit",
+            parse_whole,
+            "N",
+            "Maximum bytes of a scraped label's name; 0 for no limit.",
         ),
     ] = 0
     scrape_label_value_length_limit: Annotated[
@@ -249,7 +263,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "scrape.label-value-length-limit",
             parse_whole,
             "N",
-            "Maximum bytes of their labels' values; 0 for no limit.",
+            "Maximum bytes of a scraped label's value; 0 for no limit.",
         ),
     ] = 0
     scrape_configs: Annotated[
@@ -258,7 +272,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "scrape_configs",
             parse_scrape_config,
             "",
-            "Jobs to scrape, with intervals, passwords, TLS, limits and relabelling of their own, as in Prometheus.",
+            "Jobs to scrape, each with its interval, password, TLS, limits and relabelling, as in Prometheus.",
             True,
             False,
             check_scrape_configs,
@@ -289,7 +303,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "remote_write",
             parse_destination,
             "",
-            "Receivers with names, headers, passwords, TLS and rules of their own, in Prometheus's form.",
+            "Receivers, each with its name, headers, password, TLS and rules, as in Prometheus.",
             True,
             True,
             check_destinations,
@@ -302,7 +316,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "remote-write.interval",
             parse_interval,
             "DURATION",
-            "How often what /metrics shows is sent.",
+            "How often to send what /metrics shows.",
             restart=True,
         ),
     ] = 15.0
@@ -323,7 +337,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "remote-write.flush-timeout",
             parse_duration,
             "DURATION",
-            "How long the end of the run may wait until the last samples are sent.",
+            "How long to wait at the end of the run until the last samples are sent.",
             restart=True,
         ),
     ] = 10.0
@@ -333,7 +347,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "external-label",
             parse_external_label,
             "NAME=VALUE",
-            "Give this label to all that is sent, where a series has none of that name.",
+            "Add this label to what is sent, where a series has none of that name.",
             True,
             True,
         ),
@@ -344,7 +358,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "expose.self",
             one_of("essential", "full"),
             "HOW MUCH",
-            "Of our own metrics, show those that a fleet needs on /metrics (essential), or all (full).",
+            "Which metrics of prom_probe itself /metrics shows: those that a fleet needs (essential) or all (full).",
             restart=True,
         ),
     ] = "essential"
@@ -386,13 +400,20 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "run.keep",
             parse_whole,
             "N",
-            "Keep what the newest N runs of a COMMAND have stored (0 for none): see `prom-probe runs`. 10 by default, "
-            "in a container none.",
+            "Keep what the newest N runs of a COMMAND have stored (0 for none): see `prom-probe runs`. "
+            "The default is 10, in a container 0.",
             restart=True,
         ),
     ] = None
     storage_tsdb_path: Annotated[
-        str | None, Option("storage.tsdb.path", str, "DIR", "Keep the samples in this directory too.", restart=True)
+        str | None,
+        Option(
+            "storage.tsdb.path",
+            str,
+            "DIR",
+            "Directory of stored samples: run writes there, serve and query read it.",
+            restart=True,
+        ),
     ] = None
     storage_tsdb_wal_flush_interval: Annotated[
         float,
@@ -400,7 +421,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "storage.tsdb.wal-flush-interval",
             parse_interval,
             "DURATION",
-            "How often the newest samples are written there.",
+            "How often the newest samples are written to --storage.tsdb.path.",
             restart=True,
         ),
     ] = 1.0
@@ -414,7 +435,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         int, Option("storage.tsdb.max-series", parse_count, "N", "Maximum number of series in the store.")
     ] = 10_000
     storage_tsdb_decode_cache_size: Annotated[
-        int, Option("storage.tsdb.decode-cache-size", parse_size, "SIZE", "Maximum memory of decoded blocks.")
+        int,
+        Option(
+            "storage.tsdb.decode-cache-size",
+            parse_size,
+            "SIZE",
+            "Maximum memory of decoded blocks, kept for the next query.",
+        ),
     ] = 8 << 20
     query_timeout: Annotated[float, Option("query.timeout", parse_duration, "DURATION", "Maximum time of a query.")] = (
         30.0
@@ -431,7 +458,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "query.max-concurrency",
             parse_count,
             "N",
-            "Maximum number of queries that run at once; others wait, also for those that end within a second.",
+            "Maximum number of queries that run at once; another begins only where those before it take longer than "
+            "a second.",
             restart=True,
         ),
     ] = 4

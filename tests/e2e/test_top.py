@@ -78,7 +78,7 @@ def test_a_spike_is_found_back_in_time_and_a_source_comes_back(tmp_path: Path) -
         assert found and int(found[1]) == pid and MIB <= float(found[2]) < MIB + 50
         wait_for("time to have passed", lambda: time.time() > then + 4)
         terminal.press(*["S-Left"] * 3)
-        terminal.until("half a minute before", lambda screen: "stored are samples from" in "\n".join(screen))
+        terminal.until("half a minute before", lambda screen: "there are samples from" in "\n".join(screen))
         terminal.press(*["S-Right"] * 3, *["Right"] * 3)
         screen = terminal.until("just after it", lambda screen: "ended" in row_of(screen, "culprit"))
         assert re.search(r"\(ended \d s ago\) .* peak 2\d\d", row_of(screen, "culprit"))

@@ -22,7 +22,7 @@ def top(source: str | None, at: str | None, tree: str | None) -> None:
     """Show the processes of a tree in the terminal, live or at any second of the past.
 
     SOURCE is a URL, a directory of a stored run, @last, @2 and so on, or the name of a kept run. Without it, that is
-    the API at PROM_PROBE_URL, else the newest run of a COMMAND that goes on, else the API at http://127.0.0.1:19991.
+    the API at PROM_PROBE_URL, else the newest run of a COMMAND that still goes on, else the API at http://127.0.0.1:19991.
 
     The arrow keys left and right go back and forth in time, ? lists all keys.
     """

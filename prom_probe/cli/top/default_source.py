@@ -26,5 +26,5 @@ def default_source(environ: Mapping[str, str], url: str = DEFAULT_URL) -> str:
     try:
         ask(url, "/-/healthy")
     except ClientError as error:
-        raise ClientError(f"{error}, and no run is going on; prom-probe top @last has the last one") from None
+        raise ClientError(f"{error}, and no run is going on; prom-probe top @last shows the last one") from None
     return url

@@ -85,7 +85,7 @@ def nothing_there(reading: MomentReading) -> str:
     if reading.span is None:
         return "no samples are stored yet"
     first, last = (format_time(each, milliseconds=False) for each in reading.span)
-    return f"no process at this moment; stored are samples from {first} to {last}"
+    return f"no process at this moment; there are samples from {first} to {last}"
 
 
 def detail(row: ProcessRow) -> Pieces:

@@ -296,7 +296,7 @@ def test_no_data_is_explained(stored_run: str, expr: str, said: list[str]) -> No
     """What is stored, and what has a name like the one that was asked for."""
     done = query(stored_run, expr)
     assert done.stdout == "(no data)\n"
-    span = "stored are samples from 2023-11-14 22:03:20Z to 2023-11-14 22:13:20Z"
+    span = "there are samples from 2023-11-14 22:03:20Z to 2023-11-14 22:13:20Z"
     assert done.stderr.splitlines() == [f"prom-probe: {line}" for line in (span, *said)]
 
 

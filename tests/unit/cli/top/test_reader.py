@@ -101,7 +101,7 @@ def test_where_nothing_was_it_is_said_what_is_stored(path: str) -> None:
     """Before the first sample."""
     reading = read(path, -3600)
     assert not reading.rows and reading.totals.memory is None
-    assert nothing_there(reading).startswith("no process at this moment; stored are samples from 20")
+    assert nothing_there(reading).startswith("no process at this moment; there are samples from 20")
 
 
 def test_a_moment_says_what_is_watched_and_its_totals(path: str) -> None:
