@@ -17,7 +17,8 @@ or as a list in the file. Durations are written like `1m30s` or `500ms`, sizes l
 
 SIGHUP (without a COMMAND, which gets it otherwise) and `POST /-/reload` (with `--web.enable-lifecycle`) reload the
 file. A file with a fault is refused as a whole: the old settings stay in force, and
-`prom_probe_config_last_reload_successful` is 0. Settings marked "restart" keep their value until the next start; the log names those that have changed.
+`prom_probe_config_last_reload_successful` is 0. Settings marked "restart" keep their value until the next start; the
+log names those that have changed.
 
 This page is written by `make docs` from the table in `prom_probe/config/settings.py`.
 

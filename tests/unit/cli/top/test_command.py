@@ -39,5 +39,5 @@ def test_the_default_source(tmp_path: Path) -> None:
     runs = tmp_path / "prom-probe" / "runs"
     os.makedirs(runs)
     make_stored_run(runs / "2026-11-30T14-03-07-train.py")  # it has ended
-    with pytest.raises(ClientError, match=r"no answer from http://127.0.0.1:1: .*; prom-probe top @last shows the last"):
+    with pytest.raises(ClientError, match=r"no answer from http://127.0.0.1:1: .*; prom-probe top @last shows the"):
         default_source(state, "http://127.0.0.1:1")
