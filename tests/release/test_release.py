@@ -16,18 +16,28 @@ from prom_probe import __version__
 from tests.deploy.tools import DEPLOY, ROOT, python_with, run
 from tests.support.waiting import DEADLINE_S
 
-WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+GITHUB = ROOT / ".github"
+WORKFLOWS = sorted((GITHUB / "workflows").glob("*.yml"))
 NOTES = DEPLOY / "release" / "notes.py"
 
 
 def test_the_workflows_are_githubs() -> None:
-    """By the schema that comes with check-jsonschema; it would tell a misspelt key."""
-    check = [*python_with("check-jsonschema==0.39.0"), "-m", "check_jsonschema"]
-    check += ["--builtin-schema", "vendor.github-workflows"]
+    """By the schemas that come with check-jsonschema; they would tell a misspelt key."""
+    check = [*python_with("check-jsonschema==0.39.0"), "-m", "check_jsonschema", "--builtin-schema"]
+    run([*check, "vendor.dependabot", GITHUB / "dependabot.yml"])
+    check.append("vendor.github-workflows")
     run([*check, *WORKFLOWS])
     broken = WORKFLOWS[0].read_text().replace("runs-on", "run-on")
     done = subprocess.run([*check, "-"], input=broken, capture_output=True, text=True, timeout=DEADLINE_S)
     assert done.returncode != 0
+
+
+@pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.name)
+def test_actions_are_pinned_by_commit(file: Path) -> None:
+    """A tag can be moved to other code; the comment says which release the commit is."""
+    used = re.findall(r"uses: (.+)", file.read_text())
+    assert used
+    assert [action for action in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action)] == []
 
 
 def test_what_the_workflows_run_is_there() -> None:
