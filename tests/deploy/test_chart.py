@@ -21,6 +21,7 @@ from tests.deploy import schema
 from tests.deploy.tools import (
     ALERTS,
     CHART,
+    EVERYTHING,
     OPERATOR,
     ROOT,
     Resource,
@@ -38,7 +39,6 @@ from tests.support.waiting import DEADLINE_S
 VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
 README = (CHART / "README.md").read_text()
-EVERYTHING = ("demo", "api", "gpu", "networkPolicy", "serviceMonitor", "podMonitor", "prometheusRule", "dashboards")
 DIGEST = f"sha256:{'0' * 64}"
 NAMESPACE = "kubernetes.io/metadata.name"
 

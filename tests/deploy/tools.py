@@ -30,6 +30,8 @@ RULES = CHART / "rules.yaml"
 ALERT_GROUPS: list[Resource] = yaml.safe_load(RULES.read_text())["groups"]
 ALERTS: dict[str, Resource] = {rule["alert"]: rule for group in ALERT_GROUPS for rule in group["rules"]}
 OPERATOR = ("PodMonitor", "ServiceMonitor", "PrometheusRule")
+# The chart's switches for what is in its pod and beside it; `injection` is for other pods.
+EVERYTHING = ("demo", "api", "gpu", "networkPolicy", "serviceMonitor", "podMonitor", "prometheusRule", "dashboards")
 
 
 def run(command: Sequence[str | Path], *, stdin: str = "", env: dict[str, str] | None = None, cwd: Path = ROOT) -> str:
@@ -152,10 +154,13 @@ def sidecar_of(resource: Resource) -> Resource:
 
 
 def write_all(folder: Path) -> None:
-    """Write what checkers from outside read: the example and the Grafana, as built, and the Dockerfile."""
+    """Write what checkers from outside read: the example, the Grafana and the chart, as built, and the Dockerfile."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("example", "grafana"):
-        (folder / f"{name}.yaml").write_text(yaml.safe_dump_all(kustomize(KUSTOMIZE / name)))
+    built = {name: kustomize(KUSTOMIZE / name) for name in ("example", "grafana")}
+    settings = [f"{name}.enabled=true" for name in EVERYTHING]
+    built["chart"] = helm(*settings, "tls.existingSecret=certificate", "remoteWrite.url=http://receiver/api/v1/write")
+    for name, resources in built.items():
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump_all(resources))
     shutil.copy(DEPLOY / "docker" / "Dockerfile", folder)
 
 
