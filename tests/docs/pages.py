@@ -8,8 +8,16 @@ from typing import NamedTuple
 
 from tests.support.paths import ROOT
 
-NAMES = ("README.md", "CONTRIBUTING.md", "deploy/README.md", "deploy/helm/prom-probe/README.md", "grafana/README.md")
-PAGES: tuple[str, ...] = (*NAMES, *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/*.md")))
+NAMES = (
+    "README.md",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "deploy/README.md",
+    "deploy/helm/prom-probe/README.md",
+    "grafana/README.md",
+)
+PAGES: tuple[str, ...] = (*NAMES, *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md")))
 
 _FENCE = re.compile(r"^( *)```(.*)$")
 _FILE = re.compile(r"^# ([\w.-]+\.(?:ya?ml|py|json))(?:$|[\n:,. ])")

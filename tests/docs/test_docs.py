@@ -24,6 +24,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what the pages 
 # Ours, and of the kernel, that look like metrics.
 NO_METRICS = (
     "prom_probe",
+    "prom_probe_version",  # of status/buildinfo
     "gpu_metrics",
     "gpu_nvidia",
     "gpu_instance",
