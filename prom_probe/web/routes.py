@@ -11,6 +11,7 @@ from prom_probe.web.api import federate, remote_write
 from prom_probe.web.api import history as api_history
 from prom_probe.web.api import labels as api_labels
 from prom_probe.web.api import query as api_query
+from prom_probe.web.api import self_metrics as api_self_metrics
 from prom_probe.web.api import status as api_status
 from prom_probe.web.context import AppContext
 from prom_probe.web.http.message import Answer, Request
@@ -79,6 +80,7 @@ ROUTES: tuple[Route, ...] = (
     Route(_GET, "/api/v1/status/config", api_status.config),
     Route(_GET, "/api/v1/status/flags", api_status.flags),
     Route(_GET, "/api/v1/status/runtimeinfo", api_status.runtimeinfo),
+    Route(_GET, "/api/v1/status/self_metrics", api_self_metrics.self_metrics),
     Route(_GET, "/api/v1/status/tsdb", api_status.tsdb),
     Route(_GET, "/api/v1/status/tsdb/blocks", api_status.constant({"blocks": []})),
     Route(_GET, "/api/v1/status/walreplay", api_status.constant({"min": 0, "max": 0, "current": 0})),
