@@ -19,7 +19,7 @@ _STARTED = f"proctree_process_start_time_seconds{{{OF_TREE}}}"
 
 def oom_kills(labels: str) -> Annotation:
     rose = _in_step("cgroup_oom_kills_total", labels)
-    return Annotation("OOM kills", "red", f"{rose} > 0", "{{tree}}: killed for want of memory")
+    return Annotation("OOM kills", "red", f"{rose} > 0", "{{tree}}: killed because memory ran out")
 
 
 def throttled(labels: str) -> Annotation:

@@ -210,7 +210,7 @@ PROCESS_TREE = Board(
                 ),
                 Panel(
                     "graph",
-                    "Killed for want of memory",
+                    "Killed because memory ran out",
                     "short",
                     ((f"sum by (instance, tree) (cgroup_oom_kills_total{{{OF_TREE}}})", "{{instance}} {{tree}}"),),
                     "Processes that the kernel has killed in the tree's cgroup.",

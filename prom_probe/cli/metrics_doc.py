@@ -41,7 +41,13 @@ _SECTIONS = (
         "One process of a watched tree, from the first collection that sees it.",
     ),
     _Section("proctree_", "Process trees", "exposed", "All processes of a watched tree together."),
-    _Section("cgroup_", "Cgroups", "exposed", "The cgroup of a watched tree itself, never ours in its place."),
+    _Section(
+        "cgroup_",
+        "Cgroups",
+        "exposed",
+        "The cgroup that a watched tree's oldest process is in (with a cgroup watch, the one watched), and the cgroups "
+        "below it; never that of prom_probe in its place.",
+    ),
     _Section(
         "system_",
         "System",
@@ -50,23 +56,23 @@ _SECTIONS = (
     ),
     _Section("gpu_process_", "Processes on GPUs", _LOCAL, "One process of a watched tree on one GPU."),
     _Section("gpu_", "GPUs", "exposed", "One GPU."),
-    _Section("prom_probe_", "prom_probe itself", "exposed", "What we cost, and what we could not do."),
+    _Section("prom_probe_", "prom_probe itself", "exposed", "What prom_probe costs, and what it could not do."),
     _Section(
         "",
         "Applications' own metrics",
         "local",
-        "About each target of `--scrape`, beside all that its page has. `--scrape.expose` shows some of that on "
-        "`/metrics`.",
+        "About each scraped target, beside all that its page has. `--scrape.expose` shows some of that on `/metrics`.",
     ),
 )
 
 _HEAD = """\
 # Metrics
 
-Written by `make docs` from the tables that the program itself uses; a test compares them.
+Every metric with its type, unit, labels, source and exact definition. `make docs` writes this page from the tables that
+the program itself uses.
 
-*Exposed* metrics are on `/metrics`; *local* ones are only in the query API, which has the exposed ones too. What a
-platform or our permissions do not provide has no series, never a zero: `prom_probe_source_readable` is then 0, and
+*Exposed* metrics are on `/metrics`; *local* ones are only in the query API, which has the exposed ones too. What the
+platform or missing permissions do not provide has no series, never a zero: `prom_probe_source_readable` is then 0, and
 `prom-probe doctor` says why and what to change. A histogram has the series `_bucket`, `_sum` and `_count`.
 """
 _COLUMNS = ("name", "type", "unit", "labels", "exposed or local", "platforms", "source", "definition")

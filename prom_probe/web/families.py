@@ -13,7 +13,7 @@ SCRAPE_DURATION = define("prom_probe_scrape_duration_seconds", "histogram", "sec
     "Time to write the text of /metrics.", source="the monotonic clock",
     definition="One observation a reading of `/metrics`, sending left out.", platforms="all")
 ACCEPT_FAILURES = define("prom_probe_http_accept_failures_total", "counter", "",
-    "Connections that could not be accepted, mostly for want of descriptors or memory.", source="the HTTP server",
+    "Connections that could not be accepted, mostly because descriptors or memory ran out.", source="the HTTP server",
     definition="Count of failed accept(2) calls, and of accepted sockets that could not be set up.", platforms="all")
 ACCEPT_PAUSES = define("prom_probe_http_accept_pauses_total", "counter", "",
     "Times that a listener stopped accepting because all its connections were busy.", source="the HTTP server",

@@ -3,7 +3,6 @@
 from prom_probe.model.definition import Definition, define
 from prom_probe.model.family import MetricType
 
-_WHOSE = "Of the cgroup that the tree's oldest process is in (for a cgroup watch: the one watched), and of those below."
 _SUMMED = "Summed over devices, those that are gone too."
 
 
@@ -15,12 +14,13 @@ def _cgroup(name: str, type: MetricType, unit: str, help: str, source: str, defi
         help,
         labels="tree",
         source=source,
-        definition=f"{definition} {_WHOSE}".strip(),
+        definition=definition or "As the kernel gives it.",
     )
 
 
 def _pressure(name: str, resource: str, kind: str, help: str) -> Definition:
-    definition = f"The {kind} total; throttling counts as waiting for a CPU."
+    throttling = "; throttling counts as waiting for a CPU" if resource == "cpu" else ""
+    definition = f"The {kind} total{throttling}."
     return _cgroup(name, "counter", "seconds", help, f"{resource}.pressure {kind}", definition)
 
 
@@ -110,7 +110,7 @@ FAMILIES: dict[str, Definition] = {
     "ooms": _cgroup("cgroup_oom_events_total", "counter", "",
         "Times that the limit was reached and nothing could be reclaimed.", "memory.events oom",
         "Whether or not a process was killed for it. Version 2 only."),
-    "oom_kills": _cgroup("cgroup_oom_kills_total", "counter", "", "Processes killed for want of memory.",
+    "oom_kills": _cgroup("cgroup_oom_kills_total", "counter", "", "Processes killed because memory ran out.",
         "memory.events oom_kill; memory.oom_control oom_kill"),
     "io_read": _cgroup("cgroup_io_read_bytes_total", "counter", "bytes", "Bytes read from block devices.",
         "io.stat rbytes; blkio.throttle.io_service_bytes_recursive Read", _SUMMED),
@@ -147,7 +147,7 @@ def _device(name: str, unit: str, help: str, key: str, blkio: str) -> Definition
         help,
         labels="tree device",
         source=f"io.stat {key}; blkio.throttle.{blkio}_recursive",
-        definition=f"Of each device that the cgroup has used since it was made. {_WHOSE}",
+        definition="Of each device that the cgroup has used since it was made.",
     )
 
 

@@ -26,7 +26,7 @@ class CgroupIncidents:
         self._before = {name: values[name] for name in ("oom_kills", "throttled_periods") if name in values}
         if killed:
             processes = "1 process" if killed == 1 else f"{killed:.0f} processes"
-            yield "oom_kill", f"{processes} of the cgroup killed for want of memory"
+            yield "oom_kill", f"{processes} of the cgroup killed because memory ran out"
         if throttled:
             begun, self._throttled_s = now_s - self._throttled_s > _PAUSE_S, now_s
             if begun:

@@ -298,7 +298,7 @@ def test_an_oom_kill_is_an_event(cgroups: Cgroups) -> None:
     (cgroups.root / "app/memory.events").write_text("oom_kill 2\n")
     cgroups.collect(collector)
     t = cgroups.machine.booted + cgroups.machine.now
-    assert events == [RunEvent(t, "oom_kill", "job", text="1 process of the cgroup killed for want of memory")]
+    assert events == [RunEvent(t, "oom_kill", "job", text="1 process of the cgroup killed because memory ran out")]
     cgroups.v2(V2 | {"memory.events": "oom_kill 9\n"}, "new")
     cgroups.machine.proc.process(8, cgroup="0::/new\n")
     cgroups.trees["job"] = 8

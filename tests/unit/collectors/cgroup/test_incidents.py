@@ -15,10 +15,10 @@ def test_oom_kills_are_told_when_the_counter_rises() -> None:
     assert list(incidents.look(counters(3, 0), 0)) == []
     assert list(incidents.look(counters(3, 0), 1)) == []
     assert list(incidents.look(counters(4, 0), 2)) == [
-        ("oom_kill", "1 process of the cgroup killed for want of memory")
+        ("oom_kill", "1 process of the cgroup killed because memory ran out")
     ]
     assert list(incidents.look(counters(6, 0), 3)) == [
-        ("oom_kill", "2 processes of the cgroup killed for want of memory")
+        ("oom_kill", "2 processes of the cgroup killed because memory ran out")
     ]
     incidents.forget()
     assert list(incidents.look(counters(9, 0), 4)) == []
