@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import select
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -14,16 +15,20 @@ import httptools
 from prom_probe import __version__
 from prom_probe.config.http_credentials import ClientTls, authorization_header, basic_header
 from prom_probe.config.remote_write import Destination
+from prom_probe.host_connector import HostConnector
 
 _URL = re.compile(
     r"(?P<scheme>https?)://(?:(?P<user>[^/?#@]*)@)?(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:/?#]+))(?::(?P<port>[0-9]+))?"
     r"(?P<resource>[/?].*)?"
 )
 _UNPRINTABLE = re.compile(r"[^!-~]")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 _CHUNK_BYTES = 16 << 10
-# Of an answer's head, and of what is kept of its body: receivers say there what was wrong.
+# Of an answer's head, of what is read of its body and for how long, and of what is kept of that: receivers say there
+# what was wrong. The answer is known without it.
 _HEAD_BYTES = 64 << 10
+_BODY_BYTES, _BODY_S = 64 << 10, 2.0
 _WORDS_BYTES = 1024
 
 # A connection that was idle for longer is not used again: most servers would be about to close it.
@@ -100,6 +105,7 @@ class ReceiverConnection:
         self._destination = destination
         self._address = parse_receiver(destination.url.reveal())
         self._monotonic = monotonic
+        self._connector = HostConnector(monotonic)
         self._sock: socket.socket | None = None
         self._used_s = 0.0
         self._tls = ClientTls(destination.tls_config)
@@ -118,9 +124,9 @@ class ReceiverConnection:
         deadline_s = self._monotonic() + timeout_s
         try:
             head = self._head(headers, len(body))
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise SendError(_reason(error), sent=False) from None
-        if self._monotonic() - self._used_s > _IDLE_S:
+        if self._sock is not None and (self._monotonic() - self._used_s > _IDLE_S or _has_spoken(self._sock)):
             self.close()
         kept, repeated = self._sock is not None, False
         while True:
@@ -131,18 +137,15 @@ class ReceiverConnection:
                     self._sock = self._connect(deadline_s)
                 self._left(self._sock, deadline_s)
                 sent = True
-                self._sock.sendall(head + body)
+                self._send(self._sock, head + body)
                 self._read(self._sock, reader, deadline_s)
-            except TimeoutError:
+            except (OSError, ValueError, httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
                 self.close()
-                raise SendError("no answer in time" if sent else "not connected in time", sent=sent) from None
-            except (OSError, httptools.HttpParserError) as error:
-                self.close()
-                if kept and not reader.begun and isinstance(error, OSError):
-                    kept, repeated = False, True
-                    continue
-                what = f"not HTTP: {error}" if isinstance(error, httptools.HttpParserError) else _reason(error)
-                raise SendError(what, sent=sent) from None
+                if not reader.known:
+                    if kept and not reader.begun and isinstance(error, OSError) and not isinstance(error, TimeoutError):
+                        kept, repeated = False, True
+                        continue
+                    raise SendError(_what(error, sent=sent), sent=sent) from None
             self._used_s = self._monotonic()
             if not reader.keep:
                 self.close()
@@ -157,6 +160,9 @@ class ReceiverConnection:
             fields["Authorization"] = authorization
         fields |= {"Host": address.authority, "User-Agent": f"prom_probe/{__version__}", **headers}
         fields["Content-Length"] = str(length)
+        for name, value in fields.items():
+            if _CONTROL.search(value):
+                raise ValueError(f"the header {name} would have a control character; see its file")
         resource = _UNPRINTABLE.sub(lambda c: "".join(f"%{byte:02X}" for byte in c[0].encode()), address.resource)
         lines = [f"POST {resource} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
         return "\r\n".join([*lines, "\r\n"]).encode("latin-1", "replace")
@@ -180,28 +186,36 @@ class ReceiverConnection:
                 sock.close()
                 raise
             return sock
-        sock = socket.create_connection((address.host, address.port), max(0.001, deadline_s - self._monotonic()))
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock = self._connector.connect(address.host, address.port, deadline_s)
         if not address.tls:
             return sock
         try:
             self._left(sock, deadline_s)
             name = self._destination.tls_config.server_name or address.host
             return self._tls.get().wrap_socket(sock, server_hostname=name)
-        except OSError:
+        except (OSError, ValueError):
             sock.close()
             raise
 
+    def _send(self, sock: socket.socket, data: bytes) -> None:
+        """A receiver that has answered before it had read all may have closed its end: its answer is still there."""
+        try:
+            sock.sendall(data)
+        except (BrokenPipeError, ConnectionResetError):
+            if not _readable(sock):
+                raise
+
     def _read(self, sock: socket.socket, reader: _AnswerReader, deadline_s: float) -> None:
         while not reader.complete:
+            if reader.known:
+                deadline_s = min(deadline_s, reader.known_s + _BODY_S)
             self._left(sock, deadline_s)
             data = sock.recv(_CHUNK_BYTES)
             if not data:
                 if reader.ends_with_connection:
-                    reader.keep = False
                     return
                 raise ConnectionResetError("the connection was closed without an answer")
-            reader.feed(data)
+            reader.feed(data, self._monotonic())
 
     def _left(self, sock: socket.socket, deadline_s: float) -> None:
         """Give the next call on `sock` the time that is left; raises TimeoutError if there is none."""
@@ -212,53 +226,114 @@ class ReceiverConnection:
 
 
 class _AnswerReader:
-    """A response as it arrives: httptools' callbacks."""
+    """A response as it arrives: httptools' callbacks. The first that is not 100 Continue or its like counts.
+
+    `known`: its status and headers are there. A body that is cut off, or without end, changes nothing about them, but
+    the connection is not used again.
+    """
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
         self._body = bytearray()
-        self._read = 0
-        self._in_body = False
+        self._read = self._body_read = 0
         self.begun = False
+        self.known = False
+        self.known_s = 0.0
         self.complete = False
-        self.keep = True
+        self.keep = False
         self.status = 0
         self.headers: dict[str, str] = {}
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes, now_s: float) -> None:
         self.begun = True
-        if not self._in_body:
+        if not self.known:
+            self.known_s = now_s
             self._read += len(data)
             if self._read > _HEAD_BYTES + _CHUNK_BYTES:
                 raise OSError("the answer's headers have no end")
         self._parser.feed_data(data)
 
     def words(self) -> str:
-        return self._body.decode(errors="backslashreplace")
+        body = bytes(self._body)
+        if self.headers.get("content-encoding", "").lower() in ("gzip", "deflate"):
+            body = _decompressed(body)
+        return body.decode(errors="backslashreplace")
 
     @property
     def ends_with_connection(self) -> bool:
-        return self._in_body and "content-length" not in self.headers and "transfer-encoding" not in self.headers
+        return self.known and "content-length" not in self.headers and "transfer-encoding" not in self.headers
+
+    def on_message_begin(self) -> None:
+        if self.complete:
+            self.keep = False  # a second answer to one request
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        if not self.known:
+            self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
-        self.status = self._parser.get_status_code()
-        self._in_body = self.status >= 200
+        if not self.known:
+            self.status = self._parser.get_status_code()
+            self.known = self.status >= 200
 
     def on_body(self, data: bytes) -> None:
+        if self.complete:
+            return
         self._body += data[: _WORDS_BYTES - len(self._body)]
+        self._body_read += len(data)
+        self.complete = self._body_read > _BODY_BYTES
 
     def on_message_complete(self) -> None:
-        if self._in_body:
+        if not self.known:
+            self.headers.clear()
+        elif not self.complete:
             self.complete = True
             self.keep = self._parser.should_keep_alive()
-        else:  # 100 Continue and its like
-            self.headers.clear()
 
 
-def _reason(error: OSError | UnicodeDecodeError) -> str:
+def _readable(sock: socket.socket) -> bool:
+    """Whether something has come, or the other end is closed."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _has_spoken(sock: socket.socket) -> bool:
+    """Whether a receiver has closed a kept connection, or said something: not an answer to what comes next."""
+    if not _readable(sock) or not hasattr(sock, "pending"):
+        return _readable(sock)
+    import ssl  # it is an SSLSocket: what has come need not be data
+
+    try:
+        sock.settimeout(0)
+        sock.recv(1)
+    except ssl.SSLWantReadError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def _decompressed(body: bytes) -> bytes:
+    """The beginning of a compressed body; what it is not is left as it is."""
+    import zlib  # rarely needed
+
+    try:
+        return zlib.decompressobj(wbits=32 + zlib.MAX_WBITS).decompress(body, _WORDS_BYTES)
+    except zlib.error:
+        return body
+
+
+def _what(error: Exception, *, sent: bool) -> str:
+    """What has kept the answer from coming."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time" if sent else "not connected in time"
+    if isinstance(error, httptools.HttpParserUpgrade):
+        return "not HTTP: it switches to another protocol"
+    return _reason(error) if isinstance(error, OSError | ValueError) else f"not HTTP: {error}"
+
+
+def _reason(error: OSError | ValueError) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error)

@@ -391,8 +391,9 @@ class Sender:
 
     @staticmethod
     def _words(answer: SendAnswer) -> str:
-        text = printable(" ".join(answer.words.split()))
-        return f"{answer.status} {text[:_WORDS_CHARS]}".rstrip()
+        text = printable(" ".join(answer.words.split()))[:_WORDS_CHARS]
+        where = printable(answer.headers.get("location", ""))[:_WORDS_CHARS]
+        return f"{answer.status} {text}".rstrip() + (f" (it redirects to {where})" if where else "")
 
 
 def _jitter() -> float:

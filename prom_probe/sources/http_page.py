@@ -13,6 +13,8 @@ from urllib.parse import urljoin
 
 import httptools
 
+from prom_probe.host_connector import HostConnector
+
 if TYPE_CHECKING:
     import ssl
 
@@ -121,6 +123,7 @@ class HttpPage:
         self._max_bytes = max_bytes
         self._access = access if access is not None else PageAccess()
         self._monotonic = monotonic
+        self._connector = HostConnector(monotonic)
         self._sock: socket.socket | None = None
         self._peer: tuple[str, str, int, str] | None = None  # the endpoint that the connection is to
         self._address = ""  # the target's own, as it was connected to
@@ -174,6 +177,9 @@ class HttpPage:
                 # What `_Answer` raises in a callback comes as the parser error's context.
                 cause = error.__context__
                 raise cause if isinstance(cause, PageError) else PageError("http", f"not HTTP: {error}") from None
+            except httptools.HttpParserUpgrade:
+                self.close()
+                raise PageError("http", "not HTTP: it switches to another protocol") from None
             except PageError:
                 self.close()
                 raise
@@ -216,29 +222,22 @@ class HttpPage:
 
     def _connect(self, endpoint: Endpoint, deadline_s: float, redirected: bool) -> socket.socket:
         if endpoint.path:
-            return self._connect_to(socket.AF_UNIX, endpoint.path, deadline_s)
-        refusal: OSError = OSError("no address")
-        for family, address in _addresses(endpoint):
-            if redirected:
-                check_redirect(endpoint, str(address[0]), self._address)
-            try:
-                sock = self._connect_to(family, address, deadline_s)
-                if not redirected:
-                    self._address = str(address[0])
-            except TimeoutError:
-                raise
-            except OSError as error:
-                refusal = error
-                continue
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return sock if endpoint.scheme == "http" else self._secured(sock, endpoint.host, deadline_s)
-        raise refusal
+            return self._connect_to(endpoint.path, deadline_s)
 
-    def _connect_to(self, family: int, address: object, deadline_s: float) -> socket.socket:
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        def admit(address: str) -> None:
+            if redirected:
+                check_redirect(endpoint, address, self._address)
+
+        sock = self._connector.connect(endpoint.host, endpoint.port, deadline_s, admit)
+        if not redirected:
+            self._address = str(sock.getpeername()[0])
+        return sock if endpoint.scheme == "http" else self._secured(sock, endpoint.host, deadline_s)
+
+    def _connect_to(self, path: str, deadline_s: float) -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._left(sock, deadline_s)
-            sock.connect(address)  # type: ignore[arg-type]
+            sock.connect(path)
         except OSError:
             sock.close()
             raise
@@ -264,15 +263,6 @@ class HttpPage:
         except OSError:
             sock.close()
             raise
-
-
-def _addresses(endpoint: Endpoint) -> list[tuple[int, tuple[object, ...]]]:
-    """The families and addresses of the endpoint's host. Raises OSError, for what cannot be a host's name too."""
-    try:
-        found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
-    except UnicodeError:
-        raise OSError(f"not a host name: {endpoint.host[:100]!r}") from None
-    return [(family, address) for family, _, _, _, address in found]
 
 
 def _reason(error: OSError | UnicodeDecodeError) -> str:

@@ -98,6 +98,14 @@ def test_what_fails_is_repeated_until_it_is_stored(machine: SenderMachine) -> No
     assert not counts.dropped
 
 
+def test_a_redirect_is_told(machine: SenderMachine) -> None:
+    """It is not followed: a request with a password may go nowhere but to its receiver."""
+    fault = Fault(308, headers=(("Location", "https://other/w"),))
+    with FaultReceiver([fault]) as receiver, running(machine.sender(destination_json(receiver.url))):
+        wait_for("its samples", receiver.samples)
+    assert machine.log[0][2]["answer"] == "308 (it redirects to https://other/w)"
+
+
 def test_a_timeout_is_repeated(machine: SenderMachine) -> None:
     """With the same bytes: whoever stored them already knows them."""
     faults = [Fault(204, after_s=1.5, stored=True)]
@@ -536,6 +544,11 @@ def test_verdicts(status: int, verdict: Verdict) -> None:
         ("", 0),
         ("7", 7),
         ("99999", 300),
+        ("9" * 5000, 300),
+        ("1.5", 0),
+        ("Tue, 14 Nov 99999 22:13:25 GMT", 0),
+        ("Tue, 14 Nov 9998 22:13:25 GMT", 300),
+        ("Mon, 01 Jan 0001 00:00:00 -0000", 0),
         ("-1", 0),
         ("soon", 0),
         ("²", 0),

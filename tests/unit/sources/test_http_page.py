@@ -103,6 +103,7 @@ def test_a_page_comes_whole(answer: bytes | Answer, body: bytes, peer: Callable[
         (b"HTTP/1.1 500 Oh No\r\nContent-Length: 0\r\n\r\n", "http", "the status is 500 Oh No"),
         (b"HTTP/1.1 204 No Content\r\n\r\n", "http", "204"),
         (b"SSH-2.0-OpenSSH\r\n", "http", "not HTTP"),
+        (b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n", "http", "another protocol"),
         (sized(b"abc", b"Content-Encoding: br"), "http", "'br' was not asked for"),
         (sized(b"abc", b"Content-Encoding: gzip"), "http", "damaged"),
         (sized(gzip.compress(b"abc")[:-4], b"Content-Encoding: gzip"), "http", "cut off"),
