@@ -11,7 +11,8 @@ over the variable, the variable over the file, which `PROM_PROBE_CONFIG_FILE` ca
 starts with `PROM_PROBE_` is a warning in the log. In the file, a key may be written with dots or nested
 (`log:` and below it `level: warn`). Repeatable settings are given as repeated flags, as a comma-separated variable,
 or as a list in the file. Durations are written like `1m30s` or `500ms`, sizes like `512KB` or `32MB` (powers of
-1024).
+1024). An empty variable, or a key of the file without a value, is as if it were not there; of a repeatable setting it
+is an empty list.
 
 `prom-probe check-config FILE` names the line and key of each fault.
 

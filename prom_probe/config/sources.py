@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from prom_probe.config.error import ConfigError
@@ -21,22 +21,15 @@ def find_config(
 ) -> tuple[Config, list[str]]:
     """The Config that `flags` (by key), the environment and the YAML `file` make, and all their faults.
 
-    A flag wins over a variable, a variable over the file. Commas separate the values of a variable. Each fault names
-    its place; a setting with a fault has its default in the Config.
+    A flag wins over a variable, a variable over the file. Commas separate the values of a variable; an empty one of a
+    setting that takes one value is as if it were not there. Each fault names its place; a setting with a fault has its
+    default in the Config.
     """
     values: dict[str, Any] = {}
     from_file, faults = read_yaml_file(file, _SECTIONS) if file else ({}, [])
     for option in OPTIONS:
-        given = from_file.pop(option.key, None)
-        if option.file_only:
-            source: GivenSetting | None = given
-        elif option.key in flags:
-            source = GivenSetting(_texts(flags[option.key]), option.flag)
-        elif option.variable in environ:
-            text = environ[option.variable]
-            source = GivenSetting(text.split(",") if option.many else text, option.variable)
-        else:
-            source = given
+        given = _given(option, flags, environ, from_file.pop(option.key, None))
+        source = next((one for one in given if not _is_unset(option, one)), None)
         if source is not None:
             try:
                 values[option.field] = _items(option, source, faults) if option.file_only else _parsed(option, source)
@@ -77,6 +70,27 @@ class SettingsSource(NamedTuple):
 def _is_group(key: str) -> bool:
     """Whether a mapping may follow the key; it may also be empty."""
     return any(option.key.startswith(f"{key}.") for option in OPTIONS)
+
+
+def _given(
+    option: Option, flags: Mapping[str, str | Iterable[str]], environ: Mapping[str, str], in_file: GivenSetting | None
+) -> Iterator[GivenSetting]:
+    """The setting where it is given, the one that wins first."""
+    if not option.file_only:
+        if option.key in flags:
+            yield GivenSetting(_texts(flags[option.key]), option.flag)
+        if option.variable in environ:
+            text = environ[option.variable]
+            yield GivenSetting(text.split(",") if option.many else text, option.variable)
+    if in_file is not None:
+        yield in_file
+
+
+def _is_unset(option: Option, given: GivenSetting) -> bool:
+    """Whether it is empty, of a setting that takes one value. As a flag it has to be one that may be nothing."""
+    if given.value or option.many or option.file_only:
+        return False
+    return given.place != option.flag or getattr(Config(), option.field) is None
 
 
 def _texts(given: str | Iterable[str]) -> str | list[str]:

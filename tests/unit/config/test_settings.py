@@ -4,6 +4,7 @@ import os
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -229,6 +230,17 @@ def test_errors_name_the_flag_or_the_variable() -> None:
         make_config({"query.timeout": "x"}, {})
     with pytest.raises(ConfigError, match="PROM_PROBE_QUERY_TIMEOUT: not a duration"):
         make_config({}, {"PROM_PROBE_QUERY_TIMEOUT": "x"})
+
+
+def test_an_empty_value_is_none(tmp_path: Path) -> None:
+    """As `${X:-}` in a compose file, or a key without a value, leaves it; an empty flag only where that is nothing."""
+    file = tmp_path / "a.yml"
+    file.write_text("query.timeout: 7s\nlog.level:\nstorage.tsdb.path: ''\n")
+    environ = {"PROM_PROBE_QUERY_TIMEOUT": "", "PROM_PROBE_INTERVAL": "", "PROM_PROBE_WATCH": ""}
+    config = make_config({"web.config.file": "", "report": ""}, environ, file=str(file))
+    assert config == msgspec.structs.replace(Config(), query_timeout=7.0)
+    with pytest.raises(ConfigError, match=r"--query.timeout: not a duration"):
+        make_config({"query.timeout": ""}, {})
 
 
 def test_every_setting_is_an_option_of_the_same_name() -> None:
