@@ -82,16 +82,15 @@ def page_text(results: dict[str, Any]) -> str:
     lines = [
         "# What it costs",
         "",
-        "Each table was printed by the command above it, on the machine named below, peers in the same run. Absolute",
-        "figures wander with the machine; the ratios are what to look at. Budgets stand below the tables.",
+        "What prom_probe takes, and how fast it is, beside peers in the same run. Each table was printed by the",
+        "command above it; a budget stands below. Absolute figures differ from machine to machine: look at the ratios.",
+        "This runs all benchmarks and writes this page:",
         "",
         "```sh",
         "python -m bench",
         "```",
         "",
-        "measures all of it and writes this page. "
-        + "; ".join(f"{k} {v}" for k, v in results["machine"].items() if k != "CPU")
-        + ".",
+        "Measured with " + "; ".join(f"{k} {v}" for k, v in results["machine"].items() if k != "CPU") + ".",
     ]
     for name, bench in results["benches"].items():
         lines += ["", f"## {_TITLES[name]}", "", "```sh", bench["command"], "```"]

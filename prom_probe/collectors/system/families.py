@@ -128,7 +128,7 @@ VMSTAT: dict[bytes, tuple[str, Definition]] = dict((
     _vmstat("pgmajfault", "", "system_major_page_faults_total", "Page faults that needed IO.",
         "Part of the page faults."),
     _vmstat("oom_kill", "", "system_oom_kills_total", "Processes killed because memory ran out.",
-        "On the whole machine, for want of its memory or of a cgroup's."),
+        "On the whole machine, whether its memory or a cgroup's ran out."),
 ))
 # fmt: on
 
