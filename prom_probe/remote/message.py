@@ -9,9 +9,6 @@ from prom_probe.model.family import Family, MetricType
 from prom_probe.model.labels import Labels
 from prom_probe.remote.protobuf import I64, LEN, VARINT, key, varint
 
-# An answer to a 2.0 request says so how much was stored; one that does not is a 1.x receiver's, which stored nothing.
-WRITTEN = "x-prometheus-remote-write-samples-written"
-
 # MetricMetadata's `type`. The types that an OpenMetrics page can have besides are not ours.
 METRIC_TYPES: dict[MetricType, int] = {
     "unknown": 0,

@@ -17,9 +17,9 @@ from prom_probe.remote.connection import ReceiverConnection, SendAnswer, SendErr
 from prom_probe.remote.feed_client import ANSWER_S, FeedClient
 from prom_probe.remote.feed_protocol import WINDOW_ROWS, CursorFields, FeedAnswer
 from prom_probe.remote.gaps import MOST_FAILURES, MOST_GAPS, Gap, advanced, oldest_gaps
-from prom_probe.remote.message import WRITTEN, Message1
+from prom_probe.remote.message import Message1
 from prom_probe.remote.sender_state import DestinationState, StateKeeper
-from prom_probe.remote.verdict import Verdict, judge, retry_after_s
+from prom_probe.remote.verdict import WRITTEN, Verdict, judge, retry_after_s, written_samples
 from prom_probe.threads import trim_heap
 
 # How often to ask for what is new.
@@ -324,7 +324,10 @@ class Sender:
                 return False
         # A request that may have been stored before it was repeated is refused as repeated.
         reason = "repeated" if unsure and answer.status == 400 else f"http_{answer.status}"
-        counts.dropped[reason] = counts.dropped.get(reason, 0) + batch.samples
+        written = written_samples(answer.headers, batch.samples)
+        counts.sent += written
+        if written < batch.samples:
+            counts.dropped[reason] = counts.dropped.get(reason, 0) + batch.samples - written
         self._commit(outgoing)
         return True
 

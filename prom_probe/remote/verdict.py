@@ -9,6 +9,10 @@ from enum import Enum
 MAX_RETRY_AFTER_S = 300.0
 
 
+# An answer to a 2.0 request says so how much was stored; one that does not is a 1.x receiver's, which stored nothing.
+WRITTEN = "x-prometheus-remote-write-samples-written"
+
+
 class Verdict(Enum):
     """What to do with a request that was answered."""
 
@@ -49,3 +53,9 @@ def retry_after_s(headers: Mapping[str, str], now_s: float) -> float:
     except (ValueError, TypeError, OverflowError):
         return 0.0
     return min(max(0.0, at_s - now_s), MAX_RETRY_AFTER_S)
+
+
+def written_samples(headers: Mapping[str, str], samples: int) -> int:
+    """How many of a request's samples the receiver has stored although it refuses the request; 0 if it does not say."""
+    text = headers.get(WRITTEN, "").strip()
+    return min(int(text[:10]), samples) if text.isascii() and text.isdigit() else 0

@@ -501,6 +501,22 @@ def test_starts_are_sent_with_the_newer_message(machine: SenderMachine, knows_v2
     assert starts == (sent if knows_v2 else {})
 
 
+@pytest.mark.parametrize(
+    ("written", "dropped"),
+    [("27", {"http_400": 3}), ("30", {}), ("99", {}), ("none", {"http_400": 30}), ("", {"http_400": 30})],
+)
+def test_what_a_refusal_says_was_written(machine: SenderMachine, written: str, dropped: dict[str, int]) -> None:
+    """A receiver of 2.0 refuses single samples, and stores the rest of the request."""
+    fault = Fault(400, "out of order", (("X-Prometheus-Remote-Write-Samples-Written", written),))
+    with FaultReceiver([fault]) as receiver:
+        receiver.knows_v2 = True
+        with running(machine.sender(destination_json(receiver.url, V2))) as end:
+            wait_for("the refusal", lambda: machine.counts.failed)
+            end()
+    assert machine.counts.dropped == dropped
+    assert machine.counts.sent == 33 - dropped.get("http_400", 0)
+
+
 @pytest.mark.parametrize("fault", [None, Fault(415, "unsupported")])
 def test_the_newer_message_falls_back(machine: SenderMachine, fault: Fault | None) -> None:
     """To 1.0, where the receiver says 415, or 2xx without a word of what it has written; nothing is lost."""
