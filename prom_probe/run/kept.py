@@ -90,9 +90,22 @@ def maybe_begin(config: Config, argv: Sequence[str], log: Log) -> str | None:
         return None
 
 
-def begin_unkept() -> str:
-    """Make a directory for a run that is stored for its report alone. Raises OSError."""
-    return _make_unique(os.path.join(os.environ.get("TMPDIR") or "/tmp", f"prom-probe-{os.getpid()}"))
+def maybe_begin_unkept(log: Log, environ: Mapping[str, str] = os.environ) -> str | None:
+    """Make a directory for a run that is stored for its report alone.
+
+    None, and a line in the log, where that is impossible.
+    """
+    parent = environ.get("TMPDIR") or "/tmp"
+    try:
+        return _make_unique(os.path.join(parent, f"prom-probe-{os.getpid()}"))
+    except OSError as error:
+        log("error", f"there will be no report: {parent}: {error.strerror}")
+        return None
+
+
+def has_store(path: str) -> bool:
+    """Whether something could be stored in a run's directory: its disk may have been full."""
+    return os.path.exists(os.path.join(path, "format"))
 
 
 def _make_unique(path: str) -> str:

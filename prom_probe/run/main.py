@@ -109,7 +109,7 @@ def _sum_up(made: _Setup, name: str, ended: CommandExit) -> CommandExit:
     used = read_used(name, ended, shared.slots["process"])
     survivors, demo = find_survivors(os.getpid()), shared.config.gpu == "demo"
     line = summarize(name, ended, used, shared.slots[GPU], survivors=survivors, demo=demo)
-    unseen = shared.kept_run is not None and not shared.config.report
+    unseen = shared.kept_run is not None and kept.has_store(shared.kept_run) and not shared.config.report
     _print_line(f"{line} (prom-probe report @last)" if unseen else line)
     lines, exceeded = compare_with_budgets(shared.config.budget, ended, used)
     for line in lines:
@@ -150,7 +150,7 @@ def _prepare(config: Config, source: SettingsSource, argv: tuple[str, ...], inhe
             command = Command(argv, inherited, log, shared.board.note_canary)
             shared.kept_run = kept.maybe_begin(config, argv, log)
             if config.report and not shared.storage_path:
-                shared.unkept_run = kept.begin_unkept()
+                shared.unkept_run = kept.maybe_begin_unkept(log)
         load_probes()
         choose_watches(shared, command)
         shared.argv = argv

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,33 @@ def test_a_state_folder_that_cannot_be_made_costs_a_warning(tmp_path: Path) -> N
     (line,) = [line for line in done.stderr.splitlines() if "level=info" not in line and "level=" in line]
     assert "level=warn" in line and "this run is not kept: " in line and "Not a directory" in line
     assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small file system")
+def test_of_a_run_that_could_not_be_stored_no_report_is_promised(tmp_path: Path) -> None:
+    """The disk of the state folder is full."""
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)], check=True)
+    try:
+        with (small / "ballast").open("wb", buffering=0) as stream, pytest.raises(OSError, match="No space"):
+            while True:
+                stream.write(b"x" * 4096)
+        done = command(*RUN, "--", "sh", "-c", "sleep 1; exit 7", XDG_STATE_HOME=str(small))
+    finally:
+        subprocess.run(["umount", "--lazy", str(small)], check=True)
+    assert done.returncode == 7
+    assert "@last" not in done.stderr
+
+
+def test_a_report_that_cannot_be_stored_costs_the_report(tmp_path: Path) -> None:
+    """COMMAND runs and is watched."""
+    arguments = ("--run.keep=0", f"--report={tmp_path}/r.html", "--", "sh", "-c", "exit 7")
+    done = command(*RUN, *arguments, TMPDIR=str(tmp_path / "none"))
+    assert done.returncode == 7
+    assert f"there will be no report: {tmp_path}/none: No such file or directory" in done.stderr
+    assert "without being watched" not in done.stderr
+    assert "prom-probe: sh: exit status 7" in done.stderr
 
 
 def test_nothing_is_kept_where_it_is_not_wanted(state: dict[str, str], tmp_path: Path) -> None:
