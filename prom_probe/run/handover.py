@@ -21,14 +21,17 @@ def become_sidecar(config: Config, source: SettingsSource, command: tuple[str, .
     """
     blocked = block_signals()
     fd = leave(Handover(config, source, blocked, len(command)))
-    if fd is None:
-        from prom_probe.run.main import run_or_explain
+    if fd is not None:
+        restore_environment()
+        program = [sys.executable, *_options(), "-m", "prom_probe.run.main", str(fd)]
+        ours = [without_secrets(argument) for argument in sys.argv[1 : len(sys.argv) - len(command)]]
+        try:
+            os.execv(sys.executable, [*program, *ours, *command])
+        except OSError:
+            os.close(fd)  # there is no such interpreter, or there are too many arguments for one more
+    from prom_probe.run.main import run_or_explain
 
-        sys.exit(run_or_explain(config, source, command, blocked))
-    restore_environment()
-    program = [sys.executable, *_options(), "-m", "prom_probe.run.main", str(fd)]
-    ours = [without_secrets(argument) for argument in sys.argv[1 : len(sys.argv) - len(command)]]
-    os.execv(sys.executable, [*program, *ours, *command])
+    os._exit(run_or_explain(config, source, command, blocked))
 
 
 def _options() -> list[str]:

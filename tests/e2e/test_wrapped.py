@@ -185,6 +185,14 @@ def test_files_of_the_working_directory_are_no_modules_of_ours(tmp_path: Path) -
     assert done.returncode == 7, done.stderr
 
 
+def test_an_interpreter_that_cannot_be_started_again_goes_on_itself() -> None:
+    """Its file has been replaced, or COMMAND's arguments are as many as the kernel takes."""
+    argv = ["prom-probe", "run", *QUIET, "--", "sh", "-c", "exit 7"]
+    start = f"import sys; sys.executable, sys.argv = '/nonexistent', {argv}; import prom_probe.__main__ as m; m.main()"
+    done = subprocess.run([sys.executable, "-c", start], capture_output=True, text=True)
+    assert done.returncode == 7, done.stderr
+
+
 def test_the_environment_is_the_inherited_one() -> None:
     """Python's own change of LC_CTYPE in the C locale is undone."""
     for given in ({}, {"LC_CTYPE": "C"}, {"LANG": "C", "X": "y"}):
