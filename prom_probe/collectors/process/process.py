@@ -223,6 +223,7 @@ class Process:
             if self.stack:
                 self.peak_known, self.recent = False, True
                 self.executed = stat.startstack != 0
+                self.pss, self.uss, self.pss_at = -1, -1, 0.0
             self.stack = stat.startstack
             self.whole, self.image_due, self.cmdline_due = False, True, True  # it has executed another program
         if zombie != self.zombie or stat.comm != self.comm:
@@ -281,6 +282,7 @@ class Process:
         self.image = image
         self.statm_text = b""
         self.resident = self.shared = self.virtual = self.shmem = self.swap = self.peak = self.risen = 0
+        self.pss = self.uss = 0
         self.whole = self.peak_known = False
 
     def empty(self) -> None:

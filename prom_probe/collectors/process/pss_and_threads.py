@@ -8,7 +8,7 @@ from time import perf_counter
 
 from prom_probe.collectors.base import Context
 from prom_probe.collectors.odd_rows import OddRows
-from prom_probe.collectors.process.process import Process
+from prom_probe.collectors.process.process import Image, Process
 from prom_probe.sources.errors import ParseError
 from prom_probe.sources.proc_pid_schedstat import parse_proc_pid_schedstat
 from prom_probe.sources.proc_pid_smaps_rollup import parse_smaps_rollup
@@ -96,6 +96,8 @@ class Pss:
         end = perf_counter() + _PSS_S
         while self._queue:
             process = self._queue.popleft()
+            if process.image is not Image.OWN:
+                continue
             process.pss_at = now_s + self._context.pss_interval_s
             self._take(process)
             if perf_counter() >= end:

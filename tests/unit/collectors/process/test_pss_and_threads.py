@@ -48,6 +48,22 @@ def test_pss_is_read_when_asked_for_and_not_of_large_processes(machine: Machine)
     assert of(machine.collect(collector, 10), "pss_memory_bytes") == 240 << 10
 
 
+def test_pss_is_that_of_the_program_that_runs(machine: Machine) -> None:
+    """Read anew after an exec, although it is not due; not of a vforked child, which has its parent's memory."""
+    machine.proc.process(100, pss=400, resident=1000, state="D", stack=77)
+    machine.proc.process(101, 100, b"app", pss=400, resident=1000, start=200, stack=77)
+    machine.proc.process(102, 100, b"sh", pss=300, resident=990, start=200, stack=5)
+    collector = machine.make(ProcessCollector, PID, pss_interval_s=60.0, pss_max_rss_bytes=1 << 30)
+    row = machine.collect(collector)
+    assert of(row, "pss_memory_bytes") == 700 << 10
+    assert of(row, "processes_without_pss") == 0
+    machine.proc.process(101, 100, b"true", pss=30, resident=10, start=200, stack=78)
+    machine.proc.process(102, 100, b"small", pss=20, resident=10, start=200, stack=6)
+    row = machine.collect(collector)
+    assert of(row, "pss_memory_bytes") == 450 << 10
+    assert row['proctree_process_pss_memory_bytes{comm="small", pid="102", tree="job"}'] == 20 << 10
+
+
 def test_without_the_flags_there_are_no_such_series(machine: Machine) -> None:
     """PSS, USS and switches cost too much to be read unasked."""
     machine.proc.process(100)
@@ -73,7 +89,7 @@ def test_one_collection_reads_only_so_much_pss(machine: Machine, monkeypatch: py
     """With no time at all one process a collection, in turn; all of them in the end."""
     monkeypatch.setattr(costly, "_PSS_S", 0.0)
     for pid in range(100, 105):
-        machine.proc.process(pid, 100 if pid > 100 else 1, pss=100)
+        machine.proc.process(pid, 100 if pid > 100 else 1, pss=100, stack=pid)
     collector = machine.make(ProcessCollector, PID, pss_interval_s=60.0)
     assert [of(machine.collect(collector), "processes_without_pss") for _ in range(6)] == [4, 3, 2, 1, 0, 0]
 
