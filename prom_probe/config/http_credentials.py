@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from base64 import b64encode
 from typing import TYPE_CHECKING
 
@@ -64,7 +66,7 @@ def _make_context(tls: TlsConfig) -> ssl.SSLContext:
 def _state(path: str) -> tuple[int, int]:
     if not path:
         return 0, 0
-    there = os.stat(path)
+    there = _stat_file(path)
     return there.st_mtime_ns, there.st_ino
 
 
@@ -72,5 +74,14 @@ def read_secret(path: str) -> str:
     """What a file has, "" without one. Raises OSError or UnicodeDecodeError."""
     if not path:
         return ""
+    _stat_file(path)
     with open(path, encoding="utf-8") as stream:
         return stream.read().strip()
+
+
+def _stat_file(path: str) -> os.stat_result:
+    """Raises OSError for what cannot be read again and again, and may never answer: a pipe, a device."""
+    there = os.stat(path)
+    if not stat.S_ISREG(there.st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file", path)
+    return there
