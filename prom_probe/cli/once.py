@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -23,8 +24,12 @@ if TYPE_CHECKING:
     from prom_probe.collectors.base import Collector
 
 
+# As with `serve`, the other settings are accepted and not shown.
+_USED = ("watch", "interval", "collect.", "gpu", "scrape", "path.", "log.format")
+
+
 @click.command()
-@settings_flags
+@partial(settings_flags, shown=_USED)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, an object for each series.")
 def once(as_json: bool, **flags: Any) -> None:
     """Collect twice, an interval apart, print the values and what changed, and exit."""

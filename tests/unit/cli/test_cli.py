@@ -29,13 +29,15 @@ def test_help_lists_the_commands() -> None:
         assert f"\n  {command.name} " in output
 
 
-def test_run_has_a_flag_for_every_setting_and_serve_shows_those_that_it_uses() -> None:
-    """`serve` accepts the others, so that the flags of a run can be given."""
+def test_run_has_a_flag_for_every_setting_and_others_show_those_that_they_use() -> None:
+    """`serve` and `once` accept the others, so that the flags of a run can be given."""
     flags = {option.flag for option in FLAGS}
-    shown = {name: run(name, "--help").output for name in ("run", "serve")}
+    shown = {name: run(name, "--help").output for name in ("run", "serve", "once")}
     assert all(f"{flag} " in shown["run"] or f"{flag}\n" in shown["run"] for flag in flags)
     assert "--query.timeout" in shown["serve"]
     assert "--interval" not in shown["serve"]
+    assert "--watch" in shown["once"]
+    assert "--query.timeout" not in shown["once"]
     assert "needs --storage.tsdb.path" in str(run("serve", "--interval=2s").exception)
 
 
