@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pty
@@ -313,7 +314,8 @@ def test_a_port_in_use_is_one_clear_line() -> None:
     with Sidecar("--", "sleep", "1000") as sidecar:
         address = sidecar.web.removeprefix("http://")
         done = command("run", f"--web.listen-address={address}", "--", "true")
-    assert (done.returncode, done.stderr) == (1, f"prom-probe: cannot listen on {address}: Address already in use\n")
+    said = f"prom-probe: cannot listen on {address}: {os.strerror(errno.EADDRINUSE)}\n"
+    assert (done.returncode, done.stderr) == (1, said)
 
 
 def test_the_query_command_prints_a_table_and_json() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import resource
@@ -67,7 +68,8 @@ def test_a_given_port_that_is_taken_is_an_error() -> None:
     held = _taken("", 19990)
     done = command("run", "--web.listen-address=:19990", "--", "true")
     held.close()
-    assert (done.returncode, done.stderr) == (1, "prom-probe: cannot listen on :19990: Address already in use\n")
+    said = f"prom-probe: cannot listen on :19990: {os.strerror(errno.EADDRINUSE)}\n"
+    assert (done.returncode, done.stderr) == (1, said)
 
 
 def test_names_in_any_bytes(tmp_path: Path) -> None:

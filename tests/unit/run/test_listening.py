@@ -1,5 +1,6 @@
 """Listening sockets: their options, permissions, files and URLs."""
 
+import errno
 import os
 import socket
 import stat
@@ -11,6 +12,8 @@ from prom_probe.config.address import Address
 from prom_probe.config.error import ConfigError
 from prom_probe.log import Log
 from prom_probe.run.listening import close, listen, listen_somehow
+
+IN_USE = os.strerror(errno.EADDRINUSE)  # each libc has words of its own
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "", "::1"])
@@ -38,7 +41,7 @@ def test_a_unix_socket_is_private_and_its_file_is_removed(tmp_path: Path) -> Non
     listener = listen(Address("", 0, str(path)), api=True)
     assert listener.url == f"unix:{path}"
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
-    with pytest.raises(ConfigError, match=f"cannot listen on unix:{path}: Address already in use"):
+    with pytest.raises(ConfigError, match=f"cannot listen on unix:{path}: {IN_USE}"):
         listen(Address("", 0, str(path)), api=True)
     close(listener)
     assert not path.exists()
@@ -48,7 +51,7 @@ def test_a_file_that_is_not_a_socket_is_left_alone(tmp_path: Path) -> None:
     """The error is one line, and the file is still there."""
     path = tmp_path / "precious"
     path.write_text("data")
-    with pytest.raises(ConfigError, match="Address already in use"):
+    with pytest.raises(ConfigError, match=IN_USE):
         listen(Address("", 0, str(path)), api=True)
     assert path.read_text() == "data"
 
@@ -71,7 +74,7 @@ def test_a_default_address_that_is_taken_is_replaced(capfd: pytest.CaptureFixtur
         address = Address("127.0.0.1", taken.getsockname()[1], replaceable=True)
         (listener,) = listen_somehow(address, True, Log("warn"))
         assert listener.url in capfd.readouterr().err
-        with pytest.raises(ConfigError, match="Address already in use"):
+        with pytest.raises(ConfigError, match=IN_USE):
             listen_somehow(address._replace(replaceable=False), True, Log("warn"))
     close(listener)
     (listener,) = listen_somehow(address, True, Log("warn"))

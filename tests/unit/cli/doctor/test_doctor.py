@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -115,7 +116,7 @@ def test_an_address_in_use_is_told(taken: Address) -> None:
     config = Config(web_listen_address=(taken,), api_listen_address=(Address("127.0.0.1", 0),))
     used, free = service.check_addresses(config, timeout_s=0.05)
     assert used.status == "missing"
-    assert "Address already in use" in used.reason
+    assert os.strerror(errno.EADDRINUSE) in used.reason
     assert "--web.listen-address" in used.change
     assert free.status == "ok"
 

@@ -322,7 +322,7 @@ def test_what_cannot_be_set_aside_is_reported(path: Path) -> None:
     with patch.object(file_ops, "rename", refuse):
         _open(path, reports).close()
     assert [text.split(": ", 2)[2] for text in reports] == [
-        "cannot repair: Input/output error",
+        f"cannot repair: {os.strerror(errno.EIO)}",
         "ignored: its checksum is wrong",
     ]
 
@@ -439,7 +439,7 @@ def test_a_missing_parent_and_a_missing_store_are_errors(tmp_path: Path) -> None
         (errno.EACCES, "permission denied"),
         (errno.EROFS, "the file system is read-only"),
         (errno.ENOSPC, "no space left"),
-        (errno.EIO, "Input/output error"),
+        (errno.EIO, os.strerror(errno.EIO)),
     ],
 )
 def test_a_directory_that_the_system_refuses(path: Path, code: int, text: str) -> None:
