@@ -164,7 +164,7 @@ def _output_lines(collectors: Sequence[_CollectorColumns], form: Format, names: 
         group = list(same)
         family = shown[group[0][3].name][1]
         if form.whole and family.type in WITH_CREATED:
-            group = _metric_by_metric(group)
+            group = _metric_by_metric(group, family.type)
         spans += [(len(spans), len(spans) + len(group))] * len(group)
         order += [line[1] for line in group]
         head = form.head(family).encode()
@@ -174,17 +174,18 @@ def _output_lines(collectors: Sequence[_CollectorColumns], form: Format, names: 
     return _OutputLines(_taker(order), pieces, spans)
 
 
-_PARTS = (METRIC_NAME, "le", "quantile")  # the labels in which the series of one metric differ
+_PART = {"histogram": "le", "summary": "quantile"}  # the label in which the series of one metric differ
 
 
-def _metric_by_metric(lines: Sequence[_Line]) -> list[_Line]:
+def _metric_by_metric(lines: Sequence[_Line], kind: str) -> list[_Line]:
     """A family's lines with those of one metric together, at the place of the first of them.
 
     The time at which a metric was created is left out where the family has no such metric: parsers refuse it.
     """
     metrics: dict[Labels, list[_Line]] = {}
     for line in lines:
-        metrics.setdefault(tuple(pair for pair in line[4] if pair[0] not in _PARTS), []).append(line)
+        own = (METRIC_NAME,) if _is_created(line) else (METRIC_NAME, _PART.get(kind))
+        metrics.setdefault(tuple(pair for pair in line[4] if pair[0] not in own), []).append(line)
     return [line for metric in metrics.values() if not all(map(_is_created, metric)) for line in metric]
 
 

@@ -123,6 +123,8 @@ def sample(name: str, label: str, value: int) -> str:
 
 
 @example(first=TYPED, second='# TYPE h_created gauge\nh_created{x="1"} 0\n')
+@example(first=TYPED, second='# TYPE h_created gauge\nh_created{le="1"} 0\n')
+@example(first=SUMMARY, second='# TYPE s_created gauge\ns_created{quantile="0.5"} 0\n')
 @given(first=pages(), second=pages())
 @settings(max_examples=150, deadline=None)
 def test_any_two_pages_make_a_valid_one(first: str, second: str) -> None:
