@@ -11,6 +11,7 @@ from prom_probe.cli.source import Source
 from prom_probe.model.labels import METRIC_NAME
 
 _MOST_NAMES = 3
+_LEAST_PART = 4  # characters: "up" is in every "cgroup"
 
 
 def explain(source: Source, expr: str, *, utc: bool = False) -> list[str]:
@@ -30,7 +31,8 @@ def _unknown_names(expr: str, known: list[str]) -> Iterator[str]:
     for name in _names(expr):
         if name not in known:
             near = get_close_matches(name, known, n=_MOST_NAMES, cutoff=0.5)
-            near += [other for other in known if name in other and other not in near][: _MOST_NAMES - len(near)]
+            within = [other for other in known if name in other] if len(name) >= _LEAST_PART else []
+            near += [other for other in within if other not in near][: _MOST_NAMES - len(near)]
             yield f"there is no metric {name}" + (f": did you mean {' or '.join(near)}?" if near else "")
 
 

@@ -289,6 +289,8 @@ def test_json_is_the_answer_of_the_api(stored_run: str) -> None:
     [
         ("m_byte", ["there is no metric m_byte: did you mean m_bytes?"]),
         ("nothing_like_it", ["there is no metric nothing_like_it"]),
+        ("byte", ["there is no metric byte: did you mean m_bytes?"]),
+        ("b", ["there is no metric b"]),
         ("m_bytes{tree='x'}", []),
     ],
 )
