@@ -162,12 +162,18 @@ def _first(page: Chromium, pid: float) -> dict[str, Any] | None:
     return next((row for row in rows(page)[:1] if row["PID"] == str(pid)), None)
 
 
+def _first_at(page: Chromium, t: float, pid: float) -> dict[str, Any] | None:
+    """The first row after a click on a moment, as soon as the graphs stand still."""
+    settled(page)
+    page.click(*place_of(page, t))
+    settled(page)
+    return _first(page, pid)
+
+
 def test_a_click_on_a_child_of_two_seconds(page: Chromium, run: Run) -> None:
     """A place on the graph; also for who is long gone."""
     page.press("#memory-peak")  # the range stands still from here on
-    settled(page)
-    page.click(*place_of(page, run.truth["middle"]))
-    first = wait_for("the child", lambda: _first(page, run.truth["shard"]))
+    first = wait_for("the child", lambda: _first_at(page, run.truth["middle"], run.truth["shard"]))
     assert first["name"] == "shard-1"
     assert SHARD_MIB <= mebibytes(first["Memory"]) < SHARD_MIB * 1.4
     assert abs(moment(page) - run.truth["middle"]) < 3
@@ -176,9 +182,7 @@ def test_a_click_on_a_child_of_two_seconds(page: Chromium, run: Run) -> None:
 def test_who_had_just_ended_or_was_to_come(page: Chromium, run: Run) -> None:
     """Three seconds later: the child is in the table, marked, with its peak."""
     page.press("#memory-peak")
-    settled(page)
-    page.click(*place_of(page, run.truth["middle"]))
-    wait_for("the child", lambda: _first(page, run.truth["shard"]))
+    wait_for("the child", lambda: _first_at(page, run.truth["middle"], run.truth["shard"]))
     for _ in range(3):
         page.key("ArrowRight")
     gone = wait_for(

@@ -125,6 +125,12 @@ def test_a_pods_end_is_flushed() -> None:
         assert samples[-1][0] == samples[-2][0] + 1
 
 
+def workers(sidecar: Sidecar, names: list[str]) -> list[int]:
+    """Their PIDs; none unless all of them run."""
+    pids = [sidecar.worker(name) for name in names]
+    return pids if all(pids) else []
+
+
 @pytest.mark.parametrize("victims", [["remote_write"], ["remote_write", "aggregator"]])
 def test_the_end_is_flushed_by_a_sender_that_was_dead(victims: list[str], tmp_path: Path) -> None:
     """Killed again and again, it is waiting for its next start when COMMAND ends."""
@@ -133,10 +139,10 @@ def test_the_end_is_flushed_by_a_sender_that_was_dead(victims: list[str], tmp_pa
         with Sidecar("--", "sleep", "1000", flags=flags) as sidecar:
             wait_for("the first", lambda: receiver.of("proctree_processes"))
             for _ in range(3):
-                wait_for("the workers", lambda: all(sidecar.worker(name) for name in victims))
-                for name in victims:
-                    os.kill(sidecar.worker(name), signal.SIGKILL)
-                wait_for("its end", lambda: not any(sidecar.worker(name) for name in victims))
+                pids = wait_for("the workers", partial(workers, sidecar, victims))
+                for pid in pids:
+                    os.kill(pid, signal.SIGKILL)
+                wait_for("their end", lambda pids=pids: not set(pids) & set(children(sidecar.process.pid)))  # type: ignore[misc]
             sidecar.process.terminate()
             assert sidecar.wait() == -signal.SIGTERM
         (samples,) = receiver.of("proctree_processes").values()

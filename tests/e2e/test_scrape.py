@@ -557,7 +557,7 @@ def test_once_reads_targets_too() -> None:
     """Their series, and by how much their counters grew."""
     peer = Peer(*(sized(b"# TYPE n_total counter\nn_total %d\n" % n) for n in (1, 2, 100)))
     try:
-        done = command("once", f"--scrape=app={peer.url}", "--interval=100ms", "--json")
+        done = command("once", f"--scrape=app={peer.url}", "--interval=2s", "--json")
         assert done.returncode == 0, done.stderr
         found = {row["name"]: row for row in json.loads(done.stdout) if row["labels"].get("job") == "app"}
         assert found["up"]["value"] == 1

@@ -132,7 +132,7 @@ def only_one_protocol(version: str, sent: Sent) -> None:
 
 def falls_back(sent: Sent) -> None:
     """1.0, with its headers, of what was not taken as 2.0, and of what has come since; nothing is lost."""
-    must(sent[0].headers["Content-Type"] == TYPE_V2, "2.0 first")
+    must(len(sent) > 1 and sent[0].headers["Content-Type"] == TYPE_V2, "2.0 first, and more after it")
     must(all(raw.headers["Content-Type"] == "application/x-protobuf" for raw in sent[1:]), "1.0 after that")
     first, second = (dict(read_request(raw.method, raw.headers, raw.body).series) for raw in sent[:2])
     again = {labels: second.get(labels, [])[: len(samples)] for labels, samples in first.items()}

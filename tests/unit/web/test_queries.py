@@ -21,6 +21,7 @@ from prom_probe.model.matcher import Matcher
 from prom_probe.model.regex import RegexTimeout
 from prom_probe.promql.limits import QueryLimits
 from prom_probe.web.api.estimate import is_small
+from prom_probe.web.http.limits import HttpLimits
 from tests.support.waiting import DEADLINE_S
 from tests.support.web_harness import NOW_MS, Client, FakeStore, Site, request, serving, stored, wait_for
 
@@ -252,7 +253,8 @@ def test_a_large_answer_comes_in_pieces() -> None:
 def test_slow_readers_of_streams_block_nobody() -> None:
     """What they do not read is not made; meanwhile others get their turn."""
     store = WideStore(40_000)
-    with serving(store, limits=QueryLimits(max_concurrency=1, timeout_s=60)) as site:
+    patient = HttpLimits(stall_s=600)
+    with serving(store, http=patient, limits=QueryLimits(max_concurrency=1, timeout_s=600)) as site:
         clients = [Client(site.address, receive_bytes=4096) for _ in range(3)]
         for client in clients:
             client.send(request(SERIES))
