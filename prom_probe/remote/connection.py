@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import select
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -13,9 +12,9 @@ from urllib.parse import unquote
 import httptools
 
 from prom_probe import __version__
+from prom_probe.client_connection import HostConnector, has_spoken, is_readable
 from prom_probe.config.http_credentials import ClientTls, authorization_header, basic_header
 from prom_probe.config.remote_write import Destination
-from prom_probe.host_connector import HostConnector
 
 _URL = re.compile(
     r"(?P<scheme>https?)://(?:(?P<user>[^/?#@]*)@)?(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:/?#]+))(?::(?P<port>[0-9]+))?"
@@ -126,7 +125,7 @@ class ReceiverConnection:
             head = self._head(headers, len(body))
         except (OSError, ValueError) as error:
             raise SendError(_reason(error), sent=False) from None
-        if self._sock is not None and (self._monotonic() - self._used_s > _IDLE_S or _has_spoken(self._sock)):
+        if self._sock is not None and (self._monotonic() - self._used_s > _IDLE_S or has_spoken(self._sock)):
             self.close()
         kept, repeated = self._sock is not None, False
         while True:
@@ -202,7 +201,7 @@ class ReceiverConnection:
         try:
             sock.sendall(data)
         except (BrokenPipeError, ConnectionResetError):
-            if not _readable(sock):
+            if not is_readable(sock):
                 raise
 
     def _read(self, sock: socket.socket, reader: _AnswerReader, deadline_s: float) -> None:
@@ -289,29 +288,6 @@ class _AnswerReader:
         elif not self.complete:
             self.complete = True
             self.keep = self._parser.should_keep_alive()
-
-
-def _readable(sock: socket.socket) -> bool:
-    """Whether something has come, or the other end is closed."""
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
-    return bool(poll.poll(0))
-
-
-def _has_spoken(sock: socket.socket) -> bool:
-    """Whether a receiver has closed a kept connection, or said something: not an answer to what comes next."""
-    if not _readable(sock) or not hasattr(sock, "pending"):
-        return _readable(sock)
-    import ssl  # it is an SSLSocket: what has come need not be data
-
-    try:
-        sock.settimeout(0)
-        sock.recv(1)
-    except ssl.SSLWantReadError:
-        return False
-    except OSError:
-        pass
-    return True
 
 
 def _decompressed(body: bytes) -> bytes:

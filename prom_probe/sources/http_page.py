@@ -13,7 +13,7 @@ from urllib.parse import urljoin
 
 import httptools
 
-from prom_probe.host_connector import HostConnector
+from prom_probe.client_connection import HostConnector, has_spoken
 
 if TYPE_CHECKING:
     import ssl
@@ -152,7 +152,7 @@ class HttpPage:
     def _ask(self, endpoint: Endpoint, deadline_s: float, *, redirected: bool) -> _Answer:
         """Send a request and read the whole answer; if the peer has closed the kept connection, on a new one."""
         while True:
-            kept = self._sock is not None and self._peer == endpoint[:4]
+            kept = self._sock is not None and self._peer == endpoint[:4] and not has_spoken(self._sock)
             answer = _Answer(self._max_bytes)
             try:
                 if not kept:
@@ -300,7 +300,12 @@ class _Answer:
             self._head_bytes += len(data)
             if self._head_bytes > _HEAD_BYTES + _CHUNK_BYTES:
                 raise PageError("size", "the headers have no end")
-        self._parser.feed_data(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            if not self.complete:
+                raise
+            self.keep = False  # something came behind the whole answer
 
     def body(self) -> bytes:
         if self._gzip is not None and not self._gzip.eof:
@@ -311,6 +316,10 @@ class _Answer:
     def ends_with_connection(self) -> bool:
         """Whether the end of the connection is the end of the body, as it has no length and no chunks."""
         return self._in_body and "content-length" not in self.headers and "transfer-encoding" not in self.headers
+
+    def on_message_begin(self) -> None:
+        if self.complete:
+            raise PageError("http", "a second answer to one request")
 
     def on_status(self, status: bytes) -> None:
         self.phrase += status.decode("ascii", "replace")

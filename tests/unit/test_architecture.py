@@ -16,8 +16,8 @@ PACKAGE = ROOT / "prom_probe"
 # ARCHITECTURE.md has the same table. A room may always import itself. "*" is everything.
 MAY_IMPORT = {
     "model": "",
-    "host_connector": "",
-    "sources": "host_connector",
+    "client_connection": "",
+    "sources": "client_connection",
     "config": "model",
     "line_writer": "",
     "log": "line_writer model",
@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "exposition": "model",
     "collectors": "model sources",
     "probe": "collectors config model ring sources worker_threads",
-    "remote": "config host_connector log model ring threads tsdb worker_threads",
+    "remote": "config client_connection log model ring threads tsdb worker_threads",
     "web": "exposition history log model promql remote threads tsdb",
     "aggregate": "config history log model promql remote ring threads tsdb web",
     "run": "*",

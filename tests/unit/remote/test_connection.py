@@ -9,7 +9,8 @@ import struct
 import threading
 import time
 import zlib
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -248,35 +249,62 @@ def test_a_unix_socket_that_comes_back(tmp_path: Path) -> None:
     to.close()
 
 
-@pytest.mark.parametrize("notified", [False, True])
-def test_the_end_of_tls(notified: bool, tmp_path: Path) -> None:
-    """With and without close_notify: a body without length ends there, and the next request goes over a new one."""
-    Authority(tmp_path).issue("server")
+@contextmanager
+def tls_peer(folder: Path, talk: Callable[[ssl.SSLSocket], None]) -> Iterator[ReceiverConnection]:
+    """A connection to a peer that has one connection after the other, over TLS."""
+    Authority(folder).issue("server")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "server.crt", tmp_path / "server.key")
-    answers = [b"HTTP/1.1 400 Bad Request\r\n\r\nwrong", NEXT]
-
+    context.load_cert_chain(folder / "server.crt", folder / "server.key")
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
-        for answer in answers:
-            raw, _ = listener.accept()
-            sock = context.wrap_socket(raw, server_side=True)
-            sock.recv(65536)
-            sock.sendall(answer)
-            if notified:
-                with suppress(OSError):  # the client does not say that it has seen it
-                    sock.unwrap()
-            sock.close()
+        while True:
+            try:
+                raw, _ = listener.accept()
+            except OSError:
+                return
+            with context.wrap_socket(raw, server_side=True) as sock:
+                talk(sock)
 
     threading.Thread(target=serve, daemon=True).start()
-    ca = f', "tls_config": {{"ca_file": "{tmp_path}/ca.crt"}}'
+    ca = f', "tls_config": {{"ca_file": "{folder}/ca.crt"}}'
     to = connection(f"https://localhost:{listener.getsockname()[1]}/w", ca)
-    first = post(to)
-    assert (first.status, first.words) == (400, "wrong")
-    assert post(to).words == "next"
+    yield to
     to.close()
     listener.close()
+
+
+@pytest.mark.parametrize("notified", [False, True])
+def test_the_end_of_tls(notified: bool, tmp_path: Path) -> None:
+    """With and without close_notify: a body without length ends there, and the next request goes over a new one."""
+    answers = [b"HTTP/1.1 400 Bad Request\r\n\r\nwrong", NEXT]
+
+    def talk(sock: ssl.SSLSocket) -> None:
+        sock.recv(65536)
+        sock.sendall(answers.pop(0))
+        if notified:
+            with suppress(OSError):  # the client does not say that it has seen it
+                sock.unwrap()
+
+    with tls_peer(tmp_path, talk) as to:
+        first = post(to)
+        assert (first.status, first.words) == (400, "wrong")
+        assert post(to).words == "next"
+
+
+def test_a_tls_connection_is_kept(tmp_path: Path) -> None:
+    """What TLS itself says between two answers is not taken for one, and a late 408 is not either."""
+    connections: list[int] = []
+
+    def talk(sock: ssl.SSLSocket) -> None:
+        connections.append(0)
+        while sock.recv(65536):
+            connections[-1] += 1
+            sock.sendall(NEXT + b"HTTP/1.1 408 Request Timeout\r\n\r\n" * (sum(connections) == 3))
+
+    with tls_peer(tmp_path, talk) as to:
+        assert [post(to).words for _ in range(5)] == ["next"] * 5
+    assert connections == [3, 2]
 
 
 def test_a_secret_with_a_line_break(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -12,6 +13,7 @@ import pytest
 
 from prom_probe.sources.http_page import Endpoint, HttpPage, Page, PageAccess, PageError, check_redirect, parse_endpoint
 from tests.support.http_peer import Answer, Peer
+from tests.support.waiting import DEADLINE_S
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
 MAX = 1000
@@ -149,6 +151,27 @@ def test_a_connection_is_kept_and_replaced_when_it_has_ended(peer: Callable[...,
     head = one.requests[0].decode().split("\r\n")
     assert head[0] == "GET /metrics?a=b HTTP/1.1"
     assert {"Accept: x", "X-Prometheus-Scrape-Timeout-Seconds: 10", f"Host: {one.url.split('/')[2]}"} <= set(head)
+
+
+def test_what_nobody_asked_for_is_no_page(peer: Callable[..., Peer]) -> None:
+    """Some servers say 408 on a connection that nobody uses: behind the page, or later."""
+    answered, spoken = threading.Event(), threading.Event()
+    idle = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 2\r\n\r\nno"
+
+    def later(sock: socket.socket, request: bytes) -> None:
+        sock.sendall(sized(b"2"))
+        assert answered.wait(DEADLINE_S)
+        sock.sendall(idle)
+        spoken.set()
+        sock.recv(1)
+
+    one = peer(sized(b"1") + idle, later, sized(b"3") + b"junk")
+    with closing(HttpPage(parse_endpoint(one.url), {}, MAX)) as page:
+        assert [page.read(10).body for _ in range(2)] == [b"1", b"2"]
+        answered.set()
+        assert spoken.wait(DEADLINE_S)
+        assert [page.read(10).body for _ in range(2)] == [b"3", b"3"]
+    assert one.connections == 4
 
 
 def test_redirects_are_followed(peer: Callable[..., Peer]) -> None:

@@ -1,7 +1,8 @@
-"""Connects to a host by its name within a deadline, whatever its name server and its addresses do."""
+"""An HTTP client's connection: made within a deadline, and whether it is still good when it was kept."""
 
 from __future__ import annotations
 
+import select
 import socket
 import threading
 import time
@@ -16,7 +17,10 @@ _NAME_CHARS = 100
 
 
 class HostConnector:
-    """Not thread-safe. The monotonic clock is that of the deadlines."""
+    """Connects to hosts by their names, whatever name servers and addresses do. Not thread-safe.
+
+    The monotonic clock is that of the deadlines.
+    """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic, look_up: _LookUp = socket.getaddrinfo) -> None:
         self._monotonic = monotonic
@@ -107,3 +111,26 @@ class _Lookup(threading.Thread):
 
 def _addresses(found: list[Any]) -> list[_Address]:
     return [(family, address) for family, _, _, _, address in found]
+
+
+def is_readable(sock: socket.socket) -> bool:
+    """Whether something has come, or the other end is closed."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def has_spoken(sock: socket.socket) -> bool:
+    """Whether the peer has closed a kept connection, or has said something that is no answer to what is asked next."""
+    if not is_readable(sock) or not hasattr(sock, "pending"):
+        return is_readable(sock)
+    import ssl  # it is an SSLSocket: what has come need not be data
+
+    try:
+        sock.settimeout(0)
+        sock.recv(1)
+    except ssl.SSLWantReadError:
+        return False
+    except OSError:
+        pass
+    return True

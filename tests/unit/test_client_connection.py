@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from prom_probe.host_connector import HostConnector
+from prom_probe.client_connection import HostConnector
 from tests.support.waiting import DEADLINE_S, wait_for
 
 SHORT_S = 0.3
