@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from struct import pack
 from typing import TYPE_CHECKING
 
@@ -130,6 +130,12 @@ class AppendedHeadView:
         if slot is None or slot >= len(self._counts) or not self._counts[slot]:
             return None
         return self._buffers.times[slot][: self._counts[slot]].tobytes()
+
+    def lifetimes(self, refs: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+        for place, ref in enumerate(refs):
+            slot = self._buffers.slots.get(ref, len(self._counts))
+            if slot < len(self._counts) and self._counts[slot]:
+                yield place, 0, self._counts[slot]
 
     def bounds(self, timeline: bytes) -> tuple[int, int]:
         times = memoryview(timeline).cast("q")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import count
 from mmap import mmap
@@ -52,6 +52,7 @@ class Block:
         "_heights",
         "_records",
         "_timeline_of",
+        "_windows",
         "columns",
         "data",
         "maxt",
@@ -85,9 +86,10 @@ class Block:
         self.samples = samples
         self.since = since
         self.seen = seen
-        self.size = footprint(len(data) + 8 * len(refs)) + _BLOCK_COST
+        self.size = footprint(len(data) + 8 * len(refs)) + 4 * len(refs) + _BLOCK_COST  # with `_windows`
         self.uid = next(_uids)
         self._bounds = array("q")  # of each timeline that was asked for, once any was
+        self._windows: NDArray[np.uint16] | None = None  # of the columns, once any was asked for
 
     def _tables(self) -> tuple[int, int, int]:
         """The offsets of the heights, of the columns' timelines and of the records."""
@@ -181,6 +183,21 @@ class Block:
         else:
             places = map(self.place, refs)
         return [None if place is None else self.timeline_of(place) for place in places]
+
+    def lifetimes(self, refs: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+        if self._windows is None:
+            from prom_probe.tsdb.encoding import block_columns
+
+            self._windows = block_columns.windows(self)
+        windows = self._windows
+        if len(refs) > _FEW:
+            from prom_probe.tsdb.encoding import block_columns
+
+            found, there = block_columns.find(self.refs, refs)
+            start, end = windows[:, found[there]].tolist()
+            return zip(there.nonzero()[0].tolist(), start, end, strict=True)
+        places = ((number, self.place(ref)) for number, ref in enumerate(refs))
+        return ((number, *windows[:, place].tolist()) for number, place in places if place is not None)
 
     def bounds(self, timeline: int) -> tuple[int, int]:
         if self.timelines == 1:

@@ -126,6 +126,13 @@ class RowHeadView:
     def timelines_of(self, refs: Sequence[int]) -> Sequence[int | None]:
         return [0 if any(mapping.places(ref) for _, mapping in self._mappings) else None for ref in refs]
 
+    def lifetimes(self, refs: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+        found = list(sections(self._mappings, self._count))
+        for place, ref in enumerate(refs):
+            own = [(start, end) for start, end, mapping in found if mapping.places(ref)]
+            if own:
+                yield place, own[0][0], own[-1][1]
+
     def bounds(self, timeline: int) -> tuple[int, int]:
         return self.mint, self.maxt
 

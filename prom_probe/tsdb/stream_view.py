@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 # Series of several timelines form a group if they have samples enough for at least this part of it.
 _FILLED = 0.75
+_SHORT = 256  # rows: up to that, room in a table costs less than a group of its own
 
 
 class Piece(Protocol):
@@ -36,6 +38,12 @@ class Piece(Protocol):
 
     def timelines_of(self, refs: Sequence[int]) -> Sequence[Any | None]:
         """The key of each series' timeline; None for a series without samples in here."""
+
+    def lifetimes(self, refs: Sequence[int]) -> Iterable[tuple[int, int, int]]:
+        """(place in `refs`, start, end) of each series that has samples in here, all of them in rows [start, end).
+
+        Of a piece with one timeline; `refs` ascend.
+        """
 
     def bounds(self, timeline: Any) -> tuple[int, int]:
         """Its first and last timestamp, ms."""
@@ -194,25 +202,45 @@ class StreamView:
 
 
 def _lifetimes(spans: Sequence[_RowSpan], members: Sequence[IndexedSeries]) -> list[Bucket]:
-    """The `members` of a stream with one timeline, by the pieces in which they are.
+    """The `members` of a stream with one timeline, by their first rows in `spans` and their last ones.
 
-    Their rows go from their first piece to their last one, and on to the row after that, in which they are absent:
-    so a series takes time and counts for limits only while it lasts.
+    After the last one comes the row in which they are absent: so a series takes time and counts for limits only while
+    it lasts.
     """
     refs = [series.ref for series in members]
-    first, last = [-1] * len(refs), [-1] * len(refs)
+    first: dict[int, tuple[int, int]] = {}  # by place in `members`: the span and its row
+    last: dict[int, tuple[int, int]] = {}
     for number, span in enumerate(spans):
-        for place, timeline in enumerate(span.part.piece.timelines_of(refs)):
-            if timeline is not None:
-                last[place] = number
-                if first[place] < 0:
-                    first[place] = number
-    found: dict[tuple[int, int], list[IndexedSeries]] = {}
-    for series, lifetime in zip(members, zip(first, last, strict=True), strict=True):
-        if lifetime[0] >= 0:
-            found.setdefault(lifetime, []).append(series)
-    after = [span._replace(hi=span.lo + 1) for span in spans]
-    return [([*spans[begin : end + 1], *after[end + 1 : end + 2]], some) for (begin, end), some in found.items()]
+        for place, start, end in span.part.piece.lifetimes(refs):
+            start, end = max(start, span.lo), min(end, span.hi)
+            if start < end:
+                first.setdefault(place, (number, start))
+                last[place] = number, end
+    found: dict[tuple[int, int, int, int], list[IndexedSeries]] = {}
+    for place, begin in sorted(first.items()):
+        found.setdefault((*begin, *last[place]), []).append(members[place])
+    return [(_rows_between(spans, *lifetime), some) for lifetime, some in found.items()]
+
+
+def _rows_between(spans: Sequence[_RowSpan], begin: int, start: int, end: int, stop: int) -> list[_RowSpan]:
+    """From row `start` of span `begin` to row `stop` of span `end`, excluded, and the row that follows."""
+    rows = list(spans[begin : end + 1])
+    if stop < rows[-1].hi:
+        rows[-1] = rows[-1]._replace(hi=stop + 1)
+    else:
+        rows += [span._replace(hi=span.lo + 1) for span in spans[end + 1 : end + 2]]
+    rows[0] = rows[0]._replace(lo=start)
+    return rows
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Buckets with so many `series` and at most `tallest` rows; the first one has `first` rows."""
+
+    buckets: list[Bucket]
+    series: int
+    first: int
+    tallest: int
 
 
 def _alike(buckets: Sequence[Bucket], batch: int, values: int) -> Iterator[list[Bucket]]:
@@ -220,22 +248,23 @@ def _alike(buckets: Sequence[Bucket], batch: int, values: int) -> Iterator[list[
 
     In their order, so that the next query finds the same ones together in the decode cache.
     """
-    begun: list[tuple[int, list[Bucket]]] = []
+    begun: list[_Batch] = []
     for bucket in buckets:
-        rows = _rows(bucket)
-        for place, (first, some) in enumerate(begun):
-            if _FILLED * max(first, rows) <= min(first, rows):
-                members = sum(len(members) for _, members in some) + len(bucket[1])
-                if members <= batch and members * max(map(_rows, (bucket, *some))) <= values:
-                    some.append(bucket)
+        rows, series = _rows(bucket), len(bucket[1])
+        for place, one in enumerate(begun):
+            if max(one.first, rows) <= _SHORT or _FILLED * max(one.first, rows) <= min(one.first, rows):
+                tallest = max(one.tallest, rows)
+                if one.series + series <= batch and (one.series + series) * tallest <= values:
+                    one.buckets.append(bucket)
+                    one.series, one.tallest = one.series + series, tallest
                     break
-                yield begun.pop(place)[1]
-                begun.append((rows, [bucket]))
+                yield begun.pop(place).buckets
+                begun.append(_Batch([bucket], series, rows, rows))
                 break
         else:
-            begun.append((rows, [bucket]))
-    for _, some in begun:
-        yield some
+            begun.append(_Batch([bucket], series, rows, rows))
+    for one in begun:
+        yield one.buckets
 
 
 def _height(bucket: Bucket, batch: int, values: int | None) -> int:

@@ -12,15 +12,17 @@ from numpy.typing import NDArray
 from prom_probe.model.picking import pick
 from prom_probe.model.sample import STALE_BITS
 from prom_probe.tsdb.encoding import record
-from prom_probe.tsdb.encoding.column import check
+from prom_probe.tsdb.encoding.column import check, decode_numbers
 from prom_probe.tsdb.encoding.forms import FORMS
 from prom_probe.tsdb.encoding.grouped_sums import WIDEST, GroupedSums, added_up, integers
 from prom_probe.tsdb.encoding.record import FORM, RISING, SPARSE, Record
 from prom_probe.tsdb.encoding.record_headers import RecordHeaders, read_headers
 from prom_probe.tsdb.encoding.unsigned import unsigned, unsigned_of_all
 
-# Up to this many columns are decoded one by one, and completely: calls take longer than their arithmetic.
-_FEW = 4
+# Up to so many columns of up to so many rows are decoded faster one by one and without numpy.
+_FEW, _SHORT = 4, 64
+
+_LITTLE = 1024  # values: up to that, they are kept decoded, since calls take longer than their arithmetic
 
 _RowIndex: TypeAlias = slice | NDArray[np.int64]
 
@@ -99,6 +101,22 @@ class _ColumnGroup:
         self.end = end
         self.content = content
 
+    @property
+    def nbytes(self) -> int:
+        return self.content.nbytes + 300
+
+    def dense(self, lo: int, hi: int) -> bool:
+        """Whether all columns are present in rows [lo, hi)."""
+        return self.start <= lo and hi <= self.end
+
+    def present(self, lo: NDArray[np.int64], hi: NDArray[np.int64]) -> bool:
+        """Whether each column is present in rows [lo[i], hi[i])."""
+        return int(lo.min()) >= self.start and int(hi.max()) <= self.end
+
+    def at(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The values of rows, [k] or [columns, k], in which the columns are present."""
+        return self.content.at(index - self.start if self.start else index)
+
     def write(self, lo: int, hi: int, out: NDArray[np.uint64]) -> None:
         """Write rows [lo, hi) into `out`."""
         first, last = max(lo, self.start), min(hi, self.end)
@@ -110,21 +128,54 @@ class _ColumnGroup:
             out[self.where, first - lo : last - lo] = self.content.values(first - self.start, last - self.start)
 
 
+class _ShortColumns:
+    """Columns that are present in a few rows each: column i has `bits[i]` from row `start[i]` to `end[i]`."""
+
+    def __init__(self, where: Sequence[int], start: Sequence[int], words: Sequence[array[int]]) -> None:
+        self.where: _RowIndex = np.array(where)
+        self._start = np.array(start)
+        lengths = np.array(list(map(len, words)))
+        self._end = self._start + lengths
+        self._bits = np.full((len(words), int(lengths.max())), STALE_BITS, np.uint64)
+        self._bits[np.arange(self._bits.shape[1]) < lengths[:, np.newaxis]] = np.frombuffer(b"".join(words), np.uint64)
+
+    @property
+    def nbytes(self) -> int:
+        return self._bits.nbytes + 3 * self._start.nbytes + 500
+
+    def dense(self, lo: int, hi: int) -> bool:
+        return int(self._start.max()) <= lo and hi <= int(self._end.min())
+
+    def present(self, lo: NDArray[np.int64], hi: NDArray[np.int64]) -> bool:
+        return bool((self._start <= lo).all() and (hi <= self._end).all())
+
+    def at(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
+        here = index - self._start[:, np.newaxis]
+        found: NDArray[np.float64] = pick(self._bits.view(np.float64), here.clip(0, self._bits.shape[1] - 1))
+        return found
+
+    def write(self, lo: int, hi: int, out: NDArray[np.uint64]) -> None:
+        rows = self._start[:, np.newaxis] + np.arange(-lo, self._bits.shape[1] - lo)
+        inside = (rows >= 0) & (rows < np.minimum(self._end, hi)[:, np.newaxis] - lo)
+        found = np.full((len(rows), hi - lo), STALE_BITS, np.uint64)
+        found[np.nonzero(inside)[0], rows[inside]] = self._bits[inside]
+        out[self.where] = found
+
+
 class BlockColumns:
     """Some columns of a block, of which any rows can be read, any number of times."""
 
     def __init__(
         self,
-        groups: Sequence[_ColumnGroup],
+        groups: Sequence[_ColumnGroup | _ShortColumns],
         absent: Sequence[int],
         gaps: Sequence[tuple[int, int, int]],
         series: int,
         rising: bool,
     ) -> None:
         self._groups = groups
-        self._in_order = len(groups) == 1 and isinstance(
-            groups[0].where, slice
-        )  # in all columns, unless some are absent
+        # Of the only group, with all columns unless some are absent.
+        self._alone = groups[0] if len(groups) == 1 and isinstance(groups[0].where, slice) else None
         self._absent = absent
         self._gaps = gaps
         self._ends: tuple[int, int, NDArray[np.float64]] | None = None
@@ -135,16 +186,16 @@ class BlockColumns:
         """Whether all columns are present in rows [lo, hi)."""
         return (
             not self._absent
-            and all(group.start <= lo and hi <= group.end for group in self._groups)
+            and all(group.dense(lo, hi) for group in self._groups)
             and not any(start < hi and lo < end for _, start, end in self._gaps)
         )
 
     def bits(self, lo: int, hi: int) -> NDArray[np.uint64] | None:
         """Rows [lo, hi), if all columns are present in them and decoded; else None."""
-        if not self._in_order or not isinstance(self._groups[0].content, _Values):
+        group = self._alone
+        if not isinstance(group, _ColumnGroup) or not isinstance(group.content, _Values):
             return None
-        start = self._groups[0].start
-        found = self._groups[0].content.values(lo - start, hi - start)
+        found = group.content.values(lo - group.start, hi - group.start)
         return found if found.shape == (self._series, hi - lo) else None
 
     def write(self, lo: int, hi: int, out: NDArray[np.uint64]) -> None:
@@ -161,22 +212,17 @@ class BlockColumns:
         """Whether column i is present in rows [lo[i], hi[i])."""
         return (
             not self._absent
-            and all(
-                int(lo[group.where].min()) >= group.start and int(hi[group.where].max()) <= group.end
-                for group in self._groups
-            )
+            and all(group.present(lo[group.where], hi[group.where]) for group in self._groups)
             and not any(start < hi[row] and lo[row] < end for row, start, end in self._gaps)
         )
 
     def at(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
         """The values of rows, [k] or [series, k], in which these columns are present."""
-        if self._in_order:
-            content, start = self._groups[0].content, self._groups[0].start
-            return content.at(index - start if start else index)
+        if self._alone is not None:
+            return self._alone.at(index)
         out = np.empty((self._series, index.shape[-1]))
         for group in self._groups:
-            some = index if index.ndim == 1 else index[group.where]
-            out[group.where] = group.content.at(some - group.start if group.start else some)
+            out[group.where] = group.at(index if index.ndim == 1 else index[group.where])
         return out
 
     def rows(self, lo: int, hi: int) -> ColumnRows:
@@ -193,7 +239,7 @@ class BlockColumns:
     @property
     def nbytes(self) -> int:
         edges = 16 * self._series + 300
-        groups = sum(group.content.nbytes + 300 for group in self._groups)
+        groups = sum(group.nbytes for group in self._groups)
         return groups + edges + 100 * len(self._gaps) + 8 * len(self._absent)
 
 
@@ -230,30 +276,22 @@ def load(block: EncodedBlock, refs: Sequence[int]) -> tuple[BlockColumns, int]:
 
     Raises BlockError if one is damaged.
     """
-    columns = (_load_few if len(refs) <= _FEW else _load_many)(block, refs)
+    columns = _load_one(block, refs[0]) if len(refs) == 1 else _load_many(block, refs)
     return columns, columns.nbytes + 8 * len(refs)
 
 
-def _load_few(block: EncodedBlock, refs: Sequence[int]) -> BlockColumns:
-    """Decode column by column."""
-    groups: list[_ColumnGroup] = []
-    absent: list[int] = []
-    gaps: list[tuple[int, int, int]] = []
-    rising = True
-    for row, ref in enumerate(refs):
-        place = block.place(ref)
-        if place is None:
-            absent.append(row)
-            continue
-        one, height = block.column(place), block.rows(block.timeline_of(place))
-        start, end = record.window(one, height)
-        if start == end:
-            absent.append(row)
-            continue
-        rising = rising and one.rising
-        gaps += [(row, *gap) for gap in record.gaps(one.flips, height)]
-        groups.append(_ColumnGroup(slice(row, row + 1), start, end, _Values(_finished(one, end - start))))
-    return BlockColumns(groups, absent, gaps, len(refs), rising)
+def _load_one(block: EncodedBlock, ref: int) -> BlockColumns:
+    """Decode a column completely: what is read of a single series is little, so calls count for more than memory."""
+    place = block.place(ref)
+    if place is None:
+        return BlockColumns([], [0], [], 1, True)
+    one, height = block.column(place), block.rows(block.timeline_of(place))
+    start, end = record.window(one, height)
+    if start == end:
+        return BlockColumns([], [0], [], 1, True)
+    gaps = [(0, *gap) for gap in record.gaps(one.flips, height)]
+    group = _ColumnGroup(slice(0, 1), start, end, _Values(_finished(one, end - start)))
+    return BlockColumns([group], [], gaps, 1, one.rising)
 
 
 def _finished(one: Record, rows: int) -> NDArray[np.uint64]:
@@ -268,48 +306,82 @@ def _finished(one: Record, rows: int) -> NDArray[np.uint64]:
 
 def _load_many(block: EncodedBlock, refs: Sequence[int]) -> BlockColumns:
     """Decode columns of one form, width and span of rows together."""
-    found, there = _places(block.refs, refs)
+    found, there = find(block.refs, refs)
     if not there.any():
         return BlockColumns([], list(range(len(refs))), [], len(refs), True)
     rows = np.flatnonzero(there)
     headers = read_headers(*block.column_records(), found[rows])
     heights = block.heights(found[rows])
-    windows = np.stack((np.zeros_like(heights), heights))
     gaps: list[tuple[int, int, int]] = []
     for number, flips in headers.flips.items():
-        height = int(heights[number])
-        windows[:, number] = record.window_of(flips, height)
         if len(flips) > 2:
-            gaps += [(int(rows[number]), *gap) for gap in record.gaps(flips, height)]
-    start, end = windows
+            gaps += [(int(rows[number]), *gap) for gap in record.gaps(flips, int(heights[number]))]
+    start, end = _windows(headers, heights)
     present = start < end
     coding = headers.flags & SPARSE
     alike = headers.flags & FORM | headers.planes << 2 | start << 8 | end << 24
     # Within a group, columns of one coding are neighbours.
     order = np.argsort(alike << 10 | coding << 4 | headers.detail, kind="stable")
     order = order[present[order]]
-    groups = []
+    groups: list[_ColumnGroup | _ShortColumns] = []
+    short: list[int] = []
     for index in np.split(order, np.flatnonzero(np.diff(alike[order])) + 1) if len(order) else ():
         first, last = int(start[index[0]]), int(end[index[0]])
-        groups.append(_ColumnGroup(_where(rows[index]), first, last, _content(headers.some(index), last - first)))
+        if len(index) <= _FEW and last - first <= _SHORT:
+            short += index.tolist()
+        else:
+            groups.append(_ColumnGroup(_where(rows[index]), first, last, _content(headers.some(index), last - first)))
+    if short:
+        groups.append(_short(block, rows[short].tolist(), found[rows[short]].tolist(), heights[short].tolist()))
     rising = bool((headers.flags[present] & RISING).all())
     absent = [*np.flatnonzero(~there).tolist(), *rows[~present].tolist()]
     return BlockColumns(groups, absent, gaps, len(refs), rising)
 
 
+def _short(block: EncodedBlock, where: Sequence[int], places: Sequence[int], heights: Sequence[int]) -> _ShortColumns:
+    """Decode columns of a few rows (_SHORT)."""
+    starts, words = [], []
+    for place, height in zip(places, heights, strict=True):
+        one = block.column(place)
+        start, end = record.window(one, height)
+        check(one.form, one.exponent)
+        starts.append(start)
+        words.append(FORMS[one.form].words(decode_numbers(one, end - start), one.exponent))
+    return _ShortColumns(where, starts, words)
+
+
 def places(columns: array[int] | memoryview, refs: Sequence[int]) -> list[int | None]:
     """The column of each series; None if there is none."""
-    found, there = _places(columns, refs)
+    found, there = find(columns, refs)
     return [place if hit else None for place, hit in zip(found.tolist(), there.tolist(), strict=True)]
 
 
-def _places(columns: array[int] | memoryview, refs: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def find(columns: array[int] | memoryview, refs: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Where each series' column would be, and whether there is one."""
     table, wanted = np.frombuffer(columns, np.int64), np.array(refs, np.int64)
     found = table.searchsorted(wanted)
     there = found < len(table)
     there[there] = table[found[there]] == wanted[there]
     return found, there
+
+
+def _windows(headers: RecordHeaders, heights: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The rows of each record from its first present one to its last one: [start and end, records]."""
+    windows = np.stack((np.zeros_like(heights), heights))
+    for number, flips in headers.flips.items():
+        windows[:, number] = record.window_of(flips, int(heights[number]))
+    return windows
+
+
+def windows(block: EncodedBlock) -> NDArray[np.uint16]:
+    """All columns' rows from the first present one to the last one: [start and end, columns].
+
+    Raises BlockError if one is damaged.
+    """
+    places = np.arange(len(block.refs))
+    if not len(places):
+        return np.zeros((2, 0), np.uint16)
+    return _windows(read_headers(*block.column_records(), places), block.heights(places)).astype(np.uint16)
 
 
 def load_times(block: EncodedBlock, timeline: int) -> tuple[NDArray[np.int64], int]:
@@ -333,9 +405,9 @@ def _content(headers: RecordHeaders, rows: int) -> _Numbers | _Values:
     """The content of columns of one form and width."""
     check(_form(headers), int(headers.exponent.max()))
     planes = int(headers.planes[0])
-    constant, many = not planes and not headers.bias.any(), len(headers) > _FEW
+    constant = not planes and not headers.bias.any()
     deltas = unsigned_of_all(headers, 1 if constant else rows)
-    if many and not constant and planes <= WIDEST:
+    if not constant and planes <= WIDEST and deltas.size > _LITTLE:
         return _Numbers(headers, GroupedSums(headers, deltas))
     numbers = integers(headers, deltas)
     return _Values(FORMS[_form(headers)].vector(numbers, headers.exponent).view(np.uint64))

@@ -5,6 +5,7 @@ import random
 from array import array
 from collections.abc import Callable
 from itertools import accumulate
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from prom_probe.model.sample import STALE_BITS
 from prom_probe.tsdb.block import HEADER, Block, BlockWriter
 from prom_probe.tsdb.cache import Cache
-from prom_probe.tsdb.encoding import column, deltas, packing, record
+from prom_probe.tsdb.encoding import block_columns, column, deltas, packing, record
 from prom_probe.tsdb.encoding.forms import BITS, DECIMAL, FORMS
 from prom_probe.tsdb.encoding.record import DEFLATED, PACKED, SPARSE, STORED, BlockError, Record
 
@@ -52,8 +53,21 @@ def _block(columns: list[list[int]], times: list[int] | None = None) -> Block:
 _ALIKE = _block([_words([float((i * k) // 3) for i in range(30)]) for k in (1, 2, 5, 70, 3000, 10**9, 10**14)])
 
 
+# How columns are kept: as few values are, or as many (_SHORT and _LITTLE).
+_KEPT = ((64, 1024), (0, 1024), (0, 0))
+
+
 def _read(block: Block, refs: list[int], lo: int, hi: int) -> list[list[int]]:
     """Rows [lo, hi) of these series, decoded with numpy."""
+    found = []
+    for short, little in _KEPT:
+        with patch.multiple(block_columns, _SHORT=short, _LITTLE=little):
+            found.append(_read_once(block, refs, lo, hi))
+    assert found[1:] == found[:-1]
+    return found[0]
+
+
+def _read_once(block: Block, refs: list[int], lo: int, hi: int) -> list[list[int]]:
     out = np.empty((len(refs), hi - lo), np.uint64)
     rows = block.part(refs, lo, hi, Cache(1 << 20))
     rows.write(out)
@@ -216,11 +230,14 @@ def _assert_alike(block: Block, refs: list[int]) -> None:
         each: object = [block.words(place).tolist() for place in refs]
     except BlockError:
         each = "damaged"
-    try:
-        at_once: object = _read_bits(block, refs, block.rows(0))
-    except BlockError:
-        at_once = "damaged"
-    assert each == at_once
+    at_once: object
+    for short, little in _KEPT:
+        try:
+            with patch.multiple(block_columns, _SHORT=short, _LITTLE=little):
+                at_once = _read_bits(block, refs, block.rows(0))
+        except BlockError:
+            at_once = "damaged"
+        assert each == at_once
 
 
 @given(st.data(), st.integers(1, 40))
@@ -304,6 +321,29 @@ def test_the_ends_of_one_range_are_not_those_of_another() -> None:
     for lo, hi in ((0, 50), (10, 20), (10, 21), (0, 50)):
         ends = block.part(range(8), lo, hi, cache).ends()
         assert ends.tolist() == [[k * lo, k * (hi - 1)] for k in range(8)]
+
+
+def test_short_columns_among_long_ones() -> None:
+    """Each lasts for a few rows of its own; read side by side, in parts, by their windows, and with the long ones."""
+    source = random.Random(6)
+    columns, windows = [], []
+    for number in range(40):
+        start, rows = (source.randrange(280), source.randrange(1, 21)) if number % 8 else (0, 300)
+        values = _words([source.randrange(1 << 20) / (1, 100, 3)[number % 3] for _ in range(rows)])
+        columns.append([STALE_BITS] * start + values + [STALE_BITS] * (300 - start - rows))
+        windows.append((number, start, start + rows))
+    block = _block(columns)
+    refs = list(range(40))
+    assert list(block.lifetimes(refs)) == windows
+    assert list(block.lifetimes([1, 3, 99])) == [(0, *windows[1][1:]), (1, *windows[3][1:])]
+    for lo, hi in ((0, 300), (100, 101), (37, 222)):
+        assert _read(block, refs, lo, hi) == [line[lo:hi] for line in columns]
+    start, end = np.array([window[1:] for window in windows]).T
+    part = block.part(refs, 0, 300, Cache(1 << 20))
+    assert part.present(start, end)
+    assert not part.present(start, end + (end < 300))
+    found = part.at(np.stack((start, end - 1), axis=1)).view(np.uint64).tolist()
+    assert found == [[columns[i][start], columns[i][end - 1]] for i, start, end in windows]
 
 
 def test_a_block_without_columns_keeps_its_timestamps() -> None:

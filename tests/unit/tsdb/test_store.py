@@ -297,6 +297,26 @@ def test_a_snapshot_is_the_same_until_something_is_appended() -> None:
     assert len(set(map(id, shots))) == len(shots)
 
 
+@pytest.mark.parametrize("sealed", [False, True])
+def test_a_series_counts_while_it_lasts(sealed: bool) -> None:
+    """Series of a few rows each, one after the other, beside one that lasts; heads know when columns changed."""
+    lives = [range(16 * i, 16 * i + i % 7 + 1) for i in range(32)]
+    store = Store()
+    for beat in range(512):
+        i = beat // 16
+        store.announce("c", i, 0, [local("lasts"), local(i)])
+        store.append_row("c", i, 1000 * beat, row([beat, beat if beat in lives[i] else None]))
+    if sealed:
+        drain(store)
+    brief = sum(len(life) + 1 for life in lives) if sealed else 32 * (16 + 1) - 1
+    assert store.snapshot().count(*ALWAYS, []) == (33, 512 + brief)
+    found = samples_of(store.snapshot(), 165_000, 403_000)
+    assert len(found) == 16 and store.snapshot().count(165_000, 403_000, [])[0] == 17 - sealed
+    for i, life in enumerate(lives):
+        within = [(1000 * beat, bits(beat)) for beat in life if 165 <= beat <= 403]
+        assert found.get(local(i).labels, []) == within
+
+
 def test_newest_belongs_to_its_layout() -> None:
     """Announcing another layout does not rename the columns of the newest row."""
     store = filled([(1000, [1.0, 2.0])], gauges(2))
