@@ -2,6 +2,7 @@
 
 import os
 
+from prom_probe.sources.descriptors import read_once
 from prom_probe.sources.errors import ParseError
 from prom_probe.sources.text import number
 
@@ -18,6 +19,14 @@ IO_NOW, IO_MS, WEIGHTED_IO_MS = 8, 9, 10
 def list_block_devices(sysfs: str) -> list[str]:
     """Names of whole devices, not partitions; a / in a name is written as a !. Raises OSError."""
     return os.listdir(f"{sysfs}/block")
+
+
+def is_hidden(sysfs: str, name: str) -> bool:
+    """Whether the device is one of the paths to another one, which counts the same again (NVMe multipath)."""
+    try:
+        return read_once(f"{sysfs}/block/{name}/hidden").strip() == b"1"
+    except OSError:
+        return False  # a kernel that has no such devices
 
 
 def read_device_name(sysfs: str, number: str) -> str | None:

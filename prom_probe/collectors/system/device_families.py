@@ -61,7 +61,7 @@ def _disk(name: str, unit: str, help: str, *, type: MetricType = "counter", plat
         labels="device",
         source="/sys/block/DEVICE/stat",
         definition="As the kernel counts it for the whole device; partitions, loop, RAM and removable "
-        "devices are left out, and devices that were never used.",
+        "devices are left out, hidden ones (paths of NVMe multipath), and devices that were never used.",
         platforms=platforms,
     )
 

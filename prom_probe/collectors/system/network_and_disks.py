@@ -6,7 +6,7 @@ from prom_probe.collectors.system import device_families as families
 from prom_probe.collectors.system.devices import Devices, choose_devices
 from prom_probe.collectors.system.section import FileSection, Host, Section
 from prom_probe.model.sample import STALE
-from prom_probe.sources.block_stat import list_block_devices, parse_block_stat
+from prom_probe.sources.block_stat import is_hidden, list_block_devices, parse_block_stat
 from prom_probe.sources.descriptors import KeptFile, read_once, read_records
 from prom_probe.sources.errors import ParseError
 from prom_probe.sources.proc_net_dev import parse_proc_net_dev
@@ -91,7 +91,8 @@ class Disk(Section):
     def _list(self) -> None:
         """Find the devices that have been used."""
         names = sorted(name for name in list_block_devices(self._sysfs) if not name.startswith(_NO_DISKS))
-        used = [name for name in names if name in self._files or self._was_used(name)]
+        seen = [name for name in names if not is_hidden(self._sysfs, name)]
+        used = [name for name in seen if name in self._files or self._was_used(name)]
         chosen = choose_devices(used, lambda name: os.path.exists(f"{self._sysfs}/block/{name}/device"))
         for name in self._files.keys() - chosen:
             self._forget(name)

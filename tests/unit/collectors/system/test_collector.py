@@ -235,6 +235,17 @@ def test_a_disk_begins_with_its_first_use_and_ends_when_it_is_unplugged(host: Pa
     assert series not in collect(collector)
 
 
+def test_a_path_to_a_disk_is_not_counted_beside_it(host: Path) -> None:
+    """NVMe multipath (elastic/beats#30480 has a list): the kernel calls the paths hidden."""
+    for name, hidden in (("nvme9n1", "0"), ("nvme9c0n1", "1")):
+        (host / "sys/block" / name).mkdir()
+        (host / "sys/block" / name / "stat").write_text("212 0 11832 16 0 0 0 0 0 76 0\n")
+        (host / "sys/block" / name / "hidden").write_text(f"{hidden}\n")
+    row = collect(make(host))
+    assert row['system_disk_reads_completed_total{device="nvme9n1"}'] == 212
+    assert not any("nvme9c0n1" in series for series in row)
+
+
 def test_an_odd_reading_of_a_disk_costs_that_reading(host: Path) -> None:
     """And a count of requests below zero costs that count."""
     collector = make(host, descriptors=Descriptors(0))
