@@ -62,15 +62,20 @@ def _post_reload(api: str) -> bytes:
 def test_a_run_shows_none(given_by: str, peers: tuple[Peer, Peer], tmp_path: Path) -> None:
     """Pages, log, answers to a reload, command lines of all processes; the target gets user and token."""
     targets, file = _targets(peers), tmp_path / "c.yml"
+    receiver = f"http://user:{PLANTED}@127.0.0.1:1/write?token={PLANTED}"
     lines = "".join(f"  - {target!r}\n" for target in targets)
-    file.write_text(f"scrape:\n{lines}" if given_by == "file" else "interval: 200ms\n")
+    in_file = f"remote-write.url: [{receiver!r}]\nscrape:\n{lines}"
+    file.write_text(in_file if given_by == "file" else "interval: 200ms\n")
     flags = [f"--config.file={file}", "--web.enable-lifecycle", "--interval.scrape=200ms", "--log.level=debug"]
+    flags += ["--remote-write.interval=200ms", "--remote-write.flush-timeout=100ms"]
     if given_by == "flags":
         flags += [part for target in targets[:3] for part in ("--scrape", target)]
-        flags += [f"--scrape={target}" for target in targets[3:]]
-    env = {"PROM_PROBE_SCRAPE": ",".join(targets)} if given_by == "variable" else {}
+        flags += [f"--scrape={target}" for target in targets[3:]] + [f"--remote-write.url={receiver}"]
+    variables = {"PROM_PROBE_SCRAPE": ",".join(targets), "PROM_PROBE_REMOTE_WRITE_URL": receiver}
+    env = variables if given_by == "variable" else {}
     with Sidecar(flags=flags, env=env) as sidecar:
-        wait_for("failures", lambda: "down" in sidecar.stderr and "redirect to nowhere" in sidecar.stderr)
+        words = ("down", "redirect to nowhere", "remote write to")
+        wait_for("failures", lambda: all(each in sidecar.stderr for each in words))
         seen = {path: sidecar.get(path)[1] for path in PATHS}
         assert b"<secret>@" in seen["/api/v1/status/flags"]
         pids = [sidecar.process.pid, *children(sidecar.process.pid)]
