@@ -37,7 +37,7 @@ LATENCY_BOUNDS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 
 class CollectorState:
     """What the aggregator knows about one collector."""
 
-    __slots__ = ("alive", "duration", "held", "last_ms", "last_s", "overruns", "runs", "success")
+    __slots__ = ("alive", "duration", "fault", "held", "last_ms", "last_s", "overruns", "runs", "success")
 
     def __init__(self, name: str, meter: Meter) -> None:
         self.runs = meter.cell(own.COLLECTOR_RUNS.family, collector=name)
@@ -50,6 +50,7 @@ class CollectorState:
         self.last_s = 0.0
         self.last_ms = 0
         self.alive = False
+        self.fault = ""
 
     def _cells(self) -> tuple[Cell | RareCell, ...]:
         return self.runs, self.success, self.duration, self.overruns
@@ -122,6 +123,11 @@ class Aggregator:
         """Whether any collector's samples arrive."""
         return any(state.alive for state in self._collectors.values())
 
+    def fault_of(self, collector: str) -> str:
+        """Why the collector's last failure came about; "" where none is known."""
+        state = self._collectors.get(collector)
+        return "" if state is None else state.fault
+
     def drain(self) -> None:
         """Store all that waits in the rings. Frames that cannot be decoded are counted and skipped."""
         for name, ring in self.rings.items():
@@ -163,6 +169,9 @@ class Aggregator:
             state.overruns.add(frame.count)
         elif frame.kind == "failed":
             state.success.set(0)
+            state.fault = frame.text
+        elif frame.kind == "down":
+            state.fault = frame.text
 
     def _state(self, collector: str) -> CollectorState:
         state = self._collectors.get(collector)

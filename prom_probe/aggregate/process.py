@@ -110,6 +110,7 @@ async def aggregate(inputs: AggregatorInputs) -> None:
         reloads,
         reload_bell=inputs.reload_bell,
         page_url=find_page_url(inputs.sockets, security),
+        fault_of=aggregator.fault_of,
     )
     app = make_app(config, store, history, meter, about, log, security)
     server = Server(app, HttpLimits().fitted(len(inputs.sockets), free_descriptors()), security)

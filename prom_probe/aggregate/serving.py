@@ -86,6 +86,7 @@ def make_about(
     *,
     reload_bell: Doorbell | None = None,
     page_url: str = "",
+    fault_of: Callable[[str], str] = lambda collector: "",
 ) -> About:
     """What the status pages show. `started_s` is monotonic, `config` returns the settings in force."""
 
@@ -105,6 +106,7 @@ def make_about(
         flags=lambda: shown_settings(config()),
         config_yaml=lambda: "".join(f"{key}: {value!r}\n" for key, value in shown_settings(config()).items()),
         targets=lambda: _served_targets(config()),
+        fault_of=fault_of,
         reload_succeeded=lambda: reloads is None or reloads.successful,
         reload=request_reload if reloads is not None and config().web_enable_lifecycle else None,
         storage_retention=retention,

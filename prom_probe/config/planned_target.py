@@ -59,6 +59,7 @@ def plan_targets(config: Config) -> tuple[PlannedTarget, ...]:
     for job in config.scrape_configs:
         if any(target.name == job.job_name for target in config.scrape):
             raise ValueError(f"--scrape and a job of scrape_configs are both called {job.job_name!r}")
+        _timing(job.job_name, job.scrape_interval, job.scrape_timeout, interval_s)
         for group in job.static_configs:
             planned += [_of_job(job, address, group.labels, interval_s) for address in group.targets]
     if len(planned) > _MAX_TARGETS:
@@ -94,14 +95,10 @@ def _of_flag(target: ScrapeTarget, interval_s: float) -> PlannedTarget:
 
 def _of_job(job: ScrapeConfig, address: str, given: Mapping[str, str], interval_s: float) -> PlannedTarget:
     """A target of static_configs; the labels `given` with it may say how it is scraped."""
-    written = given.get(INTERVAL, job.scrape_interval)
-    interval_s = parse_duration(written) if written else interval_s
-    written = given.get(TIMEOUT, job.scrape_timeout)
-    timeout_s = parse_duration(written) if written else _default_timeout_s(interval_s)
     labels = {"job": job.job_name, "instance": address} | {k: v for k, v in given.items() if not k.startswith("__")}
     name = f"{job.job_name}/{labels['instance']}"
-    if timeout_s > interval_s:
-        raise ValueError(f"{name}: scrape_timeout is longer than scrape_interval")
+    written = given.get(INTERVAL, job.scrape_interval), given.get(TIMEOUT, job.scrape_timeout)
+    interval_s, timeout_s = _timing(name, *written, interval_s)
     scheme = given.get(SCHEME, job.scheme)
     port = "" if _PORT.search(address) else f":{_PORTS[scheme]}"
     query = {key: [value.reveal() for value in values] for key, values in job.params.items()}
@@ -109,6 +106,15 @@ def _of_job(job: ScrapeConfig, address: str, given: Mapping[str, str], interval_
     mark = "?" if query else ""
     url = f"{scheme}://{address}{port}{given.get(PATH, job.metrics_path)}{mark}{urlencode(query, doseq=True)}"
     return PlannedTarget(name, job.job_name, labels, Secret(url), None, interval_s, timeout_s, job)
+
+
+def _timing(name: str, interval: str, timeout: str, default_s: float) -> tuple[float, float]:
+    """How often to scrape and how long a scrape may take, in seconds. Raises ValueError if it may outlast that."""
+    interval_s = parse_duration(interval) if interval else default_s
+    timeout_s = parse_duration(timeout) if timeout else _default_timeout_s(interval_s)
+    if timeout_s > interval_s:
+        raise ValueError(f"{name}: scrape_timeout is longer than scrape_interval")
+    return interval_s, timeout_s
 
 
 def _default_timeout_s(interval_s: float) -> float:

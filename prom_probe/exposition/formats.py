@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from prom_probe.model.family import Family
 from prom_probe.model.labels import METRIC_NAME, Labels, escape_value
-from prom_probe.model.written_names import CREATED, ENDINGS
+from prom_probe.model.written_names import CREATED, ENDINGS, created_metric
 
 _LEGACY_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LEGACY_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -212,7 +212,7 @@ def headings(form: Format, families: Iterable[Family]) -> dict[str, tuple[str, F
         return True
 
     ordered = sorted(families, key=lambda family: (family.type in ("counter", "info"), family.name))
-    created = [one for one in ordered if form.whole and one.type == "gauge" and one.name.endswith(CREATED)]
+    created = [one for one in ordered if form.whole and created_metric(one)]
     for family in ordered:
         if family not in created and not take(family.name, family) and family.type not in ENDINGS:
             take(family.name, untyped(family))

@@ -15,7 +15,7 @@ from prom_probe.model.family import Column, Family
 from prom_probe.model.labels import METRIC_NAME, Labels, label_value
 from prom_probe.model.sample import STALE, is_stale
 from prom_probe.model.series import Newest
-from prom_probe.model.written_names import CREATED
+from prom_probe.model.written_names import created_metric, metric_labels
 
 _encode = msgspec.json.Encoder().encode
 
@@ -164,7 +164,7 @@ def _output_lines(collectors: Sequence[_CollectorColumns], form: Format, names: 
         group = list(same)
         family = shown[group[0][3].name][1]
         if form.whole and family.type in WITH_CREATED:
-            group = _metric_by_metric(group, family.type)
+            group = _metric_by_metric(group)
         spans += [(len(spans), len(spans) + len(group))] * len(group)
         order += [line[1] for line in group]
         head = form.head(family).encode()
@@ -174,23 +174,15 @@ def _output_lines(collectors: Sequence[_CollectorColumns], form: Format, names: 
     return _OutputLines(_taker(order), pieces, spans)
 
 
-_PART = {"histogram": "le", "summary": "quantile"}  # the label in which the series of one metric differ
-
-
-def _metric_by_metric(lines: Sequence[_Line], kind: str) -> list[_Line]:
+def _metric_by_metric(lines: Sequence[_Line]) -> list[_Line]:
     """A family's lines with those of one metric together, at the place of the first of them.
 
     The time at which a metric was created is left out where the family has no such metric: parsers refuse it.
     """
     metrics: dict[Labels, list[_Line]] = {}
     for line in lines:
-        own = (METRIC_NAME,) if _is_created(line) else (METRIC_NAME, _PART.get(kind))
-        metrics.setdefault(tuple(pair for pair in line[4] if pair[0] not in own), []).append(line)
-    return [line for metric in metrics.values() if not all(map(_is_created, metric)) for line in metric]
-
-
-def _is_created(line: _Line) -> bool:
-    return line[3].type == "gauge" and line[3].name.endswith(CREATED)
+        metrics.setdefault(metric_labels(line[3], line[4]), []).append(line)
+    return [line for lines in metrics.values() if not all(created_metric(line[3]) for line in lines) for line in lines]
 
 
 def _taker(indices: Sequence[int]) -> Callable[[Sequence[float]], Sequence[float]]:

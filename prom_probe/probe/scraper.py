@@ -17,7 +17,7 @@ from prom_probe.config.http_credentials import ClientTls, authorization_header, 
 from prom_probe.config.planned_target import PlannedTarget, plan_targets
 from prom_probe.model.relabel import Relabeller
 from prom_probe.probe.loop import Probe
-from prom_probe.ring.codec import encode_stamped
+from prom_probe.ring.codec import Event, encode, encode_stamped
 from prom_probe.ring.doorbell import Doorbell
 from prom_probe.ring.producer import Producer
 from prom_probe.ring.slot import Slot
@@ -85,17 +85,24 @@ def make_target(config: Config, planned: PlannedTarget) -> Target:
 def make_collectors(
     config: Config, log: Callable[[str, str], None], producer: Producer | None = None
 ) -> list[ScrapeCollector]:
-    """A collector for each target. Samples with timestamps of their own go to `producer`."""
+    """A collector for each target. Samples with timestamps of their own, and failures, go to `producer`."""
     exposed = Exposed(config.scrape_expose)
     collectors = []
     for planned in plan_targets(config):
-        stamped = StampedChannel(planned.collector, producer).send if producer is not None else _forget
-        source = make_source(config, planned)
-        collectors.append(ScrapeCollector(make_target(config, planned), source, exposed, log, stamped))
+        name = planned.collector
+        collector = ScrapeCollector(
+            make_target(config, planned),
+            make_source(config, planned),
+            exposed,
+            log,
+            stamped=_forget if producer is None else StampedChannel(name, producer).send,
+            fault=_forget if producer is None else FaultChannel(name, producer).send,
+        )
+        collectors.append(collector)
     return collectors
 
 
-def _forget(samples: Sequence[StampedSample]) -> None: ...
+def _forget(told: object) -> None: ...
 
 
 class StampedChannel:
@@ -115,6 +122,21 @@ class StampedChannel:
         self._sent = frozenset(samples)
         for payload in encode_stamped(self._collector, new, self._producer.max_payload):
             self._producer.push(payload)
+
+
+class FaultChannel:
+    """Says why one target's scrapes fail: once, until they fail for another reason."""
+
+    def __init__(self, collector: str, producer: Producer) -> None:
+        self._collector = collector
+        self._producer = producer
+        self._told: tuple[int, str] | None = None
+
+    def send(self, text: str) -> None:
+        told = self._producer.generation, text
+        event = Event(self._collector, time.time_ns() // 1_000_000, "down", text=text)
+        if told != self._told and self._producer.push(encode(event)):
+            self._told = told
 
 
 class SharedProducer(Producer):

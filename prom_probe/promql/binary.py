@@ -137,13 +137,13 @@ def _matched(ev: Evaluation, node: Binary, lhs: Vector, rhs: Vector) -> Vector:
     signatures = many_signatures[pairs[:, 0]]
     if not matching.group:
         _check_single(there, signatures, ev.query.budget)
-    filters = node.op in COMPARISONS and not node.returns_bool
-    drops_name = node.op not in COMPARISONS or (node.returns_bool and not ev.query.keeps_names)
+    drops_later = node.returns_bool and ev.query.keeps_names
+    drops_name = node.op not in COMPARISONS or (node.returns_bool and not drops_later)
     labels = [_result_labels(many.labels[i], one.labels[j], matching, drops_name=drops_name) for i, j in pairs.tolist()]
     if matching.group:
         _check_distinct(there, signatures, labels, ev.query.budget)
-    drop = [many.drop[i] if filters else not drops_name for i in pairs[:, 0].tolist()]
-    return merged(Vector(labels, found, kept, drop), ev.query.budget)
+    # As in Prometheus, a filter gives back the name that its left side was to lose.
+    return merged(Vector(labels, found, kept, [drops_later] * len(labels)), ev.query.budget)
 
 
 def _filled(ev: Evaluation, matching: Matching, many: Vector, one: Vector) -> tuple[Vector, Vector]:

@@ -73,11 +73,14 @@ class Batch(msgspec.Struct, frozen=True, array_like=True, tag=_TAG | 2):
 
 
 class Event(msgspec.Struct, frozen=True, array_like=True, tag=_TAG | 3):
-    """Something that happened to a collector; `count` says how often (the number of beats that it overran, say)."""
+    """Something that happened to a collector; `count` says how often (the number of beats that it overran, say).
+
+    "down": what it reads could not be read, for the reason in `text`, and its row says so.
+    """
 
     collector: str
     t_ms: int
-    kind: Literal["started", "overran", "failed"]
+    kind: Literal["started", "overran", "failed", "down"]
     count: int = 1
     text: str = ""
 

@@ -77,6 +77,7 @@ class About:
     config_yaml: Callable[[], str] = str  # without secrets
     flags: Callable[[], Mapping[str, str]] = dict
     targets: Callable[[], Mapping[str, ServedTarget]] = dict  # by collector
+    fault_of: Callable[[str], str] = lambda collector: ""  # why its newest failure came about
     reload_succeeded: Callable[[], bool] = lambda: True
     reload: Callable[[], Future[str]] | None = None  # starts one; gives its error, "" for none. None: not allowed
     storage_retention: Callable[[], str] = str  # "6h or 32MiB"

@@ -180,6 +180,25 @@ SEQUENCES: dict[str, list[Answer]] = {
         page('b{x="a\\\\b\\"c\\nd\\te", y="}{ ,=# 1"} 1\nc{x="ü€😀"} 2\nd:e_ 3'),
         page('b{x="a\\\\b\\"c\\nd\\te", y="}{ ,=# 1"} 5\nc{x="ü€😀"} 6 7\nd:e_ 8'),
     ],
+    "line breaks": [
+        page('b{x="1\n2"} 1\nc{x="\n\n",y="a\\"\nb\n"} 2\n# HELP c a "\n# TYPE c gauge\nd{x="\n# HELP d"} 3\n'),
+        page('b{x="1\n2"} 4\nc{x="\n\n",y="a\\"\nb\n"} 5\n# HELP c a "\n# TYPE c gauge\nd{x="\n# HELP d"} 6\n'),
+        page('b 1\nc{x="1\\\n2"} 2\n'),
+        page('b 1\nc{x="1\n# HELP c"\n} 2\n'),
+        page('b 1\nc{x="1\nb{x="2"} 2\n'),
+        page('b 1\nc{x="1"} 2\nd{x="\n'),
+    ],
+    "bytes": [
+        Answer(b'# HELP b x\n# g\xe9n\xe9r\xe9\n \t#\xff\nb{x="\xc3\xa9"} 1\n'),
+        Answer(b"b 1\n#\xff"),
+        Answer(b"# HELP b \xff\nb 1\n"),
+        Answer(b'b 1\nc{x="\xff"} 2\n'),
+        Answer(b"b 1\nc\xff 2\n"),
+        Answer(b"b \xff\n"),
+        page("# HELP b a\x00b\nb 1\nc 2\n"),
+        page('b{x="\x00"} 1\nc 2\n'),
+        page("b 1\nc 2 3\x00\n"),
+    ],
     "failures": [
         page(GOOD),
         Answer(GOOD.encode(), status=500),
@@ -467,6 +486,11 @@ def test_bad_targets_cost_their_own_samples_only() -> None:
             assert sidecar.value('min_over_time(up{job="good"}[1m])') == 1
             assert sidecar.metric("prom_probe_worker_restarts_total", worker="scrape") == 0
             assert sidecar.stderr.count("cannot be scraped") == len(BAD)
+            active = json.loads(sidecar.get("/api/v1/targets")[1])["data"]["activeTargets"]
+            told = {target["scrapePool"]: target["lastError"] for target in active}
+            assert told["good"] == "" and told["half"] == "line 2: neither a sample nor a comment: 'b_to'"
+            for name in BAD:
+                assert told[name] and f"cannot be scraped: {told[name]}" in sidecar.stderr.replace("\\", ""), name
     finally:
         for peer in (good, *bad.values()):
             peer.close()

@@ -11,8 +11,10 @@ from prom_probe.collectors.scrape.families import FAILURES, REASONS, REPORT, UNE
 from prom_probe.collectors.scrape.page import ExpositionPage, PageCount, PageLimits, PageSeries, StampedSample
 from prom_probe.collectors.scrape.target_labels import TargetLabels
 from prom_probe.model.family import Column, column
+from prom_probe.model.labels import Labels
 from prom_probe.model.layout import Layout
 from prom_probe.model.sample import STALE
+from prom_probe.model.written_names import created_metric, metric_labels, metric_name
 from prom_probe.sources.http_page import Page, PageError
 
 # What Prometheus 3 asks for, without its protocol buffers.
@@ -56,7 +58,7 @@ class ScrapeCollector:
     """See `Collector`. The page's series are local, except those that `exposed` chooses.
 
     A failed scrape ends all of the target's series; a series that the page no longer has ends at once. Samples with
-    timestamps that count go to `stamped`: a row has one timestamp, the scrape's.
+    timestamps that count go to `stamped`: a row has one timestamp, the scrape's. Why a scrape failed goes to `fault`.
     """
 
     def __init__(
@@ -65,7 +67,9 @@ class ScrapeCollector:
         source: PageSource,
         exposed: Exposed,
         log: Callable[[str, str], None],
+        *,
         stamped: Callable[[Sequence[StampedSample]], None] = lambda samples: None,
+        fault: Callable[[str], None] = lambda text: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = collector_name(target.name)
@@ -74,12 +78,14 @@ class ScrapeCollector:
         self._exposed = exposed
         self._log = log
         self._stamped = stamped
+        self._fault = fault
         self._monotonic = monotonic
         self._page = ExpositionPage(target.limits, target.labels.finish, honor_timestamps=target.honor_timestamps)
         self._failures = dict.fromkeys(REASONS, 0)
         self._up: bool | None = None
         self._versions = (-1, -1)  # the page's epoch and the version of `exposed` that the layout was made for
         self._unexposed = 0
+        self._alone = 0  # times of creation that OpenMetrics leaves out
         self._own = [
             *(Column(one.family, target.labels.report(one.family.name), False) for one in REPORT),
             *(column(FAILURES.family, target=target.name, reason=reason) for reason in REASONS),
@@ -103,6 +109,7 @@ class ScrapeCollector:
             failure, count = str(error), PageCount(error.samples, error.kept, error.added)
             self._failures[error.reason] += 1
         if failure:
+            self._fault(failure)
             row = self.layout.row
             row[self._first :] = array("d", [STALE]) * (len(row) - self._first)
         else:
@@ -113,7 +120,7 @@ class ScrapeCollector:
                 self._stamped(self._page.stamped)
         self._log_change(failure)
         report = (float(not failure), self._monotonic() - started_s, *count)
-        self.layout.row[: self._first] = array("d", [*report, *self._failures.values(), self._unexposed])
+        self.layout.row[: self._first] = array("d", [*report, *self._failures.values(), self._unexposed + self._alone])
 
     def _update_layout(self) -> None:
         """Give the page's new series their columns, or all of them new ones."""
@@ -126,6 +133,7 @@ class ScrapeCollector:
         known = len(self.layout.columns) - self._first
         if known < len(self._page.series):
             self.layout.add([self._column(series) for series in self._page.series[known:]])
+            self._alone = _count_created_alone(self.layout.columns[self._first :])
 
     def _column(self, series: PageSeries) -> Column:
         if not self._exposed.wants(series):
@@ -152,6 +160,18 @@ class ScrapeCollector:
 
     def close(self) -> None:
         self._source.close()
+
+
+def _count_created_alone(columns: Sequence[Column]) -> int:
+    """How many exposed series tell when a metric was created that is not exposed itself, though its family is."""
+    metrics: dict[str, set[Labels]] = {}
+    created = []
+    for family, labels in ((one.family, metric_labels(one.family, one.shown)) for one in columns if one.exposed):
+        if name := created_metric(family):
+            created.append((name, labels))
+        elif name := metric_name(family):
+            metrics.setdefault(name, set()).add(labels)
+    return sum(name in metrics and labels not in metrics[name] for name, labels in created)
 
 
 def is_openmetrics(page: Page) -> bool:

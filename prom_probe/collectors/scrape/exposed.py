@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 from prom_probe.collectors.scrape.page import PageSeries
 from prom_probe.model.family import Family
 from prom_probe.model.labels import METRIC_NAME, Labels, label_value
-from prom_probe.model.written_names import CREATED, ENDINGS, underscored, written_names
+from prom_probe.model.written_names import CREATED, ENDINGS, created_metric, underscored, written_names
 
 # Prefixes of our own metrics: another program's metric that has one could be mistaken for ours.
 _OURS = ("proctree_", "cgroup_", "system_", "gpu_", "prom_probe_")
@@ -100,7 +100,7 @@ def _kind(family: Family) -> str:
     """What may not share a name with another kind."""
     if family.type in ENDINGS:
         return family.type
-    return "created" if family.type == "gauge" and family.name.endswith(CREATED) else "plain"
+    return "created" if created_metric(family) else "plain"
 
 
 def _created(family: Family) -> dict[str, _Owner]:

@@ -44,6 +44,7 @@ UNEXPOSED = define("prom_probe_target_unexposed_series", "gauge", "",
     source="the scrape worker",
     definition="Series that --scrape.expose matches and whose name begins as our own metrics do, or belongs to another "
     "family, in the text format, in OpenMetrics or where UTF-8 names are escaped; those with labels that begin with "
-    "`__`; parts of histograms and summaries that have no valid `le` or `quantile`.", platforms="all")
+    "`__`; parts of histograms and summaries that have no valid `le` or `quantile`; an `x_created` beside metrics "
+    "`x` of which none has its labels.", platforms="all")
 
 DEFINITIONS: tuple[Definition, ...] = (FAILURES, UNEXPOSED)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from prom_probe.model.family import MetricType
 
-_QUOTED = r'"[^"\\\n]*(?:\\.[^"\\\n]*)*"'
+_QUOTED = r'"[^"\\]*(?:\\.[^"\\]*)*"'
 _NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 _BLANKS = r"[ \t]*"
 _LABEL = "[a-zA-Z_][a-zA-Z0-9_]*"
@@ -97,10 +97,41 @@ OPENMETRICS = LineFormat(
 # A line of the text format that looks like this and is no valid comment is an error.
 BAD_COMMENT = re.compile(r"[ \t]*#[ \t]+(?:HELP|TYPE)[ \t].*")
 
+_ESCAPED = re.compile(r"\\.")
+_STRAY_BYTE = re.compile("[\udc80-\udcff]")
+
 _DECIMAL = re.compile(_DECIMAL_TEXT)
 _SPECIAL = re.compile(_SPECIAL_TEXT)
 _INFINITIES = (float("inf"), float("-inf"))
 _ESCAPES = {"n": "\n"}
+
+
+def is_utf8(text: str) -> bool:
+    """Whether text that was decoded with `surrogateescape` has no bytes that are not UTF-8."""
+    return _STRAY_BYTE.search(text) is None
+
+
+def join_broken(lines: list[str]) -> list[str]:
+    """The text format's lines, where a label's value with line breaks is in one.
+
+    As many as before: empty lines stand in place of those that have been joined to the one before.
+    """
+    found: list[str] = []
+    parts: list[str] = []  # of a line that has ended within a value
+    for line in lines:
+        quotes = 0 if not parts and line.lstrip(" \t").startswith("#") else _count_quotes(line)
+        if parts or quotes % 2:
+            parts.append(line)
+        else:
+            found.append(line)
+        if len(parts) > 1 and quotes % 2:
+            found += ["\n".join(parts), *[""] * (len(parts) - 1)]
+            parts = []
+    return found + parts
+
+
+def _count_quotes(line: str) -> int:
+    return (_ESCAPED.sub("", line) if "\\" in line else line).count('"')
 
 
 def parse_series(text: str) -> tuple[str, list[tuple[str, str]]]:

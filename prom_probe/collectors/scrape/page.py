@@ -15,6 +15,8 @@ from prom_probe.collectors.scrape.grammar import (
     OPENMETRICS,
     TEXT,
     LineFormat,
+    is_utf8,
+    join_broken,
     parse_number,
     parse_series,
     unescaped,
@@ -124,10 +126,7 @@ class ExpositionPage:
         form = OPENMETRICS if openmetrics else TEXT
         if body.count(b"\n") > self._limits.lines:
             raise ExpositionError("samples", f"more than {self._limits.lines} lines")
-        try:
-            lines = body.decode().split("\n")
-        except UnicodeDecodeError as error:
-            raise ExpositionError("parse", f"byte {error.start} is not UTF-8") from None
+        lines = body.decode(errors="surrogateescape").split("\n")
         if form is self._scan.form and len(lines) == len(self._scan.lines) and self._read_same(lines):
             return self._scan.counted._replace(added=0)
         return self._read_any(lines, form)
@@ -172,6 +171,9 @@ class ExpositionPage:
         try:
             reading.read(lines)
         except ExpositionError as error:
+            if not form.strict and (joined := join_broken(lines)) != lines:
+                self._places = before
+                return self._read_any(joined, form)
             error.added = self._count_new(reading)
             error.kept -= reading.dropped
             self._counted = set(reading.texts).union(self._counted)
@@ -332,6 +334,8 @@ class _PageReader:
         """Take a line that is not a sample; `following` has the two lines after it."""
         match = self.form.comment.fullmatch(line)
         if match is not None:
+            if not is_utf8(line):
+                raise self._error(f"not UTF-8: {line[:100]!r}")
             self._describe(match[1], unquoted(match[2]), match[3])
         elif self.form.strict:
             if not (following in ([], [""]) if line == "# EOF" else line == "" and not following):
@@ -359,6 +363,8 @@ class _PageReader:
 
     def _meaning(self, text: str) -> _Meaning | None:
         """What a series' text means; bounds are written as Prometheus stores them."""
+        if not is_utf8(text):
+            raise self._error(f"not UTF-8: {text[:100]!r}")
         bound = _BOUNDS.get(self._type)
         try:
             name, pairs = parse_series(text)

@@ -128,6 +128,9 @@ def scrape_pools(context: AppContext, request: Request) -> Response:
     return success({"scrapePools": sorted({POOL, *(target.labels["job"] for target in _scraped(context).values())})})
 
 
+_FAILED = "the newest collection failed"  # for a reason that was not told
+
+
 def targets(context: AppContext, request: Request) -> Response:
     """Our collectors and what they scrape as targets: `state`, `scrapePool`.
 
@@ -142,13 +145,11 @@ def targets(context: AppContext, request: Request) -> Response:
     active = []
     for row in rows:
         target = scraped.get(row.collector)
-        up, failed = health.get(row.collector), "the last collection failed"
-        if target is not None:
-            up, failed = _up(row), "the last scrape failed: the log and prom_probe_target_scrape_failures_total say why"
+        up = health.get(row.collector) if target is None else _up(row)
         active.append(
             _told(row.collector, target)
             | {
-                "lastError": "" if up != 0.0 else failed,
+                "lastError": "" if up != 0.0 else context.about.fault_of(row.collector) or _FAILED,
                 "lastScrape": rfc3339(row.t_ms / 1000),
                 "lastScrapeDuration": seconds.get(row.collector, 0.0),
                 "health": "unknown" if up is None else "up" if up else "down",

@@ -7,7 +7,7 @@ import time
 from prom_probe.aggregate.aggregator import SELF_COLLECTOR
 from prom_probe.model.run_event import RunEvent
 from prom_probe.model.sample import is_stale
-from prom_probe.ring.codec import Happened, Reaped, encode
+from prom_probe.ring.codec import Event, Happened, Reaped, encode
 from prom_probe.ring.layout import ring_data
 from tests.support.pipeline import Pipeline
 from tests.support.process_rows import Values, columns_of, row_of
@@ -145,6 +145,16 @@ def test_the_series_of_a_silent_collector_end() -> None:
     house.beat()
     assert house.samples("a") == [1, 2]
     assert house.aggregator.collecting
+
+
+def test_why_a_collector_or_its_target_failed_is_known() -> None:
+    """The newest reason, until the collector is forgotten."""
+    house = Pipeline()
+    assert house.aggregator.fault_of("numbers") == ""
+    for kind, text in (("failed", "RuntimeError: no"), ("down", "Connection refused")):
+        house.channel.event(Event("numbers", 0, kind, text=text))  # type: ignore[arg-type]
+        house.aggregator.drain()
+        assert house.aggregator.fault_of("numbers") == text
 
 
 def test_a_collector_that_is_not_expected_any_more_is_forgotten() -> None:

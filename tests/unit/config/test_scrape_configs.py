@@ -148,6 +148,11 @@ def test_a_fault_names_its_place(job: str, fault: str, tmp_path: Path) -> None:
         ("scrape_configs: [{job_name: a, static_configs: [{targets: [h, h]}]}]", "the target 'a/h' is there twice"),
         (
             "scrape_configs:\n- {job_name: a, scrape_interval: 1s, scrape_timeout: 2s, static_configs: [targets: [h]]}",
+            "a: scrape_timeout is longer than scrape_interval",
+        ),
+        ("scrape_configs: [{job_name: a, scrape_timeout: 30s}]", "a: scrape_timeout is longer than scrape_interval"),
+        (
+            "scrape_configs:\n- {job_name: a, static_configs: [{targets: [h], labels: {__scrape_timeout__: 9s}}]}",
             "a/h: scrape_timeout is longer than scrape_interval",
         ),
         (f"scrape: [{', '.join(f'a{i}=http://h' for i in range(51))}]", "51 targets, at most 50 are allowed"),

@@ -10,8 +10,8 @@ import pytest
 
 from prom_probe.model.family import Family, column
 from prom_probe.model.layout import Layout
-from prom_probe.probe.scraper import Scraper, SharedProducer
-from prom_probe.ring.codec import Batch, decode
+from prom_probe.probe.scraper import FaultChannel, Scraper, SharedProducer
+from prom_probe.ring.codec import Batch, Event, decode
 from prom_probe.ring.consumer import Consumer
 from prom_probe.ring.doorbell import Doorbell
 from prom_probe.ring.layout import create_ring
@@ -80,6 +80,34 @@ class Running:
                 self.batches[frame.collector] += 1
         self.consumer.commit()
         return self.batches[name]
+
+
+def test_why_a_target_is_down_is_told_once() -> None:
+    """Again for another reason, to the next aggregator, and where the ring was full."""
+    ring = create_ring(1 << 12)
+    consumer = Consumer(ring)
+    producer = SharedProducer(ring, Doorbell())
+    channel = FaultChannel("scrape:a", producer)
+
+    def told() -> list[str]:
+        frames = [decode(payload) for _, payload in consumer.pop()]
+        consumer.commit()
+        assert all(isinstance(frame, Event) and frame.kind == "down" for frame in frames)
+        return [frame.text for frame in frames if isinstance(frame, Event)]
+
+    for text in ("refused", "refused", "too late", "refused"):
+        channel.send(text)
+    assert told() == ["refused", "too late", "refused"]
+    consumer = Consumer(ring)
+    channel.send("refused")
+    assert told() == ["refused"]
+    while producer.push(b"x"):
+        pass
+    channel.send("too late")
+    assert {payload for _, payload in consumer.pop()} == {b"x"}
+    consumer.commit()
+    channel.send("too late")
+    assert told() == ["too late"]
 
 
 def test_a_target_that_hangs_delays_no_other() -> None:

@@ -372,14 +372,16 @@ def test_targets() -> None:
     ]
     rows = [Newest(name, 0, [], NOW_MS, b"") for name in ("process", "system")]
     rows.append(Newest("self", 0, columns, NOW_MS, array("d", [1.0, 0.0, 0.25]).tobytes()))
-    with serving(FakeStore(rows)) as site:
+    about = About({}, fault_of={"process": "at last", "system": "no /proc"}.__getitem__)
+    with serving(FakeStore(rows), about=about) as site:
         data = ask(site, "targets")
         assert isinstance(data, dict)
-        assert [(t["labels"]["instance"], t["health"], t["lastScrapeDuration"]) for t in data["activeTargets"]] == [
-            ("process", "up", 0.25),
-            ("system", "down", 0.0),
-            ("self", "unknown", 0.0),
-        ]
+        keys = ("health", "lastScrapeDuration", "lastError")
+        assert {t["labels"]["instance"]: tuple(map(t.get, keys)) for t in data["activeTargets"]} == {
+            "process": ("up", 0.25, ""),
+            "system": ("down", 0.0, "no /proc"),
+            "self": ("unknown", 0.0, ""),
+        }
         assert data["activeTargets"][0]["lastScrape"] == "2023-11-14T22:13:20.000Z"
         none = {"activeTargets": [], "droppedTargets": [], "droppedTargetCounts": {"prom_probe": 0}}
         assert ask(site, "targets", state="dropped") == none

@@ -9,6 +9,7 @@ from prom_probe.collectors.scrape.exposed import Exposed
 from prom_probe.collectors.scrape.families import FAILURES, UNEXPOSED
 from prom_probe.collectors.scrape.page import PageLimits
 from prom_probe.collectors.scrape.target_labels import TargetLabels
+from prom_probe.exposition.formats import TEXT, Format, choose
 from prom_probe.exposition.text import Exposition
 from prom_probe.model.labels import METRIC_NAME
 from prom_probe.model.sample import is_stale
@@ -42,6 +43,7 @@ class Scraped:
 
     def __init__(self, *pages: str | PageError, job: str = "app", exposed: Exposed | None = None) -> None:
         self.log: list[tuple[str, str]] = []
+        self.faults: list[str] = []
         self.now = 0.0
         self.source = Pages(*pages)
         self.collector = ScrapeCollector(
@@ -49,6 +51,7 @@ class Scraped:
             self.source,
             exposed or Exposed([]),
             lambda level, text: self.log.append((level, text)),
+            fault=self.faults.append,
             monotonic=self._tick,
         )
 
@@ -71,10 +74,10 @@ class Scraped:
         return found[frozenset({METRIC_NAME: name, **pairs}.items())]
 
 
-def shown(*collectors: ScrapeCollector) -> list[str]:
+def shown(*collectors: ScrapeCollector, form: Format = TEXT) -> list[str]:
     """The sample lines of /metrics but for those about the scrape."""
     newest = [Newest(c.name, c.layout.number, c.layout.columns, 1, c.layout.row.tobytes()) for c in collectors]
-    lines = Exposition().render(newest).decode().splitlines()
+    lines = Exposition(form).render(newest).decode().splitlines()
     return [line for line in lines if line[0] != "#" and not line.startswith("prom_probe_target")]
 
 
@@ -112,6 +115,7 @@ def test_a_line_is_logged_when_the_state_changes() -> None:
         ("info", "app (h:1) is scraped again"),
         ("warn", "app (h:1) cannot be scraped: Connection refused"),
     ]
+    assert scraped.faults == ["Connection refused", "Connection refused", "x", "Connection refused"]
 
 
 def test_columns_are_announced_once_and_renumbered_when_many_are_dead() -> None:
@@ -159,6 +163,25 @@ def test_what_is_chosen_is_exposed_by_its_own_labels() -> None:
     assert scraped.own(UNEXPOSED.family.name, target="app") == 2
     scraped.collect()
     assert shown(scraped.collector) == []
+
+
+def test_times_of_creation_that_openmetrics_leaves_out_are_counted() -> None:
+    """Those of metrics that the page lacks, where it has others of the family; what stands alone is shown."""
+    page = (
+        '# TYPE a_total counter\na_total{x="1"} 1\n# TYPE a_created gauge\na_created{x="1"} 7\na_created{x="2"} 8\n'
+        '# TYPE h histogram\nh_bucket{le="+Inf"} 1\n# TYPE h_created gauge\nh_created 7\nh_created{le="1"} 8\n'
+        "# TYPE b_created gauge\nb_created 9\n# TYPE c counter\nc 1\n# TYPE c_created gauge\nc_created{x='1'} 2\n"
+    ).replace("'", '"')
+    scraped = Scraped(page, exposed=Exposed([".*"]))
+    scraped.collect()
+    lines = shown(scraped.collector, form=choose("application/openmetrics-text"))
+    assert [line for line in lines if "_created" in line] == [
+        'a_created{x="1"} 7',
+        "b_created 9",
+        'c_created{x="1"} 2',
+        "h_created 7",
+    ]
+    assert scraped.own(UNEXPOSED.family.name, target="app") == 2
 
 
 def test_what_two_targets_have_keeps_its_job() -> None:

@@ -275,6 +275,7 @@ def stored(text: str, openmetrics: bool = False) -> list[str]:
         ('{x="1" "a"} 1\n', False, 'a{x="1"}'),
         ('{"a" , x="1"} 1\n', False, 'a{x="1"}'),
         ('a{"x"="1"} 1\n', False, 'a{x="1"}'),
+        ('a{x="\n1\n\n",y="\\"\n"} 1\n# HELP b "\n', False, 'a{x="\\n1\\n\\n", y="\\"\\n"}'),
         ('a{x="}",y="{ # \\"a\\" 1"} 1\n', False, 'a{x="}", y="{ # \\"a\\" 1"}'),
         ('a{x="1",} 1\n# EOF\n', True, 'a{x="1"}'),
         ('{"a","x.y"="1",} 1\n# EOF\n', True, 'a{x.y="1"}'),
@@ -301,6 +302,9 @@ def test_what_prometheus_3_takes(text: str, openmetrics: bool, series: str) -> N
         ('a{x="1"}{y="2"} 1\n', False),
         ('a{__name__="b"} 1\n', False),
         ("a 1 99999999999999999999\n", False),
+        ('a{x="1\\\n2"} 1\n', False),
+        ('a{x="1"\n,y="2"} 1\n', False),
+        ('a{x="1\n2"} 1\n# EOF\n', True),
         ('a{x="1" y="2"} 1\n# EOF\n', True),
         ("a 1 1e300\n# EOF\n", True),
         ("a 1 1e999\n# EOF\n", True),
@@ -321,6 +325,22 @@ def test_a_line_that_nearly_is_a_sample_is_given_up_soon() -> None:
         line = "a{" + 'x="1"' * 20_000 + tail
         with pytest.raises(ExpositionError):
             read(line + "\n")
+
+
+def test_bytes_that_are_not_utf8_are_a_mistake_but_in_remarks() -> None:
+    """As in Prometheus: a help text's are one, those of any other comment are not."""
+    page = ExpositionPage(PageLimits(), FINISH)
+    assert page.read(b"# g\xe9n\xe9r\xe9\nb 1\n#\xff", False).samples == 1
+    for body in (b"# HELP b \xff\n", b'b{x="\xff"} 1\n', b'{"b\xff"} 1\n', b"b 1\xff\n", b"b\xff 1\n"):
+        with pytest.raises(ExpositionError, match=r"^line 2: "):
+            page.read(b"a 1\n" + body, False)
+
+
+def test_a_mistake_behind_a_line_break_has_its_line() -> None:
+    """And a value that never ends is a mistake in the line where it begins."""
+    for text, line in (('a{x="\n\n"} 1\nb\n', 4), ('a 1\na{x="\n' + "a 1\n" * 10_000, 2)):
+        with pytest.raises(ExpositionError, match=f"^line {line}: "):
+            read(text)
 
 
 def test_timestamps_that_count_go_their_own_way() -> None:
