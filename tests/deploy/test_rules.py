@@ -48,6 +48,22 @@ def test_each_alert_links_to_its_section() -> None:
     assert {alert.lower() for alert in ALERTS} == {anchor for anchor in page.anchors if anchor.startswith("promprobe")}
 
 
+@pytest.mark.parametrize(
+    ("alert", "words", "threshold"),
+    [
+        ("PromProbeMemoryPeakNearLimit", "above 90 % of the container's limit", "> 0.9"),
+        ("PromProbeCpuThrottled", "more than a quarter of its periods", "> 0.25"),
+        ("PromProbeDescriptorsNearLimit", "more than 90 % of its limit of open files", "> 0.9"),
+        ("PromProbeProcessesNearLimit", "more than 90 % of its limit of tasks", "> 0.9"),
+    ],
+)
+def test_the_page_has_the_alerts_threshold(alert: str, words: str, threshold: str) -> None:
+    """Where it names one."""
+    section = read("docs/alerts.md").text.partition(f"### {alert}\n")[2].partition("\n#")[0]
+    assert words in " ".join(section.split())
+    assert threshold in ALERTS[alert]["expr"]
+
+
 @pytest.mark.parametrize("alert", ALERTS)
 def test_metrics_of_an_alert_exist(alert: str) -> None:
     """In the catalogue or among our own."""
