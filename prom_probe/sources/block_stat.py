@@ -41,6 +41,25 @@ def read_device_name(sysfs: str, number: str) -> str | None:
 _MOST_IN_FLIGHT = (1 << 31) - 1
 
 
+def read_lower_devices(sysfs: str, number: str) -> list[str]:
+    """The numbers, such as "8:0", of the whole devices that a mapped device or a RAID is built on; none for others."""
+    slaves = f"{sysfs}/dev/block/{number}/slaves"
+    try:
+        names = os.listdir(slaves)
+    except (OSError, ValueError):
+        return []
+    found = []
+    for name in names:
+        device = os.path.realpath(f"{slaves}/{name}")
+        if os.path.exists(f"{device}/partition"):
+            device = os.path.dirname(device)
+        try:
+            found.append(read_once(f"{device}/dev").decode("ascii", "backslashreplace").strip())
+        except OSError:
+            continue
+    return found
+
+
 def parse_block_stat(data: bytes) -> list[int | None]:
     """All fields, eleven at least; None for a negative IO_NOW. Raises ParseError."""
     try:

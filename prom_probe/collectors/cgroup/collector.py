@@ -17,7 +17,7 @@ from prom_probe.model.family import Column, column
 from prom_probe.model.layout import Group, Layout
 from prom_probe.model.run_event import RunEvent
 from prom_probe.model.sample import STALE
-from prom_probe.sources.block_stat import read_device_name
+from prom_probe.sources.block_stat import read_device_name, read_lower_devices
 from prom_probe.sources.cgroup_files import parse_number
 from prom_probe.sources.cgroup_limits import read_effective_cpus, read_effective_memory
 from prom_probe.sources.cgroup_path import CgroupLocator, Directories, locate_named_cgroup
@@ -179,6 +179,7 @@ class _Cgroup:
         self.devices: Devices | None = None
         self.io: dict[str, dict[str, float]] = {}  # by device and short name; after a removal, the last values
         self._io_sums = _new_sums()
+        self._below: dict[str, list[str]] = {}  # by device: those that it is built on
         self.problems: list[str | None] = []  # of the newest readings; None for what is an odd row, which is logged
         self._present: list[CgroupFile | IoFile] = []
         self._files: list[tuple[KeptFile, CgroupFile]] = []
@@ -214,7 +215,7 @@ class _Cgroup:
         try:
             for file, reading in self._files:
                 self._take(values, file, reading.take)
-            self._read_io(values)
+            self._read_io(values, context.sysfs)
             now = context.monotonic()
             if now >= self._due_s:
                 self._read_limits(context)
@@ -249,11 +250,10 @@ class _Cgroup:
             odd(error.text)
             self.problems.append(None)
 
-    def _read_io(self, values: dict[str, float]) -> None:
+    def _read_io(self, values: dict[str, float], sysfs: str) -> None:
         """Fill `io`, and the sums over devices. A cgroup that has done no IO has an empty file.
 
-        Where a row is odd, a device that has none keeps its last numbers. The sums are counters and must not fall when
-        a device is taken away.
+        Where a row is odd, a device that has none keeps its last numbers.
         """
         io: dict[str, dict[str, float]] = {}
         for file, reading in self._io:
@@ -269,7 +269,10 @@ class _Cgroup:
                     numbers = io.setdefault(device, {})
                     for name in last.keys() & set(names.values()) - numbers.keys():
                         numbers[name] = last[name]
-                return [(name, self._io_sums[name].add_up(io)) for name in names.values()]
+                for device in io:
+                    if device not in self._below or device not in self.io:
+                        self._below[device] = read_lower_devices(sysfs, device)
+                return [(name, self._io_sums[name].add_up(io, self._below)) for name in names.values()]
 
             self._take(values, file, take)
         self.io = io
@@ -320,7 +323,7 @@ class _Cgroup:
         for file, _ in (*self._files, *self._seldom, *self._io):
             file.close()
         self._files, self._seldom, self._io = [], [], []
-        self._io_sums = _new_sums()
+        self._io_sums, self._below = _new_sums(), {}
         self.directories = {}
         self.incidents.forget()
 

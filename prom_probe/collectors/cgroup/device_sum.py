@@ -1,29 +1,50 @@
-"""The sum of a counter over devices that come and go, which must not fall when one goes."""
+"""The sum of a counter over block devices, which come and go and are built on each other.
 
-from collections.abc import Mapping
+What passes a mapped device (LVM, dm-crypt, RAID) is counted there and on the disks below it, and must not be counted
+twice; and the sum must not fall when a device goes.
+"""
+
+from collections.abc import Collection, Mapping
 
 # So many devices that are gone are remembered.
 _MOST = 1024
 
 
 class DeviceSum:
-    """What all devices together have counted, those that are gone too.
+    """What went to all devices together, those that are gone too.
 
-    A device that comes back with more than it had goes on; one with less is another device, or counts anew.
+    A device that comes back with more than it had goes on; one with less is another device, or counts anew. Of a device
+    that others are built on counts what did not pass those.
     """
 
     def __init__(self, name: str) -> None:
         """`name`: the counter among a device's numbers."""
         self._name = name
-        self._sum = 0.0
+        self._shown = 0.0
+        self._forgotten = 0.0
         self._last: dict[str, float] = {}
+        self._totals: dict[str, float] = {}  # what each device has counted since the first reading; no total falls
 
-    def add_up(self, devices: Mapping[str, Mapping[str, float]]) -> float:
-        """The sum, given each device's numbers."""
+    def add_up(
+        self, devices: Mapping[str, Mapping[str, float]], below: Mapping[str, Collection[str]] | None = None
+    ) -> float:
+        """The sum, given each device's numbers. `below`: the devices that a device is built on, those gone too."""
         for device, numbers in devices.items():
-            count, last = numbers.get(self._name, 0.0), self._last.pop(device, 0.0)
-            self._sum += count - last if count >= last else count
+            count, last = numbers.get(self._name, 0.0), self._last.get(device, 0.0)
+            self._totals[device] = self._totals.pop(device, 0.0) + (count - last if count >= last else count)
             self._last[device] = count
-        while len(self._last) > len(devices) + _MOST:
-            del self._last[next(iter(self._last))]  # whose reading is the oldest
-        return self._sum
+        own = self._own(below or {})
+        for device in list(self._totals)[: max(0, len(self._totals) - len(devices) - _MOST)]:
+            self._forgotten += own.pop(device)
+            del self._totals[device], self._last[device]
+        self._shown = max(self._shown, self._forgotten + sum(own.values()))
+        return self._shown
+
+    def _own(self, below: Mapping[str, Collection[str]]) -> dict[str, float]:
+        """What of each device's total did not pass a device that is built on it."""
+        passed = dict.fromkeys(self._totals, 0.0)
+        for device, total in self._totals.items():
+            for lower in below.get(device, ()):
+                if lower in passed:
+                    passed[lower] += total
+        return {device: max(0.0, total - passed[device]) for device, total in self._totals.items()}

@@ -3,7 +3,7 @@
 from prom_probe.model.definition import Definition, define
 from prom_probe.model.family import MetricType
 
-_SUMMED = "Summed over devices, those that are gone too."
+_SUMMED = "Summed over devices, those that are gone too; once for what passes a mapped device (LVM, dm-crypt, RAID)."
 
 
 def _cgroup(name: str, type: MetricType, unit: str, help: str, source: str, definition: str = "") -> Definition:

@@ -507,6 +507,54 @@ def test_a_device_that_is_taken_away_leaves_what_it_had_in_the_sums(cgroups: Cgr
     assert cgroups.collect(collector, 31)["io_read_bytes_total"] == 1
 
 
+# name -> (number, what it is built on)
+STACK = {
+    "sda": ("8:0", ()),
+    "sdb": ("8:16", ()),
+    "md0": ("9:0", ("sda/sda2", "sdb/sdb2")),
+    "dm-0": ("253:0", ("md0",)),
+    "nvme0n1": ("259:0", ()),
+    "dm-1": ("253:1", ("nvme0n1/nvme0n1p3",)),
+}
+
+
+def _make_stack(sys: Path) -> None:
+    """A volume on a RAID of two partitions; an encrypted partition."""
+    (sys / "dev/block").mkdir(parents=True)
+    for name, (number, below) in STACK.items():
+        device = sys / "block" / name
+        (device / "slaves").mkdir(parents=True)
+        (device / "dev").write_text(f"{number}\n")
+        (sys / "dev/block" / number).symlink_to(device)
+        for place in below:
+            lower = sys / "block" / place
+            if not lower.exists():
+                lower.mkdir()
+                (lower / "partition").write_text("2\n")
+            (device / "slaves" / lower.name).symlink_to(lower)
+
+
+def test_what_passes_a_mapped_device_counts_once(cgroups: Cgroups, tmp_path: Path) -> None:
+    """elastic/beats#19766: a volume, a RAID and its disks each count it. What goes to a disk alone counts too."""
+    _make_stack(tmp_path / "sys")
+    cgroups.v2(V2)
+    collector = cgroups.make(sysfs=str(tmp_path / "sys"))
+    sums = []
+    for rows in (
+        {"8:0": 50, "8:16": 50, "9:0": 100, "253:0": 100},
+        {"8:0": 75, "8:16": 70, "9:0": 145, "253:0": 150},  # what is below lags behind
+        {"8:0": 75, "8:16": 75, "9:0": 150, "253:0": 150, "253:1": 60, "259:0": 80},  # 20 to another partition
+        {"8:0": 75, "8:16": 75, "9:0": 150, "253:1": 60, "259:0": 81},  # the volume is gone
+        {"8:0": 80, "8:16": 80, "9:0": 160, "253:1": 60, "259:0": 81},
+    ):
+        (cgroups.root / "app/io.stat").write_text("".join(f"{device} rbytes={n}\n" for device, n in rows.items()))
+        sums.append(cgroups.collect(collector)["io_read_bytes_total"])
+    assert sums == [100, 150, 230, 231, 241]
+    cgroups.make_v2("other", V2 | {"io.stat": "9:0 rbytes=9\n253:0 rbytes=9\n8:0 rbytes=9\n"})
+    cgroups.mount("/other", "v2")
+    assert cgroups.collect(collector, 31)["io_read_bytes_total"] == 9
+
+
 def test_a_negative_number_is_no_series(cgroups: Cgroups) -> None:
     """google/cadvisor#254; old kernels write it as an unsigned one."""
     cgroups.v2(V2 | {"memory.stat": "anon 18446744073709547520\nfile -4096\nshmem 11\n"})
