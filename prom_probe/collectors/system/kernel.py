@@ -90,7 +90,9 @@ class Vmstat(FileSection):
 
 
 class Pressure(FileSection):
-    """While nothing waits, the file does not change, and neither do the series."""
+    """While nothing waits, the file does not change, and neither do the series. Some distributions turn it off."""
+
+    optional = True
 
     def __init__(self, host: Host, resource: str, definitions: tuple[Definition, ...]) -> None:
         super().__init__(host, f"{host.context.procfs}/pressure/{resource}")

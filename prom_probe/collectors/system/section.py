@@ -1,5 +1,6 @@
 """A section of the system collector: the series of one source, read at its own interval."""
 
+import errno
 from array import array
 from collections.abc import Callable, Iterable
 from math import inf
@@ -12,6 +13,9 @@ from prom_probe.model.layout import Group, Layout
 from prom_probe.model.sample import STALE
 from prom_probe.sources.descriptors import KeptFile, read_first
 from prom_probe.sources.errors import ParseError
+
+# What a kernel answers that lacks something, or has it turned off.
+_LACKING = (errno.ENOENT, errno.EOPNOTSUPP)
 
 
 class Host:
@@ -77,7 +81,7 @@ class Section:
         """Something could not be read: count a text that is odd, log anything else."""
         if isinstance(error, ParseError):
             self.odd(error.text)
-        elif not (self.optional and isinstance(error, FileNotFoundError)):
+        elif not (self.optional and isinstance(error, OSError) and error.errno in _LACKING):
             self._host.say(str(error))
 
     def end(self) -> None:

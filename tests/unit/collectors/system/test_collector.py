@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import shutil
@@ -15,7 +16,7 @@ import pytest
 
 from prom_probe.collectors.base import Context
 from prom_probe.collectors.system.collector import SystemCollector
-from prom_probe.sources.descriptors import Descriptors
+from prom_probe.sources.descriptors import Descriptors, KeptFile
 from tests.support.collector_harness import values
 from tests.support.paths import HOST
 from tests.support.statvfs import statvfs
@@ -81,7 +82,7 @@ SOURCES = [
 ]
 
 
-@pytest.mark.parametrize(("source", "path", "family"), SOURCES)
+@pytest.mark.parametrize(("source", "path", "family"), [*SOURCES[:3], *SOURCES[4:]])
 def test_a_missing_source_costs_its_own_series_only(host: Path, source: str, path: str, family: str) -> None:
     """No series, a 0 that says why, one line in the log; all is well again when it is back."""
     everything = collect(make(host))
@@ -98,7 +99,9 @@ def test_a_missing_source_costs_its_own_series_only(host: Path, source: str, pat
     assert collect(collector, 65).keys() == everything.keys()
 
 
+PRESSURE = SOURCES[3]
 OPTIONAL = [
+    (PRESSURE[0], "proc/pressure", PRESSURE[2]),
     ("proc_sys_net_netfilter", "proc/sys/net/netfilter", "system_conntrack_entries"),
     ("cpufreq", "sys/devices/system/cpu/cpufreq", "system_cpu_frequency_hertz"),
     ("hwmon", "sys/class", "system_temperature_celsius"),
@@ -119,6 +122,22 @@ def test_what_many_machines_do_not_have_is_absent_without_a_word(
     assert row[f'prom_probe_source_readable{{source="{source}"}}'] == 0
     assert not any(series.startswith(family) for series in row)
     assert log == []
+
+
+@pytest.mark.parametrize("error", [errno.EOPNOTSUPP, errno.EACCES])
+def test_pressure_that_is_turned_off_is_no_fault(host: Path, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+    """With psi=0 the files are there; another error is said (prometheus/node_exporter#1961)."""
+    read = KeptFile.read
+
+    def fail(file: KeptFile) -> bytes:
+        if "/pressure/" in file.path:
+            raise OSError(error, os.strerror(error), "psi")
+        return read(file)
+
+    monkeypatch.setattr(KeptFile, "read", fail)
+    log: list[str] = []
+    assert not any(series.startswith(PRESSURE[2]) for series in collect(make(host, log), 3))
+    assert len(log) == (error == errno.EACCES)
 
 
 @pytest.mark.parametrize(("source", "path", "family"), [*SOURCES[:5], *SOURCES[7:]])
