@@ -7,11 +7,15 @@ import signal
 import msgspec
 
 
+# Names that are kept of a process, some of which take another one with each task.
+MOST_NAMES = 16
+
+
 class ProcessRecord(msgspec.Struct, array_like=True):
     """A process that has or had series. Its identity is (`tree`, `pid`, `start`). Times are unix seconds.
 
-    `start` is the kernel's, `first` and `last` its first and last sample; `end` is None while it lives. `comm` has all
-    its names, in order, `cmdline` is its last command line. Peak and CPU time are of its whole life. `exit_status` or
+    `start` is the kernel's, `first` and `last` its first and last sample; `end` is None while it lives. `comm` has its
+    first name and the others in the order in which it had them last, at most MOST_NAMES; `cmdline` is its last command line. Peak and CPU time are of its whole life. `exit_status` or
     `signal` is known of those that prom-probe reaps.
 
     `memory_peak_comm` and `memory_peak_cmdline` are its name and command line at the peak where another name or program
@@ -45,7 +49,9 @@ class ProcessRecord(msgspec.Struct, array_like=True):
         """From now on it has this name."""
         if comm != self.comm[-1]:
             self._keep_names_at_peak()
-            self.comm.append(comm)
+            first, *others = self.comm
+            others = [name for name in others if name not in (first, comm)]
+            self.comm = [first, *others[2 - MOST_NAMES :], comm]
 
     def change_cmdline(self, cmdline: str) -> None:
         """From now on it has this command line."""

@@ -227,7 +227,7 @@ class Process:
             self.stack = stat.startstack
             self.whole, self.image_due, self.cmdline_due = False, True, True  # it has executed another program
         if zombie != self.zombie or stat.comm != self.comm:
-            self.whole, self.cmdline_due = False, True  # it has ended, or has another name
+            self.whole = False  # it has ended, or has another name
         self.comm = stat.comm
         self.state = b"Z" if zombie else stat.state
         self.zombie = zombie

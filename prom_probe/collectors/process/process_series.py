@@ -21,6 +21,9 @@ NEW_PER_S = 2.0
 # The same for those that have waited.
 WAITED_AT_ONCE = 200
 WAITED_PER_S = 2.0
+# The same for those that take another name without an exec: some do with each task.
+RENAMED_AT_ONCE = 200
+RENAMED_PER_S = 2.0
 
 
 class ProcessSeries:
@@ -50,6 +53,8 @@ class ProcessSeries:
         self._say = say
         self._new = Bucket(NEW_AT_ONCE, NEW_PER_S)
         self._waited = Bucket(WAITED_AT_ONCE, WAITED_PER_S)
+        self._renamed = Bucket(RENAMED_AT_ONCE, RENAMED_PER_S)
+        self._renaming: dict[Process, None] = {}  # have another name than their series, the longest first
         self._largest_before = 0  # resident pages of the largest newcomer of the collection before
         self._count = 0
         self.waiting: list[Process] = []  # without series
@@ -72,17 +77,21 @@ class ProcessSeries:
 
     def write(self, processes: Iterable[Process], now_s: float) -> None:
         """Write the values of those with series, and begin the series of those that get some."""
+        renaming = []
         for process in processes:
             group = process.group
             if group is None:
                 continue
-            if process.label != process.comm:  # after an exec
-                self._end(process)
-                group = self._begin(process)
+            if process.label != process.comm and not process.executed:
+                renaming.append(process)
+                continue
+            if process.label != process.comm:
+                group = self._rename(process)
             self._write(process, group)
             if process.executed:
                 process.executed = False
                 self._tell_exec(process)
+        self._write_renaming(renaming, self._renamed.refill(now_s))
         self._begun = True
         tokens = self._new.refill(now_s), self._waited.refill(now_s)
         ready = [process for process in self.waiting if process.state and process.image is not Image.OURS]
@@ -92,6 +101,23 @@ class ProcessSeries:
             process.executed = False  # before it had series
             self._write(process, self._begin(process))
         self.waiting = [process for process in self.waiting if process.group is None]
+
+    def _write_renaming(self, processes: Sequence[Process], tokens: int) -> None:
+        """Give as many as there are tokens their name; the others keep the one that they had."""
+        still = set(processes)
+        queue = dict.fromkeys((*(process for process in self._renaming if process in still), *processes))
+        for process in islice(queue, tokens):
+            self._write(process, self._rename(process))
+        self._renamed.take(min(tokens, len(queue)))
+        self._renaming = dict.fromkeys(islice(queue, tokens, None))
+        for process in self._renaming:
+            if process.group is not None:
+                self._write(process, process.group)
+
+    def _rename(self, process: Process) -> Group:
+        self._end(process)
+        process.cmdline_due = True
+        return self._begin(process)
 
     @property
     def _room(self) -> int:

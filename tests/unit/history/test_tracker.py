@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prom_probe.history.process_record import ProcessRecord
+from prom_probe.history.process_record import MOST_NAMES, ProcessRecord
 from prom_probe.history.tracker import ProcessTracker
 from tests.support.process_rows import Values, columns_of, row_of
 
@@ -63,6 +63,20 @@ def test_the_peak_keeps_the_names_of_its_time() -> None:
         "renamed -y",
         "big -x",
     )
+
+
+def test_only_so_many_names_are_kept() -> None:
+    """Of a process that takes another one with each task: the first, and those that it had last."""
+    record = ProcessRecord("app", 7, 1, ["python"], None, 99.5, 100.0, 100.0)
+    for name in ("idle", "f", "idle", "g", "idle"):
+        record.rename(name)
+    assert record.comm == ["python", "f", "g", "idle"]
+    for number in range(100):
+        record.rename(f"task-{number}")
+    assert record.comm == ["python", *(f"task-{number}" for number in range(101 - MOST_NAMES, 100))]
+    record.rename("python")
+    record.rename("task-99")
+    assert (record.comm[0], record.comm[-1], len(record.comm)) == ("python", "task-99", MOST_NAMES - 1)
 
 
 def test_a_reused_pid_is_another_record() -> None:

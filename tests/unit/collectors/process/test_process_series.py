@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prom_probe.collectors.process import process_series
 from prom_probe.collectors.process.bucket import Bucket
 from prom_probe.collectors.process.collector import ProcessCollector
 from prom_probe.collectors.process.info import CMDLINE_MOST, cmdline_label
@@ -205,6 +206,33 @@ def test_a_bucket_gives_what_it_holds_and_what_comes_in() -> None:
     bucket.take(1)
     assert bucket.refill(11.5) == 2
     assert bucket.refill(1e9) == NEW_AT_ONCE
+
+
+def test_in_a_storm_of_names_each_process_gets_its_own_in_turn(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as the bucket has tokens for, who has waited for longest first; after an exec at once."""
+    monkeypatch.setattr(process_series, "RENAMED_AT_ONCE", 3)
+    collector = machine.make(ProcessCollector, PID)
+
+    def named(second: int, executed: int = 0) -> list[str]:
+        """The names in the processes' series, each of which has taken another one in this second."""
+        for pid in range(200, 205):
+            name = f"name-{second}"
+            machine.proc.process(pid, 100, name.encode(), start=200, stack=2 if pid == executed else 1)
+        row = machine.collect(collector)
+        names = [info.split('comm="name-')[1][0] for pid in range(200, 205) for info in infos(row, pid)]
+        for pid, name in enumerate(names, 200):
+            assert f'proctree_process_threads{{comm="name-{name}", pid="{pid}", tree="job"}}' in row
+        return names
+
+    assert named(0) == ["0"] * 5
+    assert named(1) == ["1", "1", "1", "0", "0"]
+    assert named(2) == ["1", "1", "1", "2", "2"]
+    assert named(3) == ["3", "3", "1", "2", "2"]
+    assert named(4) == ["3", "3", "4", "4", "2"]
+    assert named(5, executed=201) == ["5", "5", "4", "4", "5"]
+    assert named(5, executed=201) == ["5"] * 5
 
 
 def test_an_exec_is_an_event_of_a_process_with_series(machine: Machine) -> None:
