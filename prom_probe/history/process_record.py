@@ -6,7 +6,6 @@ import signal
 
 import msgspec
 
-
 # Names that are kept of a process, some of which take another one with each task.
 MOST_NAMES = 16
 
@@ -15,8 +14,8 @@ class ProcessRecord(msgspec.Struct, array_like=True):
     """A process that has or had series. Its identity is (`tree`, `pid`, `start`). Times are unix seconds.
 
     `start` is the kernel's, `first` and `last` its first and last sample; `end` is None while it lives. `comm` has its
-    first name and the others in the order in which it had them last, at most MOST_NAMES; `cmdline` is its last command line. Peak and CPU time are of its whole life. `exit_status` or
-    `signal` is known of those that prom-probe reaps.
+    first name and the others in the order in which it had them last, at most MOST_NAMES; `cmdline` is its last command
+    line. Peak and CPU time are of its whole life. `exit_status` or `signal` is known of those that prom-probe reaps.
 
     `memory_peak_comm` and `memory_peak_cmdline` are its name and command line at the peak where another name or program
     followed, `first_cmdline` its first command line where it is not the last; else they are None.
