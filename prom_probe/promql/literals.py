@@ -44,6 +44,16 @@ def duration_ms(text: str) -> int:
     return total
 
 
+def is_utf8(text: str) -> bool:
+    """Whether a string's value has no bytes that are not UTF-8."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def as_utf8(text: str) -> str:
+    """A string's value with bytes that are not UTF-8 replaced, as Go does for JSON."""
+    return text.encode(errors="surrogateescape").decode(errors="replace")
+
+
 _ESCAPE = re.compile(
     rb"\\(?:([abfnrtv\\'\"])|([0-7]{3})|x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})"
     rb"|([xuU][0-9a-fA-F]{0,7}|[0-7]{1,2})?([\xc0-\xff][\x80-\xbf]+|.?))",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from prom_probe.model.labels import METRIC_NAME
 from prom_probe.model.matcher import Matcher, MatchOp
 from prom_probe.model.regex import RegexError, compile_anchored
+from prom_probe.promql.literals import is_utf8, quote
 from prom_probe.promql.tokens import Tokens
 
 _MATCH_OPS: dict[str, MatchOp] = {"=": "=", "!=": "!=", "=~": "=~", "!~": "!~"}
@@ -61,8 +62,8 @@ def parse_label_names(tokens: Tokens) -> tuple[str, ...]:
         kind, text, start = tokens.token
         if kind == "string":
             names.append(tokens.string())
-            if not names[-1]:
-                tokens.fail(start, 'invalid label name for grouping: ""')
+            if not names[-1] or not is_utf8(names[-1]):
+                tokens.fail(start, f"invalid label name for grouping: {quote(names[-1])}")
         elif kind == "identifier" and tokens.word != "without":
             names.append(text)
             tokens.advance()

@@ -28,7 +28,7 @@ from prom_probe.promql.ast import (
     Wrapped,
 )
 from prom_probe.promql.functions import FUNCTIONS
-from prom_probe.promql.literals import fixed, quote
+from prom_probe.promql.literals import as_utf8, fixed, quote
 from prom_probe.promql.parser import EVERYTHING, parse_written
 
 Json: TypeAlias = dict[str, Any]
@@ -77,7 +77,7 @@ def write(node: Node) -> Written:
         case Number():
             return Written(Type.SCALAR, {"type": "numberLiteral", "val": fixed(node.value)}, _number(node))
         case String():
-            return Written(Type.STRING, {"type": "stringLiteral", "val": _utf8(node.value)}, quote(node.value))
+            return Written(Type.STRING, {"type": "stringLiteral", "val": as_utf8(node.value)}, quote(node.value))
         case Wrapped() if node.by == "(":
             return _parenthesized(write(node.expr))
         case Wrapped():
@@ -138,7 +138,7 @@ def _aggregate(node: Aggregate) -> Written:
         "op": node.op,
         "expr": inner.json,
         "param": param.json if param else None,
-        "grouping": [_utf8(label) for label in node.grouping],
+        "grouping": [as_utf8(label) for label in node.grouping],
         "without": node.without,
     }
     head = node.op
@@ -174,9 +174,9 @@ def _matching(node: Binary) -> tuple[Json, str]:
     how = node.matching
     json = {
         "card": "many-to-many" if node.op in SET_OPERATORS else _CARDS[how.group],
-        "labels": [_utf8(label) for label in how.labels],
+        "labels": [as_utf8(label) for label in how.labels],
         "on": how.on,
-        "include": [_utf8(label) for label in how.include],
+        "include": [as_utf8(label) for label in how.include],
         "fillValues": {"lhs": how.fill_left, "rhs": how.fill_right},
     }
     text = f" {'on' if how.on else 'ignoring'} ({_labels(how.labels)})" if how.labels or how.on or how.group else ""
@@ -213,7 +213,7 @@ def _selector_json(kind: str, node: Selector) -> Json:
     return {
         "type": kind,
         "name": node.name,
-        "matchers": [{"name": _utf8(one.name), "value": _utf8(one.value), "type": one.op} for one in node.matchers],
+        "matchers": [{"name": as_utf8(one.name), "value": as_utf8(one.value), "type": one.op} for one in node.matchers],
         "anchored": node.extension == "anchored",
         "smoothed": node.extension == "smoothed",
         **_when_json(node),
@@ -275,11 +275,6 @@ def _labels(labels: Sequence[str]) -> str:
 
 def _label(name: str) -> str:
     return name if _PLAIN_LABEL.fullmatch(name) else quote(name)
-
-
-def _utf8(text: str) -> str:
-    """`text` with bytes that are not UTF-8 replaced, as Go does for JSON."""
-    return text.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def duration(ms: int) -> str:

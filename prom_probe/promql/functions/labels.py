@@ -13,6 +13,7 @@ from prom_probe.model.regex import RegexError, RegexTimeout, compile_anchored
 from prom_probe.promql.ast import Call, String, Type
 from prom_probe.promql.budget import timed_out
 from prom_probe.promql.functions.base import Function
+from prom_probe.promql.literals import is_utf8
 from prom_probe.promql.query import Evaluation
 from prom_probe.promql.result import QueryError
 from prom_probe.promql.values import LABELS_BYTES, Value, Vector, merged
@@ -23,7 +24,7 @@ _DIGITS = re.compile(r"([0-9]+)")
 
 def is_label_name(name: str) -> bool:
     """Whether `name` is a valid label name: any UTF-8 text that is not empty."""
-    return name != "" and not any("\ud800" <= char <= "\udfff" for char in name)
+    return name != "" and is_utf8(name)
 
 
 def _strings(node: Call, first: int = 1) -> list[str]:

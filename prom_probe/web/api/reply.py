@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 
+from prom_probe.promql.literals import as_utf8
 from prom_probe.web.http.message import JSON, Response
 
-encode = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder().encode
 
 # Prometheus's `errorType` -> HTTP status.
 STATUS = {
@@ -20,6 +22,26 @@ STATUS = {
     "unavailable": 503,
     "not_found": 404,
 }
+
+
+def encode(data: Any) -> bytes:
+    """JSON of plain data. Bytes that are not UTF-8, which a query's strings may have, are replaced, as Go does."""
+    try:
+        return _encode(data)
+    except UnicodeEncodeError:
+        return _encode(_replaced(data))
+
+
+def _replaced(data: Any) -> Any:
+    match data:
+        case str():
+            return as_utf8(data)
+        case dict():
+            return {_replaced(key): _replaced(value) for key, value in data.items()}
+        case list() | tuple():
+            return [_replaced(one) for one in data]
+        case _:
+            return data
 
 
 class ApiError(Exception):

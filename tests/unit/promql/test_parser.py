@@ -91,6 +91,8 @@ ERRORS = [
     ('"a\\', "1:1: parse error: escape sequence not terminated"),
     ('"a\\\\', "1:1: parse error: unterminated quoted string"),
     ('x{a="\udcff"}', "1:5: parse error: invalid UTF-8 rune"),
+    (r'sum by ("a\xff") (x)', r'1:9: parse error: invalid label name for grouping: "a\xff"'),
+    ('x + on ("") y', '1:9: parse error: invalid label name for grouping: ""'),
     ('"é" y', '1:6: parse error: unexpected identifier "y"'),
     ("sum(x y)", '1:7: parse error: unexpected identifier "y" in aggregation'),
     ("x == on(a) bool y", "1:12: parse error: unexpected <bool>"),

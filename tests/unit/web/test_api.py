@@ -84,6 +84,23 @@ def test_query_range(site: Site, post: bool) -> None:
         assert ask(site, "query_range", post, query=query, start=start, end=end, step=step) == want
 
 
+def test_bytes_of_a_query_that_are_not_utf8_are_replaced(site: Site) -> None:
+    """In strings, labels and errors, as Prometheus's JSON has them."""
+    assert ask(site, "query", query=r'"a\xffb"', time="4") == {"resultType": "string", "result": [4, "a\ufffdb"]}
+    labelled = r'label_replace(vector(1), "a", "\xff", "", "")'
+    for data in (
+        ask(site, "query", query=labelled, time="1"),
+        ask(site, "query_range", query=labelled, start="1", end="2", step="1"),
+    ):
+        assert data["result"][0]["metric"] == {"a": "\ufffd"}  # type: ignore[index]
+    query = quote(r'label_replace(vector(1), "\xff", "", "", "")')
+    reply = site.ask(f"/api/v1/query?query={query}")
+    assert (reply.status, reply.json["error"]) == (
+        422,
+        "invalid destination label name in label_replace(): \ufffd",
+    )
+
+
 def test_a_posted_url_without_a_body(site: Site) -> None:
     """vmalert sends its parameters in the URL of a POST."""
     assert site.ask("/api/v1/query?query=1&time=1", method="POST").json["data"]["result"] == [1, "1"]
