@@ -189,10 +189,10 @@ def _begin(shared: Shared, name: str) -> Log:
 
 
 def _set_priority(priority: str, log: Log) -> None:
-    from prom_probe.sources.priority import set_priority
+    from prom_probe.sources.priority import set_priority, what_it_needs
 
     try:
         set_priority(priority)
     except OSError as error:
-        need = "RLIMIT_RTPRIO" if priority == "realtime" else "RLIMIT_NICE"
-        log("warn", f"priority {priority} is not granted: it needs CAP_SYS_NICE or {need}", error=error.strerror)
+        needed = what_it_needs(priority, error)
+        log("warn", f"priority {priority} is not granted: it needs {needed}", error=error.strerror)

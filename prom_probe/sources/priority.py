@@ -59,6 +59,13 @@ def set_priority(
                 sleep(_AUTOGROUP_PAUSE_S)
 
 
+def what_it_needs(priority: str, error: OSError) -> str:
+    """What would have `set_priority` succeed where it failed with this error."""
+    if error.errno == errno.ENOSYS:
+        return "Linux with glibc"  # musl and macOS have no scheduling policy for a process
+    return f"CAP_SYS_NICE or {'RLIMIT_RTPRIO' if priority == REALTIME else 'RLIMIT_NICE'}"
+
+
 def has_priority(pid: int, priority: str) -> bool:
     """Whether the process runs with this priority or a higher one."""
     try:

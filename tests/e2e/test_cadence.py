@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.priorities import PRIORITIES, has_realtime
 from tests.support.sidecar import FIFTY, Sidecar
 from tests.support.waiting import wait_for
 
@@ -31,7 +32,7 @@ def scheduling(pid: int) -> tuple[int, int]:
 
 def may_raise() -> bool:
     """Whether this process may raise a priority."""
-    if not hasattr(os, "sched_setscheduler"):
+    if not has_realtime():
         return False
     pid = os.fork()
     if pid == 0:
@@ -73,7 +74,7 @@ def test_the_probes_get_the_priority_that_is_asked_for(priority: str, expected: 
         assert "is not granted" not in sidecar.stderr
 
 
-@pytest.mark.parametrize("priority", ["high", "realtime"])
+@pytest.mark.parametrize("priority", PRIORITIES)
 def test_a_denied_priority_is_told_and_everything_works_without(priority: str) -> None:
     """One line a probe in the log, 0 in the metric, and the samples come."""
     prefix = [sys.executable, "-c", DROP]

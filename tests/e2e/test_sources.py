@@ -21,6 +21,7 @@ from prom_probe.sources.http_page import HttpPage, PageError, parse_endpoint
 from prom_probe.sources.priority import has_priority, set_priority
 from prom_probe.sources.proc_pid_stat import parse_proc_pid_stat
 from prom_probe.sources.process_files import ProcessFiles, fd_size_counts
+from tests.support.priorities import PRIORITIES
 from tests.support.tls import Authority
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
@@ -81,7 +82,7 @@ def may_raise() -> bool:
     return in_child(lambda: os.setpriority(os.PRIO_PROCESS, 0, -10))
 
 
-@pytest.mark.parametrize("priority", ["high", "realtime"])
+@pytest.mark.parametrize("priority", PRIORITIES)
 def test_a_granted_priority_is_read_back(priority: str, tmp_path: Path) -> None:
     """By another process or by itself; the kernel's own file shows it."""
     if not may_raise():
@@ -97,7 +98,7 @@ def test_a_granted_priority_is_read_back(priority: str, tmp_path: Path) -> None:
     assert in_child(check)
 
 
-@pytest.mark.parametrize("priority", ["high", "realtime"])
+@pytest.mark.parametrize("priority", PRIORITIES)
 def test_a_denied_priority_is_an_error_and_changes_nothing(priority: str, tmp_path: Path) -> None:
     """Another uid without the capability and without the limits."""
 

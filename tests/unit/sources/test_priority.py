@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from prom_probe.sources.priority import has_priority, set_priority
+from prom_probe.sources.priority import has_priority, set_priority, what_it_needs
 
 
 def test_normal_asks_for_nothing() -> None:
@@ -55,3 +55,16 @@ def test_of_a_process_that_is_gone_nothing_is_claimed() -> None:
     """It has no priority."""
     assert not has_priority(1 << 30, "high")
     assert not has_priority(1 << 30, "realtime")
+
+
+@pytest.mark.parametrize(
+    ("priority", "code", "needed"),
+    [
+        ("high", errno.EACCES, "CAP_SYS_NICE or RLIMIT_NICE"),
+        ("realtime", errno.EPERM, "CAP_SYS_NICE or RLIMIT_RTPRIO"),
+        ("realtime", errno.ENOSYS, "Linux with glibc"),
+    ],
+)
+def test_what_is_missing_is_told(priority: str, code: int, needed: str) -> None:
+    """A right, a limit, or a C library that can ask."""
+    assert what_it_needs(priority, OSError(code, "")) == needed
