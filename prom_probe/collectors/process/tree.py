@@ -16,6 +16,7 @@ from operator import add
 
 from prom_probe.collectors.process.process import COUNTERS, LARGEST, NOTHING, Departed, Process, TreeSums, count_states
 
+_ZOMBIE = b"Z"
 _FAULTS, _READ, _WRITE = (TreeSums._fields.index(name) for name in ("minor_faults", "read", "write"))
 
 
@@ -60,7 +61,8 @@ class Tree:
         self.peak_between = 0  # pages, since the last collection (see `peaks.py`)
         self.peak_process = 0  # KiB, the largest of any one process
         self.fds_ratio = -1.0  # of the process nearest to its limit of descriptors; -1 where none has a limit
-        self.start, self.oldest = 0.0, 0  # start (unix seconds) and PID of the oldest process
+        self.start = 0.0  # of the oldest process, unix seconds
+        self.oldest = 0  # PID of the oldest that is no zombie, by which the tree's cgroup is found
         self.earliest = 0  # the smallest start of all members so far, ticks since boot; 0 before the first
         # What processes had used before they joined: CPU ticks, ns of waiting. `Maxima` sets them to 0.
         self.brought = self.brought_waited = 0
@@ -91,7 +93,10 @@ class Tree:
         if members:
             self.sums = TreeSums._make(map(_add_up, zip(*[process.numbers for process in members], strict=True)))
             oldest = min(members, key=_start)
-            self.start, self.oldest = oldest.wall, oldest.pid
+            self.start = oldest.wall
+            if oldest.state == _ZOMBIE:
+                oldest = min(members, key=_start_if_alive)
+            self.oldest = oldest.pid
             self.peak_processes = max(self.peak_processes, self.processes)
             self.peak_resident = max(self.peak_resident, self.sums.resident, peak_between)
             self.peak_process = max(self.peak_process, *[process.peak for process in members])
@@ -113,6 +118,11 @@ class Tree:
 
 def _start(process: Process) -> int:
     return process.start
+
+
+def _start_if_alive(process: Process) -> tuple[bool, int]:
+    """The others first: of a zombie, the kernel tells neither mounts nor root."""
+    return process.state == _ZOMBIE, process.start
 
 
 def _add_up(numbers: Sequence[int]) -> int:

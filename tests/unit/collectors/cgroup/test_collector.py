@@ -379,7 +379,15 @@ def test_the_process_collector_tells_where_the_trees_are(cgroups: Cgroups) -> No
     cgroups.machine.collect(processes)
     assert context.tree_pids == {"job": 7}
     assert "pids" in cgroups.collect(collector)
-    cgroups.machine.proc.end(7)
+    cgroups.machine.proc.process(7, cgroup="0::/app\n", state="Z")
+    cgroups.machine.collect(processes)
+    assert context.tree_pids == {"job": 7}
+    cgroups.machine.proc.process(9, 7, cgroup="0::/app\n", start=300)
+    cgroups.machine.proc.process(8, 7, cgroup="0::/app\n", start=200)
+    cgroups.machine.collect(processes, 3)
+    assert context.tree_pids == {"job": 8}  # of a zombie the kernel tells neither mounts nor root
+    for pid in (7, 8, 9):
+        cgroups.machine.proc.end(pid)
     cgroups.machine.collect(processes)
     assert context.tree_pids == {}
 
