@@ -14,7 +14,10 @@ from prom_probe.cli.error import ClientError
 from prom_probe.cli.facts import collect_facts
 from prom_probe.cli.main import cli
 from prom_probe.cli.source import open_source
+from prom_probe.history.history import History
+from prom_probe.history.run_info import RunInfo
 from prom_probe.tsdb.store import Store, StoreOptions
+from tests.support.process_rows import WIDTH, Values, columns_of, row_of
 from tests.support.stored_runs import MIB, START_S, make_stored_run
 from tests.support.tsdb_tools import gauges, row
 
@@ -54,6 +57,20 @@ def test_the_process_that_ended_with_an_oom_kill(tmp_path: Path, second: int, pi
     facts = collect_facts(open_source(make_stored_run(tmp_path / "run", oom_kill_second=second)), "run")
     victim = facts.ended_with_oom_kill
     assert (facts.oom_kills, victim.pid if victim else None) == (1, pid)
+
+
+def test_a_process_is_called_what_it_was_at_its_peak(tmp_path: Path) -> None:
+    """Whatever small program it has executed since."""
+    store = Store(StoreOptions(path=str(tmp_path / "run")))
+    history = History(RunInfo(["big", "-x"], "host", START_S, trees=["app"], version="1"), store)
+    history.announce(0, columns_of(7, "big", cmdline="big -x"))
+    history.row(START_S + 1, row_of(Values(START_S, 90 * MIB)))
+    history.announce(WIDTH, columns_of(7, "small", cmdline="small"))
+    history.row(START_S + 2, row_of(None, Values(START_S, MIB)))
+    history.close(START_S + 3)
+    store.close()
+    (largest,) = collect_facts(open_source(str(tmp_path / "run")), "run").largest_processes
+    assert (largest.comm, largest.cmdline, largest.memory_peak_bytes) == ("big", "big -x", 90 * MIB)
 
 
 def test_the_table_has_both_runs_and_their_ratios(runs: tuple[str, str]) -> None:
