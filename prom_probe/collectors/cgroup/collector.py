@@ -4,6 +4,9 @@ import errno
 import os
 from array import array
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import msgspec
 
 from prom_probe.collectors.base import Context
 from prom_probe.collectors.cgroup.device_sum import DeviceSum
@@ -50,6 +53,7 @@ class CgroupCollector:
         self._device_names: dict[str, str] = {}
         self._watched = {watch.name: watch.value for watch in context.watches if watch.kind == "cgroup"}
         self._cgroups: dict[str, _Cgroup] = {}
+        self._left: dict[str, _Left] = {}  # of a predecessor, by tree
         self._readable = self.layout.add((column(READABLE.family, source="cgroup"),))
         self._dropped = DroppedDevices(self.layout)
         self._said: set[str] = set()
@@ -60,7 +64,7 @@ class CgroupCollector:
         for tree, pid in self._context.tree_pids.items():
             cgroup = self._cgroups.get(tree)
             if cgroup is None:
-                cgroup = self._cgroups[tree] = _Cgroup(self._context.odd_rows)
+                cgroup = self._cgroups[tree] = _Cgroup(self._context.odd_rows, self._left.pop(tree, _NOTHING_LEFT))
             cgroup.left_s = None
             readable &= self._locate(tree, pid, cgroup)
         for tree, cgroup in list(self._cgroups.items()):
@@ -154,21 +158,37 @@ class CgroupCollector:
             self._context.log("warn", what)
 
     def checkpoint(self) -> bytes:
-        return b""  # all its counters are the kernel's
+        """What of the sums over devices the kernel does not tell any more; all other counters are the kernel's."""
+        left = {tree: cgroup.leave() for tree, cgroup in self._cgroups.items() if cgroup.has_gone()}
+        return msgspec.msgpack.encode(left) if left else b""
 
     def restore(self, state: bytes) -> None:
-        pass
+        try:
+            self._left = msgspec.msgpack.decode(state or b"\x80", type=dict[str, _Left])
+        except msgspec.DecodeError:
+            return
 
     def close(self) -> None:
         for cgroup in self._cgroups.values():
             cgroup.close()
 
 
+class _Left(NamedTuple):
+    """For the next worker: which cgroup it is, and what devices that are gone had, by short name."""
+
+    directories: Directories
+    gone: dict[str, float]
+
+
+_NOTHING_LEFT = _Left({}, {})
+
+
 class _Cgroup:
     """The files of one tree's cgroup."""
 
-    def __init__(self, odd_rows: OddRows) -> None:
+    def __init__(self, odd_rows: OddRows, left: _Left) -> None:
         self._odd_rows = odd_rows
+        self._left = left
         self.pid = 0  # the process that it was located by
         self.wait = 0  # collections until it is located again
         self.left_s: float | None = None  # when the tree's last process ended
@@ -197,6 +217,10 @@ class _Cgroup:
             return
         self.close()
         self.directories, self._present = directories, present
+        if directories == self._left.directories:
+            for name, total in self._io_sums.items():
+                total.resume(self._left.gone.get(name, 0.0))
+        self._left = _NOTHING_LEFT
         self._due_s = 0.0
         for reading in present:
             path = f"{directories[reading.controller]}/{reading.file}"
@@ -318,6 +342,13 @@ class _Cgroup:
                 continue
             if limit is not None:
                 limits[name] = limit
+
+    def has_gone(self) -> bool:
+        return any(total.gone for total in self._io_sums.values())
+
+    def leave(self) -> _Left:
+        """See `_Left`."""
+        return _Left(self.directories, {name: total.gone for name, total in self._io_sums.items()})
 
     def close(self) -> None:
         for file, _ in (*self._files, *self._seldom, *self._io):

@@ -515,6 +515,27 @@ def test_a_device_that_is_taken_away_leaves_what_it_had_in_the_sums(cgroups: Cgr
     assert cgroups.collect(collector, 31)["io_read_bytes_total"] == 1
 
 
+def test_a_successor_knows_what_devices_that_are_gone_had(cgroups: Cgroups) -> None:
+    """The sums go on; those of another cgroup, or after a state that is none of ours, are the kernel's."""
+    cgroups.v2(V2 | {"io.stat": "8:0 rbytes=100\n7:0 rbytes=5\n"})
+    collector = cgroups.make()
+    cgroups.collect(collector)
+    assert collector.checkpoint() == b""
+    (cgroups.root / "app/io.stat").write_text("8:0 rbytes=110\n")
+    assert cgroups.collect(collector)["io_read_bytes_total"] == 115
+    state = collector.checkpoint()
+    (cgroups.root / "app/io.stat").write_text("8:0 rbytes=120\n")
+    for left, expected in ((state, 125), (b"", 120), (b"\xc1", 120), (b"\x81\xa3job\x01", 120)):
+        successor = cgroups.make()
+        successor.restore(left)
+        assert cgroups.collect(successor)["io_read_bytes_total"] == expected
+    cgroups.make_v2("other", V2 | {"io.stat": "8:0 rbytes=1\n"})
+    cgroups.mount("/other", "v2")
+    successor = cgroups.make()
+    successor.restore(state)
+    assert cgroups.collect(successor)["io_read_bytes_total"] == 1
+
+
 # name -> (number, what it is built on)
 STACK = {
     "sda": ("8:0", ()),

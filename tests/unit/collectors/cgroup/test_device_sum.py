@@ -44,6 +44,20 @@ def test_of_a_disk_counts_what_passed_no_volume_on_it() -> None:
     assert _add_up(raid, {"a": 10, "b": 10, "raid": 5}, below) == 20
 
 
+def test_a_successor_goes_on_with_what_is_gone() -> None:
+    """A volume is gone; what passed it is in its disk's number, and counts once."""
+    total, below = DeviceSum("n"), {"volume": ["disk"]}
+    assert _add_up(total, {"disk": 70, "volume": 60}, below) == 70
+    assert _add_up(total, {"disk": 75}, below) == 75
+    assert total.gone == 0
+    assert _add_up(total, {"disk": 75, "other": 5}, below) == 80
+    assert _add_up(total, {"disk": 75}, below) == 80
+    successor = DeviceSum("n")
+    successor.resume(total.gone)
+    assert _add_up(successor, {"disk": 76}) == 81
+    assert successor.gone == total.gone == 5
+
+
 def test_only_so_many_that_are_gone_are_remembered() -> None:
     """What they had stays in the sum."""
     total = DeviceSum("n")
