@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,15 @@ stack = mmap.mmap(-1, 1 << 16)
 top = ctypes.addressof(ctypes.c_char.from_buffer(stack)) + (1 << 16)
 print("ready", flush=True)
 libc.clone(ctypes.cast(libc.sleep, ctypes.c_void_p), ctypes.c_void_p(top), 0x100 | 0x4000 | 17, ctypes.c_void_p(60))
+"""
+# Each is the other's child, and all do the same.
+FORKED = """
+import os, signal
+for _ in range(7):
+    if os.fork():
+        signal.pause()
+print("ready", flush=True)
+signal.pause()
 """
 # Its main thread ends; another one has the memory.
 LEADERLESS = """
@@ -97,6 +107,22 @@ def test_memory_that_a_vforked_child_has_of_its_parent_counts_once() -> None:
         assert len(resident_of) == 1 and f'pid="{process.pid}"' in resident_of[0]
         collector.close()
         os.kill(child, 9)
+
+
+def test_copies_by_fork_have_memory_of_their_own() -> None:
+    """The authority is the kernel: statm of each, though some have the same sizes."""
+    with program(FORKED) as process:
+        tree = [process.pid]
+        for pid in tree:
+            tree += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+        assert len(tree) == 8
+        collector = collector_of(process.pid)
+        collector.collect()
+        texts = [Path(f"/proc/{pid}/statm").read_text() for pid in tree]
+        assert any(child == parent for parent, child in pairwise(texts))
+        resident = sum(int(text.split()[1]) for text in texts) * os.sysconf("SC_PAGE_SIZE")
+        assert values(collector)['proctree_resident_memory_bytes{tree="job"}'] == resident
+        collector.close()
 
 
 def test_a_process_whose_main_thread_has_ended_has_its_memory_and_descriptors() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 
 from prom_probe.collectors.process.process import Image, Process
 from prom_probe.sources.errors import ParseError
@@ -56,17 +57,21 @@ class Images:
                 # One has ended. As it was read, the child had what the parent had, or memory of its own.
                 same = (process.virtual, process.resident) == (parent.virtual, parent.resident)
                 return Image.PARENTS if same and process.stack else Image.OWN
-            if memory in (before, after) and (process.stack or self._waits(parent)):
+            if memory in (before, after) and self._waits(parent):
                 return Image.PARENTS
         self._reread(process)  # it may have executed its program since it was read
         return Image.OWN
 
     def _waits(self, parent: Process) -> bool:
-        """Whether a process waits for its child's exec. Asked where it may not be known that both have one stack."""
+        """Whether a thread of a process waits for a child's exec. A copy by fork may be as large as its parent."""
+        files = parent.files
+        if _is_waiting(files.stat):
+            return True
         try:
-            return parse_proc_pid_stat(parent.files.stat()).state == b"D"
-        except (OSError, ParseError):
+            others = files.tasks() if parent.threads > 1 else []
+        except OSError:
             return False
+        return any(_is_waiting(partial(files.task, tid, "stat")) for tid in others)
 
     def _is_copy(self, process: Process) -> bool:
         """Whether a child of ours is still what it was forked as."""
@@ -75,3 +80,11 @@ class Images:
         except (OSError, ParseError):
             return False
         return ours.startstack == process.stack if process.stack else ours.comm == process.comm
+
+
+def _is_waiting(read_stat: Callable[[], bytes]) -> bool:
+    """Whether a thread is in state D, as in vfork(2) until the child's exec; False if it has ended."""
+    try:
+        return parse_proc_pid_stat(read_stat()).state == b"D"
+    except (OSError, ParseError):
+        return False

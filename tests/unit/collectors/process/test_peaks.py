@@ -97,9 +97,27 @@ def test_the_peak_of_what_has_changed_much_is_read_at_once(
     assert machine.collect(collector, 8)[name] == 5000 * 4096
 
 
+def test_a_fork_s_copy_that_is_as_large_as_its_parent_has_memory_of_its_own(machine: Machine) -> None:
+    """Nobody waits for its exec."""
+    machine.proc.process(100, 1, resident=1000, stack=77)
+    machine.proc.process(101, 100, resident=1000, start=200, stack=77)
+    row = machine.collect(machine.make(ProcessCollector, PID))
+    assert pages(row, "resident_memory_bytes") == 2000
+    assert row['proctree_process_resident_memory_bytes{comm="app", pid="101", tree="job"}'] == 1000 * 4096
+
+
+def test_a_thread_that_has_vforked_waits_too(machine: Machine) -> None:
+    """While the main thread of its process sleeps."""
+    tasks = {100: ("S", 1, 1, 0), 105: ("D", 1, 1, 0)}
+    machine.proc.process(100, 1, resident=1000, stack=77, threads=2, tasks=tasks)
+    machine.proc.process(101, 100, resident=1000, start=200, stack=77)
+    row = machine.collect(machine.make(ProcessCollector, PID))
+    assert pages(row, "resident_memory_bytes") == 1000
+
+
 @pytest.mark.parametrize("stack", [0, 77])
 def test_between_vfork_and_exec_memory_counts_as_the_parents(machine: Machine, stack: int) -> None:
-    """Known by the same stack and the same memory; where no stack is told, by a parent that waits too."""
+    """Known by the same stack, the same memory, and a parent that waits."""
     machine.proc.process(100, 1, resident=1000, state="D", stack=stack)
     machine.proc.process(101, 100, resident=1000, start=200, stack=stack)
     machine.proc.process(102, 100, b"forked", resident=990, start=200, stack=stack)

@@ -239,7 +239,7 @@ def test_an_exec_is_an_event_of_a_process_with_series(machine: Machine) -> None:
     """The stack begins elsewhere: also under the same name; not another name alone, nor what a new process did."""
     events: list[RunEvent] = []
     collector = machine.make(ProcessCollector, PID, cmdline=True, happened=events.append)
-    machine.proc.process(100, 1, b"root", start=100, stack=5)
+    machine.proc.process(100, 1, b"root", start=100, stack=5, state="D")
     machine.proc.process(200, 100, b"root", start=200, stack=5)  # between its vfork and its exec
     assert with_series(machine.collect(collector)) == {100}
     machine.proc.process(200, 100, b"sh", start=200, stack=10, cmdline="sh -c x")
