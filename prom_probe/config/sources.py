@@ -12,6 +12,9 @@ from prom_probe.config.remote_write import check_destinations
 from prom_probe.config.secret import without_secrets
 from prom_probe.config.settings import OPTIONS, Config, Option
 from prom_probe.config.yaml_file import GivenSetting, read_yaml_file
+from prom_probe.model.printable import shorten
+
+_MOST_TOLD = 500  # characters of an error
 
 _SECTIONS = frozenset(option.key for option in OPTIONS if option.file_only)
 
@@ -34,7 +37,7 @@ def find_config(
             try:
                 values[option.field] = _items(option, source, faults) if option.file_only else _parsed(option, source)
             except ValueError as error:
-                faults.append(f"{source.place}: {without_secrets(str(error))}")
+                faults.append(f"{source.place}: {_told(error)}")
     faults += [f"{given.place}: unknown key" for key, given in from_file.items() if given.value or not _is_group(key)]
     config = Config(**values)
     try:
@@ -93,6 +96,11 @@ def _is_unset(option: Option, given: GivenSetting) -> bool:
     return given.place != option.flag or getattr(Config(), option.field) is None
 
 
+def _told(error: ValueError) -> str:
+    """The error without secrets; it may quote a text of any length."""
+    return shorten(without_secrets(str(error)), _MOST_TOLD)
+
+
 def _texts(given: str | Iterable[str]) -> str | list[str]:
     return given if isinstance(given, str) else list(given)
 
@@ -118,6 +126,6 @@ def _items(option: Option, source: GivenSetting, faults: list[str]) -> tuple[Any
         try:
             items.append(option.parse(text))
         except ValueError as error:
-            faults.append(f"{source.place}: the item in line {line}: {without_secrets(str(error))}")
+            faults.append(f"{source.place}: the item in line {line}: {_told(error)}")
     option.check(items)
     return tuple(items)
