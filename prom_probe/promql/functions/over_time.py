@@ -160,13 +160,14 @@ def _quantile(windows: Windows, q: Floats) -> tuple[Floats, Bools]:
 
 
 def _mad(windows: Windows) -> tuple[Floats, Bools]:
-    """The median of the distances from the median."""
+    """The median of the distances from the median; NaN where any value is."""
     half = np.full(windows.shape[1], 0.5)
     out = np.zeros(windows.shape)
     for block in windows.blocks():
         some = half[block.place[1]]
         median = quantile(block.values, some)
-        out[block.place] = quantile(np.abs(block.values - median[..., None]), some)
+        distances = quantile(np.abs(block.values - median[..., None]), some)
+        out[block.place] = np.where(np.isnan(block.values).any(axis=-1), np.nan, distances)
     return out, windows.having(1)
 
 
@@ -200,7 +201,7 @@ OVER_TIME = {
     "present_over_time": windowed(_present, sparse=True),
     "absent_over_time": Function(_absent_over_time, (Type.MATRIX,)),
     "quantile_over_time": Function(_quantile_over_time, (Type.SCALAR, Type.MATRIX)),
-    "first_over_time": windowed(_first, keep_name=True, sparse=True, experimental=True),
+    "first_over_time": windowed(_first, keep_name=True, sparse=True),
     "mad_over_time": windowed(_mad, experimental=True),
     "ts_of_first_over_time": windowed(_first_time, sparse=True, experimental=True),
     "ts_of_last_over_time": windowed(_last_time, sparse=True, experimental=True),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,14 @@ _FEW = 512
 _PLAIN_MIN, _PLAIN_MAX = 1e-4, 1e15
 
 
-def result_json(result: Result, stats: dict[str, object] | None = None, limit: int = 0) -> Iterator[bytes]:
-    """The complete response to a query, in pieces of about 100 KB at most; at most `limit` series, 0 for all."""
-    warnings = result.warnings
+def result_json(
+    result: Result, stats: dict[str, object] | None = None, limit: int = 0, notes: Sequence[str] = ()
+) -> Iterator[bytes]:
+    """The complete response to a query, in pieces of about 100 KB at most; at most `limit` series, 0 for all.
+
+    `notes` are warnings of the request itself.
+    """
+    warnings = [*result.warnings, *notes]
     if limit and len(result.labels) > limit and result.type in ("vector", "matrix"):
         warnings = [*warnings, "results truncated due to limit"]
     yield HEAD + b'{"resultType":"%s","result":' % result.type.encode()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from prom_probe.model.feature import Feature
+from prom_probe.promql.literals import quote
 from prom_probe.web.api.params import (
     MAX_TIME_MS,
     MIN_TIME_MS,
@@ -113,6 +114,7 @@ def _answer(
     queryable = context.store.snapshot()
     asked = time.monotonic()
     per_step = params.get("stats") == "all" and Feature.PER_STEP_STATS in context.limits.features
+    notes = _deprecated(params)
 
     def job(deadline: float) -> Iterable[bytes]:
         started = time.monotonic()
@@ -125,7 +127,7 @@ def _answer(
         except QueryError as error:
             raise invalid("query", error) if error.kind == "bad_data" else ApiError(error.kind, str(error)) from None
         stats = _stats(result, asked, started, time.monotonic(), per_step) if result.counts is not None else None
-        return result_json(result, stats, limit)
+        return result_json(result, stats, limit, notes)
 
     answer = context.queries.run(job, timeout_s, inline=_on_loop(context, queryable, *asks))
     if isinstance(answer, Pending):
@@ -152,6 +154,17 @@ def _on_loop(
     limits = context.limits
     lookback_ms = lookback_ms or limits.lookback_delta_ms
     return is_small(queryable, expr, start_ms, end_ms, step_ms, lookback_ms, limits.features)
+
+
+def _deprecated(params: Parameters) -> list[str]:
+    """Warnings about what Prometheus's next major release will refuse."""
+    value = params.get("stats")
+    if value in ("", "true", "all"):
+        return []
+    return [
+        f'value {quote(value)} for parameter "stats" is deprecated and will be rejected in the next major release, '
+        'use "true" or "all"'
+    ]
 
 
 def _stats(result: Result, asked: float, started: float, ended: float, per_step: bool) -> dict[str, object]:

@@ -197,6 +197,17 @@ def test_limit_and_stats(site: Site) -> None:
     assert "stats" not in site.ask("/api/v1/query?query=up").json["data"]
 
 
+def test_values_of_stats_that_are_deprecated(site: Site) -> None:
+    """They give statistics, and a warning."""
+    deprecated = (
+        r'value "a\"b" for parameter "stats" is deprecated and will be rejected in the next major release, use '
+    )
+    for value, warnings in (("true", []), ("all", []), ('a"b', [deprecated + '"true" or "all"'])):
+        reply = site.ask(f"/api/v1/query?query=up&stats={quote(value)}").json
+        assert "stats" in reply["data"]
+        assert reply.get("warnings", []) == warnings
+
+
 def test_stats_of_each_step(site: Site) -> None:
     """What was used and read; for each step, if its feature is on."""
     asked = f"/api/v1/query_range?query=rate(x_total[20s])&start={NOW_S - 10}&end={NOW_S}&step=10&stats=all"
