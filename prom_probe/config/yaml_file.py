@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 _MAX_DEPTH = 10  # of nested mappings
+_MOST_NODES = 100_000  # of a section
 _NULL = "tag:yaml.org,2002:null"
 
 
@@ -76,6 +77,9 @@ def _take_sections(
         if twice:
             faults += twice
             continue
+        if _expanded(value, {}) > _MOST_NODES:
+            faults.append(f"{place}: has more than {_MOST_NODES} values, with those that its aliases repeat")
+            continue
         try:
             texts = [msgspec.json.encode(SafeLoader("").construct_document(item)).decode() for item in items]
         except (ConstructorError, TypeError, ValueError, RecursionError) as error:
@@ -83,6 +87,21 @@ def _take_sections(
             continue
         found[key.value] = GivenSetting(texts, place, tuple(item.start_mark.line + 1 for item in items))
     document.value = others
+
+
+def _expanded(node: Any, known: dict[int, int]) -> int:
+    """How many values a YAML node has once each alias is replaced by what it stands for. `known`: by node."""
+    from yaml import MappingNode, SequenceNode
+
+    count = known.get(id(node))
+    if count is None:
+        known[id(node)] = count = 1  # also of an alias of itself
+        if isinstance(node, SequenceNode):
+            count += sum(_expanded(item, known) for item in node.value)
+        elif isinstance(node, MappingNode):
+            count += sum(_expanded(part, known) for pair in node.value for part in pair)
+        known[id(node)] = count
+    return count
 
 
 def _given_twice(node: Any, seen: set[int]) -> Iterator[Any]:

@@ -170,6 +170,12 @@ def test_flags_win_over_the_environment_over_the_file_over_defaults(tmp_path: Pa
     assert config.query_timeout == Config().query_timeout
 
 
+# Each line is the one before ten times over, as "a billion laughs".
+LAUGHS = "remote_write:\n- a: &a0 [x]\n" + "".join(
+    f"  b{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 12)
+)
+
+
 @pytest.mark.parametrize(
     ("content", "error"),
     [
@@ -190,6 +196,7 @@ def test_flags_win_over_the_environment_over_the_file_over_defaults(tmp_path: Pa
         ('storage.tsdb.path: "a\\0"', "line 1: storage.tsdb.path: has a NUL character"),
         ("storage: 5", "line 1: storage: unknown key"),
         ("storag:", "line 1: storag: unknown key"),
+        (LAUGHS, "line 1: remote_write: has more than 100000 values, with those that its aliases repeat"),
         (f"query.max-concurrency: {'9' * 5000}", "query.max-concurrency: not a whole number above zero: '999"),
     ],
 )
