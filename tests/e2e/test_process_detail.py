@@ -115,14 +115,18 @@ def test_copies_by_fork_have_memory_of_their_own() -> None:
         tree = [process.pid]
         for pid in tree:
             tree += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
-        assert len(tree) == 8
-        collector = collector_of(process.pid)
-        collector.collect()
-        texts = [Path(f"/proc/{pid}/statm").read_text() for pid in tree]
-        assert any(child == parent for parent, child in pairwise(texts))
-        resident = sum(int(text.split()[1]) for text in texts) * os.sysconf("SC_PAGE_SIZE")
-        assert values(collector)['proctree_resident_memory_bytes{tree="job"}'] == resident
-        collector.close()
+        try:
+            collector = collector_of(process.pid)
+            collector.collect()
+            texts = [Path(f"/proc/{pid}/statm").read_text() for pid in tree]
+            collector.close()
+        finally:
+            for pid in tree[1:]:
+                os.kill(pid, 9)
+    assert len(tree) == 8
+    assert any(child == parent for parent, child in pairwise(texts))
+    resident = sum(int(text.split()[1]) for text in texts) * os.sysconf("SC_PAGE_SIZE")
+    assert values(collector)['proctree_resident_memory_bytes{tree="job"}'] == resident
 
 
 def test_a_process_whose_main_thread_has_ended_has_its_memory_and_descriptors() -> None:
