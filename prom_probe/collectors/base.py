@@ -12,6 +12,7 @@ from prom_probe.model.layout import Layout
 from prom_probe.model.run_event import RunEvent
 from prom_probe.model.watch import Watch
 from prom_probe.sources.descriptors import Descriptors
+from prom_probe.sources.patience import read_patiently
 
 
 class WorkerState(NamedTuple):
@@ -131,6 +132,8 @@ class Context(msgspec.Struct):
     # The CPU clock of a process by its PID, ns; None: the kernel's, where procfs has our own PID namespace.
     process_clock: Callable[[int], int] | None = None
     statvfs: Callable[[str], os.statvfs_result] = os.statvfs
+    # Reads a file of a process that may never answer.
+    read_locked: Callable[[str], bytes] = read_patiently
     supervisor_pid: Callable[[], int] = os.getppid
     online_cpus: Callable[[], int] = _online_cpus
     allowed_cpus: Callable[[], int] = _allowed_cpus

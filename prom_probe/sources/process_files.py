@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections.abc import Callable
 
 from prom_probe.sources.descriptors import Descriptors, read_first, read_once
 from prom_probe.sources.patience import read_patiently
@@ -36,16 +37,26 @@ class ProcessFiles:
         "_io",
         "_live",
         "_pid",
+        "_read_locked",
         "_schedstat",
         "_stat",
         "_statm",
         "thread",
     )
 
-    def __init__(self, procfs: str, pid: int, descriptors: Descriptors, *, fd_size: bool) -> None:
-        """`fd_size`: see `fd_size_counts`."""
+    def __init__(
+        self,
+        procfs: str,
+        pid: int,
+        descriptors: Descriptors,
+        *,
+        fd_size: bool,
+        read_locked: Callable[[str], bytes] = read_patiently,
+    ) -> None:
+        """`fd_size`: see `fd_size_counts`. `read_locked` reads a file that may never answer."""
         self._base = self._live = f"{procfs}/{pid}"
         self._pid = pid
+        self._read_locked = read_locked
         self.thread = ""  # the ID of the thread that is followed
         self._fd_size = fd_size
         self._descriptors = descriptors
@@ -98,11 +109,11 @@ class ProcessFiles:
 
     def smaps_rollup(self) -> bytes:
         """Raises TimeoutError too, and so does `cmdline`."""
-        return read_patiently(f"{self._live}/smaps_rollup")
+        return self._read_locked(f"{self._live}/smaps_rollup")
 
     def cmdline(self) -> bytes:
         """Its beginning where it is very long."""
-        return read_patiently(f"{self._live}/cmdline")
+        return self._read_locked(f"{self._live}/cmdline")
 
     def follow(self, tid: str) -> None:
         """Read memory, descriptors and command line of this thread: the main one has ended, and has none."""

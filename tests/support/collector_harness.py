@@ -10,7 +10,7 @@ from prom_probe.collectors.base import Collector, Context
 from prom_probe.model.labels import format_labels
 from prom_probe.model.sample import is_stale
 from prom_probe.model.watch import Watch
-from prom_probe.sources.descriptors import Descriptors
+from prom_probe.sources.descriptors import Descriptors, read_first, read_once
 from tests.support.fake_proc import FakeProc
 
 C = TypeVar("C", bound=Collector)
@@ -53,6 +53,7 @@ class Machine:
             ticks_per_s=100,
             page_bytes=4096,
             descriptors=Descriptors(0),
+            read_locked=lambda path: read_once(path, read_first),
         )
         for name, value in settings.items():
             setattr(context, name, value)

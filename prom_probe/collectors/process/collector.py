@@ -179,7 +179,13 @@ class ProcessCollector:
 
     def _join(self, found: Candidate, name: str, *, recent: bool) -> None:
         tree = self._watch(name).tree
-        files = ProcessFiles(self._context.procfs, found.pid, self._descriptors, fd_size=self._fd_size)
+        files = ProcessFiles(
+            self._context.procfs,
+            found.pid,
+            self._descriptors,
+            fd_size=self._fd_size,
+            read_locked=self._context.read_locked,
+        )
         process = Process(found.pid, found.start, self._wall(found.start), name, tree, files)
         process.recent = recent
         if self._restored:  # the predecessor has counted it
