@@ -29,6 +29,8 @@ _CHUNK_BYTES = 16 << 10
 _HEAD_BYTES = 64 << 10
 _BODY_BYTES, _BODY_S = 64 << 10, 2.0
 _WORDS_BYTES = 1024
+# The statuses of answers that have no body.
+_BODILESS = (204, 304)
 
 # A connection that was idle for longer is not used again: most servers would be about to close it.
 _IDLE_S = 50.0
@@ -274,9 +276,12 @@ class _AnswerReader:
         if not self.known:
             self.status = self._parser.get_status_code()
             self.known = self.status >= 200
+            if self.status in _BODILESS:  # whatever its headers say, and some versions of llhttp believe them
+                self._complete()
 
     def on_body(self, data: bytes) -> None:
         if self.complete:
+            self.keep = False
             return
         self._body += data[: _WORDS_BYTES - len(self._body)]
         self._body_read += len(data)
@@ -286,8 +291,11 @@ class _AnswerReader:
         if not self.known:
             self.headers.clear()
         elif not self.complete:
-            self.complete = True
-            self.keep = self._parser.should_keep_alive()
+            self._complete()
+
+    def _complete(self) -> None:
+        self.complete = True
+        self.keep = self._parser.should_keep_alive()
 
 
 def _decompressed(body: bytes) -> bytes:

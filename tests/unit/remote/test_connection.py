@@ -106,6 +106,7 @@ ANSWERS: dict[str, tuple[bytes | Answer, int, str, bool]] = {
     "a body that is cut off": (slowly(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"), 200, "x", False),
     "a reset behind it": (reset_after(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"), 200, "x", False),
     "204 with a body": (b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nwrong", 204, "", False),
+    "204 that says it has a body": (b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", 204, "", True),
     "two answers": (OK + PLAIN, 204, "", False),
     "an upgrade": (
         b"HTTP/1.1 200 OK\r\nUpgrade: h2c\r\nConnection: upgrade\r\nContent-Length: 2\r\n\r\nok",
