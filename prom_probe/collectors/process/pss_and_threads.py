@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
-from time import perf_counter
 
 from prom_probe.collectors.base import Context
 from prom_probe.collectors.odd_rows import OddRows
@@ -93,14 +92,14 @@ class Pss:
         if not self._queue:
             self._queue.extend(process for process in processes if process.pss_at <= now_s and not process.zombie)
             self.readable = True
-        end = perf_counter() + _PSS_S
+        end_s = self._context.monotonic() + _PSS_S
         while self._queue:
             process = self._queue.popleft()
             if process.image is not Image.OWN:
                 continue
             process.pss_at = now_s + self._context.pss_interval_s
             self._take(process)
-            if perf_counter() >= end:
+            if self._context.monotonic() >= end_s:
                 break
 
     def _take(self, process: Process) -> None:
