@@ -6,8 +6,8 @@ import asyncio
 import socket
 from typing import Protocol
 
-# How long nothing is accepted after a failure, or where there is no room, unless a connection ends before.
-RETRY_S = 1.0
+# How many seconds nothing is accepted after a failure, or where there is no room, unless a connection ends before.
+_RETRY_S = 1.0
 
 
 class Admission(Protocol):
@@ -35,11 +35,12 @@ class Acceptor:
     While it is paused, the socket is not polled: clients wait in the kernel's queue, and cost nothing.
     """
 
-    def __init__(self, host: Admission, sock: socket.socket, burst: int) -> None:
-        """`burst`: how many connections are accepted before others get their turn."""
+    def __init__(self, host: Admission, sock: socket.socket, burst: int, retry_s: float = _RETRY_S) -> None:
+        """`burst`: how many connections are accepted before others get their turn; `retry_s`: how long a pause lasts."""
         self._host = host
         self._sock = sock
         self._burst = burst
+        self._retry_after_s = retry_s
         self._loop = asyncio.get_running_loop()
         self._retry: asyncio.TimerHandle | None = None
         sock.setblocking(False)
@@ -83,4 +84,4 @@ class Acceptor:
 
     def _pause(self) -> None:
         self._loop.remove_reader(self._sock)
-        self._retry = self._loop.call_later(RETRY_S, self.resume)
+        self._retry = self._loop.call_later(self._retry_after_s, self.resume)

@@ -9,7 +9,11 @@ from collections.abc import Callable
 
 import pytest
 
-from prom_probe.web.http.acceptor import RETRY_S, Acceptor
+from prom_probe.web.http.acceptor import Acceptor
+from tests.support.waiting import DEADLINE_S
+
+# Short, as it is waited for.
+RETRY_S = 0.05
 
 
 class FailingSocket(socket.socket):
@@ -66,13 +70,13 @@ def accepting(host: Host, clients: int, until: Callable[[], bool], errors: list[
     peers = [socket.create_connection(sock.getsockname()) for _ in range(clients)]
 
     async def main() -> None:
-        acceptor = Acceptor(host, sock, 4)
+        acceptor = Acceptor(host, sock, 4, RETRY_S)
         while not until():
             await asyncio.sleep(0.001)
         acceptor.close()
 
     try:
-        asyncio.run(asyncio.wait_for(main(), 20 * RETRY_S))
+        asyncio.run(asyncio.wait_for(main(), DEADLINE_S))
     finally:
         for one in (*peers, *host.accepted):
             one.close()
