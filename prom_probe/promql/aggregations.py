@@ -30,16 +30,24 @@ _WORKING = 64  # bytes of temporary arrays per point
 
 
 class Groups:
-    """The groups of a vector's series (it is not empty); `order` puts the series of a group together."""
+    """The groups of a vector's series (it is not empty); `order` puts the series of a group together.
 
-    def __init__(self, vector: Vector, grouping: tuple[str, ...], without: bool, budget: Budget) -> None:
+    `rows`: the order of the vector's series, and so that within a group, if it is not their own.
+    """
+
+    def __init__(
+        self, vector: Vector, grouping: tuple[str, ...], without: bool, budget: Budget, rows: list[int] | None = None
+    ) -> None:
         numbers: dict[Labels, int] = {}
         key = group_key(grouping, without)
-        group = np.array([numbers.setdefault(key(one), len(numbers)) for one in vector.labels], np.int64)
+        series = vector.labels if rows is None else map(vector.labels.__getitem__, rows)
+        group = np.array([numbers.setdefault(key(one), len(numbers)) for one in series], np.int64)
         self.labels = list(numbers)
         self.sizes = np.bincount(group)
         self.starts = np.concatenate(([0], np.cumsum(self.sizes)[:-1]))
         self.order = np.argsort(group, kind="stable")
+        if rows is not None:
+            self.order = np.array(rows)[self.order]
         self._ordered = bool((self.order[1:] > self.order[:-1]).all())
         drop = np.array(vector.drop)[self.order]
         self._budget = budget
@@ -94,7 +102,7 @@ def aggregate(ev: Evaluation, node: Aggregate) -> Vector:
     if node.op == "count_values":
         return _count_values(ev, node)
     param = ev.scalar(node.param) if node.param is not None else None
-    vector = ev.vector(node.expr).found()
+    vector = ev.vector(node.expr).found(ev.query.budget)
     if param is not None and node.op in _CHOICES:
         return _choose(ev, node, param, vector)
     if param is not None:
@@ -223,9 +231,8 @@ def _choose(ev: Evaluation, node: Aggregate, param: Floats, vector: Vector) -> V
         return empty(ev.steps)
     if not vector.labels:
         return vector
-    if ev.steps > 1:  # an instant vector may be in an order of its own
-        vector = vector.sorted()
-    groups = Groups(vector, node.grouping, node.without, ev.query.budget)
+    order = vector.order_of_labels() if ev.steps > 1 else None  # an instant vector may be in an order of its own
+    groups = Groups(vector, node.grouping, node.without, ev.query.budget, order)
     choice = _CHOICES[node.op](groups, vector)
     ev.query.budget.hold(len(vector.labels) * ev.steps)
     chosen = np.empty((len(vector.labels), ev.steps), np.bool_)
@@ -326,7 +333,7 @@ def _count_values(ev: Evaluation, node: Aggregate) -> Vector:
     label = node.param.value
     if not is_label_name(label):
         raise QueryError("execution", f"invalid label name {quote(label)}")
-    vector = ev.vector(node.expr).found()
+    vector = ev.vector(node.expr).found(ev.query.budget)
     grouping = node.grouping if node.without else (*node.grouping, label)
     key = group_key(grouping, node.without)
     rows: dict[Labels, Ints] = {}

@@ -48,14 +48,23 @@ class Vector:
 
     def sorted(self) -> Vector:
         """The series in the order of their labels."""
-        if all(map(le, self.labels, self.labels[1:])):
-            return self
-        return self.rows(sorted(range(len(self.labels)), key=self.labels.__getitem__))
+        order = self.order_of_labels()
+        return self if order is None else self.rows(order)
 
-    def found(self) -> Vector:
+    def order_of_labels(self) -> list[int] | None:
+        """The rows in the order of their labels, None if that is as they are."""
+        if all(map(le, self.labels, self.labels[1:])):
+            return None
+        return sorted(range(len(self.labels)), key=self.labels.__getitem__)
+
+    def found(self, budget: Budget) -> Vector:
         """The series that have a sample at some step: a group's first series, and its place, are one of these."""
         there = self.present.any(axis=1)
-        return self if there.all() else self.rows(np.flatnonzero(there))
+        if there.all():
+            return self
+        rows = np.flatnonzero(there)
+        budget.hold(9 * len(rows) * self.values.shape[1])
+        return self.rows(rows)
 
     def rows(self, index: Sequence[int] | Ints) -> Vector:
         """The series in these rows."""

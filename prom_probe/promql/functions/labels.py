@@ -109,6 +109,8 @@ def _sorted_by_label(descending: bool) -> Function:
         vector = ev.vector(node.args[0])
         _warn_of_range(ev, node)
         names = _strings(node)
+        if ev.steps > 1:
+            return vector
 
         def key(i: int) -> Any:
             labels = vector.labels[i]
