@@ -38,10 +38,12 @@ def loader(number, go):
             time.sleep(2.5)
             del block
 
-def shard(number):
+def shard(number, middle):
     named(f"shard-{{number}}")
     block = bytearray(b"x") * (({SHARD_MIB} if number == 1 else 4) << 20)
-    time.sleep(2.2)
+    time.sleep(1.1)
+    middle.value = time.time()
+    time.sleep(1.1)
 
 def hostile():
     named({HOSTILE!r})
@@ -58,12 +60,12 @@ def main():
     time.sleep(3)
     truth = {{"spike": loaders[1].pid}}
     for number in range(3):
-        began = time.time()
-        child = context.Process(target=shard, args=(number,))
+        middle = context.Value("d")
+        child = context.Process(target=shard, args=(number, middle))
         child.start()
         child.join()
         if number == 1:
-            truth |= {{"shard": child.pid, "middle": (began + time.time()) / 2}}
+            truth |= {{"shard": child.pid, "middle": middle.value}}
     open(sys.argv[1] + ".new", "w").write(json.dumps(truth))
     os.rename(sys.argv[1] + ".new", sys.argv[1])
     time.sleep(3600)
