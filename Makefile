@@ -31,8 +31,8 @@ $(STAMP)-lint: $(STAMP)
 run: $(STAMP) ## Watch a small demo workload: /metrics on :19990, the query API on 127.0.0.1:19991
 	$(BIN)/prom-probe run -- $(BIN)/python -m prom_probe.demo
 
-# Unit tests compute; of all tests many wait for other processes. WORKERS=N for another number.
-quick: WORKERS ?= 2
+# For two cores: some unit tests wait, and of all tests many do. WORKERS=N for another number.
+quick: WORKERS ?= 3
 test: WORKERS ?= 6
 # Each test file is rewritten by pytest once, not by each worker in each run.
 export PYTHONDONTWRITEBYTECODE :=

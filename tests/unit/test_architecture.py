@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.support.paths import ROOT
 
@@ -47,23 +48,37 @@ def room(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+Import = ast.Import | ast.ImportFrom
+
+
+class Contents(NamedTuple):
+    """Of a file, wherever they are: its imports, those of them for type checking alone, and its classes."""
+
+    imports: list[Import]
+    for_types: list[Import]
+    classes: list[str]
+
+
 @cache
-def nodes_of(path: Path) -> list[ast.AST]:
-    """All nodes of a file's syntax tree."""
-    return list(ast.walk(ast.parse(path.read_text())))
+def contents(path: Path) -> Contents:
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    checked = [node for node in nodes if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    return Contents(
+        [node for node in nodes if isinstance(node, Import)],
+        [inner for node in checked for inner in ast.walk(node) if isinstance(inner, Import)],
+        [node.name for node in nodes if isinstance(node, ast.ClassDef)],
+    )
 
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:
     """(line, room) of each import of the house."""
-    for node in nodes_of(path):
+    for node in contents(path).imports:
         if isinstance(node, ast.ImportFrom):
             assert not node.level, f"{path}:{node.lineno}: relative import"
             module = node.module or ""
             names = [f"{module}.{alias.name}" for alias in node.names] if module == "prom_probe" else [module]
-        elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
         else:
-            continue
+            names = [alias.name for alias in node.names]
         for name in names:
             parts = name.split(".")
             if parts[0] == "prom_probe" and len(parts) > 1 and not parts[1].startswith("__"):
@@ -117,17 +132,13 @@ NAMES = {str(path.relative_to(PACKAGE)): path for path in FILES}
 
 def file_imports(name: str, *, typed: bool) -> set[str]:
     """The files that a file imports, those within functions too; `typed`: also those for type checking alone."""
-    nodes = nodes_of(NAMES[name])
-    if not typed:
-        checked = [node for node in nodes if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
-        left_out = {id(inner) for node in checked for inner in ast.walk(node)}
-        nodes = [node for node in nodes if id(node) not in left_out]
     found = set()
-    for node in nodes:
+    for node in contents(NAMES[name]).imports:
+        if not typed and node in contents(NAMES[name]).for_types:
+            continue
+        imported = [alias.name for alias in node.names]
         if isinstance(node, ast.ImportFrom):
-            imported = [f"{node.module}.{alias.name}" for alias in node.names] + [node.module or ""]
-        else:
-            imported = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            imported = [f"{node.module}.{name}" for name in imported] + [node.module or ""]
         for module in imported:
             path = module.removeprefix("prom_probe.").replace(".", "/")
             found |= {path + ".py", path + "/__init__.py"} & NAMES.keys() if module.startswith("prom_probe.") else set()
@@ -154,7 +165,7 @@ def test_no_files_import_each_other_in_a_circle() -> None:
 
 def test_a_class_name_exists_once() -> None:
     """Private ones too, so that a name says which one is meant."""
-    found = [node.name for path in FILES for node in nodes_of(path) if isinstance(node, ast.ClassDef)]
+    found = [name for path in FILES for name in contents(path).classes]
     assert [name for name, count in Counter(found).items() if count > 1] == []
 
 
@@ -174,10 +185,10 @@ def name_of(path: Path) -> str:
 
 def modules(path: Path) -> Iterator[str]:
     """The full name of each module that a file imports, those within functions too."""
-    for node in nodes_of(path):
+    for node in contents(path).imports:
         if isinstance(node, ast.ImportFrom):
             yield node.module or ""
-        elif isinstance(node, ast.Import):
+        else:
             yield from (alias.name for alias in node.names)
 
 

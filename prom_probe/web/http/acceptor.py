@@ -36,7 +36,7 @@ class Acceptor:
     """
 
     def __init__(self, host: Admission, sock: socket.socket, burst: int, retry_s: float = _RETRY_S) -> None:
-        """`burst`: how many connections are accepted before others get their turn; `retry_s`: how long a pause lasts."""
+        """`burst`: how many are accepted before others get their turn; `retry_s`: how long a pause lasts."""
         self._host = host
         self._sock = sock
         self._burst = burst

@@ -19,7 +19,7 @@ from prom_probe.tsdb.index import IndexedSeries, Posting
 from prom_probe.tsdb.store import Store, StoreOptions
 from tests.support.tsdb_tools import drain, local, row, samples_of
 
-_SERIES = 1200
+_SERIES = 720
 _A_PROCESS = 12
 
 
@@ -87,8 +87,8 @@ def test_series_that_left_are_no_objects_any_more() -> None:
     store = Store(StoreOptions(retention_ms=60_000, max_series=1000))
     others = {kind: _alive(kind) for kind in (IndexedSeries, Posting)}
     born = 0
-    for beat in range(400):
-        if beat < 200:  # a layout of new series
+    for beat in range(240):
+        if beat < 120:  # a layout of new series
             store.announce("c", beat, 0, [local(str(born + i)) for i in range(50)])
             store.append_row("c", beat, beat * 1000, row([1.0] * 50))
             born += 50

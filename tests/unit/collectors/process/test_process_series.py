@@ -108,7 +108,7 @@ def test_series_end_with_their_process_and_columns_are_reclaimed(machine: Machin
     collector = machine.make(ProcessCollector, PID)
     machine.collect(collector)
     before = len(collector.layout.columns)
-    for second in range(30):
+    for second in range(15):
         for pid in range(1000 + second * 50, 1050 + second * 50):
             machine.proc.process(pid, 100, start=200 + second)
         machine.collect(collector)
