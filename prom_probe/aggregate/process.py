@@ -81,106 +81,122 @@ class AggregatorInputs:
 async def aggregate(inputs: AggregatorInputs) -> None:
     """Ingest and serve until SIGTERM. If the supervisor is gone, close the store and exit at once."""
     share_heap()
-    config, log = inputs.config, inputs.log
     loop = asyncio.get_running_loop()
-    # `run` has checked the directory. What befalls it later costs what is stored there, and not /metrics.
-    meter, store = (
-        Meter(shows_detail=config.expose_self == "full"),
-        Store(store_options(config), report=log, disk_required=False),
-    )
-    history = History(inputs.run, store)
-    intervals = inputs.intervals(config)
-    aggregator = Aggregator(
-        store,
-        {name: Consumer(inputs.rings[name]) for name in intervals},
-        meter,
-        intervals=_by_collector(intervals),
-        build_info=build_info(),
-        started_s=inputs.started_s,
-        log=log,
-        history=history,
-        supervisor=Consumer(inputs.supervisor_ring),
-    )
-    reloads = Reloads(inputs.reload_slot, config, inputs.started_s, meter)
-    security = maybe_security(config, log)
-    about = make_about(
-        lambda: reloads.config,
-        inputs.started_s,
-        lambda: aggregator.collecting,
-        reloads,
-        reload_bell=inputs.reload_bell,
-        page_url=find_page_url(inputs.sockets, security),
-        fault_of=aggregator.fault_of,
-    )
-    app = make_app(config, store, history, meter, about, log, security)
-    server = Server(app, HttpLimits().fitted(len(inputs.sockets), free_descriptors()), security)
+    process = _AggregatorProcess(inputs)
     stopped = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-
-    def reloaded() -> None:
-        new = reloads.maybe_take()
-        if new is None:
-            return
-        log.change(new.log_level, new.log_format)
-        store.change(store_options(new))
-        intervals = inputs.intervals(new)
-        for name in intervals:
-            if name not in aggregator.rings:
-                aggregator.add_ring(name, Consumer(inputs.rings[name]))
-        aggregator.change_intervals(_by_collector(intervals))
-        app.change(query_limits(new), new.api_allowed_host, new.web_cors_origin)
-
-    loop.add_signal_handler(signal.SIGHUP, reloaded)
-    reloaded()  # what was reloaded before this process started
-
-    def orphaned() -> None:
-        history.close(time.time())
-        store.close()
-        os._exit(1)  # without a supervisor nothing is restarted or reaped
-
-    def woken() -> None:
-        inputs.bell.clear()
-        aggregator.drain()
-
-    log_dropped = meter.rare(own.LOG_DROPPED.family)
-
-    def tick() -> None:
-        log_dropped.set(inputs.dropped_lines())
-        for call, count in inputs.supervisor_errors().items():
-            meter.cell(own.SUPERVISOR_ERRORS.family, call=call).set(count)
-        if inputs.feed is not None:
-            measure_sending(meter, inputs.sent)
-        aggregator.tick()
-
-    def flush() -> None:
-        store.flush()
-        history.flush(time.time())  # after the samples that it is about
-
-    loop.add_reader(inputs.lifeline, orphaned)
-    if inputs.feed is not None:
-        serve_feed(loop, inputs.feed, config, store, aggregator.drain)
-    loop.add_reader(inputs.bell.fd, woken)
-    aggregator.drain()
-    _every(loop, DRAIN_S, aggregator.drain, log)
-    _every(loop, TICK_S, tick, log)
-    _every(loop, TICK_S, lambda: aggregator.tidy() and TIDY_PAUSE_S, log)
-    _every(loop, TRIM_S, HeapTrimmer(lambda: store.stats().bytes).check, log)
-    if config.storage_tsdb_path is not None:
-        _every(loop, config.storage_tsdb_wal_flush_interval, flush, log)
-    if security is not None:
-        _every(loop, TICK_S, server.refresh, log)
-    start_sockets(server, inputs.sockets)
+    loop.add_signal_handler(signal.SIGHUP, process.maybe_reload)
+    process.maybe_reload()  # what was reloaded before this process started
+    process.start(loop)
     gc.collect()
     trim_heap()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
     await stopped.wait()
-    aggregator.drain()
-    tick()
-    await server.drain(DRAIN_CONNECTIONS_S)
-    history.close(time.time())
-    store.close()
+    await process.stop()
+
+
+class _AggregatorProcess:
+    """What the process has, and what happens in it when. Owned by the loop's thread."""
+
+    def __init__(self, inputs: AggregatorInputs) -> None:
+        self._inputs = inputs
+        self._config, self._log = config, log = inputs.config, inputs.log
+        self._meter = Meter(shows_detail=config.expose_self == "full")
+        self._dropped_lines = self._meter.rare(own.LOG_DROPPED.family)
+        # `run` has checked the directory. What befalls it later costs what is stored there, and not /metrics.
+        self._store = Store(store_options(config), report=log, disk_required=False)
+        self._history = History(inputs.run, self._store)
+        intervals = inputs.intervals(config)
+        self._aggregator = aggregator = Aggregator(
+            self._store,
+            {name: Consumer(inputs.rings[name]) for name in intervals},
+            self._meter,
+            intervals=_by_collector(intervals),
+            build_info=build_info(),
+            started_s=inputs.started_s,
+            log=log,
+            history=self._history,
+            supervisor=Consumer(inputs.supervisor_ring),
+        )
+        self._reloads = Reloads(inputs.reload_slot, config, inputs.started_s, self._meter)
+        self._security = maybe_security(config, log)
+        about = make_about(
+            lambda: self._reloads.config,
+            inputs.started_s,
+            lambda: aggregator.collecting,
+            self._reloads,
+            reload_bell=inputs.reload_bell,
+            page_url=find_page_url(inputs.sockets, self._security),
+            fault_of=aggregator.fault_of,
+        )
+        self._app = make_app(config, self._store, self._history, self._meter, about, log, self._security)
+        limits = HttpLimits().fitted(len(inputs.sockets), free_descriptors())
+        self._server = Server(self._app, limits, self._security)
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Ingest what is in the rings and what comes, at the intervals of each task, and serve."""
+        inputs, log, store, drain = self._inputs, self._log, self._store, self._aggregator.drain
+        loop.add_reader(inputs.lifeline, self._orphaned)
+        if inputs.feed is not None:
+            serve_feed(loop, inputs.feed, self._config, store, drain)
+        loop.add_reader(inputs.bell.fd, self._woken)
+        drain()
+        _every(loop, DRAIN_S, drain, log)
+        _every(loop, TICK_S, self._tick, log)
+        _every(loop, TICK_S, lambda: self._aggregator.tidy() and TIDY_PAUSE_S, log)
+        _every(loop, TRIM_S, HeapTrimmer(lambda: store.stats().bytes).check, log)
+        if self._config.storage_tsdb_path is not None:
+            _every(loop, self._config.storage_tsdb_wal_flush_interval, self._flush, log)
+        if self._security is not None:
+            _every(loop, TICK_S, self._server.refresh, log)
+        start_sockets(self._server, inputs.sockets)
+
+    async def stop(self) -> None:
+        """Take what is still in the rings, let answers end, and close the store."""
+        self._aggregator.drain()
+        self._tick()
+        await self._server.drain(DRAIN_CONNECTIONS_S)
+        self._close()
+
+    def maybe_reload(self) -> None:
+        """Take over the newest settings, if they are others."""
+        new = self._reloads.maybe_take()
+        if new is None:
+            return
+        self._log.change(new.log_level, new.log_format)
+        self._store.change(store_options(new))
+        intervals = self._inputs.intervals(new)
+        for name in intervals:
+            if name not in self._aggregator.rings:
+                self._aggregator.add_ring(name, Consumer(self._inputs.rings[name]))
+        self._aggregator.change_intervals(_by_collector(intervals))
+        self._app.change(query_limits(new), new.api_allowed_host, new.web_cors_origin)
+
+    def _orphaned(self) -> None:
+        self._close()
+        os._exit(1)  # without a supervisor nothing is restarted or reaped
+
+    def _woken(self) -> None:
+        self._inputs.bell.clear()
+        self._aggregator.drain()
+
+    def _tick(self) -> None:
+        self._dropped_lines.set(self._inputs.dropped_lines())
+        for call, count in self._inputs.supervisor_errors().items():
+            self._meter.cell(own.SUPERVISOR_ERRORS.family, call=call).set(count)
+        if self._inputs.feed is not None:
+            measure_sending(self._meter, self._inputs.sent)
+        self._aggregator.tick()
+
+    def _flush(self) -> None:
+        self._store.flush()
+        self._history.flush(time.time())  # after the samples that it is about
+
+    def _close(self) -> None:
+        self._history.close(time.time())
+        self._store.close()
 
 
 def store_options(config: Config) -> StoreOptions:
