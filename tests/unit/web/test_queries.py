@@ -255,8 +255,9 @@ def test_slow_readers_of_streams_block_nobody() -> None:
     store = WideStore(40_000)
     patient = HttpLimits(stall_s=600)
     with serving(store, http=patient, limits=QueryLimits(max_concurrency=1, timeout_s=600)) as site:
-        clients = [Client(site.address, receive_bytes=4096) for _ in range(3)]
-        for client in clients:
+        clients = []
+        for _ in range(3):
+            clients.append(client := Client(site.address, receive_bytes=4096))
             client.send(request(SERIES))
             assert client.sock.recv(100)
         assert site.ask(SERIES + "&limit=1").status == 200
