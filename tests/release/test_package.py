@@ -83,7 +83,8 @@ def test_the_index_would_take_them(dist: Path) -> None:
 
 def pip(folder: Path) -> list[str | Path]:
     """Ours, for the environment in `folder`: one of its own would take longer to install than all the rest."""
-    return [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "--python", folder / "bin" / "python"]
+    python = folder / "bin" / "python"
+    return [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "--python", python]
 
 
 def installed(dist: Path, version: str, folder: Path) -> Path:
