@@ -29,6 +29,8 @@ _CHUNK_BYTES = 16 << 10
 _HEAD_BYTES = 64 << 10
 _BODY_BYTES, _BODY_S = 64 << 10, 2.0
 _WORDS_BYTES = 1024
+# How long the rest of a TLS record is waited for, of an answer that was there when its time had passed.
+_LATE_S = 0.01
 # The statuses of answers that have no body.
 _BODILESS = (204, 304)
 
@@ -207,10 +209,17 @@ class ReceiverConnection:
                 raise
 
     def _read(self, sock: socket.socket, reader: _AnswerReader, deadline_s: float) -> None:
+        late = False
         while not reader.complete:
             if reader.known:
                 deadline_s = min(deadline_s, reader.known_s + _BODY_S)
-            self._left(sock, deadline_s)
+            try:
+                self._left(sock, deadline_s)
+            except TimeoutError:  # it may be we who are late, where CPU time is short: what has come is read, once
+                if late or not is_readable(sock):
+                    raise
+                late = True
+                sock.settimeout(_LATE_S)
             data = sock.recv(_CHUNK_BYTES)
             if not data:
                 if reader.ends_with_connection:

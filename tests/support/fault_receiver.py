@@ -41,7 +41,7 @@ class KeptRequest(NamedTuple):
     bytes: int
     content: ReadRequest
     at_s: float  # Unix time of its arrival
-    done: bool  # the sender was told so, at once
+    done: bool  # the sender was told so, in time
 
 
 class RawRequest(NamedTuple):
@@ -69,7 +69,9 @@ class FaultReceiver:
         tls: ssl.SSLContext | None = None,
         port: int = 0,
         behind: str = "",
+        patience_s: float = float("inf"),
     ) -> None:
+        """`patience_s`: how long after the request's arrival the sender surely waits for the answer."""
         self.faults = list(faults)
         self.always: Fault | None = None  # the answer to all requests while it is set
         self.refuses: Callable[[ReadRequest], bool] = lambda content: False  # such requests are answered by 500
@@ -80,6 +82,7 @@ class FaultReceiver:
         self.violations: list[Violation] = []
         self._lock = threading.Lock()
         self._behind = behind
+        self._patience_s = patience_s
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -134,7 +137,9 @@ class FaultReceiver:
             raise self.violations[0]
 
     def _answer(self, handler: BaseHTTPRequestHandler) -> None:
-        body, began_s = handler.rfile.read(int(handler.headers["Content-Length"])), time.monotonic()
+        began_s = time.monotonic()
+        body = handler.rfile.read(int(handler.headers["Content-Length"]))
+        kept = None
         with self._lock:
             fault = self.always or (self.faults.pop(0) if self.faults else None)
             if fault is None and self._refuses(handler, body):
@@ -146,7 +151,7 @@ class FaultReceiver:
                 if self._behind:
                     stored = _post(self._behind, dict(handler.headers.items()), body)
                     answer = fault or stored
-                self._keep(handler, body, done=answer.status // 100 == 2 and not answer.after_s)
+                kept = self._keep(handler, body, done=answer.status // 100 == 2 and not answer.after_s)
             else:
                 self.refused += 1
         if answer.after_s:
@@ -163,8 +168,14 @@ class FaultReceiver:
             handler.send_header(name, value)
         words = answer.words.encode()
         handler.send_header("Content-Length", str(len(words)))
-        handler.end_headers()
-        handler.wfile.write(words)
+        told = False
+        try:
+            handler.end_headers()
+            handler.wfile.write(words)
+            told = time.monotonic() - began_s <= self._patience_s
+        finally:
+            if kept is not None and not told:
+                self.requests[kept] = self.requests[kept]._replace(done=False)
 
     def _refuses(self, handler: BaseHTTPRequestHandler, body: bytes) -> bool:
         try:
@@ -172,15 +183,17 @@ class FaultReceiver:
         except Violation:
             return False  # `_keep` says so
 
-    def _keep(self, handler: BaseHTTPRequestHandler, body: bytes, *, done: bool) -> None:
+    def _keep(self, handler: BaseHTTPRequestHandler, body: bytes, *, done: bool) -> int | None:
+        """Its place among the kept requests."""
         headers = dict(handler.headers.items())
         try:
             content = read_request(handler.command, headers, body)
         except Violation as error:
             self.violations.append(error)
-            return
+            return None
         samples = sum(len(samples) for _, samples in content.series)
         self.requests.append(KeptRequest(headers, samples, len(body), content, time.time(), done))
+        return len(self.requests) - 1
 
     def samples(self, *, markers: bool = True) -> dict[Labels, list[tuple[int, bytes]]]:
         """All samples by series, in the order in which they came."""

@@ -17,6 +17,8 @@ from tests.support.sidecar import Sidecar
 from tests.support.waiting import wait_for
 
 REMOTE_TIMEOUT_S = 2.0
+# A sender's timeout begins when it connects.
+PATIENCE_S = 0.75 * REMOTE_TIMEOUT_S
 
 # Processes that come and go beside some that stay, so that series end in the middle.
 COMMAND = ("sh", "-c", "sleep 1000 & sleep 1000 & while :; do sleep 3; done")
@@ -68,10 +70,10 @@ class Trial:
 def receivers() -> Iterator[list[Receiver]]:
     """Ours alone, ours before a Prometheus, and ours before a VictoriaMetrics that drops repeated samples."""
     with ExitStack() as stack:
-        found = [Receiver("ours", stack.enter_context(FaultReceiver()))]
+        found = [Receiver("ours", stack.enter_context(FaultReceiver(patience_s=PATIENCE_S)))]
         for peer in (prometheus(), victoria_metrics("-dedup.minScrapeInterval=1ms")):
             stack.enter_context(peer)
-            front = stack.enter_context(FaultReceiver(behind=f"{peer.url}/api/v1/write"))
+            front = stack.enter_context(FaultReceiver(behind=f"{peer.url}/api/v1/write", patience_s=PATIENCE_S))
             found.append(Receiver(peer.name, front, peer))
         yield found
 

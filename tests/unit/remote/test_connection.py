@@ -134,6 +134,30 @@ def test_an_answer(name: str) -> None:
         peer.close()
 
 
+def test_an_answer_that_came_in_time_counts_although_it_is_looked_at_late() -> None:
+    """A sender that gets no CPU for longer than its timeout must not send again what was taken."""
+    answered, late = threading.Event(), threading.Event()
+
+    def answer(sock: socket.socket, request: bytes) -> None:
+        sock.sendall(OK)
+        answered.set()
+
+    def clock() -> float:
+        if late.is_set() and answered.wait(0.1):
+            return 1000.0
+        return 0.0
+
+    peer = Peer(NEXT, answer)
+    to = ReceiverConnection(parse_destination(destination_json(peer.url, "")), clock)
+    try:
+        post(to)
+        late.set()
+        assert post(to).status == 204
+    finally:
+        to.close()
+        peer.close()
+
+
 # By name: what comes in place of an answer, and what the error says.
 NO_ANSWERS: dict[str, tuple[bytes | Answer, str]] = {
     "nothing": (endless(b"", b"", 0.1), "no answer in time"),
