@@ -123,7 +123,7 @@ def readme_text(results: dict[str, Any]) -> str:
 def _machines(results: dict[str, Any]) -> str:
     """On what the headlines were measured."""
     by_cpu: dict[str, list[str]] = {}
-    for name in ("footprint", "exporters", "collect", "guest", "store", "query"):
+    for name in ("footprint", "exporters", "collect", "guest", "store", "query", "dashboards"):
         by_cpu.setdefault(results["benches"][name]["cpu"], []).append(name)
     if len(by_cpu) == 1:
         return f"On {next(iter(by_cpu))}"

@@ -113,6 +113,7 @@ def measure(peer: Peer, urls: Sequence[str]) -> list[float]:
 
 def wait_until_searchable(peer: Peer, series: int, end_s: float) -> None:
     """VictoriaMetrics shows what it was given after a while."""
+    peer.renew()  # others were written to since
     deadline = time.monotonic() + 30
     count = 0.0
     while time.monotonic() < deadline:
