@@ -28,6 +28,10 @@ def used(path: Path) -> float:
         return int(read_once(f"{path}/cpu.stat").split()[1]) / 1e6
 
 
+# What a process may use after its time has been handed to its parent: that is in the cgroup's account alone.
+EXIT_S = 0.0005
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="needs cgroups")
 @pytest.mark.parametrize(("burn_ms", "gap_ms", "rounds"), [(50, 50, 12), (300, 100, 4), (3, 10, 100)])
 @pytest.mark.parametrize("ignored", [False, True], ids=["reaped", "sigchld-ignored"])
@@ -72,7 +76,7 @@ def test_the_tree_and_what_is_unattributed_are_what_the_cgroup_used(
                 assert counted <= truth + 0.03
                 assert counted + rest == pytest.approx(truth, rel=0.02, abs=0.06)
             else:
-                assert counted == pytest.approx(truth, rel=0.02, abs=0.03)
+                assert counted == pytest.approx(truth, rel=0.02, abs=0.03 + rounds * EXIT_S)
                 assert rest <= 0.02 * truth + 0.03, f"{counted} of {truth}"
             collector.close()
         os.close(go)
